@@ -1,0 +1,70 @@
+"""Turning uint8 images into a network's input: normalization always, random shifts and mirroring while training."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random translations and mirrorings that leave the class as it is.
+
+    A shift moves the image by up to `shift` pixels in each direction and repeats the edge where it leaves a gap;
+    mirroring swaps left and right with probability 1/2.
+    """
+
+    shift: int = 0
+    mirror: bool = False
+
+    def __call__(
+        self, images: UInt8[Tensor, "n channels height width"], generator: torch.Generator
+    ) -> UInt8[Tensor, "n channels height width"]:
+        """Augmented copies, each drawn for itself, in channels_last layout; one gather for the whole batch.
+
+        The numbers come from `generator` (on the CPU), so that they do not depend on the device.
+        """
+        if not self.shift and not self.mirror:
+            return images
+        n, _, height, width = images.shape
+        offsets = torch.randint(-self.shift, self.shift + 1, (2, n, 1), generator=generator)
+        mirrored = torch.rand(n, 1, generator=generator) < (0.5 if self.mirror else 0.0)
+        rows = (torch.arange(height) + offsets[0]).clamp(0, height - 1)
+        columns = (torch.arange(width) + offsets[1]).clamp(0, width - 1)
+        columns = torch.where(mirrored, columns.flip(1), columns)
+        pixels = (rows[:, :, None] * width + columns[:, None, :]) + (torch.arange(n) * height * width)[:, None, None]
+        flat = images.permute(0, 2, 3, 1).reshape(n * height * width, -1)
+        return flat[pixels.to(images.device, non_blocking=True)].permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Standardization with the mean and standard deviation of each channel, on the scale 0..1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: UInt8[Tensor, "n channels height width"]) -> "Normalization":
+        """The statistics of `images`, which should be training data alone; a constant channel gets std 1."""
+        # The histogram of 256 values holds all there is to know, without a float copy of the data set.
+        values = torch.arange(256, dtype=torch.float64) / 255
+        mean, std = [], []
+        for channel in range(images.shape[1]):
+            share = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+            share /= share.sum()
+            center = float(share @ values)
+            spread = float((share @ (values - center) ** 2).sqrt())
+            mean.append(center)
+            std.append(spread if spread > 0 else 1.0)
+        return cls(tuple(mean), tuple(std))
+
+    def __call__(self, images: UInt8[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
+        """Float32 images, in channels_last layout."""
+        shape = (1, -1, 1, 1)
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=images.device).view(shape)
+        offset = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=images.device).view(
+            shape
+        )
+        return torch.addcmul(offset, images.float().contiguous(memory_format=torch.channels_last), scale)

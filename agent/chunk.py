@@ -1,0 +1,32 @@
+"""What flows: labelled images, and the chunks of them that a stream hands to an agent."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their classes; kept as uint8 until they reach the network's device."""
+
+    images: UInt8[Tensor, "n 3 height width"]
+    labels: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One step of a stream: what the agent meets at once, and must learn from or memorize."""
+
+    step: int
+    """Position in the stream, from 0."""
+    sample_ids: Int64[Tensor, " n"]
+    """Rows of the data set's training part."""
+    images: UInt8[Tensor, "n 3 height width"]
+    labels: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)

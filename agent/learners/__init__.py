@@ -1,0 +1,6 @@
+"""Learners: a network that gives probabilities and keys, trained chunk by chunk or refitted when asked."""
+
+from agent.learners.online import OnlineLearner as OnlineLearner
+from agent.learners.protocol import Learner as Learner
+from agent.learners.protocol import Sight as Sight
+from agent.learners.refit import RefitLearner as RefitLearner

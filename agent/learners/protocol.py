@@ -1,0 +1,81 @@
+"""What every learner offers, and the forward pass they share."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from agent.chunk import Chunk
+from agent.flops import flops_per_sample
+from agent.networks import KeyPlaces, ResNet
+from agent.training import Training, mixed_precision
+from agent.work import Work
+
+FORWARD_BATCH = 500
+"""Samples in one forward pass: bounds memory, and large enough to fill two cores."""
+
+Progress = Callable[[int], None]
+"""Told of work done, in forward passes of one sample (a training step on a sample is three)."""
+
+
+def unwatched(n_forward_passes: int) -> None:
+    """The progress of a learner that nobody watches."""
+
+
+class Sight(NamedTuple):
+    """What a learner makes of images in one forward pass."""
+
+    probabilities: Float[Tensor, "n classes"]
+    keys: Float[Tensor, "n length"]
+    work: Work
+
+
+class Learner(Protocol):
+    """A network that learns from chunks; prediction and keys always come from its current state."""
+
+    n_steps: int
+    """Gradient steps since birth; as long as it stands still, so does every prediction and key."""
+
+    def learn(self, chunk: Chunk) -> Work:
+        """Learn from a chunk, at once or at the next `settle`."""
+
+    def settle(self) -> Work:
+        """Bring the network up to date with everything admitted; no work if it is."""
+
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
+        """Probabilities and keys; the network must be settled."""
+
+    def fork(self) -> "Learner":
+        """A learner with the same past, and a future that draws the same numbers."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state` restores the learner to the bit."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the learner whose `state` this is; it must have been built with the same settings."""
+
+
+@torch.inference_mode()
+def look(
+    network: ResNet,
+    images: UInt8[Tensor, "n 3 height width"],
+    training: Training,
+    keys: KeyPlaces,
+    progress: Progress = unwatched,
+) -> Sight:
+    """One forward pass of a network in evaluation mode, in batches of bounded size."""
+    start = time.perf_counter()
+    places = keys.of(network)
+    probabilities, read = [], []
+    for batch in images.split(FORWARD_BATCH):
+        with mixed_precision(training.device):
+            logits, activations = network.tapped(training.normalization(batch.to(training.device)), places)
+        probabilities.append(logits.float().softmax(dim=1))
+        read.append(keys.read(activations))
+        progress(len(batch))
+    n = len(images)
+    flops = n * flops_per_sample(network, *images.shape[2:]).forward
+    return Sight(torch.cat(probabilities), torch.cat(read), Work(flops, seconds=time.perf_counter() - start, samples=n))

@@ -1,0 +1,135 @@
+"""The learner of the original protocol: trained to convergence on all that was admitted."""
+
+import copy
+import time
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from agent.chunk import Chunk
+from agent.errors import InvalidSetting
+from agent.flops import flops_per_sample
+from agent.learners.protocol import Progress, Sight, look, unwatched
+from agent.networks import KeyPlaces, ResNet
+from agent.randomness import clone_generator, named_generator
+from agent.samples import SampleStore
+from agent.training import Training, check_finite, passes
+from agent.work import Work
+
+
+class RefitLearner:
+    """Trains to convergence on everything admitted so far, when next asked: consecutive LEARNs are one training.
+
+    Each training starts from the same initial weights, or, if warm, from the weights of the training before. (A warm
+    start generalizes worse on CIFAR-10: Ash & Adams 2020, arXiv:1910.08475.)
+
+    Args:
+        network: initial weights.
+        training: optimization settings; the schedule runs over each training.
+        keys: where keys are read.
+        epochs: passes over the admitted samples in one training.
+        warm: continue from the weights of the training before.
+        seed: of the streams "order" and "augmentation".
+        progress: told of work done.
+    """
+
+    def __init__(
+        self,
+        network: ResNet,
+        training: Training,
+        keys: KeyPlaces,
+        *,
+        epochs: float,
+        warm: bool = False,
+        seed: int = 0,
+        progress: Progress = unwatched,
+    ) -> None:
+        if not epochs > 0:
+            raise InvalidSetting(f"expected more than 0 epochs, got {epochs}")
+        self.training, self.keys, self.epochs, self.warm, self.progress = training, keys, epochs, warm, progress
+        keys.of(network)  # places that the network lacks are an error now, not after an hour
+        self.initial = network.to(training.device).eval()
+        self.network = self.initial
+        self.admitted = SampleStore(training.device)
+        self.n_trained_on = 0
+        self.order = named_generator(seed, "order")
+        self.augmentation = named_generator(seed, "augmentation")
+        self.n_steps = 0
+
+    def learn(self, chunk: Chunk) -> Work:
+        """Admit the chunk to the samples of the next training."""
+        stored = self.admitted.nbytes
+        self.admitted.append(chunk.images, chunk.labels)
+        return Work(nbytes=self.admitted.nbytes - stored)
+
+    def settle(self) -> Work:
+        """Train on everything admitted, if anything was since the last training.
+
+        Raises:
+            TrainingDiverged: the loss became non-finite.
+        """
+        n = len(self.admitted)
+        if n == self.n_trained_on:
+            return Work()
+        start = time.perf_counter()
+        batch = min(self.training.batch_size, n)
+        n_steps = max(1, round(self.epochs * n / batch))
+        network = copy.deepcopy(self.network if self.warm else self.initial).train()
+        optimizer = self.training.optimizer(network)
+        rows = passes(n, n_steps * batch, self.order).view(n_steps, batch)
+        steps_an_epoch = -(-n // batch)
+        for first in range(0, n_steps, steps_an_epoch):
+            losses, rates = [], []
+            for step in range(first, min(first + steps_an_epoch, n_steps)):
+                images, labels = self.admitted.batch(rows[step])
+                done = step / n_steps
+                losses.append(self.training.step(network, optimizer, images, labels, self.augmentation, done=done))
+                rates.append(self.training.rate(done))
+                self.progress(3 * batch)
+            check_finite(losses, rates, first_step=self.n_steps + first)
+        self.network = network.eval()
+        self.n_steps += n_steps
+        self.n_trained_on = n
+        return Work(
+            flops=n_steps * batch * flops_per_sample(network, *images.shape[2:]).training,
+            seconds=time.perf_counter() - start,
+            samples=n_steps * batch,
+        )
+
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
+        """Probabilities and keys from the last training, which must not be overdue."""
+        assert self.n_trained_on == len(self.admitted), "settle before forward"
+        return look(self.network, images, self.training, self.keys, self.progress)
+
+    def fork(self) -> "RefitLearner":
+        """A learner with the same past, and a future that draws the same numbers; trained weights are shared."""
+        fork = copy.copy(self)
+        fork.admitted = self.admitted.fork()
+        fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
+        return fork
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        return copy.deepcopy(
+            {
+                "initial": self.initial.state_dict(),
+                "network": self.network.state_dict(),
+                "admitted": self.admitted.state(),
+                "n_trained_on": self.n_trained_on,
+                "order": self.order.get_state(),
+                "augmentation": self.augmentation.get_state(),
+                "n_steps": self.n_steps,
+            }
+        )
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the learner whose `state` this is."""
+        self.initial, self.network = copy.deepcopy(self.initial), copy.deepcopy(self.initial)
+        self.initial.load_state_dict(state["initial"])
+        self.network.load_state_dict(state["network"])
+        self.admitted.load_state(state["admitted"])
+        self.n_trained_on = state["n_trained_on"]
+        self.order.set_state(state["order"])
+        self.augmentation.set_state(state["augmentation"])
+        self.n_steps = state["n_steps"]

@@ -1,0 +1,168 @@
+"""The key-value cache of Orhan 2018, "A Simple Cache Model for Image Recognition" (arXiv:1805.08709)."""
+
+import copy
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from agent.errors import InvalidSetting
+from agent.memory.recall import Recall
+from agent.work import Work
+
+CPU = torch.device("cpu")
+
+BLOCK_BYTES = 32 * 2**20
+"""Keys are held in blocks of about this size: large enough for fast products, small enough to join cheaply."""
+
+TILE = (512, 2048)
+"""Queries × entries compared at once: 4 MiB of similarities, all that recall needs beside keys, queries and sums."""
+
+
+class CacheMemory:
+    """p(c | q) ∝ Σ_i exp(θ cos(q, key_i)) [label_i = c], over all entries (equations 1 to 3 of the paper).
+
+    Keys and queries are L2-normalized here. Entries lie in append-only blocks that forks share. Recall streams over
+    the blocks, a tile of queries × entries at a time, so that the matrix of all similarities never exists; each tile
+    of similarities serves every θ.
+
+    Args:
+        n_classes: number of classes.
+        device: where keys lie.
+        dtype: of the stored keys and of the products; by default float32 on the CPU and float16 on a GPU. Sums are
+            float32 in either case.
+    """
+
+    def __init__(self, n_classes: int, *, device: torch.device = CPU, dtype: torch.dtype | None = None) -> None:
+        if n_classes < 1:
+            raise InvalidSetting(f"expected at least 1 class, got {n_classes}")
+        self.n_classes = n_classes
+        self.device = device
+        self.dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
+        self.n_entries = 0
+        self._blocks: list[tuple[Tensor, Tensor]] = []  # keys, labels; never written to once made
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and labels."""
+        return sum(keys.nbytes + labels.nbytes for keys, labels in self._blocks)
+
+    def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n"]) -> Work:
+        """Append entries.
+
+        Args:
+            keys: need not be normalized; a key of zeros is similar to nothing (cosine 0).
+            labels: classes from 0 to n_classes - 1.
+
+        Raises:
+            InvalidSetting: non-finite keys, keys of another length than those stored, not as many keys as labels, or
+                a label outside the classes.
+        """
+        if len(keys) != len(labels):
+            raise InvalidSetting(f"expected a label for each key, got {len(keys)} keys and {len(labels)} labels")
+        if not len(keys):
+            return Work()
+        self._check_length(keys)
+        if not 0 <= int(labels.min()) <= int(labels.max()) < self.n_classes:
+            raise InvalidSetting(
+                f"expected labels in 0..{self.n_classes - 1}, got {int(labels.min())}..{int(labels.max())}"
+            )
+        if not bool(torch.isfinite(keys).all()):
+            raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
+        start = time.perf_counter()
+        before = self.nbytes
+        block = (self._normalized(keys), labels.to(self.device))
+        if self._blocks and self._blocks[-1][0].nbytes + block[0].nbytes <= BLOCK_BYTES:
+            last = self._blocks.pop()
+            block = (torch.cat([last[0], block[0]]), torch.cat([last[1], block[1]]))
+        self._blocks.append(block)
+        self.n_entries += len(keys)
+        return Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start, samples=len(keys))
+
+    @torch.inference_mode()
+    def recall(
+        self, queries: Float[Tensor, "n length"], thetas: Float[Tensor, " n_thetas"], *, after: Recall | None = None
+    ) -> tuple[Recall, Work]:
+        """Class probabilities of queries, at each θ at once.
+
+        Args:
+            queries: need not be normalized.
+            thetas: positive; the sharpness θ of the similarity kernel.
+            after: an earlier recall of the same queries at the same θ, from this memory or an ancestor of it: only
+                the entries inserted since are looked at.
+
+        Raises:
+            InvalidSetting: queries of another length than the keys, or a θ that is not positive and finite.
+        """
+        if not bool((torch.isfinite(thetas) & (thetas > 0)).all()):
+            raise InvalidSetting(f"expected finite θ above 0, got {thetas.tolist()}")
+        self._check_length(queries)
+        start = time.perf_counter()
+        n = len(queries)
+        n_known = after.n_entries if after else 0
+        peak = after.peak.clone() if after else torch.full((n,), -torch.inf, device=self.device)
+        mass = after.mass.clone() if after else torch.zeros(len(thetas), n, self.n_classes, device=self.device)
+        new = self._entries_since(n_known)
+        if n and new:
+            normalized = self._normalized(queries)
+            scale = thetas.to(self.device, torch.float32)
+            for block_keys, block_labels in new:
+                classes = F.one_hot(block_labels, self.n_classes).float()
+                for first in range(0, len(block_keys), TILE[1]):
+                    entries = slice(first, first + TILE[1])
+                    for row in range(0, n, TILE[0]):
+                        rows = slice(row, row + TILE[0])
+                        _add(normalized[rows], block_keys[entries], classes[entries], scale, peak[rows], mass[:, rows])
+        length = queries.shape[1]
+        n_pairs = n * (self.n_entries - n_known)
+        # The class sums are products too: n × entries × classes, for each θ.
+        flops = 2 * n_pairs * (length + self.n_classes * len(thetas))
+        return Recall(self.n_entries, peak, mass), Work(flops, seconds=time.perf_counter() - start, samples=n)
+
+    def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
+        found, first = [], 0
+        for keys, labels in self._blocks:
+            skip = max(0, n_known - first)
+            if skip < len(keys):
+                found.append((keys[skip:], labels[skip:]))
+            first += len(keys)
+        return found
+
+    def _normalized(self, keys: Tensor) -> Tensor:
+        return F.normalize(keys.to(self.device, torch.float32), dim=1).to(self.dtype)
+
+    def _check_length(self, keys: Tensor) -> None:
+        if self._blocks and keys.shape[1] != self._blocks[0][0].shape[1]:
+            raise InvalidSetting(
+                f"expected keys of {self._blocks[0][0].shape[1]} numbers like those stored, got {keys.shape[1]}"
+            )
+
+    def fork(self) -> "CacheMemory":
+        """A memory with the same entries and a future of its own; blocks are shared."""
+        fork = copy.copy(self)
+        fork._blocks = list(self._blocks)
+        return fork
+
+    def state(self) -> dict[str, Any]:
+        """The blocks."""
+        return {"blocks": [(keys.cpu(), labels.cpu()) for keys, labels in self._blocks]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the memory whose `state` this is."""
+        self._blocks = [(keys.to(self.device), labels.to(self.device)) for keys, labels in state["blocks"]]
+        self.n_entries = sum(len(labels) for _, labels in self._blocks)
+
+
+def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: Tensor, mass: Tensor) -> None:
+    """Add a tile of entries to the running sums of a tile of queries (a streaming log-sum-exp), in place."""
+    similarity = (queries @ keys.T).float()
+    highest = torch.maximum(peak, similarity.amax(dim=1))
+    fall = peak - highest  # -inf the first time, when there is no mass to scale
+    similarity -= highest[:, None]
+    for theta, sums in zip(thetas, mass, strict=True):
+        sums *= (theta * fall).exp()[:, None]
+        sums += (theta * similarity).exp_() @ classes
+    peak.copy_(highest)

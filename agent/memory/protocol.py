@@ -1,0 +1,37 @@
+"""What every memory offers."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from agent.memory.recall import Recall
+from agent.work import Work
+
+
+class Memory(Protocol):
+    """An episodic memory: pairs of key and label go in, class probabilities for queries come out."""
+
+    n_entries: int
+    """Entries held."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+
+    def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n"]) -> Work:
+        """Append entries."""
+
+    def recall(
+        self, queries: Float[Tensor, "n length"], thetas: Float[Tensor, " n_thetas"], *, after: Recall | None = None
+    ) -> tuple[Recall, Work]:
+        """Ask for each query's class, at each θ at once; `after` an earlier recall, only of what is new."""
+
+    def fork(self) -> "Memory":
+        """A memory with the same entries and a future of its own."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state` restores the memory to the bit."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the memory whose `state` this is."""

@@ -1,0 +1,75 @@
+"""From settings to an agent."""
+
+import torch
+
+from agent.agent import Agent
+from agent.augmentation import Augmentation
+from agent.errors import InvalidSetting
+from agent.learners import Learner, OnlineLearner, RefitLearner
+from agent.learners.protocol import Progress
+from agent.memory import CacheMemory
+from agent.networks import KeyPlaces, ResNet
+from agent.randomness import named_generator
+from agent.training import SCHEDULES, Training
+from scenarios.config import CurveConfig
+from scenarios.datasets import Dataset
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is CUDA where there is one, else Apple's MPS, else the CPU.
+
+    Raises:
+        InvalidSetting: a device that this machine lacks.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise InvalidSetting(f"expected a device of this machine, got {name}, which torch does not find; --device auto")
+    return torch.device(name)
+
+
+def build_agent(config: CurveConfig, dataset: Dataset, *, seed: int, progress: Progress) -> Agent:
+    """An agent at birth: untrained network, empty memory.
+
+    Args:
+        config: its settings.
+        dataset: gives the number of classes, normalization and augmentation.
+        seed: of the initial weights and of all that the learner draws.
+        progress: told of the learner's work.
+
+    Raises:
+        InvalidSetting: settings that contradict each other or this machine.
+    """
+    device = choose_device(config.device)
+    suits = dataset.augmentation
+    training = Training(
+        normalization=dataset.normalization,
+        augmentation=Augmentation(
+            shift=suits.shift if config.shift is None else config.shift,
+            mirror=suits.mirror if config.mirror is None else config.mirror,
+        ),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        batch_size=config.batch,
+        schedule=SCHEDULES[config.schedule],
+        device=device,
+    )
+    network = ResNet(config.depth, config.width, dataset.n_classes, generator=named_generator(seed, "weights"))
+    keys = KeyPlaces(config.keys, config.pool)
+    learner: Learner
+    if config.protocol == "online":
+        learner = OnlineLearner(
+            network,
+            training,
+            keys,
+            passes=config.epochs,
+            rehearsal=config.rehearsal,
+            ema_decay=config.ema_decay,
+            seed=seed,
+            progress=progress,
+        )
+    else:
+        learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)
+    return Agent(learner, CacheMemory(dataset.n_classes, device=device))

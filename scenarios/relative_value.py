@@ -1,0 +1,282 @@
+"""The relative value of learning over memorizing: k%-learners lived over seeds (E. Orhan, 2019)."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from agent.agent import Agent
+from agent.chunk import LabelledImages
+from agent.learners import RefitLearner
+from agent.lifetime import Exam, Step, accuracy_of, live_many
+from agent.policies import StaticPolicy
+from agent.record import LifetimeRecord, RunDirectory
+from scenarios.analysis import CurvePoint, Ratio, RelativeValue
+from scenarios.build import build_agent
+from scenarios.config import CurveConfig
+from scenarios.datasets import Dataset, load_dataset
+from scenarios.figures import curve_figure, figure_png
+from scenarios.streams import ChunkStream, iid_stream
+
+COSTS = ("learn", "memorize", "recall", "calibrate")
+
+
+class Watcher(Protocol):
+    """Whoever waits for an experiment to finish."""
+
+    def expect(self, total: float) -> None:
+        """The work that lies ahead, in the units of `advance`."""
+
+    def advance(self, done: float) -> None:
+        """Some of it is done."""
+
+    def say(self, what: str) -> None:
+        """What is being done now."""
+
+
+@dataclass(frozen=True)
+class LearnerAt:
+    """The k%-learner at one k: its accuracies, and what it was and cost, one value a seed."""
+
+    point: CurvePoint
+    y_warm: tuple[float, ...] | None
+    w: tuple[float, ...]
+    theta: tuple[float | None, ...]
+    gflop: dict[str, tuple[float, ...]]
+    memory_entries: tuple[int, ...]
+    memory_nbytes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The finished experiment."""
+
+    config: CurveConfig
+    learners: tuple[LearnerAt, ...]
+    statistics: tuple[RelativeValue, ...]
+    """By k, in the order of `learners`."""
+    warm_statistics: tuple[RelativeValue, ...] | None
+    """The same with y from a warm start."""
+
+
+def live_curve(
+    config: CurveConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Any = None
+) -> Curve:
+    """Live the static k%-learners for every seed, and write the curve.
+
+    Lifetimes that the run directory holds already are not lived again, so that an interrupted experiment continues.
+
+    Args:
+        config: all settings.
+        run: where everything is written.
+        watcher: told of progress.
+        download: fetch a missing data set.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set does not allow.
+        TrainingDiverged: from the learner; what was recorded stays.
+        RunError: from writing.
+    """
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    ks = sorted({*config.k, 100.0})
+    records = {(seed, k): run.lifetime(f"seed{seed}/k{k:g}") for seed in seeds for k in ks}
+    unlived = {seed: [k for k in ks if records[seed, k].summary() is None] for seed in seeds}
+    first = True
+    for seed in (seed for seed in seeds if unlived[seed]):
+        watcher.say("data")
+        dataset = load_dataset(
+            config.dataset,
+            seed=seed,
+            n_train=config.train_size,
+            n_validation=config.validation_size,
+            n_test=config.test_size,
+            data_dir=data_dir,
+            download=download,
+        )
+        if first:
+            watcher.expect(sum(expected_work(config, dataset, unlived[s]) for s in seeds))
+            first = False
+        watcher.say(f"seed {seed}")
+        _live_seed(config, dataset, seed, {k: records[seed, k] for k in unlived[seed]}, watcher)
+    curve = _read(config, {k: [records[seed, k] for seed in seeds] for k in ks})
+    _write(curve, run)
+    return curve
+
+
+def _live_seed(
+    config: CurveConfig, dataset: Dataset, seed: int, records: dict[float, LifetimeRecord], watcher: Watcher
+) -> None:
+    stream = iid_stream(dataset, config.chunks, seed=seed)
+    exam = Exam(dataset.validation, dataset.test, every=config.evaluate_every)
+    agent = build_agent(config, dataset, seed=seed, progress=watcher.advance)
+    by_name = {f"{k:g}": record for k, record in records.items()}
+    policies = {f"{k:g}": StaticPolicy(k) for k in records}
+    sizes = {"n_train": len(dataset.train), "n_validation": len(dataset.validation), "n_test": len(dataset.test)}
+
+    def write(names: Sequence[str], step: Step) -> None:
+        for name in names:
+            by_name[name].step(step)
+
+    try:
+        for name, trajectory, aged in live_many(agent, stream, policies, exam, on_step=write):
+            facts: dict[str, Any] = dict(sizes)
+            if config.warm:
+                facts["y_warm"] = _warm_accuracy(aged, stream, policies[name], dataset.test)
+            by_name[name].finish(trajectory, facts)
+    finally:
+        for record in records.values():
+            record.close()
+
+
+def _warm_accuracy(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledImages) -> float:
+    """Accuracy of the k%-learner after it has learned the rest of the stream too, from the weights it has."""
+    learner = agent.learner.fork()
+    assert isinstance(learner, RefitLearner), "checked by the configuration"
+    learner.warm = True
+    for chunk in stream[policy.n_learned(len(stream)) :]:
+        learner.learn(chunk)
+    learner.settle()
+    return accuracy_of(learner.forward(test.images).probabilities, test.labels)
+
+
+def expected_work(config: CurveConfig, dataset: Dataset, ks: list[float]) -> float:
+    """Forward passes of one sample that a seed's lifetimes need (a training step counts as three)."""
+    n, n_test, n_validation = len(dataset.train), len(dataset.test), len(dataset.validation)
+    training = {k: 3 * config.epochs * n * k / 100 for k in ks}
+    looking = sum(n * (1 - k / 100) + n_test + (n_validation if k < 100 else 0) for k in ks)
+    if not ks:
+        return 0
+    if config.protocol == "online":
+        n_exams = config.chunks // config.evaluate_every if config.evaluate_every else 0
+        return max(training.values()) + looking + n_exams * n_test
+    if config.evaluate_every:
+        parts = range(config.evaluate_every, config.chunks, config.evaluate_every)
+        exams = [100 * part / config.chunks for part in parts]
+        looking += sum(3 * config.epochs * n * done / 100 + n_test for done in exams if done < max(ks))
+    return sum(training.values()) + looking + (3 * config.epochs * n * len(ks) if config.warm else 0)
+
+
+def _read(config: CurveConfig, records: dict[float, list[LifetimeRecord]]) -> Curve:
+    summaries: dict[float, list[dict[str, Any]]] = {
+        k: [summary for record in lived if (summary := record.summary())] for k, lived in records.items()
+    }
+    y = tuple(summary["accuracy"]["learner"] for summary in summaries[100])
+    learners = []
+    for k in sorted(config.k):
+        lived = summaries[k]
+        point = CurvePoint(
+            k,
+            x=tuple(summary["accuracy"]["learner"] for summary in lived),
+            y=y,
+            z=tuple(summary["accuracy"]["agent"] for summary in lived),
+        )
+        learners.append(
+            LearnerAt(
+                point,
+                y_warm=tuple(summary["y_warm"] for summary in lived) if config.warm else None,
+                w=tuple(summary["mixture"]["w"] for summary in lived),
+                theta=tuple(summary["mixture"]["theta"] for summary in lived),
+                gflop={cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in lived) for cost in COSTS},
+                memory_entries=tuple(summary["memory_entries"] for summary in lived),
+                memory_nbytes=tuple(summary["memory_nbytes"] for summary in lived),
+            )
+        )
+    warm = None
+    if config.warm:
+        warm = tuple(
+            CurvePoint(at.point.k, at.point.x, at.y_warm or (), at.point.z).statistics(config.confidence)
+            for at in learners
+        )
+    statistics = tuple(at.point.statistics(config.confidence) for at in learners)
+    return Curve(config, tuple(learners), statistics, warm)
+
+
+def _write(curve: Curve, run: RunDirectory) -> None:
+    run.write("curve.json", json.dumps(curve_json(curve), indent=2) + "\n")
+    run.write("curve.csv", curve_csv(curve))
+    config = curve.config
+    points = [at.point for at in curve.learners]
+    png = figure_png(
+        curve_figure(points, dataset=config.dataset, protocol=config.protocol, confidence=config.confidence)
+    )
+    run.write("curve.png", png)
+    with run.tensorboard() as board:
+        for at, values in zip(curve.learners, curve.statistics, strict=True):
+            step = round(at.point.k)
+            board.add_scalar("curve/x", values.x.estimate, step)
+            board.add_scalar("curve/z", values.z.estimate, step)
+            board.add_scalar("curve/y", values.y.estimate, step)
+            if values.R.estimate is not None:
+                board.add_scalar("curve/R", values.R.estimate, step)
+            if values.share.estimate is not None:
+                board.add_scalar("curve/share", values.share.estimate, step)
+        board.add_image("curve", np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), dataformats="HWC")
+
+
+def curve_json(curve: Curve) -> dict[str, Any]:
+    """The curve as plain values: for each k the statistics, and the values of every seed behind them."""
+    config = curve.config
+    points = []
+    for i, (at, values) in enumerate(zip(curve.learners, curve.statistics, strict=True)):
+        point: dict[str, Any] = {"k": at.point.k, **values.as_json()}
+        if curve.warm_statistics:
+            warm = curve.warm_statistics[i]
+            point["warm"] = {"y": asdict(warm.y), "R": asdict(warm.R), "share": asdict(warm.share)}
+        point["by_seed"] = {
+            "x": at.point.x,
+            "z": at.point.z,
+            "y": at.point.y,
+            **({"y_warm": at.y_warm} if at.y_warm else {}),
+            "w": at.w,
+            "theta": at.theta,
+            "gflop": at.gflop,
+            "memory_entries": at.memory_entries,
+            "memory_nbytes": at.memory_nbytes,
+        }
+        points.append(point)
+    seeds = list(range(config.first_seed, config.first_seed + config.seeds))
+    return {
+        "dataset": config.dataset,
+        "protocol": config.protocol,
+        "seeds": seeds,
+        "confidence": config.confidence,
+        "points": points,
+    }
+
+
+def curve_csv(curve: Curve) -> str:
+    """One line for each k: means over seeds, and the ends of their intervals."""
+    rows = []
+    for i, (at, values) in enumerate(zip(curve.learners, curve.statistics, strict=True)):
+        row: dict[str, Any] = {"k": at.point.k, "n_seeds": values.seeds}
+        columns: dict[str, Any] = {name: getattr(values, name) for name in ("x", "z", "y", "y_minus_x", "z_minus_x")}
+        columns |= {"R": values.R, "share": values.share}
+        if curve.warm_statistics:
+            warm = curve.warm_statistics[i]
+            columns |= {"y_warm": warm.y, "R_warm": warm.R, "share_warm": warm.share}
+        for name, interval in columns.items():
+            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            if isinstance(interval, Ratio):
+                row[f"{name}_note"] = interval.reason
+        thetas = [theta for theta in at.theta if theta is not None]
+        row["w"] = _mean(at.w)
+        row["theta"] = _mean(thetas) if thetas else None
+        row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
+        row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _mean(values: Any) -> float:
+    return sum(values) / len(values)
