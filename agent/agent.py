@@ -39,7 +39,7 @@ class Glance:
     n_steps: int = -1
     sight: Sight | None = None
     recall: Recall | None = None
-    thetas: Float[Tensor, " n_thetas"] | None = None
+    thetas: tuple[float, ...] = ()
 
 
 class Agent:
@@ -67,7 +67,7 @@ class Agent:
         stored = self.memory.insert(sight.keys, chunk.labels)
         return [("learn", settled), ("memorize", sight.work + stored)]
 
-    def look(self, glance: Glance, thetas: Float[Tensor, " n_thetas"]) -> tuple[Glance, Work, Work]:
+    def look(self, glance: Glance, thetas: tuple[float, ...]) -> tuple[Glance, Work, Work]:
         """Look at a fixed set of images, again or for the first time; the learner must be settled.
 
         Returns:
@@ -79,8 +79,8 @@ class Agent:
             seen = sight.work
             glance = Glance(glance.images, self.learner.n_steps, sight)
         assert glance.sight is not None
-        same = glance.thetas is not None and torch.equal(glance.thetas, thetas)
-        recall, recalled = self.memory.recall(glance.sight.keys, thetas, after=glance.recall if same else None)
+        known = glance.recall if glance.thetas == thetas else None
+        recall, recalled = self.memory.recall(glance.sight.keys, torch.tensor(thetas), after=known)
         return replace(glance, recall=recall, thetas=thetas), seen, recalled
 
     def calibrate(self, validation: LabelledImages, glance: Glance | None = None) -> tuple[Glance, Bill]:
@@ -107,8 +107,7 @@ class Agent:
         Returns:
             The prediction, the new glance, the work of forward passes and the work of recall.
         """
-        thetas = torch.tensor([self.mixture.theta or 1.0])
-        glance, seen, recalled = self.look(glance, thetas)
+        glance, seen, recalled = self.look(glance, (self.mixture.theta or 1.0,))
         assert glance.sight is not None
         assert glance.recall is not None
         learner, memory = glance.sight.probabilities, glance.recall.probabilities[0]

@@ -25,9 +25,10 @@ def flops_per_sample(network: ResNet, height: int, width: int) -> SampleFlops:
 
 @lru_cache
 def _count(depth: int, channels: int, n_classes: int, height: int, width: int) -> SampleFlops:
-    # Tensors on the meta device have shapes and no data, so that counting costs milliseconds.
-    network = ResNet(depth, channels, n_classes, generator=torch.Generator()).to("meta").train()
-    with FlopCounterMode(display=False) as counter:
+    # Tensors on the meta device have shapes and no data, so that counting costs milliseconds. Whoever asks first may
+    # be predicting, with gradients off.
+    with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        network = ResNet(depth, channels, n_classes, generator=torch.Generator()).to("meta").train()
         logits = network(torch.empty(1, 3, height, width, device="meta"))
         forward = counter.get_total_flops()
         logits.sum().backward()

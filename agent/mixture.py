@@ -1,15 +1,17 @@
 """The mixed prediction, w × learner + (1 - w) × memory, and how w and θ are fitted."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-W_GRID = torch.linspace(0, 1, 41)
+W_GRID = tuple(i / 40 for i in range(41))
 """Weights of the learner that are tried; both ends belong to it."""
 
-THETA_GRID = 2.0 ** torch.arange(0, 12.5, 0.5)
+THETA_GRID = tuple(2 ** (i / 2) for i in range(25))
 """Sharpnesses of the memory that are tried: 1 to 4096 in steps of √2.
 
 Orhan's grid ended at 90, near his optima; pooled keys, whose cosines lie close together, need more.
@@ -39,7 +41,7 @@ def fit_mixture(
     learner: Float[Tensor, "n classes"],
     memory: Float[Tensor, "n_thetas n classes"],
     labels: Int64[Tensor, " n"],
-    thetas: Float[Tensor, " n_thetas"] = THETA_GRID,
+    thetas: Sequence[float] = THETA_GRID,
 ) -> Mixture:
     """The w and θ of highest accuracy on validation data; among equals, those of highest likelihood.
 
@@ -52,16 +54,14 @@ def fit_mixture(
         labels: their classes.
         thetas: the θ that `memory` was recalled with.
     """
-    labels = labels.to(learner.device)
-    best, found = (-1, -float("inf")), Mixture()
-    for theta, recalled in zip(thetas.tolist(), memory, strict=True):
-        w = W_GRID.to(learner.device)[:, None, None]
-        mixed = w * learner + (1 - w) * recalled  # grid × n × classes
+    w = torch.tensor(W_GRID, device=learner.device)[:, None, None]
+    labels = labels.to(learner.device).expand(len(W_GRID), -1)
+    best, fitted = (-1, -math.inf), Mixture()
+    for theta, recalled in zip(thetas, memory, strict=True):
+        mixed = w * learner + (1 - w) * recalled
         n_right = (mixed.argmax(dim=2) == labels).sum(dim=1)
-        chosen = labels.expand(len(W_GRID), -1)[:, :, None]
-        likelihood = mixed.gather(2, chosen).double().clamp_min(1e-12).log().mean(dim=(1, 2))
-        for i in range(len(W_GRID)):
-            score = (int(n_right[i]), float(likelihood[i]))
+        likelihood = mixed.gather(2, labels[:, :, None]).double().clamp_min(1e-12).log().mean(dim=(1, 2))
+        for score, weight in zip(zip(n_right.tolist(), likelihood.tolist(), strict=True), W_GRID, strict=True):
             if score > best:
-                best, found = score, Mixture(float(W_GRID[i]), theta)
-    return found
+                best, fitted = score, Mixture(weight, theta)
+    return fitted

@@ -209,6 +209,10 @@ class _Bar:
         """See Watcher."""
         self._progress.advance(self._task, done)
 
+    def reach(self, done: int, total: int) -> None:
+        """See Watcher."""
+        self._progress.update(self._task, completed=done, total=total)
+
     def say(self, what: str) -> None:
         """See Watcher."""
         self._progress.update(self._task, description=what)

@@ -76,7 +76,7 @@ class CurveConfig(BaseModel):
     keys: str = _setting("features", "places read as keys: features, cache3, or stage2.block0,stage1.block0", MEMORY)
     pool: bool = _setting(True, "average keys over space", MEMORY)
 
-    evaluate_every: int = _setting(0, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
+    evaluate_every: int = _setting(2, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
 
     @model_validator(mode="after")
@@ -117,12 +117,16 @@ PRESETS: dict[str, Preset] = {
             "train_size": 10_000,
             "validation_size": 2_000,
             "protocol": "original",
+            "evaluate_every": 0,
             "k": (20, 40, 60, 80),
             "width": 16,
             "epochs": 12,
             "batch": 125,
             "lr": 0.1,
             "schedule": "one-cycle",
+            # Those places of Cache3 that a last stage of a single block has.
+            "keys": "stage2.block0.relu,stage2.block0",
+            "pool": False,
         },
     ),
     "cifar10-paper": Preset(
@@ -132,6 +136,7 @@ PRESETS: dict[str, Preset] = {
             "train_size": 45_000,
             "validation_size": 5_000,
             "protocol": "original",
+            "evaluate_every": 0,
             "chunks": 100,
             "depth": 32,
             "width": 16,

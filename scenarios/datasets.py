@@ -31,7 +31,7 @@ _TEST_SHARE = 0.2  # of a data set without a test part of its own
 
 _PHOTOGRAPHS = Augmentation(shift=4, mirror=True)
 _TEXTURES = Augmentation(shift=4)  # a mirrored diagonal is another class
-_DIGITS = Augmentation(shift=4)  # one original pixel: 8 x 8 become 32 x 32; a mirrored digit is no digit
+_DIGITS = Augmentation(shift=2)  # half an original pixel: digits fill all 8 rows, a whole one would cut some off
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,10 @@ class Watcher(Protocol):
         """The work that lies ahead, in the units of `advance`."""
 
     def advance(self, done: float) -> None:
-        """Some of it is done."""
+        """So much more of it is done."""
+
+    def reach(self, done: int, total: int) -> None:
+        """So much is done of a task with its own total."""
 
     def say(self, what: str) -> None:
         """What is being done now."""
@@ -99,6 +102,7 @@ def live_curve(
             n_test=config.test_size,
             data_dir=data_dir,
             download=download,
+            progress=watcher.reach,
         )
         if first:
             watcher.expect(sum(expected_work(config, dataset, unlived[s]) for s in seeds))

@@ -1,13 +1,10 @@
 """Avalanche benchmarks read as streams of chunks."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import overload
 
 import torch
-from avalanche.benchmarks import benchmark_from_datasets, split_online_stream
-from avalanche.benchmarks.scenarios import DatasetExperience, OnlineCLExperience
-from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, as_classification_dataset
-from avalanche.benchmarks.utils.transform_groups import DefaultTransformGroups
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -16,6 +13,13 @@ from agent.chunk import Chunk, LabelledImages
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets import Dataset
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
+    from avalanche.benchmarks import benchmark_from_datasets, split_online_stream
+    from avalanche.benchmarks.scenarios import DatasetExperience, OnlineCLExperience
+    from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, as_classification_dataset
+    from avalanche.benchmarks.utils.transform_groups import DefaultTransformGroups
 
 
 class ChunkStream(Sequence[Chunk]):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -33,6 +33,7 @@ class Sight(NamedTuple):
     work: Work
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A network that learns from chunks; prediction and keys always come from its current state."""
 

@@ -1,6 +1,6 @@
 """What every memory offers."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -9,6 +9,7 @@ from agent.memory.recall import Recall
 from agent.work import Work
 
 
+@runtime_checkable
 class Memory(Protocol):
     """An episodic memory: pairs of key and label go in, class probabilities for queries come out."""
 

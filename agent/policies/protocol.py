@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Action(Enum):
@@ -22,6 +22,7 @@ class Observation:
     """Chunks of the whole stream."""
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Decides, chunk by chunk, between learning and memorizing."""
 

@@ -1,0 +1,107 @@
+"""Small things that the tests of the agent are made of: tiny networks, easy images, and ways to compare states."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from agent.agent import Agent
+from agent.augmentation import Augmentation, Normalization
+from agent.chunk import Chunk, LabelledImages
+from agent.learners import Learner, OnlineLearner, RefitLearner
+from agent.memory import CacheMemory
+from agent.networks import KeyPlaces, ResNet
+from agent.policies import Action, Observation
+from agent.training import Training, one_cycle
+
+N_CLASSES = 3
+NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+
+
+def toy_network(seed: int = 0, *, depth: int = 8, width: int = 2, n_classes: int = N_CLASSES) -> ResNet:
+    return ResNet(depth, width, n_classes, generator=torch.Generator().manual_seed(seed))
+
+
+def toy_images(n: int, seed: int = 0, *, size: int = 8) -> LabelledImages:
+    """Noise in which the colour of the class is a little brighter: learnt in a few steps, but not at first sight."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(N_CLASSES, (n,), generator=generator)
+    images = torch.randint(160, (n, 3, size, size), generator=generator)
+    images[torch.arange(n), labels] += 90
+    return LabelledImages(images.to(torch.uint8), labels)
+
+
+def toy_chunk(n: int, seed: int = 0, *, step: int = 0, size: int = 8) -> Chunk:
+    data = toy_images(n, seed, size=size)
+    return Chunk(step, torch.arange(n), data.images, data.labels)
+
+
+def toy_stream(sizes: list[int], seed: int = 100) -> list[Chunk]:
+    return [toy_chunk(n, seed + step, step=step) for step, n in enumerate(sizes)]
+
+
+def toy_training(**changed: Any) -> Training:
+    settings: dict[str, Any] = {
+        "normalization": NORMALIZATION,
+        "augmentation": Augmentation(shift=1, mirror=True),
+        "lr": 0.05,
+        "batch_size": 8,
+    }
+    return Training(**settings | changed)
+
+
+def online(seed: int = 0, *, network: ResNet | None = None, passes: float = 2, **changed: Any) -> OnlineLearner:
+    own = {name: changed.pop(name) for name in ("rehearsal", "ema_decay", "progress") if name in changed}
+    network = network or toy_network(seed)
+    return OnlineLearner(network, toy_training(**changed), KeyPlaces(), passes=passes, seed=seed, **own)
+
+
+def refit(
+    seed: int = 0, *, network: ResNet | None = None, epochs: float = 2, warm: bool = False, **changed: Any
+) -> RefitLearner:
+    training = toy_training(**{"schedule": one_cycle, **changed})
+    return RefitLearner(network or toy_network(seed), training, KeyPlaces(), epochs=epochs, warm=warm, seed=seed)
+
+
+def refit_warm(seed: int = 0, **changed: Any) -> RefitLearner:
+    return refit(seed, warm=True, **changed)
+
+
+LEARNERS: dict[str, Callable[..., Learner]] = {"online": online, "refit-cold": refit, "refit-warm": refit_warm}
+"""Every learner, by a function of the seed: adding one means adding a line."""
+
+
+def toy_agent(make_learner: Callable[..., Learner] = online, seed: int = 0) -> Agent:
+    return Agent(make_learner(seed), CacheMemory(N_CLASSES))
+
+
+class Alternate:
+    """Memorizes every other chunk; remembers nothing but its own turn."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+
+    def decide(self, observation: Observation) -> Action:
+        self.turn += 1
+        return Action.LEARN if self.turn % 2 else Action.MEMORIZE
+
+
+class Coin:
+    """Decides by lot, from a seed of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def decide(self, observation: Observation) -> Action:
+        return Action.LEARN if torch.rand((), generator=self.generator) < 0.5 else Action.MEMORIZE
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal to the bit, through dictionaries, lists and tuples."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b

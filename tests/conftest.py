@@ -1,0 +1,13 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def cifar_folder() -> Path:
+    """The real CIFAR-10 as an image folder, named by LIFETIME_CIFAR_FOLDER."""
+    folder = os.environ.get("LIFETIME_CIFAR_FOLDER")
+    if not folder:
+        pytest.skip("real CIFAR-10 is absent: set LIFETIME_CIFAR_FOLDER to an image folder of it")
+    return Path(folder)

@@ -1,0 +1,182 @@
+"""The command line, in real processes, as users type it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+LIFETIME = str(Path(sys.executable).parent / "lifetime")
+TINY = (
+    "--train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 --seeds 2 --epochs 1 --width 2".split()
+)
+
+
+def lifetime(*arguments, **options):
+    return subprocess.run([LIFETIME, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    return runs, lifetime("curve", *TINY, "--runs", runs)
+
+
+def test_a_clean_run_shows_a_table_and_where_to_look_and_no_warnings(finished):
+    runs, done = finished
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr
+    [run] = (runs / "curve").iterdir()
+    for expected in ("textures, online protocol, 2 seeds", "1/R", "θ", str(run / "curve.png"), "lifetime view --runs"):
+        assert expected in done.stdout
+    written = {path.name for path in run.iterdir()}
+    assert written >= {"config.json", "curve.json", "curve.csv", "curve.png", "seed0", "seed1"}
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"]["k"] == [25, 75]
+    assert config["settings"]["device"] in ("cpu", "cuda", "mps")
+    assert set(config["versions"]) >= {"python", "torch", "torchvision", "avalanche-lib", "learn-or-memorize"}
+
+
+def test_tensorboard_gets_scalars_and_the_figure(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    runs, _ = finished
+    [run] = (runs / "curve").iterdir()
+    board = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    assert set(board.Tags()["scalars"]) >= {"curve/x", "curve/z", "curve/y"}
+    assert [event.step for event in board.Scalars("curve/x")] == [25, 75]
+    assert board.Tags()["images"] == ["curve"]
+    life = EventAccumulator(str(run / "seed0/k25")).Reload()
+    assert [event.value for event in life.Scalars("decision/learn")] == [1, 0, 0, 0]
+    assert [event.step for event in life.Scalars("memory/entries")] == [30, 60, 90, 120]
+
+
+def test_a_finished_run_is_shown_again_and_another_lived_gives_the_same_bytes(finished, tmp_path):
+    runs, done = finished
+    [run] = (runs / "curve").iterdir()
+    before = (run / "curve.json").read_bytes()
+    stamp = (run / "seed0/k25/summary.json").stat().st_mtime_ns
+    again = lifetime("curve", *TINY, "--runs", runs)
+    assert again.stdout == done.stdout
+    assert (run / "seed0/k25/summary.json").stat().st_mtime_ns == stamp
+    anew = lifetime("curve", *TINY, "--runs", runs, "--force")
+    assert anew.returncode == 0
+    assert (run / "seed0/k25/summary.json").stat().st_mtime_ns != stamp
+    assert (run / "curve.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
+    runs, _ = finished
+    [whole] = (runs / "curve").iterdir()
+    command = ["curve", *TINY, "--runs", str(tmp_path), "--name", "run"]
+    with subprocess.Popen([LIFETIME, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("curve/run/seed0/*/summary.json")) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(stop)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop]
+    if stop is not signal.SIGKILL:
+        assert "interrupted; the same command continues" in errors
+        assert "Traceback" not in errors
+    assert lifetime(*command).returncode == 0
+    assert (tmp_path / "curve/run/curve.json").read_bytes() == (whole / "curve.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "fast"], "expected a preset out of quick, cifar10-small, cifar10-paper, got fast"),
+        (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
+        (["--lr", "nan"], "expected --lr to be a finite number, got nan"),
+        (["--dataset", "imagenet"], "imagenet"),
+        (["--dataset", "folder:/nowhere"], "/nowhere"),
+        (["--dataset", "cifar10", "--data-dir", "{tmp}"], "--download"),
+        (["--chunks", "200", "--k", "50"], "expected 1 to 120 chunks for 120 training images, got 200"),
+        (["--runs", "/dev/null/runs"], "expected to write in /dev/null/runs"),
+        (["--config", "nowhere.toml"], "expected a TOML file at nowhere.toml"),
+        (["--keys", "cache3"], "expected keys from places of a ResNet-8"),
+        (["--learn-rate", "1"], "--learn-rate"),
+        (["--lr", "1e30"], "expected a finite training loss"),
+        (["--train-size", "many"], "expected --train-size"),
+        pytest.param(["--device", "cuda"], "expected a device of this machine", id="device"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    if "cuda" in arguments:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    done = lifetime("curve", *TINY, "--runs", tmp_path, *given)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path):
+    first = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run")
+    assert first.returncode == 0
+    second = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run", "--lr", "0.01")
+    assert second.returncode == 2
+    assert "settings.lr was 0.05 and is now 0.01" in second.stderr
+
+
+def test_two_processes_do_not_share_a_run(tmp_path):
+    from agent.record import open_run
+
+    with open_run(tmp_path / "curve" / "run", {}):
+        done = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run")
+    assert done.returncode == 2
+    assert "another process is running in it" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["curve", "--help"], ["view", "--help"], ["--version"]])
+def test_help_and_version(arguments):
+    done = lifetime(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_view_serves_tensorboard(finished):
+    import socket
+    import urllib.request
+
+    runs, _ = finished
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [LIFETIME, "view", "--runs", str(runs), "--port", str(port)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout.readline().startswith(f"TensorBoard on {runs}: http://localhost:{port}")
+            with urllib.request.urlopen(f"http://localhost:{port}/data/environment") as answer:
+                assert answer.status == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+
+
+def test_view_without_runs(tmp_path):
+    done = lifetime("view", "--runs", tmp_path / "none")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: expected a folder of runs at")
+
+
+@pytest.mark.cifar
+def test_the_small_preset_reads_a_folder_of_real_cifar10(cifar_folder, tmp_path):
+    few = "--train-size 400 --validation-size 100 --test-size 200 --epochs 1 --seeds 2 --k 50".split()
+    done = lifetime(
+        "curve", "--preset", "cifar10-small", "--dataset", f"folder:{cifar_folder}", "--runs", tmp_path, *few
+    )
+    assert done.returncode == 0, done.stderr
