@@ -55,7 +55,7 @@ class CurveConfig(BaseModel):
         min_length=1,
     )
     chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
-    seeds: int = _setting(3, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1)
+    seeds: int = _setting(5, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1)
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
     warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
 
@@ -73,10 +73,12 @@ class CurveConfig(BaseModel):
     ema_decay: float = _setting(0.99, "online: decay of the averaged weights that predict", LEARNER, ge=0, lt=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER)
 
-    keys: str = _setting("features", "places read as keys: features, cache3, or stage2.block0,stage1.block0", MEMORY)
-    pool: bool = _setting(True, "average keys over space", MEMORY)
+    keys: str = _setting(
+        "stage2.block0", "places read as keys: cache3, features, or stage1.block0,stage2.block0.relu", MEMORY
+    )
+    pool: bool = _setting(False, "average keys over space", MEMORY)
 
-    evaluate_every: int = _setting(2, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
+    evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
 
     @model_validator(mode="after")
@@ -126,7 +128,6 @@ PRESETS: dict[str, Preset] = {
             "schedule": "one-cycle",
             # Those places of Cache3 that a last stage of a single block has.
             "keys": "stage2.block0.relu,stage2.block0",
-            "pool": False,
         },
     ),
     "cifar10-paper": Preset(
@@ -145,7 +146,6 @@ PRESETS: dict[str, Preset] = {
             "lr": 0.09,
             "schedule": "steps",
             "keys": "cache3",
-            "pool": False,
         },
     ),
 }
