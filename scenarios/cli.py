@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,6 +22,7 @@ from agent.errors import LifetimeError
 from scenarios.config import PRESETS, CurveConfig, from_toml, resolve
 
 if TYPE_CHECKING:
+    from scenarios.analysis import Ratio
     from scenarios.relative_value import Curve
 
 app = typer.Typer(
@@ -242,20 +244,38 @@ def _default_name(settings: CurveConfig) -> str:
 
 
 def _show(found: "Curve", path: Path, runs: Path) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    table = _table(found, costs=True)
+    if console.measure(table, options=console.options.update_width(1000)).maximum > console.width:
+        table = _table(found, costs=False)
+    console.print(table)
+    for reason in sorted({values.R.reason for values in found.statistics if values.R.reason}):
+        console.print(f"R is not told where {reason}.")
+    print(f"\nfigure: {path / 'curve.png'}\ntable:  {path / 'curve.csv'}, {path / 'curve.json'}")
+    print(f"trajectories: lifetime view{'' if runs == Path('runs') else f' --runs {runs}'}")
+
+
+def _table(found: "Curve", *, costs: bool) -> Table:
+    """The curve as a table; without its costs it fits in 80 columns."""
     config = found.config
     table = Table(
         title=f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}",
-        caption="accuracies in %; R = (y - x) / (z - x) and 1/R: ratio of means "
-        f"[Fieller {100 * config.confidence:g}% interval]; w, θ and GFLOP: means over seeds",
+        caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
+        + f"[{100 * config.confidence:g}% Fieller interval]"
+        + ("; θ: geometric mean" if costs else "; w, θ and costs in GFLOP: in a wider window, and in curve.csv"),
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1) if costs else (0, 1, 0, 0),
     )
     columns = ["k %", "x", "z", "y", "y - x", "z - x", "R", "1/R"]
-    if found.warm_statistics:
-        columns += ["y warm", "R warm"]
-    columns += ["w", "θ", "learn\nGFLOP", "memorize\nGFLOP", "recall\nGFLOP"]
+    columns += ["y warm", "R warm"] if found.warm_statistics else []
+    columns += ["w", "θ", "learn\nGFLOP", "memorize\nGFLOP", "recall\nGFLOP"] if costs else []
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=column not in ("R", "1/R", "R warm"))
+        table.add_column(column, justify="right", no_wrap=True)
     for i, (at, values) in enumerate(zip(found.learners, found.statistics, strict=True)):
         means = [values.x, values.z, values.y, values.y_minus_x, values.z_minus_x]
         row = [f"{at.point.k:g}", *(f"{100 * interval.estimate:.1f}" for interval in means)]
@@ -263,22 +283,14 @@ def _show(found: "Curve", path: Path, runs: Path) -> None:
         if found.warm_statistics:
             warm = found.warm_statistics[i]
             row += [f"{100 * warm.y.estimate:.1f}", _ratio(warm.R)]
-        thetas = [theta for theta in at.theta if theta is not None]
-        row += [f"{sum(at.w) / len(at.w):.2f}", f"{sum(thetas) / len(thetas):.0f}" if thetas else "-"]
-        row += [f"{sum(at.gflop[cost]) / len(at.gflop[cost]):,.0f}" for cost in ("learn", "memorize", "recall")]
+        if costs:
+            row += [f"{sum(at.w) / len(at.w):.2f}", f"{at.typical_theta:.0f}" if at.typical_theta else "-"]
+            row += [f"{sum(at.gflop[cost]) / len(at.gflop[cost]):,.0f}" for cost in ("learn", "memorize", "recall")]
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
-    notes = {values.R.reason for values in found.statistics if values.R.reason}
-    for note in sorted(notes):
-        console.print(f"R is not told where {note}.")
-    print(f"\nfigure: {path / 'curve.png'}\ntable:  {path / 'curve.csv'}, {path / 'curve.json'}")
-    print(f"trajectories: lifetime view{'' if runs == Path('runs') else f' --runs {runs}'}")
+    return table
 
 
-def _ratio(ratio: Any) -> str:
+def _ratio(ratio: "Ratio") -> str:
     if ratio.estimate is None:
         return "not told"
     return f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -53,6 +54,12 @@ class LearnerAt:
     gflop: dict[str, tuple[float, ...]]
     memory_entries: tuple[int, ...]
     memory_nbytes: tuple[int, ...]
+
+    @property
+    def typical_theta(self) -> float | None:
+        """Geometric mean over the seeds whose memory was not empty, as θ is searched on a logarithmic grid."""
+        logarithms = [math.log(theta) for theta in self.theta if theta is not None]
+        return math.exp(_mean(logarithms)) if logarithms else None
 
 
 @dataclass(frozen=True)
@@ -269,9 +276,7 @@ def curve_csv(curve: Curve) -> str:
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
             if isinstance(interval, Ratio):
                 row[f"{name}_note"] = interval.reason
-        thetas = [theta for theta in at.theta if theta is not None]
-        row["w"] = _mean(at.w)
-        row["theta"] = _mean(thetas) if thetas else None
+        row |= {"w": _mean(at.w), "theta": at.typical_theta}
         row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
         row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
         rows.append(row)
@@ -282,5 +287,5 @@ def curve_csv(curve: Curve) -> str:
     return text.getvalue()
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
