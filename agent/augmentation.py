@@ -27,14 +27,14 @@ class Augmentation:
         """
         if not self.shift and not self.mirror:
             return images
-        n, _, height, width = images.shape
+        n, channels, height, width = images.shape
         offsets = torch.randint(-self.shift, self.shift + 1, (2, n, 1), generator=generator)
         mirrored = torch.rand(n, 1, generator=generator) < (0.5 if self.mirror else 0.0)
         rows = (torch.arange(height) + offsets[0]).clamp(0, height - 1)
         columns = (torch.arange(width) + offsets[1]).clamp(0, width - 1)
         columns = torch.where(mirrored, columns.flip(1), columns)
         pixels = (rows[:, :, None] * width + columns[:, None, :]) + (torch.arange(n) * height * width)[:, None, None]
-        flat = images.permute(0, 2, 3, 1).reshape(n * height * width, -1)
+        flat = images.permute(0, 2, 3, 1).reshape(n * height * width, channels)
         return flat[pixels.to(images.device, non_blocking=True)].permute(0, 3, 1, 2)
 
 

@@ -14,16 +14,16 @@ class DatasetError(LifetimeError):
 
 
 class TrainingDiverged(LifetimeError):
-    """The training loss became NaN or infinite.
+    """The training loss, or the weights, became NaN or infinite.
 
     Attributes:
-        step: gradient steps done before the failing one, since the learner's first.
+        step: number of the failing gradient step, from 0.
         lr: learning rate of the failing step.
     """
 
     def __init__(self, step: int, lr: float) -> None:
         super().__init__(
-            f"expected a finite training loss, got a non-finite one at gradient step {step} with learning rate {lr:g}; "
+            f"expected a finite training loss, got NaN or infinity at gradient step {step} with learning rate {lr:g}; "
             "lower the learning rate (--lr)"
         )
         self.step = step

@@ -26,9 +26,9 @@ def flops_per_sample(network: ResNet, height: int, width: int) -> SampleFlops:
 @lru_cache
 def _count(depth: int, channels: int, n_classes: int, height: int, width: int) -> SampleFlops:
     # Tensors on the meta device have shapes and no data, so that counting costs milliseconds. Whoever asks first may
-    # be predicting, with gradients off.
+    # be predicting, with gradients off. Batch normalization is no product; in training it would refuse a single pixel.
     with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        network = ResNet(depth, channels, n_classes, generator=torch.Generator()).to("meta").train()
+        network = ResNet(depth, channels, n_classes, generator=torch.Generator()).to("meta").eval()
         logits = network(torch.empty(1, 3, height, width, device="meta"))
         forward = counter.get_total_flops()
         logits.sum().backward()

@@ -63,7 +63,8 @@ class SampleStore:
         """Tensors that `load_state` takes; empty for an empty store."""
         if self._images is None:
             return {}
-        return {"images": self._images[: self._n].cpu(), "labels": self._labels[: self._n].cpu()}
+        # Copies, lest a slice carry the spare capacity along into a file.
+        return {"images": self._images[: self._n].clone().cpu(), "labels": self._labels[: self._n].clone().cpu()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Replace all rows by those of `state`."""

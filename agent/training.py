@@ -114,20 +114,23 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
-def check_finite(losses: list[Tensor], rates: Sequence[float], *, first_step: int) -> None:
-    """Look at the losses of several steps at once, so that a GPU need not wait after each.
+def check_finite(network: ResNet, losses: list[Tensor], rates: Sequence[float], *, first_step: int) -> None:
+    """Look at the outcome of several steps at once, so that a GPU need not wait after each.
 
     Args:
+        network: after those steps.
         losses: of consecutive gradient steps.
         rates: their learning rates.
         first_step: number of the first of them.
 
     Raises:
-        TrainingDiverged: naming the first step whose loss is not finite.
+        TrainingDiverged: naming the first step whose loss, or the last step if its weights, are not finite.
     """
-    bad = (~torch.isfinite(torch.stack(losses))).nonzero()
-    if len(bad):
-        raise TrainingDiverged(first_step + int(bad[0]), rates[int(bad[0])])
+    norms = torch.stack(torch._foreach_norm(list(network.parameters())))
+    finite = torch.isfinite(torch.stack([*losses, norms.sum()])).tolist()
+    if not all(finite):
+        step = min(finite.index(False), len(losses) - 1)
+        raise TrainingDiverged(first_step + step, rates[step])
 
 
 def passes(n: int, n_drawn: int, generator: torch.Generator) -> Int64[Tensor, " n_drawn"]:

@@ -1,5 +1,6 @@
 """The command line: `lifetime`. The only module that prints; torch and avalanche are imported when they are needed."""
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -37,18 +38,27 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 _VERSIONED = ("learn-or-memorize", "torch", "torchvision", "avalanche-lib", "numpy", "scikit-learn", "scipy")
 
 
+class _Stopped(BaseException):
+    """SIGINT or SIGTERM; not a KeyboardInterrupt, for which Typer has an end of its own."""
+
+
 def main() -> None:
     """Run the command line: errors are one line and exit code 2."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         code = app(standalone_mode=False)
     except LifetimeError as error:
         _fail(str(error), 2)
     except _UsageError as error:
         _fail(error.format_message().replace("\n", " "), 2)  # type: ignore[attr-defined]
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; the same command continues where finished lifetimes end", 130)
+    except _Stopped as stopped:
+        _fail("interrupted; the same command continues where finished lifetimes end", 128 + stopped.args[0])
     sys.exit(code)
+
+
+def _stop(number: int, _: object) -> None:
+    raise _Stopped(number)
 
 
 def _fail(message: str, code: int) -> None:
@@ -177,13 +187,15 @@ def view(
     except program.TensorBoardServerException as error:
         raise LifetimeError(f"expected to serve TensorBoard at {host}:{port}, got: {error}; give --port") from None
     print(f"TensorBoard on {runs}: {address} (Ctrl-C ends it)", flush=True)
-    signal.pause()
+    with contextlib.suppress(_Stopped):
+        signal.pause()
 
 
 class _Bar:
     """A progress bar with the time that remains, on the error stream, so that results alone are on the other."""
 
     def __enter__(self) -> "_Bar":
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -192,8 +204,9 @@ class _Bar:
             TextColumn("elapsed,"),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,
             speed_estimate_period=60,
         )
         self._task = self._progress.add_task("starting", total=None)

@@ -92,7 +92,7 @@ class OnlineLearner:
             losses.append(self.training.step(self.network, self.optimizer, images, labels, self.augmentation))
             self._follow(self.n_steps + len(losses))
             self.progress(3 * len(rows))
-        check_finite(losses, [self.training.rate(0.0)] * n_steps, first_step=self.n_steps)
+        check_finite(self.network, losses, [self.training.rate(0.0)] * n_steps, first_step=self.n_steps)
         self.n_steps += n_steps
         n_trained = n_steps * (n_fresh + n_rehearsed)
         return Work(

@@ -87,7 +87,7 @@ class RefitLearner:
                 losses.append(self.training.step(network, optimizer, images, labels, self.augmentation, done=done))
                 rates.append(self.training.rate(done))
                 self.progress(3 * batch)
-            check_finite(losses, rates, first_step=self.n_steps + first)
+            check_finite(network, losses, rates, first_step=self.n_steps + first)
         self.network = network.eval()
         self.n_steps += n_steps
         self.n_trained_on = n

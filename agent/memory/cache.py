@@ -50,7 +50,7 @@ class CacheMemory:
         """Bytes of keys and labels."""
         return sum(keys.nbytes + labels.nbytes for keys, labels in self._blocks)
 
-    def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n"]) -> Work:
+    def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n_labels"]) -> Work:
         """Append entries.
 
         Args:

@@ -12,7 +12,7 @@ from agent.augmentation import Augmentation, Normalization
 
 
 def slow(image: np.ndarray, down: int, right: int, mirror: bool) -> np.ndarray:
-    """One image, pixel by pixel: every place takes what lies (down, right) of it, or the nearest edge; then mirrored."""
+    """One image, pixel by pixel: a place takes what lies (down, right) of it, or the nearest edge; then mirrored."""
     channels, height, width = image.shape
     moved = np.empty_like(image)
     for channel, row, column in itertools.product(range(channels), range(height), range(width)):
@@ -25,12 +25,16 @@ def slow(image: np.ndarray, down: int, right: int, mirror: bool) -> np.ndarray:
 def distinct(n: int, height: int, width: int) -> Tensor:
     """Images in which no two pixels are alike, and neither are two images."""
     generator = torch.Generator().manual_seed(3)
-    return torch.stack(
-        [
-            torch.stack([torch.randperm(256, generator=generator)[: height * width] for _ in range(3)])
-            for _ in range(n)
-        ]
-    ).reshape(n, 3, height, width).to(torch.uint8)
+    return (
+        torch.stack(
+            [
+                torch.stack([torch.randperm(256, generator=generator)[: height * width] for _ in range(3)])
+                for _ in range(n)
+            ]
+        )
+        .reshape(n, 3, height, width)
+        .to(torch.uint8)
+    )
 
 
 def drawn(images: Tensor, augmentation: Augmentation, seed: int) -> list[tuple[int, int, bool]]:
@@ -115,7 +119,11 @@ def test_output_is_channels_last() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(
-    n=st.integers(1, 20), height=st.integers(1, 6), width=st.integers(1, 6), seed=st.integers(0, 999), top=st.integers(2, 256)
+    n=st.integers(1, 20),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    seed=st.integers(0, 999),
+    top=st.integers(2, 256),
 )
 def test_statistics_are_those_of_numpy(n: int, height: int, width: int, seed: int, top: int) -> None:
     values = np.random.default_rng(seed).integers(0, top, (n, 3, height, width)).astype(np.uint8)

@@ -149,7 +149,7 @@ def test_a_width_or_number_of_classes_below_1_is_refused() -> None:
 def test_places_that_the_network_lacks_are_refused() -> None:
     with pytest.raises(InvalidSetting, match=r"places of a ResNet-8 \(stem, .*features\), got stage0.block1, nowhere$"):
         KeyPlaces("stem,stage0.block1,nowhere").of(toy_network())
-    with pytest.raises(InvalidSetting, match="got stage2.block2.relu, stage2.block3; cache3 needs a depth of 26"):
+    with pytest.raises(InvalidSetting, match=r"got stage2\.block2\.relu, stage2\.block3; cache3 needs a depth of 26"):
         KeyPlaces("cache3").of(toy_network())
     with pytest.raises(InvalidSetting, match="cache3 needs a depth of 26"):
         KeyPlaces("cache3").of(toy_network(depth=20))

@@ -29,7 +29,8 @@ def check(store: SampleStore, expected: list[int]) -> None:
 
 
 operations = st.lists(
-    st.tuples(st.sampled_from(["append", "append", "fork", "reload"]), st.integers(0, 5), st.integers(0, 5)), max_size=30
+    st.tuples(st.sampled_from(["append", "append", "fork", "reload"]), st.integers(0, 5), st.integers(0, 5)),
+    max_size=30,
 )
 
 

@@ -1,0 +1,108 @@
+import torch
+
+from agent.agent import Glance
+from agent.mixture import THETA_GRID, Mixture
+from agent.work import Work
+from tests.agent.toys import refit, same, toy_agent, toy_chunk, toy_images
+
+
+def grown(make=None):
+    agent = toy_agent(make) if make else toy_agent()
+    agent.learn(toy_chunk(24))
+    agent.memorize(toy_chunk(20, seed=1))
+    return agent
+
+
+def flops(bill):
+    total = {}
+    for account, work in bill:
+        total[account] = total.get(account, 0) + work.flops
+    return total
+
+
+def test_a_prediction_mixes_learner_and_memory():
+    agent = grown()
+    agent.mixture = Mixture(0.3, 20.0)
+    images = toy_images(6, seed=2).images
+    found, bill = agent.predict(images)
+    sight = agent.learner.forward(images)
+    recall, work = agent.memory.recall(sight.keys, torch.tensor([20.0]))
+    assert torch.equal(found.learner, sight.probabilities)
+    assert torch.equal(found.memory, recall.probabilities[0])
+    torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
+    assert flops(bill) == {"learn": 0, "observe": sight.work.flops, "recall": work.flops}
+
+
+def test_an_untouched_agent_predicts_with_its_learner_alone():
+    found, _ = toy_agent().predict(toy_images(3).images)
+    assert torch.equal(found.agent, found.learner)
+
+
+def test_an_empty_memory_needs_no_calibration():
+    agent = toy_agent()
+    agent.learn(toy_chunk(8))
+    _, bill = agent.calibrate(toy_images(10))
+    assert agent.mixture == Mixture(1.0, None)
+    assert flops(bill) == {"learn": 0}
+
+
+def test_calibration_is_never_worse_on_validation_than_either_part():
+    agent = grown()
+    validation = toy_images(60, seed=5)
+    _, bill = agent.calibrate(validation)
+    assert agent.mixture.theta in THETA_GRID
+    found, _ = agent.predict(validation.images)
+    right = [(p.argmax(dim=1) == validation.labels).sum() for p in (found.agent, found.learner, found.memory)]
+    assert right[0] >= max(right[1:])
+    assert flops(bill)["calibrate"] > 0
+
+
+def test_a_refitting_agent_trains_when_it_memorizes_and_pays_for_it():
+    agent = toy_agent(refit)
+    assert flops(agent.learn(toy_chunk(16)))["learn"] == 0
+    bill = flops(agent.memorize(toy_chunk(4, seed=1)))
+    assert bill["learn"] > 0
+    assert bill["memorize"] > 0
+    assert flops(agent.memorize(toy_chunk(4, seed=2)))["learn"] == 0
+
+
+def test_looking_again_costs_only_what_has_changed():
+    agent = grown()
+    thetas = (2.0, 8.0)
+    glance, seen, recalled = agent.look(Glance(toy_images(10, seed=3).images), thetas)
+    assert seen.flops > 0
+    again, *nothing = agent.look(glance, thetas)
+    assert [work.flops for work in nothing] == [0, 0]
+    assert nothing[0] == Work()
+    agent.memorize(toy_chunk(4, seed=2))  # to the 20 entries there are
+    again, seen, new = agent.look(glance, thetas)
+    assert (seen.flops, new.flops * 5) == (0, recalled.flops)
+    anew, _, _ = agent.look(Glance(glance.images), thetas)
+    torch.testing.assert_close(again.recall.probabilities, anew.recall.probabilities)
+    agent.learn(toy_chunk(8, seed=4))
+    moved, seen, full = agent.look(again, thetas)
+    assert seen.flops > 0
+    assert full.flops > new.flops
+    assert not torch.equal(moved.sight.keys, again.sight.keys)
+
+
+def test_other_thetas_are_asked_anew():
+    agent = grown()
+    glance, _, first = agent.look(Glance(toy_images(10, seed=3).images), (2.0,))
+    other, _, second = agent.look(glance, (4.0,))
+    assert second.flops == first.flops
+    assert not torch.equal(other.recall.probabilities, glance.recall.probabilities)
+
+
+def test_state_and_forks():
+    agent = grown()
+    agent.calibrate(toy_images(30, seed=5))
+    restored = toy_agent(seed=8)
+    restored.load_state(agent.state())
+    assert same(restored.state(), agent.state())
+    fork = agent.fork()
+    before = agent.state()
+    fork.memorize(toy_chunk(5, seed=6))
+    fork.learn(toy_chunk(5, seed=6))
+    fork.mixture = Mixture()
+    assert same(agent.state(), before)

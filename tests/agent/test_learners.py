@@ -1,0 +1,268 @@
+import copy
+
+import pytest
+import torch
+
+from agent.errors import InvalidSetting, TrainingDiverged
+from agent.flops import flops_per_sample
+from agent.lifetime import accuracy_of
+from agent.samples import SampleStore
+from agent.training import Training
+from tests.agent.toys import LEARNERS, online, refit, same, toy_chunk, toy_images, toy_stream
+
+
+@pytest.fixture(params=LEARNERS)
+def make(request):
+    return LEARNERS[request.param]
+
+
+def live(learner, chunks):
+    for chunk in chunks:
+        learner.learn(chunk)
+    learner.settle()
+    return learner
+
+
+# The contract of every learner
+
+
+def test_the_same_seed_gives_the_same_learner(make):
+    chunks = toy_stream([10, 6])
+    first = live(make(3), chunks)
+    torch.manual_seed(1)
+    assert same(live(make(3), chunks).state(), first.state())
+    assert not same(live(make(4), chunks).state(), first.state())
+
+
+def test_state_goes_round_trip_through_a_file_and_life_goes_on_as_if_uninterrupted(make, tmp_path):
+    chunks = toy_stream([10, 6, 9, 1])
+    learner = live(make(0), chunks[:2])
+    torch.save(learner.state(), tmp_path / "state.pt")
+    restored = make(7)
+    restored.load_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert same(restored.state(), learner.state())
+    assert same(live(restored, chunks[2:]).state(), live(learner, chunks[2:]).state())
+
+
+def test_state_is_a_copy(make):
+    learner = live(make(0), toy_stream([10]))
+    state = learner.state()
+    before = copy.deepcopy(state)
+    live(learner, toy_stream([10], seed=5))
+    assert same(state, before)
+
+
+def test_forks_go_their_own_ways_and_draw_the_same_numbers(make):
+    chunks = toy_stream([10, 6, 9])
+    learner = live(make(0), chunks[:1])
+    fork = learner.fork()
+    before = learner.state()
+    live(fork, chunks[1:])
+    assert same(learner.state(), before)
+    live(learner, chunks[1:])
+    assert same(learner.state(), fork.state())
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 8, 13])
+def test_chunks_of_any_size(make, n):
+    learner = live(make(0), [toy_chunk(n), toy_chunk(5, seed=1)])
+    sight = learner.forward(toy_images(4).images)
+    assert torch.isfinite(sight.probabilities).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_forward_gives_distributions_and_keys(make, n):
+    learner = make(0)
+    images = toy_images(n).images
+    sight = learner.forward(images)
+    assert (sight.probabilities.shape, sight.keys.shape) == ((n, 3), (n, 8))
+    torch.testing.assert_close(sight.probabilities.sum(dim=1), torch.ones(n))
+    assert sight.work.flops == n * flops_per_sample(learner.network, 8, 8).forward
+    assert sight.work.samples == n
+
+
+def test_forward_does_not_depend_on_its_batches(make, monkeypatch):
+    learner = live(make(0), [toy_chunk(20)])
+    images = toy_images(11).images
+    whole = learner.forward(images)
+    monkeypatch.setattr("agent.learners.protocol.FORWARD_BATCH", 4)
+    torch.testing.assert_close(learner.forward(images).probabilities, whole.probabilities)
+
+
+def test_learning_helps(make):
+    test = toy_images(200, seed=9)
+    learner = make(0)
+    before = accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    live(learner, [toy_chunk(200, seed=step, step=step) for step in range(3)])
+    after = accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    assert after > max(0.6, before + 0.15)
+
+
+def test_a_diverging_loss_names_step_and_rate(make):
+    learner = make(0, lr=1e20)
+    with pytest.raises(TrainingDiverged, match=r"gradient step \d+ with learning rate [\d.e+]+; lower") as error:
+        live(learner, toy_stream([40]))
+    assert error.value.lr > 1e17
+
+
+def test_learning_is_paid_for(make):
+    learner = make(0)
+    learned = [learner.learn(chunk) for chunk in toy_stream([16, 8])]
+    settled = learner.settle()
+    n_trained = sum(work.samples for work in [*learned, settled])
+    flops = sum(work.flops for work in [*learned, settled])
+    assert n_trained == 2 * 24
+    assert flops == n_trained * flops_per_sample(learner.network, 8, 8).training
+    assert sum(work.nbytes for work in learned) == 24 * (3 * 8 * 8 + 8)
+
+
+# The online learner
+
+
+class Rows:
+    """Remembers the rows that batches are made of."""
+
+    def __init__(self, monkeypatch):
+        self.batches = []
+        batch = SampleStore.batch
+        monkeypatch.setattr(SampleStore, "batch", lambda s, rows: self.batches.append(rows.tolist()) or batch(s, rows))
+
+
+def test_steps_are_passes_times_chunk_over_batch_and_half_of_a_batch_is_rehearsed(monkeypatch):
+    learner = online(passes=3, rehearsal=0.25)  # batches of 8
+    learner.learn(toy_chunk(16))
+    rows = Rows(monkeypatch)
+    learner.learn(toy_chunk(32, seed=1))
+    assert len(rows.batches) == 3 * 32 / 8
+    fresh = [[row for row in batch if row >= 16] for batch in rows.batches]
+    assert all(len(batch) == 8 and len(new) == 6 for batch, new in zip(rows.batches, fresh, strict=True))
+    counts = torch.bincount(torch.tensor([row for new in fresh for row in new]) - 16, minlength=32)
+    assert counts.max() - counts.min() <= 1
+    assert max(max(batch) for batch in rows.batches) < 48
+
+
+def test_the_first_chunk_has_nothing_to_rehearse(monkeypatch):
+    rows = Rows(monkeypatch)
+    online(passes=1).learn(toy_chunk(16))
+    assert sorted(row for batch in rows.batches for row in batch) == list(range(16))
+
+
+def test_rehearsal_is_uniform_over_all_that_was_learned(monkeypatch):
+    learner = online(passes=1)
+    learner.learn(toy_chunk(4))
+    learner.learn(toy_chunk(12, seed=1))
+    rows = Rows(monkeypatch)
+    for seed in range(2, 60):
+        learner.learned = learner.learned.fork()
+        fork = learner.fork()
+        fork.order.manual_seed(seed)
+        fork.learn(toy_chunk(16, seed=seed))
+    rehearsed = torch.tensor([row for batch in rows.batches for row in batch if row < 16])
+    counts = torch.bincount(rehearsed, minlength=16).float()
+    assert len(rehearsed) == 58 * 2 * 4
+    expected = len(rehearsed) / 16
+    assert ((counts - expected) ** 2 / expected).sum() < 37.7  # chi-squared, 15 degrees of freedom, 0.1%
+
+
+def test_the_average_follows_the_weights():
+    learner = online(passes=1, ema_decay=0.6)
+    expected = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    for t, chunk in enumerate(toy_stream([8] * 12)):
+        learner.learn(chunk)  # one step each
+        decay = min(0.6, (1 + t) / (10 + t))
+        for name, value in learner.network.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * value
+    for name, value in learner.average.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+
+
+def test_without_decay_the_weights_themselves_predict():
+    learner = online(ema_decay=0.0)
+    learner.learn(toy_chunk(16))
+    images = toy_images(5).images
+    logits = learner.network.eval()(learner.training.normalization(images))
+    torch.testing.assert_close(learner.forward(images).probabilities, logits.softmax(dim=1))
+
+
+def test_settling_is_nothing_to_an_online_learner():
+    learner = live(online(), [toy_chunk(8)])
+    before = learner.state()
+    assert learner.settle().flops == 0
+    assert same(learner.state(), before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"passes": 0.0}, "expected more than 0 passes, got 0"),
+        ({"rehearsal": 1.0}, "expected a rehearsed share from 0 to below 1, got 1"),
+        ({"ema_decay": -0.1}, "expected an EMA decay from 0 to below 1, got -0.1"),
+    ],
+)
+def test_bad_settings_of_an_online_learner(setting, message):
+    with pytest.raises(InvalidSetting, match=message):
+        online(**setting)
+
+
+# The refitting learner
+
+
+def count_steps(monkeypatch):
+    steps = []
+    step = Training.step
+    monkeypatch.setattr(Training, "step", lambda *a, **k: steps.append(1) or step(*a, **k))
+    return steps
+
+
+def test_consecutive_chunks_are_one_training(monkeypatch):
+    steps = count_steps(monkeypatch)
+    learner = refit(epochs=3)
+    for chunk in toy_stream([8, 8, 16]):
+        learner.learn(chunk)
+    assert steps == []
+    assert learner.settle().samples == 3 * 32
+    assert len(steps) == 3 * 32 / 8
+    assert learner.settle().samples == 0
+    assert len(steps) == 3 * 32 / 8
+
+
+def test_what_was_admitted_matters_and_not_in_what_chunks():
+    data = toy_chunk(24)
+    parts = [
+        type(data)(step, data.sample_ids[rows], data.images[rows], data.labels[rows])
+        for step, rows in enumerate(torch.arange(24).split([5, 1, 18]))
+    ]
+    assert same(live(refit(), parts).network.state_dict(), live(refit(), [data]).network.state_dict())
+
+
+def test_cold_trainings_start_from_the_same_weights_and_warm_ones_go_on(monkeypatch):
+    starts = []
+    optimizer = Training.optimizer
+    monkeypatch.setattr(
+        Training,
+        "optimizer",
+        lambda self, network: starts.append(copy.deepcopy(network.state_dict())) or optimizer(self, network),
+    )
+    for warm in (False, True):
+        learner = refit(warm=warm)
+        birth = copy.deepcopy(learner.network.state_dict())
+        starts.clear()
+        live(learner, [toy_chunk(8)])
+        trained = copy.deepcopy(learner.network.state_dict())
+        live(learner, [toy_chunk(8, seed=1)])
+        assert same(starts[0], birth)
+        assert same(starts[1], trained if warm else birth)
+
+
+def test_predicting_before_settling_is_a_mistake():
+    learner = refit()
+    learner.learn(toy_chunk(8))
+    with pytest.raises(AssertionError, match="settle before forward"):
+        learner.forward(toy_images(1).images)
+
+
+def test_bad_settings_of_a_refitting_learner():
+    with pytest.raises(InvalidSetting, match="expected more than 0 epochs, got 0"):
+        refit(epochs=0.0)
