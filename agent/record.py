@@ -82,12 +82,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
     if not found.exists():
         _replace(found, text.encode())
         return
-    try:
-        before = json.loads(found.read_text())
-        assert isinstance(before, dict)
-    except (ValueError, AssertionError):
-        raise RunError(f"expected a configuration in {found}, found something else; --force starts anew") from None
-    changed = _differences(before, json.loads(text))
+    changed = _differences(_read_object(found), json.loads(text))
     if changed:
         raise RunError(
             f"expected to continue the run in {path} as it was started, but {changed[0]}"
@@ -117,11 +112,9 @@ class LifetimeRecord:
     def summary(self) -> dict[str, Any] | None:
         """What is known of the lifetime if it is finished; None if it is not."""
         try:
-            return json.loads((self.path / SUMMARY).read_text())
+            return _read_object(self.path / SUMMARY)
         except FileNotFoundError:
             return None
-        except (ValueError, OSError) as error:
-            raise RunError(f"expected a summary in {self.path / SUMMARY}, got {error}; --force starts anew") from None
 
     def step(self, step: Step) -> None:
         """Append a step to the trajectory and to the events."""
@@ -177,6 +170,18 @@ def _scalars(step: Step) -> dict[str, float]:
 
 def _plain(step: Step) -> dict[str, Any]:
     return {name: value for name, value in asdict(step).items() if value is not None}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise RunError(f"expected JSON in {path}, got: {error}; --force starts anew") from None
+    if not isinstance(value, dict):
+        raise RunError(f"expected a JSON object in {path}, got {type(value).__name__}; --force starts anew")
+    return value
 
 
 def _json(value: Any) -> bytes:
