@@ -181,7 +181,7 @@ def view(
     from tensorboard import program
 
     board = program.TensorBoard()
-    board.configure(argv=[None, "--logdir", str(runs), "--port", str(port), "--host", host])
+    board.configure(argv=[None, "--logdir", str(runs), "--port", str(port), "--host", host, "--load_fast", "false"])
     try:
         address = board.launch()
     except program.TensorBoardServerException as error:

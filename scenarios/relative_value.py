@@ -96,7 +96,7 @@ def live_curve(
     """
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     ks = sorted({*config.k, 100.0})
-    records = {(seed, k): run.lifetime(f"seed{seed}/k{k:g}") for seed in seeds for k in ks}
+    records = {(seed, k): run.lifetime(f"seed{seed}/k{k:03g}") for seed in seeds for k in ks}
     unlived = {seed: [k for k in ks if records[seed, k].summary() is None] for seed in seeds}
     first = True
     for seed in (seed for seed in seeds if unlived[seed]):
@@ -171,7 +171,8 @@ def expected_work(config: CurveConfig, dataset: Dataset, ks: list[float]) -> flo
         parts = range(config.evaluate_every, config.chunks, config.evaluate_every)
         exams = [100 * part / config.chunks for part in parts]
         looking += sum(3 * config.epochs * n * done / 100 + n_test for done in exams if done < max(ks))
-    return sum(training.values()) + looking + (3 * config.epochs * n * len(ks) if config.warm else 0)
+    warm = sum(n_test + (3 * config.epochs * n if k < 100 else 0) for k in ks) if config.warm else 0
+    return sum(training.values()) + looking + warm
 
 
 def _read(config: CurveConfig, records: dict[float, list[LifetimeRecord]]) -> Curve:

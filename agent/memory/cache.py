@@ -97,8 +97,9 @@ class CacheMemory:
         Raises:
             InvalidSetting: queries of another length than the keys, or a θ that is not positive and finite.
         """
-        if not bool((torch.isfinite(thetas) & (thetas > 0)).all()):
-            raise InvalidSetting(f"expected finite θ above 0, got {thetas.tolist()}")
+        scale = thetas.to(self.device, torch.float32)
+        if not bool((torch.isfinite(scale) & (scale > 0)).all()):
+            raise InvalidSetting(f"expected finite θ above 0 (in float32), got {thetas.tolist()}")
         self._check_length(queries)
         start = time.perf_counter()
         n = len(queries)
@@ -108,7 +109,6 @@ class CacheMemory:
         new = self._entries_since(n_known)
         if n and new:
             normalized = self._normalized(queries)
-            scale = thetas.to(self.device, torch.float32)
             for block_keys, block_labels in new:
                 classes = F.one_hot(block_labels, self.n_classes).float()
                 for first in range(0, len(block_keys), TILE[1]):

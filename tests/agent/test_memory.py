@@ -106,10 +106,10 @@ def test_bad_entries_are_refused_and_leave_the_memory_as_it_was(memory, keys, la
     assert same(memory.state(), before)
 
 
-@pytest.mark.parametrize("theta", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("theta", [0.0, -1.0, float("nan"), float("inf"), 1e39])
 def test_bad_thetas_are_refused(memory, theta):
     with pytest.raises(InvalidSetting, match="expected finite θ above 0"):
-        memory.recall(entries(1)[0], torch.tensor([theta]))
+        memory.recall(entries(1)[0], torch.tensor([theta], dtype=torch.float64))
 
 
 def test_bad_queries_are_refused(memory):

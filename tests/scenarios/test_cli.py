@@ -50,7 +50,7 @@ def test_tensorboard_gets_scalars_and_the_figure(finished):
     assert set(board.Tags()["scalars"]) >= {"curve/x", "curve/z", "curve/y"}
     assert [event.step for event in board.Scalars("curve/x")] == [25, 75]
     assert board.Tags()["images"] == ["curve"]
-    life = EventAccumulator(str(run / "seed0/k25")).Reload()
+    life = EventAccumulator(str(run / "seed0/k025")).Reload()
     assert [event.value for event in life.Scalars("decision/learn")] == [1, 0, 0, 0]
     assert [event.step for event in life.Scalars("memory/entries")] == [30, 60, 90, 120]
 
@@ -59,13 +59,13 @@ def test_a_finished_run_is_shown_again_and_another_lived_gives_the_same_bytes(fi
     runs, done = finished
     [run] = (runs / "curve").iterdir()
     before = (run / "curve.json").read_bytes()
-    stamp = (run / "seed0/k25/summary.json").stat().st_mtime_ns
+    stamp = (run / "seed0/k025/summary.json").stat().st_mtime_ns
     again = lifetime("curve", *TINY, "--runs", runs)
     assert again.stdout == done.stdout
-    assert (run / "seed0/k25/summary.json").stat().st_mtime_ns == stamp
+    assert (run / "seed0/k025/summary.json").stat().st_mtime_ns == stamp
     anew = lifetime("curve", *TINY, "--runs", runs, "--force")
     assert anew.returncode == 0
-    assert (run / "seed0/k25/summary.json").stat().st_mtime_ns != stamp
+    assert (run / "seed0/k025/summary.json").stat().st_mtime_ns != stamp
     assert (run / "curve.json").read_bytes() == before
 
 

@@ -55,7 +55,7 @@ def test_a_curve_is_what_its_lifetimes_say(tmp_path, settings):
     assert found["seeds"] == [0, 1]
     for point in found["points"]:
         for seed in (0, 1):
-            run = tmp_path / f"run/seed{seed}/k{point['k']:g}"
+            run = tmp_path / f"run/seed{seed}/k{point['k']:03g}"
             summary = json.loads((run / "summary.json").read_text())
             lines = [json.loads(line) for line in (run / "trajectory.jsonl").read_text().splitlines()]
             assert len(lines) == 4
@@ -73,7 +73,7 @@ def test_a_curve_is_what_its_lifetimes_say(tmp_path, settings):
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/curve.csv").read_text())))
     assert [float(row["x"]) for row in rows] == pytest.approx([v.x.estimate for v in curve.statistics])
     assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
-    assert log.done == pytest.approx(log.total, rel=0.02)
+    assert log.done == pytest.approx(log.total, rel=0.15 if settings["evaluate_every"] else 0.02)
 
 
 def test_the_trunk_of_the_online_protocol_is_trained_once(tmp_path, monkeypatch):
@@ -96,7 +96,7 @@ def test_warm_starts_go_on_from_the_learner_they_follow(tmp_path):
 def test_the_same_settings_give_the_same_bytes(tmp_path):
     live(tmp_path / "a", TINY)
     live(tmp_path / "b", TINY)
-    for name in ("curve.json", "curve.csv", "curve.png", "seed1/k25/trajectory.jsonl", "seed1/k25/summary.json"):
+    for name in ("curve.json", "curve.csv", "curve.png", "seed1/k025/trajectory.jsonl", "seed1/k025/summary.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -104,7 +104,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path):
 def test_a_continued_curve_ends_in_the_bytes_of_an_uninterrupted_one(tmp_path, settings):
     live(tmp_path / "whole", settings)
     live(tmp_path / "cut", settings)
-    for lost in ("seed0/k75", "seed1/k25", "seed1/k100"):
+    for lost in ("seed0/k075", "seed1/k025", "seed1/k100"):
         (tmp_path / "cut" / lost / "summary.json").unlink()
     (tmp_path / "cut/curve.json").unlink()
     log = Log()
@@ -124,7 +124,7 @@ def test_a_finished_curve_lives_nothing_again(tmp_path, monkeypatch):
 def test_a_diverging_loss_keeps_what_was_recorded(tmp_path):
     with pytest.raises(TrainingDiverged, match=r"gradient step .* with learning rate 1e\+30"):
         live(tmp_path / "run", {**TINY, "lr": 1e30})
-    assert (tmp_path / "run/seed0/k0/summary.json").exists()  # learned nothing, so nothing went wrong
+    assert (tmp_path / "run/seed0/k000/summary.json").exists()  # learned nothing, so nothing went wrong
     assert not (tmp_path / "run/curve.json").exists()
 
 
