@@ -1,7 +1,6 @@
 """The agent: a learner, a memory, and the mixture of what they say."""
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,17 +28,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Glance:
-    """What an agent last made of a fixed set of images.
+    """What an agent made of a fixed set of images, kept for the next look at them; forks may go on from the same."""
 
-    Looking again costs a forward pass only if the learner has moved on, and a comparison with the entries that are
-    new since. Forks may go on from the same glance.
-    """
-
-    images: UInt8[Tensor, "n 3 height width"]
-    n_steps: int = -1
-    sight: Sight | None = None
-    recall: Recall | None = None
-    thetas: tuple[float, ...] = ()
+    token: object
+    """The learner's, at the time."""
+    sight: Sight
+    thetas: tuple[float, ...]
+    recall: Recall
+    recalled: Work
+    """What the recall has cost in all, as much as one from scratch would."""
 
 
 class Agent:
@@ -67,57 +64,61 @@ class Agent:
         stored = self.memory.insert(sight.keys, chunk.labels)
         return [("learn", settled), ("memorize", sight.work + stored)]
 
-    def look(self, glance: Glance, thetas: tuple[float, ...]) -> tuple[Glance, Work, Work]:
-        """Look at a fixed set of images, again or for the first time; the learner must be settled.
+    def look(
+        self, images: UInt8[Tensor, "n 3 height width"], thetas: tuple[float, ...], before: Glance | None = None
+    ) -> tuple[Glance, Work]:
+        """Look at images, again or for the first time; the learner must be settled.
+
+        Args:
+            images: to be seen and looked up in memory.
+            thetas: θ of the look-up.
+            before: an earlier glance at the same images, by this agent or an ancestor of it. The learner looks again
+                only if it has moved on, and only entries that are new since are compared.
 
         Returns:
-            The new glance, the work of forward passes and the work of recall; what has not changed costs nothing.
+            The new glance, and the work it took: nothing for what has not changed.
         """
-        seen = Work()
-        if glance.sight is None or glance.n_steps != self.learner.n_steps:
-            sight = self.learner.forward(glance.images)
-            seen = sight.work
-            glance = Glance(glance.images, self.learner.n_steps, sight)
-        assert glance.sight is not None
-        known = glance.recall if glance.thetas == thetas else None
-        recall, recalled = self.memory.recall(glance.sight.keys, torch.tensor(thetas), after=known)
-        return replace(glance, recall=recall, thetas=thetas), seen, recalled
+        spent = Work()
+        if before is not None and before.token is not self.learner.token:
+            before = None
+        if before is None:
+            sight = self.learner.forward(images)
+            spent = sight.work
+        else:
+            sight = before.sight
+        if before is None or before.thetas != thetas:
+            recall, new = self.memory.recall(sight.keys, torch.tensor(thetas))
+            recalled = new
+        else:
+            recall, new = self.memory.recall(sight.keys, torch.tensor(thetas), after=before.recall)
+            recalled = before.recalled + new
+        return Glance(self.learner.token, sight, thetas, recall, recalled), spent + new
 
-    def calibrate(self, validation: LabelledImages, glance: Glance | None = None) -> tuple[Glance, Bill]:
+    def calibrate(self, validation: LabelledImages, before: Glance | None = None) -> tuple[Glance | None, Work]:
         """Fit the mixture on validation data, which must neither train the learner nor enter the memory.
 
-        With an empty memory there is nothing to fit: w = 1, and no work.
+        With an empty memory there is nothing to fit: w = 1, and no work. The learner must be settled.
         """
-        glance = glance or Glance(validation.images)
-        bill: Bill = [("learn", self.learner.settle())]
         if not self.memory.n_entries:
             self.mixture = Mixture()
-            return glance, bill
-        glance, seen, recalled = self.look(glance, THETA_GRID)
-        start = time.perf_counter()
-        assert glance.sight is not None
-        assert glance.recall is not None
+            return before, Work()
+        glance, spent = self.look(validation.images, THETA_GRID, before)
         self.mixture = fit_mixture(glance.sight.probabilities, glance.recall.probabilities, validation.labels)
-        fitted = Work(seconds=time.perf_counter() - start)
-        return glance, [*bill, ("calibrate", seen + recalled + fitted)]
+        return glance, spent
 
-    def answer(self, glance: Glance) -> tuple[Prediction, Glance, Work, Work]:
-        """Predict a fixed set of images with the mixture as it is.
-
-        Returns:
-            The prediction, the new glance, the work of forward passes and the work of recall.
-        """
-        glance, seen, recalled = self.look(glance, (self.mixture.theta or 1.0,))
-        assert glance.sight is not None
-        assert glance.recall is not None
+    def answer(
+        self, images: UInt8[Tensor, "n 3 height width"], before: Glance | None = None
+    ) -> tuple[Prediction, Glance, Work]:
+        """Predict images with the mixture as it is; the learner must be settled."""
+        glance, spent = self.look(images, (self.mixture.theta or 1.0,), before)
         learner, memory = glance.sight.probabilities, glance.recall.probabilities[0]
-        return Prediction(self.mixture.mix(learner, memory), learner, memory), glance, seen, recalled
+        return Prediction(self.mixture.mix(learner, memory), learner, memory), glance, spent
 
     def predict(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Prediction, Bill]:
         """Probabilities for images, once the learner is up to date; looking is `observe`, comparing is `recall`."""
         settled = self.learner.settle()
-        prediction, _, seen, recalled = self.answer(Glance(images))
-        return prediction, [("learn", settled), ("observe", seen), ("recall", recalled)]
+        prediction, glance, _ = self.answer(images)
+        return prediction, [("learn", settled), ("observe", glance.sight.work), ("recall", glance.recalled)]
 
     def fork(self) -> "Agent":
         """An agent with the same past, and a future that draws the same numbers."""

@@ -87,8 +87,8 @@ class _Branch:
 
     names: list[str]
     agent: Agent
-    validation: Glance
-    test: Glance
+    validation: Glance | None = None
+    test: Glance | None = None
     ledger: Ledger = field(default_factory=Ledger)
     steps: list[Step] = field(default_factory=list)
     decided: Action | None = None
@@ -135,12 +135,14 @@ def live_many(
         one after the other with the same agent.
 
     Raises:
-        InvalidSetting: an empty stream.
+        InvalidSetting: an empty stream, or no policies.
         TrainingDiverged: from the learner.
     """
     if not len(stream):
         raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
-    branches = [_Branch(list(policies), agent, Glance(exam.validation.images), Glance(exam.test.images))]
+    if not policies:
+        raise InvalidSetting("expected at least 1 policy, got none")
+    branches = [_Branch(list(policies), agent)]
     while branches:
         branch = branches.pop()
         while len(branch.steps) < len(stream):
@@ -158,8 +160,8 @@ def live_many(
             branch.pay(branch.agent.learn(chunk) if action is Action.LEARN else branch.agent.memorize(chunk))
             last = step + 1 == len(stream)
             examined = last or (exam.every > 0 and (step + 1) % exam.every == 0)
-            accuracy = _examine(branch, exam, final=last) if examined else None
-            branch.steps.append(_step(branch, chunk, action, accuracy))
+            accuracy, mixture = _examine(branch, exam, final=last) if examined else (None, None)
+            branch.steps.append(_step(branch, chunk, action, accuracy, mixture))
             if on_step:
                 on_step(branch.names, branch.steps[-1])
         trajectory = Trajectory(tuple(branch.steps), branch.ledger.seconds())
@@ -181,21 +183,33 @@ def accuracy_of(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor,
     return float((probabilities.argmax(dim=1).cpu() == labels.cpu()).double().mean())
 
 
-def _examine(branch: _Branch, exam: Exam, *, final: bool) -> Accuracy:
-    """Fit the mixture and predict the test set; at the end of life its recall is the agent's own, and charged so."""
-    branch.validation, bill = branch.agent.calibrate(exam.validation, branch.validation)
-    branch.pay(bill)
-    prediction, branch.test, seen, recalled = branch.agent.answer(branch.test)
-    branch.pay([("observe", seen), ("recall" if final else "observe", recalled)])
+def _examine(branch: _Branch, exam: Exam, *, final: bool) -> tuple[Accuracy, Mixture]:
+    """Fit the mixture and predict the test set.
+
+    On the way it is the experimenter who looks: a fork is examined and everything charged to `observe`, so that
+    whether and how often one looks changes neither the agent nor what it pays. At the end of life calibration and
+    recall are the agent's own, and charged in full, whatever an earlier look may have found out already.
+    """
+    agent = branch.agent if final else branch.agent.fork()
+    settled = agent.learner.settle()
+    branch.validation, calibrated = agent.calibrate(exam.validation, branch.validation)
+    prediction, branch.test, answered = agent.answer(exam.test.images, branch.test)
+    if final:
+        branch.pay([("learn", settled), ("observe", branch.test.sight.work), ("recall", branch.test.recalled)])
+        if branch.validation:
+            branch.pay([("calibrate", branch.validation.sight.work + branch.validation.recalled)])
+    else:
+        branch.pay([("observe", settled + calibrated + answered)])
     labels = exam.test.labels
-    return Accuracy(
+    accuracy = Accuracy(
         accuracy_of(prediction.agent, labels),
         accuracy_of(prediction.learner, labels),
         accuracy_of(prediction.memory, labels),
     )
+    return accuracy, agent.mixture
 
 
-def _step(branch: _Branch, chunk: Chunk, action: Action, accuracy: Accuracy | None) -> Step:
+def _step(branch: _Branch, chunk: Chunk, action: Action, accuracy: Accuracy | None, mixture: Mixture | None) -> Step:
     before = branch.steps[-1] if branch.steps else None
     return Step(
         step=len(branch.steps),
@@ -206,5 +220,5 @@ def _step(branch: _Branch, chunk: Chunk, action: Action, accuracy: Accuracy | No
         memory_nbytes=branch.agent.memory.nbytes,
         work=branch.ledger.amounts(),
         accuracy=accuracy,
-        mixture=branch.agent.mixture if accuracy else None,
+        mixture=mixture,
     )

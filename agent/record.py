@@ -154,7 +154,7 @@ class LifetimeRecord:
 def _scalars(step: Step) -> dict[str, float]:
     scalars = {
         "decision/learn": float(step.action == "learn"),
-        "decision/learned_fraction": step.learned / step.samples,
+        "decision/learned_fraction": step.learned / max(step.samples, 1),
         "memory/entries": step.memory_entries,
         "memory/megabytes": step.memory_nbytes / 1e6,
     }

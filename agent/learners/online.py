@@ -15,7 +15,7 @@ from agent.learners.protocol import Progress, Sight, look, unwatched
 from agent.networks import KeyPlaces, ResNet
 from agent.randomness import clone_generator, named_generator
 from agent.samples import SampleStore
-from agent.training import Training, check_finite, passes
+from agent.training import Training, check_finite, constant, passes
 from agent.work import Work
 
 
@@ -31,10 +31,10 @@ class OnlineLearner:
         network: the network to start from; the learner takes it over.
         training: optimization settings; its schedule must be constant in time.
         keys: where keys are read.
-        passes: times each new sample is trained on, rehearsal counted in: steps = passes × n / batch.
+        passes: sets the number of steps, passes × n / batch; a new sample is in passes × (1 - rehearsal) of them.
         rehearsal: share of a batch drawn from earlier chunks, 0 to below 1.
         ema_decay: of the averaged weights, a step; 0 means the weights themselves. Early in life the average is
-            shorter, (1 + t) / (10 + t) after t steps.
+            shorter: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
         seed: of the streams "order" and "augmentation".
         progress: told of work done.
     """
@@ -55,6 +55,8 @@ class OnlineLearner:
             raise InvalidSetting(f"expected more than 0 passes, got {passes}")
         if not 0 <= rehearsal < 1:
             raise InvalidSetting(f"expected a rehearsed share from 0 to below 1, got {rehearsal}")
+        if training.schedule is not constant:
+            raise InvalidSetting("expected a constant schedule for an online learner, whose stream has no known end")
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
         self.training, self.keys, self.passes, self.rehearsal = training, keys, passes, rehearsal
@@ -67,6 +69,7 @@ class OnlineLearner:
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
         self.n_steps = 0
+        self.token = object()
 
     def learn(self, chunk: Chunk) -> Work:
         """Train on the chunk.
@@ -82,8 +85,8 @@ class OnlineLearner:
         self.learned.append(chunk.images, chunk.labels)
         batch = self.training.batch_size
         n_steps = max(1, round(self.passes * n_new / batch))
-        n_rehearsed = round(self.rehearsal * batch) if n_earlier else 0
-        n_fresh = min(max(1, batch - n_rehearsed), n_new)
+        n_rehearsed = min(round(self.rehearsal * batch), batch - 1) if n_earlier else 0
+        n_fresh = min(batch - n_rehearsed, n_new)
         fresh = n_earlier + passes(n_new, n_steps * n_fresh, self.order).view(n_steps, n_fresh)
         rehearsed = torch.randint(max(1, n_earlier), (n_steps, n_rehearsed), generator=self.order)
         losses = []
@@ -94,6 +97,7 @@ class OnlineLearner:
             self.progress(3 * len(rows))
         check_finite(self.network, losses, [self.training.rate(0.0)] * n_steps, first_step=self.n_steps)
         self.n_steps += n_steps
+        self.token = object()
         n_trained = n_steps * (n_fresh + n_rehearsed)
         return Work(
             flops=n_trained * flops_per_sample(self.network, *chunk.images.shape[2:]).training,
@@ -148,3 +152,4 @@ class OnlineLearner:
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
         self.n_steps = state["n_steps"]
+        self.token = object()

@@ -38,7 +38,9 @@ class Learner(Protocol):
     """A network that learns from chunks; prediction and keys always come from its current state."""
 
     n_steps: int
-    """Gradient steps since birth; as long as it stands still, so does every prediction and key."""
+    """Gradient steps since birth."""
+    token: object
+    """Stands for the weights that predict: replaced whenever they change, shared by forks until then."""
 
     def learn(self, chunk: Chunk) -> Work:
         """Learn from a chunk, at once or at the next `settle`."""

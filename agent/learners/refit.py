@@ -56,6 +56,7 @@ class RefitLearner:
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
         self.n_steps = 0
+        self.token = object()
 
     def learn(self, chunk: Chunk) -> Work:
         """Admit the chunk to the samples of the next training."""
@@ -90,6 +91,7 @@ class RefitLearner:
             check_finite(network, losses, rates, first_step=self.n_steps + first)
         self.network = network.eval()
         self.n_steps += n_steps
+        self.token = object()
         self.n_trained_on = n
         return Work(
             flops=n_steps * batch * flops_per_sample(network, *images.shape[2:]).training,
@@ -133,3 +135,4 @@ class RefitLearner:
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
         self.n_steps = state["n_steps"]
+        self.token = object()

@@ -65,16 +65,14 @@ class CacheMemory:
             raise InvalidSetting(f"expected a label for each key, got {len(keys)} keys and {len(labels)} labels")
         if not len(keys):
             return Work()
-        self._check_length(keys)
+        self._check(keys)
         if not 0 <= int(labels.min()) <= int(labels.max()) < self.n_classes:
             raise InvalidSetting(
                 f"expected labels in 0..{self.n_classes - 1}, got {int(labels.min())}..{int(labels.max())}"
             )
-        if not bool(torch.isfinite(keys).all()):
-            raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
         start = time.perf_counter()
         before = self.nbytes
-        block = (self._normalized(keys), labels.to(self.device))
+        block = (self._normalized(keys), labels.to(self.device, copy=True))
         if self._blocks and self._blocks[-1][0].nbytes + block[0].nbytes <= BLOCK_BYTES:
             last = self._blocks.pop()
             block = (torch.cat([last[0], block[0]]), torch.cat([last[1], block[1]]))
@@ -95,12 +93,13 @@ class CacheMemory:
                 the entries inserted since are looked at.
 
         Raises:
-            InvalidSetting: queries of another length than the keys, or a θ that is not positive and finite.
+            InvalidSetting: non-finite queries, queries of another length than the keys, or a θ that is not positive
+                and finite.
         """
         scale = thetas.to(self.device, torch.float32)
         if not bool((torch.isfinite(scale) & (scale > 0)).all()):
             raise InvalidSetting(f"expected finite θ above 0 (in float32), got {thetas.tolist()}")
-        self._check_length(queries)
+        self._check(queries)
         start = time.perf_counter()
         n = len(queries)
         n_known = after.n_entries if after else 0
@@ -120,7 +119,8 @@ class CacheMemory:
         n_pairs = n * (self.n_entries - n_known)
         # The class sums are products too: n × entries × classes, for each θ.
         flops = 2 * n_pairs * (length + self.n_classes * len(thetas))
-        return Recall(self.n_entries, peak, mass), Work(flops, seconds=time.perf_counter() - start, samples=n)
+        n_asked = 0 if after else n  # the queries of an earlier recall were counted then
+        return Recall(self.n_entries, peak, mass), Work(flops, seconds=time.perf_counter() - start, samples=n_asked)
 
     def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
         found, first = [], 0
@@ -132,9 +132,14 @@ class CacheMemory:
         return found
 
     def _normalized(self, keys: Tensor) -> Tensor:
-        return F.normalize(keys.to(self.device, torch.float32), dim=1).to(self.dtype)
+        keys = keys.to(self.device, torch.float32)
+        largest = keys.abs().amax(dim=1, keepdim=True)
+        keys = keys / torch.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
+        return F.normalize(keys, dim=1).to(self.dtype)
 
-    def _check_length(self, keys: Tensor) -> None:
+    def _check(self, keys: Tensor) -> None:
+        if not bool(torch.isfinite(keys).all()):
+            raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
         if self._blocks and keys.shape[1] != self._blocks[0][0].shape[1]:
             raise InvalidSetting(
                 f"expected keys of {self._blocks[0][0].shape[1]} numbers like those stored, got {keys.shape[1]}"

@@ -1,6 +1,5 @@
 import torch
 
-from agent.agent import Glance
 from agent.mixture import THETA_GRID, Mixture
 from agent.work import Work
 from tests.agent.toys import refit, same, toy_agent, toy_chunk, toy_images
@@ -41,20 +40,19 @@ def test_an_untouched_agent_predicts_with_its_learner_alone():
 def test_an_empty_memory_needs_no_calibration():
     agent = toy_agent()
     agent.learn(toy_chunk(8))
-    _, bill = agent.calibrate(toy_images(10))
+    assert agent.calibrate(toy_images(10)) == (None, Work())
     assert agent.mixture == Mixture(1.0, None)
-    assert flops(bill) == {"learn": 0}
 
 
 def test_calibration_is_never_worse_on_validation_than_either_part():
     agent = grown()
     validation = toy_images(60, seed=5)
-    _, bill = agent.calibrate(validation)
+    _, work = agent.calibrate(validation)
     assert agent.mixture.theta in THETA_GRID
     found, _ = agent.predict(validation.images)
     right = [(p.argmax(dim=1) == validation.labels).sum() for p in (found.agent, found.learner, found.memory)]
     assert right[0] >= max(right[1:])
-    assert flops(bill)["calibrate"] > 0
+    assert work.flops > 0
 
 
 def test_a_refitting_agent_trains_when_it_memorizes_and_pays_for_it():
@@ -68,30 +66,32 @@ def test_a_refitting_agent_trains_when_it_memorizes_and_pays_for_it():
 
 def test_looking_again_costs_only_what_has_changed():
     agent = grown()
-    thetas = (2.0, 8.0)
-    glance, seen, recalled = agent.look(Glance(toy_images(10, seed=3).images), thetas)
-    assert seen.flops > 0
-    again, *nothing = agent.look(glance, thetas)
-    assert [work.flops for work in nothing] == [0, 0]
-    assert nothing[0] == Work()
+    images, thetas = toy_images(10, seed=3).images, (2.0, 8.0)
+    first, spent = agent.look(images, thetas)
+    assert spent.flops == (first.sight.work + first.recalled).flops > 0
+    again, nothing = agent.look(images, thetas, first)
+    assert nothing.flops == 0
+    assert again.recalled.flops == first.recalled.flops
     agent.memorize(toy_chunk(4, seed=2))  # to the 20 entries there are
-    again, seen, new = agent.look(glance, thetas)
-    assert (seen.flops, new.flops * 5) == (0, recalled.flops)
-    anew, _, _ = agent.look(Glance(glance.images), thetas)
-    torch.testing.assert_close(again.recall.probabilities, anew.recall.probabilities)
+    more, new = agent.look(images, thetas, again)
+    assert new.flops * 5 == first.recalled.flops
+    anew, full = agent.look(images, thetas)
+    assert more.recalled.flops == anew.recalled.flops
+    assert full.flops == (anew.sight.work + anew.recalled).flops
+    torch.testing.assert_close(more.recall.probabilities, anew.recall.probabilities)
     agent.learn(toy_chunk(8, seed=4))
-    moved, seen, full = agent.look(again, thetas)
-    assert seen.flops > 0
-    assert full.flops > new.flops
-    assert not torch.equal(moved.sight.keys, again.sight.keys)
+    moved, spent = agent.look(images, thetas, more)
+    assert spent.flops == full.flops
+    assert not torch.equal(moved.sight.keys, more.sight.keys)
 
 
 def test_other_thetas_are_asked_anew():
     agent = grown()
-    glance, _, first = agent.look(Glance(toy_images(10, seed=3).images), (2.0,))
-    other, _, second = agent.look(glance, (4.0,))
-    assert second.flops == first.flops
-    assert not torch.equal(other.recall.probabilities, glance.recall.probabilities)
+    images = toy_images(10, seed=3).images
+    first, _ = agent.look(images, (2.0,))
+    other, spent = agent.look(images, (4.0,), first)
+    assert spent.flops == other.recalled.flops == first.recalled.flops
+    assert not torch.equal(other.recall.probabilities, first.recall.probabilities)
 
 
 def test_state_and_forks():

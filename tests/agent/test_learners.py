@@ -7,7 +7,7 @@ from agent.errors import InvalidSetting, TrainingDiverged
 from agent.flops import flops_per_sample
 from agent.lifetime import accuracy_of
 from agent.samples import SampleStore
-from agent.training import Training
+from agent.training import Training, one_cycle
 from tests.agent.toys import LEARNERS, online, refit, same, toy_chunk, toy_images, toy_stream
 
 
@@ -198,6 +198,7 @@ def test_settling_is_nothing_to_an_online_learner():
     [
         ({"passes": 0.0}, "expected more than 0 passes, got 0"),
         ({"rehearsal": 1.0}, "expected a rehearsed share from 0 to below 1, got 1"),
+        ({"schedule": one_cycle}, "expected a constant schedule for an online learner"),
         ({"ema_decay": -0.1}, "expected an EMA decay from 0 to below 1, got -0.1"),
     ],
 )

@@ -8,6 +8,7 @@ from agent.errors import InvalidSetting
 from agent.lifetime import Exam, accuracy_of, live, live_many
 from agent.policies import StaticPolicy
 from agent.training import Training
+from agent.work import ACCOUNTS
 from tests.agent.toys import LEARNERS, Alternate, Coin, same, toy_agent, toy_images, toy_stream
 
 STREAM = toy_stream([8, 8, 8, 8, 5])
@@ -65,20 +66,26 @@ def test_a_trajectory_tells_the_life():
     assert [step.memory_entries for step in trajectory.steps] == [0, 0, 8, 16, 21]
     assert [step.accuracy is not None for step in trajectory.steps] == [False, True, False, True, True]
     assert trajectory.steps[1].mixture.w == 1
-    for account in ("learn", "memorize", "recall", "calibrate", "observe"):
+    for account in ACCOUNTS:
         flops = [step.work[account]["flops"] for step in trajectory.steps]
         assert flops == sorted(flops)
         assert trajectory.seconds[account] > 0
     assert [step.work["recall"]["flops"] > 0 for step in trajectory.steps] == [False] * 4 + [True]
 
 
-def test_an_examination_leaves_no_trace():
+def test_an_examination_leaves_no_trace(make):
     def life(every):
-        [(_, trajectory, agent)] = live_many(toy_agent(), STREAM, {"": StaticPolicy(40)}, replace(EXAM, every=every))
-        return trajectory.accuracy, agent.state()
+        exam = replace(EXAM, every=every)
+        [(_, trajectory, agent)] = live_many(toy_agent(make), STREAM, {"": StaticPolicy(40)}, exam)
+        paid = {account: amounts for account, amounts in trajectory.steps[-1].work.items() if account != "observe"}
+        return trajectory.accuracy, paid, agent.state()
 
-    assert same(life(1)[1], life(0)[1])
-    assert life(1)[0] == life(0)[0]
+    assert same(life(0), life(1))
+
+
+def test_no_policies_are_refused():
+    with pytest.raises(InvalidSetting, match="expected at least 1 policy, got none"):
+        list(live_many(toy_agent(), STREAM, {}, EXAM))
 
 
 def test_a_learner_of_everything_is_its_own_agent():

@@ -114,6 +114,8 @@ def test_bad_thetas_are_refused(memory, theta):
 
 def test_bad_queries_are_refused(memory):
     memory.insert(*entries(3))
+    with pytest.raises(InvalidSetting, match="expected finite keys"):
+        memory.recall(torch.full((1, 5), torch.inf), THETAS)
     with pytest.raises(InvalidSetting, match="expected keys of 5 numbers"):
         memory.recall(torch.ones(1, 6), THETAS)
 
@@ -177,6 +179,21 @@ def test_no_theta_overflows(theta):
     assert torch.isfinite(found).all()
     if theta >= 1e3:
         assert torch.equal(found[0, :50].argmax(dim=1), labels)
+
+
+def test_keys_of_any_length_are_normalized():
+    memory = CacheMemory(2)
+    memory.insert(torch.tensor([[1e30, 0.0], [0.0, 1e-30]]), torch.tensor([0, 1]))
+    found = probabilities(memory, torch.eye(2), torch.tensor([50.0]))
+    torch.testing.assert_close(found[0], torch.eye(2))
+
+
+def test_a_memory_keeps_its_own_labels():
+    memory = CacheMemory(2)
+    labels = torch.tensor([0, 1])
+    memory.insert(torch.eye(2), labels)
+    labels.zero_()
+    torch.testing.assert_close(probabilities(memory, torch.eye(2), torch.tensor([50.0]))[0], torch.eye(2))
 
 
 def test_a_key_of_zeros_is_similar_to_nothing():
