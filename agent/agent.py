@@ -1,5 +1,6 @@
 """The agent: a learner, a memory, and the mixture of what they say."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class Glance:
 
 
 class Agent:
-    """Learner and memory under one roof; every method that computes returns the bill.
+    """Learner and memory under one roof; every method that computes returns its work.
 
     Args:
         learner: the slow system: gradient descent.
@@ -72,7 +73,8 @@ class Agent:
         Args:
             images: to be seen and looked up in memory.
             thetas: θ of the look-up.
-            before: an earlier glance at the same images, by this agent or an ancestor of it. The learner looks again
+            before: an earlier glance at the same images, by this agent, an ancestor, or a fork of it that only looked.
+                The learner looks again
                 only if it has moved on, and only entries that are new since are compared.
 
         Returns:
@@ -103,8 +105,9 @@ class Agent:
             self.mixture = Mixture()
             return before, Work()
         glance, spent = self.look(validation.images, THETA_GRID, before)
+        start = time.perf_counter()
         self.mixture = fit_mixture(glance.sight.probabilities, glance.recall.probabilities, validation.labels)
-        return glance, spent
+        return glance, spent + Work(seconds=time.perf_counter() - start)
 
     def answer(
         self, images: UInt8[Tensor, "n 3 height width"], before: Glance | None = None

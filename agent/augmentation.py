@@ -1,6 +1,7 @@
 """Turning uint8 images into a network's input: normalization always, random shifts and mirroring while training."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, UInt8
@@ -23,19 +24,21 @@ class Augmentation:
     ) -> UInt8[Tensor, "n channels height width"]:
         """Augmented copies, each drawn for itself, in channels_last layout; one gather for the whole batch.
 
-        The numbers come from `generator` (on the CPU), so that they do not depend on the device.
+        Three numbers an image come from `generator`, on the CPU, so that they do not depend on the device.
         """
         if not self.shift and not self.mirror:
             return images
         n, channels, height, width = images.shape
-        offsets = torch.randint(-self.shift, self.shift + 1, (2, n, 1), generator=generator)
-        mirrored = torch.rand(n, 1, generator=generator) < (0.5 if self.mirror else 0.0)
-        rows = (torch.arange(height) + offsets[0]).clamp(0, height - 1)
-        columns = (torch.arange(width) + offsets[1]).clamp(0, width - 1)
+        device = images.device
+        offsets = torch.randint(-self.shift, self.shift + 1, (2, n, 1), generator=generator).to(device)
+        mirrored = (torch.rand(n, 1, generator=generator) < (0.5 if self.mirror else 0.0)).to(device)
+        rows = (torch.arange(height, device=device) + offsets[0]).clamp(0, height - 1)
+        columns = (torch.arange(width, device=device) + offsets[1]).clamp(0, width - 1)
         columns = torch.where(mirrored, columns.flip(1), columns)
-        pixels = (rows[:, :, None] * width + columns[:, None, :]) + (torch.arange(n) * height * width)[:, None, None]
+        first = torch.arange(n, device=device)[:, None, None] * (height * width)
+        pixels = first + rows[:, :, None] * width + columns[:, None, :]
         flat = images.permute(0, 2, 3, 1).reshape(n * height * width, channels)
-        return flat[pixels.to(images.device, non_blocking=True)].permute(0, 3, 1, 2)
+        return flat[pixels].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,14 @@ class Normalization:
 
     def __call__(self, images: UInt8[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
         """Float32 images, in channels_last layout."""
-        shape = (1, -1, 1, 1)
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=images.device).view(shape)
-        offset = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=images.device).view(
-            shape
-        )
+        offset, scale = _offset_and_scale(self, images.device)
         return torch.addcmul(offset, images.float().contiguous(memory_format=torch.channels_last), scale)
+
+
+@lru_cache
+def _offset_and_scale(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What images of 0..255 are multiplied with, and what is added then: on the device once, not at every step."""
+    offset = [-mean / std for mean, std in zip(normalization.mean, normalization.std, strict=True)]
+    scale = [1 / (255 * std) for std in normalization.std]
+    shape = (1, -1, 1, 1)
+    return torch.tensor(offset, device=device).view(shape), torch.tensor(scale, device=device).view(shape)

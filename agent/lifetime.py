@@ -188,7 +188,7 @@ def _examine(branch: _Branch, exam: Exam, *, final: bool) -> tuple[Accuracy, Mix
 
     On the way it is the experimenter who looks: a fork is examined and everything charged to `observe`, so that
     whether and how often one looks changes neither the agent nor what it pays. At the end of life calibration and
-    recall are the agent's own, and charged in full, whatever an earlier look may have found out already.
+    recall are the agent's own. The FLOPs of this last look are charged in full, whatever an earlier one found already.
     """
     agent = branch.agent if final else branch.agent.fork()
     settled = agent.learner.settle()
@@ -197,7 +197,8 @@ def _examine(branch: _Branch, exam: Exam, *, final: bool) -> tuple[Accuracy, Mix
     if final:
         branch.pay([("learn", settled), ("observe", branch.test.sight.work), ("recall", branch.test.recalled)])
         if branch.validation:
-            branch.pay([("calibrate", branch.validation.sight.work + branch.validation.recalled)])
+            in_full = branch.validation.sight.work + branch.validation.recalled
+            branch.pay([("calibrate", replace(in_full, seconds=calibrated.seconds))])
     else:
         branch.pay([("observe", settled + calibrated + answered)])
     labels = exam.test.labels

@@ -18,6 +18,10 @@ Orhan's grid ended at 90, near his optima; pooled keys, whose cosines lie close 
 """
 
 
+TILE = 1 << 20
+"""Probabilities mixed at once (4 MiB), so that many classes do not need much memory."""
+
+
 @dataclass(frozen=True)
 class Mixture:
     """How learner and memory are combined.
@@ -54,13 +58,19 @@ def fit_mixture(
         labels: their classes.
         thetas: the θ that `memory` was recalled with.
     """
-    w = torch.tensor(W_GRID, device=learner.device)[:, None, None]
-    labels = labels.to(learner.device).expand(len(W_GRID), -1)
+    learner, memory, labels = learner.cpu(), memory.cpu(), labels.cpu()
+    w = torch.tensor(W_GRID)[:, None, None]
+    rows = max(1, TILE // (len(W_GRID) * learner.shape[1]))
     best, fitted = (-1, -math.inf), Mixture()
     for theta, recalled in zip(thetas, memory, strict=True):
-        mixed = w * learner + (1 - w) * recalled
-        n_right = (mixed.argmax(dim=2) == labels).sum(dim=1)
-        likelihood = mixed.gather(2, labels[:, :, None]).double().clamp_min(1e-12).log().mean(dim=(1, 2))
+        n_right, likelihood = torch.zeros(len(W_GRID), dtype=torch.int64), torch.zeros(len(W_GRID), dtype=torch.float64)
+        for of_learner, of_memory, classes in zip(
+            learner.split(rows), recalled.split(rows), labels.split(rows), strict=True
+        ):
+            mixed = w * of_learner + (1 - w) * of_memory
+            n_right += (mixed.argmax(dim=2) == classes).sum(dim=1)
+            chosen = mixed.gather(2, classes.expand(len(W_GRID), -1)[:, :, None])
+            likelihood += chosen.double().clamp_min(1e-12).log().sum(dim=(1, 2))
         for score, weight in zip(zip(n_right.tolist(), likelihood.tolist(), strict=True), W_GRID, strict=True):
             if score > best:
                 best, fitted = score, Mixture(weight, theta)

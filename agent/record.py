@@ -70,19 +70,22 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
 
 def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
     found = path / CONFIG
-    if not found.exists() and any(entry.name != "lock" for entry in path.iterdir()):
+    others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
+    is_run = found.exists() and _read_object(found, "choose another --name").keys() >= config.keys()
+    if others and not is_run:
         raise RunError(f"expected a run or an empty directory at {path}, found other files; choose another --name")
     if anew:
-        for entry in path.iterdir():
+        for entry in others:
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != "lock":
+            elif entry != found:
                 entry.unlink()
+        found.unlink(missing_ok=True)  # last, since it is what makes the directory known as a run
     text = json.dumps(config, indent=2) + "\n"
     if not found.exists():
         _replace(found, text.encode())
         return
-    changed = _differences(_read_object(found), json.loads(text))
+    changed = _differences(_read_object(found, "choose another --name"), json.loads(text))
     if changed:
         raise RunError(
             f"expected to continue the run in {path} as it was started, but {changed[0]}"
@@ -112,7 +115,7 @@ class LifetimeRecord:
     def summary(self) -> dict[str, Any] | None:
         """What is known of the lifetime if it is finished; None if it is not."""
         try:
-            return _read_object(self.path / SUMMARY)
+            return _read_object(self.path / SUMMARY, "--force starts anew")
         except FileNotFoundError:
             return None
 
@@ -172,15 +175,15 @@ def _plain(step: Step) -> dict[str, Any]:
     return {name: value for name, value in asdict(step).items() if value is not None}
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read_object(path: Path, advice: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise RunError(f"expected JSON in {path}, got: {error}; --force starts anew") from None
+        raise RunError(f"expected JSON in {path}, got: {error}; {advice}") from None
     if not isinstance(value, dict):
-        raise RunError(f"expected a JSON object in {path}, got {type(value).__name__}; --force starts anew")
+        raise RunError(f"expected a JSON object in {path}, got {type(value).__name__}; {advice}")
     return value
 
 

@@ -50,7 +50,7 @@ class SampleStore:
     def batch(self, rows: Int64[Tensor, " n"]) -> tuple[UInt8[Tensor, "n 3 height width"], Int64[Tensor, " n"]]:
         """The images and labels of `rows`, on the store's device."""
         assert self._images is not None, "an empty store has no batches"
-        rows = rows.to(self.device, non_blocking=True)
+        rows = rows.to(self.device)
         return self._images[rows], self._labels[rows]
 
     def fork(self) -> "SampleStore":

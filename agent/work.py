@@ -25,7 +25,7 @@ class Work:
     seconds: float = 0.0
     """Wall-clock time; the one amount that two equal runs do not share."""
     samples: int = 0
-    """Samples processed, with repetition: a sample in two batches counts twice."""
+    """Samples that went through the network, with repetition: a sample in two batches counts twice."""
 
     def __add__(self, other: "Work") -> "Work":
         return Work(

@@ -10,6 +10,9 @@ from scipy.special import stdtrit
 
 from agent.errors import InvalidSetting
 
+Values = Sequence[float] | np.ndarray
+"""One number a seed."""
+
 ROUNDING = 1e-12
 """Differences of accuracies below this are rounding errors: a real one is at least 1 / (test images)."""
 
@@ -106,7 +109,7 @@ class CurvePoint:
         return relative_value(self.x, self.y, self.z, confidence)
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
     """Mean of n independent values with its t interval, mean ± t(n - 1) s / sqrt(n), s the sample's deviation.
 
     The interval knows no bounds: that of an accuracy can pass 0 or 1.
@@ -120,8 +123,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 
 
 def ratio_of_means(
-    numerators: Sequence[float],
-    denominators: Sequence[float],
+    numerators: Values,
+    denominators: Values,
     confidence: float = 0.95,
     *,
     denominator_name: str = "the mean of the denominators",
@@ -156,9 +159,7 @@ def ratio_of_means(
     return _fieller(a, b, _check_confidence(confidence), denominator_name)
 
 
-def relative_value(
-    x: Sequence[float], y: Sequence[float], z: Sequence[float], confidence: float = 0.95
-) -> RelativeValue:
+def relative_value(x: Values, y: Values, z: Values, confidence: float = 0.95) -> RelativeValue:
     """Relative value of learning, R = (y - x) / (z - x), of E. Orhan (2019), from paired seeds.
 
     R and `share` = 1 / R are ratios of means, each with its own Fieller interval (`ratio_of_means`): R is undetermined
@@ -239,7 +240,7 @@ def _check_confidence(confidence: float) -> float:
     return confidence
 
 
-def _sample(name: str, values: Sequence[float]) -> np.ndarray:
+def _sample(name: str, values: Values) -> np.ndarray:
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1:
         raise ValueError(f"expected one number a seed in {name}, got an array of shape {sample.shape}")

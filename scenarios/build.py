@@ -29,6 +29,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def choose_augmentation(config: CurveConfig, dataset: Dataset) -> Augmentation:
+    """What suits the data set, where the settings do not say otherwise."""
+    suits = dataset.augmentation
+    return Augmentation(
+        shift=suits.shift if config.shift is None else config.shift,
+        mirror=suits.mirror if config.mirror is None else config.mirror,
+    )
+
+
 def build_agent(config: CurveConfig, dataset: Dataset, *, seed: int, progress: Progress) -> Agent:
     """An agent at birth: untrained network, empty memory.
 
@@ -42,18 +51,14 @@ def build_agent(config: CurveConfig, dataset: Dataset, *, seed: int, progress: P
         InvalidSetting: settings that contradict each other or this machine.
     """
     device = choose_device(config.device)
-    suits = dataset.augmentation
     training = Training(
         normalization=dataset.normalization,
-        augmentation=Augmentation(
-            shift=suits.shift if config.shift is None else config.shift,
-            mirror=suits.mirror if config.mirror is None else config.mirror,
-        ),
+        augmentation=choose_augmentation(config, dataset),
         lr=config.lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         batch_size=config.batch,
-        schedule=SCHEDULES[config.schedule],
+        schedule=SCHEDULES[config.lr_schedule],
         device=device,
     )
     network = ResNet(config.depth, config.width, dataset.n_classes, generator=named_generator(seed, "weights"))

@@ -6,6 +6,7 @@ import inspect
 import json
 import platform
 import re
+import shutil
 import signal
 import sys
 import types
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agent.errors import LifetimeError
+from agent.errors import InvalidSetting, LifetimeError
 from scenarios.config import PRESETS, CurveConfig, from_toml, resolve
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ def _stop(number: int, _: object) -> None:
     raise _Stopped(number)
 
 
+def _program() -> str:
+    """How this program was called, so that what is advised can be typed."""
+    called = Path(sys.argv[0])
+    if shutil.which(called.name) == str(called):
+        return called.name
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
+
+
 def _fail(message: str, code: int) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
@@ -97,13 +106,16 @@ def curve(
     given = {setting: value for setting, value in overrides.items() if value is not None}
     settings = resolve(preset, from_toml(config) if config else {}, given)
 
+    if name is not None and (Path(name).name != name or name.startswith(".")):
+        raise InvalidSetting(f"expected --name to be a plain folder name, got {name}; --runs says where it goes")
+
     from agent.record import open_run
     from scenarios.build import choose_device
     from scenarios.relative_value import live_curve
 
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
     described = _described("curve", preset, settings)
-    path = runs / "curve" / (name or _default_name(settings))
+    path = runs / "curve" / (name or _default_name(settings, described))
     with open_run(path, described, anew=force) as run, _Bar() as bar:
         found = live_curve(settings, run, bar, download=download, data_dir=data_dir)
     _show(found, path, runs)
@@ -172,7 +184,9 @@ def view(
 ) -> None:
     """Open TensorBoard on the runs, until interrupted."""
     if not runs.is_dir():
-        raise LifetimeError(f"expected a folder of runs at {runs}, found none; run `lifetime curve`, or give --runs")
+        raise LifetimeError(
+            f"expected a folder of runs at {runs}, found none; run `{_program()} curve`, or give --runs"
+        )
     import logging
     import os
 
@@ -234,13 +248,29 @@ class _Bar:
 
 
 def _described(experiment: str, preset: str, settings: CurveConfig) -> dict[str, Any]:
+    """All that decides the numbers of a run; one with another description is another run."""
+    import torch
+
+    from scenarios.datasets import fingerprint
+
     versions = {"python": platform.python_version()} | {name: _version(name) for name in _VERSIONED}
     return {
         "experiment": experiment,
         "preset": preset,
         "settings": settings.model_dump(mode="json"),
-        "versions": versions,
+        "data": fingerprint(settings.dataset),
+        "versions": versions | {"source": _source_digest()},
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
     }
+
+
+def _source_digest() -> str:
+    """Identifies the code at work, commit or no commit."""
+    digest = hashlib.blake2b(digest_size=8)
+    root = Path(__file__).parents[1]
+    for path in sorted(path for package in ("agent", "scenarios") for path in (root / package).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(distribution: str) -> str:
@@ -250,8 +280,8 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
-def _default_name(settings: CurveConfig) -> str:
-    digest = hashlib.blake2b(json.dumps(settings.model_dump(mode="json")).encode(), digest_size=4).hexdigest()
+def _default_name(settings: CurveConfig, described: dict[str, Any]) -> str:
+    digest = hashlib.blake2b(json.dumps(described).encode(), digest_size=4).hexdigest()
     dataset = re.sub(r"[^\w.-]+", "-", settings.dataset.removeprefix("folder:").rstrip("/").rpartition("/")[2])
     return f"{dataset or 'folder'}-{settings.protocol}-{digest}"
 
@@ -264,10 +294,11 @@ def _show(found: "Curve", path: Path, runs: Path) -> None:
     if console.measure(table, options=console.options.update_width(1000)).maximum > console.width:
         table = _table(found, costs=False)
     console.print(table)
-    for reason in sorted({values.R.reason for values in found.statistics if values.R.reason}):
-        console.print(f"R is not told where {reason}.")
+    ratios = [(name, ratio) for values in found.statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
+    for name, reason in dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason):
+        console.print(f"{name} not told: {reason}.")
     print(f"\nfigure: {path / 'curve.png'}\ntable:  {path / 'curve.csv'}, {path / 'curve.json'}")
-    print(f"trajectories: lifetime view{'' if runs == Path('runs') else f' --runs {runs}'}")
+    print(f"trajectories: {_program()} view{'' if runs == Path('runs') else f' --runs {runs}'}")
 
 
 def _table(found: "Curve", *, costs: bool) -> Table:
@@ -277,7 +308,11 @@ def _table(found: "Curve", *, costs: bool) -> Table:
         title=f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}",
         caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
         + f"[{100 * config.confidence:g}% Fieller interval]"
-        + ("; θ: geometric mean" if costs else "; w, θ and costs in GFLOP: in a wider window, and in curve.csv"),
+        + (
+            f"; θ: geometric mean; recall: of {found.n_test:,} test images, once"
+            if costs
+            else "; w, θ and costs in GFLOP: in a wider window, and in curve.csv"
+        ),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

@@ -1,5 +1,6 @@
 """Every setting of an experiment, documented and checked, and the presets."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,8 @@ class CurveConfig(BaseModel):
     epochs: float = _setting(6, "passes over the samples learned from", LEARNER, gt=0)
     batch: int = _setting(64, "samples in a gradient step", LEARNER, ge=1)
     lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0)
-    schedule: Literal["constant", "one-cycle", "steps"] = _setting(
-        "constant", "of the learning rate, over one training; online: constant", LEARNER
+    schedule: Literal["constant", "one-cycle", "steps"] | None = _setting(
+        None, "of the learning rate, over one training (default: constant if online, one-cycle if original)", LEARNER
     )
     momentum: float = _setting(0.9, "Nesterov momentum", LEARNER, ge=0, lt=1)
     weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, ge=0)
@@ -81,17 +82,24 @@ class CurveConfig(BaseModel):
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
 
+    @property
+    def lr_schedule(self) -> str:
+        """The schedule as chosen, or as suits the protocol."""
+        return self.schedule or ("constant" if self.protocol == "online" else "one-cycle")
+
     @model_validator(mode="after")
     def _agree(self) -> "CurveConfig":
-        odd = [k for k in self.k if abs(k * self.chunks / 100 - round(k * self.chunks / 100)) > 1e-9]
-        if odd:
-            raise ValueError(
-                f"expected each k to be a multiple of 100 / chunks = {100 / self.chunks:g} percent, got {odd[0]:g}; "
-                "change --k or --chunks"
-            )
-        if len(set(self.k)) < len(self.k):
+        parts = [k * self.chunks / 100 for k in self.k]
+        for k, part in zip(self.k, parts, strict=True):
+            if abs(part - round(part)) > 1e-3:
+                below, above = (100 * (math.floor(part) + i) / self.chunks for i in (0, 1))
+                raise ValueError(
+                    f"expected each k to be a whole number of the {self.chunks} chunks, got {k:g}; the nearest are "
+                    f"{below:g} and {above:g}: change --k or --chunks"
+                )
+        if len({round(part) for part in parts}) < len(parts):
             raise ValueError("expected each k once, got one twice; change --k")
-        if self.protocol == "online" and self.schedule != "constant":
+        if self.protocol == "online" and self.schedule not in (None, "constant"):
             raise ValueError(f"expected --schedule constant with --protocol online, got {self.schedule}")
         if self.warm and self.protocol == "online":
             raise ValueError(
@@ -113,21 +121,26 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "quick": Preset("textures, ResNet-8, online; about a minute on two cores", {}),
     "cifar10-small": Preset(
-        "10,000 images of CIFAR-10, ResNet-8, original protocol; about 8 minutes a seed on two cores",
+        "10,000 images of CIFAR-10, ResNet-8, original protocol; 4 to 8 minutes a seed on two cores",
         {
             "dataset": "cifar10",
             "train_size": 10_000,
             "validation_size": 2_000,
             "protocol": "original",
-            "evaluate_every": 0,
             "k": (20, 40, 60, 80),
+            "chunks": 20,
+            "depth": 8,
             "width": 16,
             "epochs": 12,
             "batch": 125,
             "lr": 0.1,
             "schedule": "one-cycle",
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
             # Those places of Cache3 that a last stage of a single block has.
             "keys": "stage2.block0.relu,stage2.block0",
+            "pool": False,
+            "evaluate_every": 0,
         },
     ),
     "cifar10-paper": Preset(
@@ -137,7 +150,7 @@ PRESETS: dict[str, Preset] = {
             "train_size": 45_000,
             "validation_size": 5_000,
             "protocol": "original",
-            "evaluate_every": 0,
+            "k": (10, 20, 30, 40, 50, 60, 70, 80, 90),
             "chunks": 100,
             "depth": 32,
             "width": 16,
@@ -145,7 +158,11 @@ PRESETS: dict[str, Preset] = {
             "batch": 125,
             "lr": 0.09,
             "schedule": "steps",
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
             "keys": "cache3",
+            "pool": False,
+            "evaluate_every": 0,
         },
     ),
 }

@@ -20,7 +20,7 @@ from agent.augmentation import Augmentation, Normalization
 from agent.chunk import LabelledImages
 from agent.errors import DatasetError, InvalidSetting
 from agent.randomness import named_generator
-from scenarios.image_folder import Progress, read_image_folder
+from scenarios.image_folder import Progress, folder_fingerprint, read_image_folder
 from scenarios.textures import TEXTURE_CLASSES, make_textures
 
 DATASET_NAMES: tuple[str, ...] = ("textures", "digits", "cifar10", "cifar100", "folder:PATH")
@@ -131,6 +131,16 @@ def load_dataset(
     return Dataset(
         name, source.class_names, train, validation, test, source.augmentation, Normalization.of(train.images)
     )
+
+
+def fingerprint(name: str) -> str | None:
+    """What tells a data set from another of the same name: for a folder its files, else nothing.
+
+    Raises:
+        DatasetError: a folder that cannot be read.
+    """
+    kind, _, path = name.partition(":")
+    return folder_fingerprint(Path(path)) if kind == "folder" and path else None
 
 
 def stratified_order(labels: Int64[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " n"]:

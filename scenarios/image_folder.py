@@ -69,13 +69,7 @@ def read_image_folder(root: Path, *, cache_dir: Path, progress: Progress | None 
         DatasetError: the folder or a part of it is missing, empty or unreadable, there are fewer than two classes, the
             parts disagree on the classes, or a file cannot be decoded.
     """
-    try:
-        root = root.expanduser().resolve()
-        class_names, parts = _list_parts(root)
-    except (OSError, RuntimeError) as error:  # a RuntimeError is how Python 3.10 to 3.12 report a symlink loop
-        raise DatasetError(
-            f"expected a readable folder of images, got {error}; check its permissions and symbolic links"
-        ) from error
+    root, class_names, parts = _listed(root)
     files = [file for part in parts.values() for file in part]
     images = _cached(files, root, cache_dir, progress)
     labels = torch.tensor([file.label for file in files])
@@ -85,6 +79,31 @@ def read_image_folder(root: Path, *, cache_dir: Path, progress: Progress | None 
         for name, start, stop in zip(parts, bounds[:-1], bounds[1:], strict=True)
     }
     return FolderImages(class_names, found["train"], found.get("validation"), found.get("test"))
+
+
+def folder_fingerprint(root: Path) -> str:
+    """Identifies what a folder holds by the names and sizes of its images, wherever it lies.
+
+    Raises:
+        DatasetError: as `read_image_folder`.
+    """
+    root, _, parts = _listed(root)
+    digest = blake2b(digest_size=8)
+    for name, files in parts.items():
+        digest.update(f"{name}\n".encode())
+        for file in files:
+            digest.update(os.fsencode(os.path.relpath(file.path, root)) + f"\0{file.nbytes}\n".encode())
+    return digest.hexdigest()
+
+
+def _listed(root: Path) -> tuple[Path, tuple[str, ...], dict[str, list[_File]]]:
+    try:
+        root = root.expanduser().resolve()
+        return root, *_list_parts(root)
+    except (OSError, RuntimeError) as error:  # a RuntimeError is how Python 3.10 to 3.12 report a symlink loop
+        raise DatasetError(
+            f"expected a readable folder of images, got {error}; check its permissions and symbolic links"
+        ) from error
 
 
 def _list_parts(root: Path) -> tuple[tuple[str, ...], dict[str, list[_File]]]:

@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ from agent.lifetime import Exam, Step, accuracy_of, live_many
 from agent.policies import StaticPolicy
 from agent.record import LifetimeRecord, RunDirectory
 from scenarios.analysis import CurvePoint, Ratio, RelativeValue
-from scenarios.build import build_agent
+from scenarios.build import build_agent, choose_augmentation
 from scenarios.config import CurveConfig
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.figures import curve_figure, figure_png
@@ -27,6 +28,7 @@ from scenarios.streams import ChunkStream, iid_stream
 COSTS = ("learn", "memorize", "recall", "calibrate")
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Whoever waits for an experiment to finish."""
 
@@ -49,6 +51,8 @@ class LearnerAt:
 
     point: CurvePoint
     y_warm: tuple[float, ...] | None
+    warm_gflop: tuple[float, ...] | None
+    """GFLOPs of the training that leads from the k%-learner to y_warm; no lifetime pays them."""
     w: tuple[float, ...]
     theta: tuple[float | None, ...]
     gflop: dict[str, tuple[float, ...]]
@@ -67,6 +71,9 @@ class Curve:
     """The finished experiment."""
 
     config: CurveConfig
+    n_train: int
+    n_test: int
+    """Images, the same number for every seed."""
     learners: tuple[LearnerAt, ...]
     statistics: tuple[RelativeValue, ...]
     """By k, in the order of `learners`."""
@@ -75,7 +82,7 @@ class Curve:
 
 
 def live_curve(
-    config: CurveConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Any = None
+    config: CurveConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Path | None = None
 ) -> Curve:
     """Live the static k%-learners for every seed, and write the curve.
 
@@ -129,7 +136,13 @@ def _live_seed(
     agent = build_agent(config, dataset, seed=seed, progress=watcher.advance)
     by_name = {f"{k:g}": record for k, record in records.items()}
     policies = {f"{k:g}": StaticPolicy(k) for k in records}
-    sizes = {"n_train": len(dataset.train), "n_validation": len(dataset.validation), "n_test": len(dataset.test)}
+    about = {
+        "n_train": len(dataset.train),
+        "n_validation": len(dataset.validation),
+        "n_test": len(dataset.test),
+        "n_classes": dataset.n_classes,
+        "augmentation": asdict(choose_augmentation(config, dataset)),
+    }
 
     def write(names: Sequence[str], step: Step) -> None:
         for name in names:
@@ -137,24 +150,22 @@ def _live_seed(
 
     try:
         for name, trajectory, aged in live_many(agent, stream, policies, exam, on_step=write):
-            facts: dict[str, Any] = dict(sizes)
-            if config.warm:
-                facts["y_warm"] = _warm_accuracy(aged, stream, policies[name], dataset.test)
+            facts = about | (_warm(aged, stream, policies[name], dataset.test) if config.warm else {})
             by_name[name].finish(trajectory, facts)
     finally:
         for record in records.values():
             record.close()
 
 
-def _warm_accuracy(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledImages) -> float:
-    """Accuracy of the k%-learner after it has learned the rest of the stream too, from the weights it has."""
-    learner = agent.learner.fork()
-    assert isinstance(learner, RefitLearner), "checked by the configuration"
-    learner.warm = True
+def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledImages) -> dict[str, float]:
+    """The k%-learner after it has learned the rest of the stream too, from the weights it has: accuracy and cost."""
+    assert isinstance(agent.learner, RefitLearner), "checked by the configuration"
+    learner = agent.learner.warmed()
     for chunk in stream[policy.n_learned(len(stream)) :]:
         learner.learn(chunk)
-    learner.settle()
-    return accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    work = learner.settle()
+    accuracy = accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    return {"y_warm": accuracy, "warm_gflop": work.flops / 1e9}
 
 
 def expected_work(config: CurveConfig, dataset: Dataset, ks: list[float]) -> float:
@@ -193,6 +204,7 @@ def _read(config: CurveConfig, records: dict[float, list[LifetimeRecord]]) -> Cu
             LearnerAt(
                 point,
                 y_warm=tuple(summary["y_warm"] for summary in lived) if config.warm else None,
+                warm_gflop=tuple(summary["warm_gflop"] for summary in lived) if config.warm else None,
                 w=tuple(summary["mixture"]["w"] for summary in lived),
                 theta=tuple(summary["mixture"]["theta"] for summary in lived),
                 gflop={cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in lived) for cost in COSTS},
@@ -207,7 +219,8 @@ def _read(config: CurveConfig, records: dict[float, list[LifetimeRecord]]) -> Cu
             for at in learners
         )
     statistics = tuple(at.point.statistics(config.confidence) for at in learners)
-    return Curve(config, tuple(learners), statistics, warm)
+    last = summaries[100][-1]
+    return Curve(config, last["n_train"], last["n_test"], tuple(learners), statistics, warm)
 
 
 def _write(curve: Curve, run: RunDirectory) -> None:
@@ -245,7 +258,7 @@ def curve_json(curve: Curve) -> dict[str, Any]:
             "x": at.point.x,
             "z": at.point.z,
             "y": at.point.y,
-            **({"y_warm": at.y_warm} if at.y_warm else {}),
+            **({"y_warm": at.y_warm, "warm_gflop": at.warm_gflop} if at.y_warm else {}),
             "w": at.w,
             "theta": at.theta,
             "gflop": at.gflop,
@@ -258,6 +271,8 @@ def curve_json(curve: Curve) -> dict[str, Any]:
         "dataset": config.dataset,
         "protocol": config.protocol,
         "seeds": seeds,
+        "n_train": curve.n_train,
+        "n_test": curve.n_test,
         "confidence": config.confidence,
         "points": points,
     }
@@ -267,7 +282,7 @@ def curve_csv(curve: Curve) -> str:
     """One line for each k: means over seeds, and the ends of their intervals."""
     rows = []
     for i, (at, values) in enumerate(zip(curve.learners, curve.statistics, strict=True)):
-        row: dict[str, Any] = {"k": at.point.k, "n_seeds": values.seeds}
+        row: dict[str, Any] = {"k": at.point.k, "n_seeds": values.seeds, "n_test": curve.n_test}
         columns: dict[str, Any] = {name: getattr(values, name) for name in ("x", "z", "y", "y_minus_x", "z_minus_x")}
         columns |= {"R": values.R, "share": values.share}
         if curve.warm_statistics:

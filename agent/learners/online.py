@@ -22,10 +22,11 @@ from agent.work import Work
 class OnlineLearner:
     """SGD on each chunk as it comes, with uniform rehearsal of earlier ones; predicts with averaged weights.
 
-    A chunk of n samples is trained for passes × n / batch steps. Each batch holds new samples, every one as often as
-    every other, and a share drawn uniformly from all chunks learned before: at an equal number of steps no cleverer
-    choice is known to do better (BudgetCL, arXiv:2303.11165). Predictions and keys come from an exponential moving
-    average of the weights, which stands in for the decay of the learning rate that a stream without end cannot have.
+    A chunk of n samples is trained for passes × n / batch steps, and for one at least. Each batch holds new samples,
+    every one as often as every other (to within one), and a share drawn uniformly from all chunks learned before: at an
+    equal number of steps no cleverer choice is known to do better (BudgetCL, arXiv:2303.11165). Predictions and keys
+    come from an exponential moving average of the weights, which stands in for the decay of the learning rate that a
+    stream without end cannot have.
 
     Args:
         network: the network to start from; the learner takes it over.
@@ -87,6 +88,7 @@ class OnlineLearner:
         n_steps = max(1, round(self.passes * n_new / batch))
         n_rehearsed = min(round(self.rehearsal * batch), batch - 1) if n_earlier else 0
         n_fresh = min(batch - n_rehearsed, n_new)
+        n_rehearsed = min(n_rehearsed, round(n_fresh * self.rehearsal / (1 - self.rehearsal)))  # chunks below a batch
         fresh = n_earlier + passes(n_new, n_steps * n_fresh, self.order).view(n_steps, n_fresh)
         rehearsed = torch.randint(max(1, n_earlier), (n_steps, n_rehearsed), generator=self.order)
         losses = []

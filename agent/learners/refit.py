@@ -111,6 +111,12 @@ class RefitLearner:
         fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
         return fork
 
+    def warmed(self) -> "RefitLearner":
+        """A fork whose trainings go on from the weights it has."""
+        fork = self.fork()
+        fork.warm = True
+        return fork
+
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return copy.deepcopy(

@@ -19,7 +19,8 @@ BLOCK_BYTES = 32 * 2**20
 """Keys are held in blocks of about this size: large enough for fast products, small enough to join cheaply."""
 
 TILE = (512, 2048)
-"""Queries × entries compared at once: 4 MiB of similarities, all that recall needs beside keys, queries and sums."""
+"""Queries × entries compared at once: 4 MiB of similarities; beside them recall needs its queries and sums, and the
+keys and classes of one tile of entries."""
 
 
 class CacheMemory:
@@ -32,8 +33,8 @@ class CacheMemory:
     Args:
         n_classes: number of classes.
         device: where keys lie.
-        dtype: of the stored keys and of the products; by default float32 on the CPU and float16 on a GPU. Sums are
-            float32 in either case.
+        dtype: of the stored keys; by default float32 on the CPU and float16 on a GPU. Products and sums are float32 in
+            either case, since θ multiplies their rounding errors.
     """
 
     def __init__(self, n_classes: int, *, device: torch.device = CPU, dtype: torch.dtype | None = None) -> None:
@@ -72,13 +73,13 @@ class CacheMemory:
             )
         start = time.perf_counter()
         before = self.nbytes
-        block = (self._normalized(keys), labels.to(self.device, copy=True))
+        block = (_normalized(keys.to(self.device)).to(self.dtype), labels.to(self.device, copy=True))
         if self._blocks and self._blocks[-1][0].nbytes + block[0].nbytes <= BLOCK_BYTES:
             last = self._blocks.pop()
             block = (torch.cat([last[0], block[0]]), torch.cat([last[1], block[1]]))
         self._blocks.append(block)
         self.n_entries += len(keys)
-        return Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start, samples=len(keys))
+        return Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start)
 
     @torch.inference_mode()
     def recall(
@@ -107,20 +108,19 @@ class CacheMemory:
         mass = after.mass.clone() if after else torch.zeros(len(thetas), n, self.n_classes, device=self.device)
         new = self._entries_since(n_known)
         if n and new:
-            normalized = self._normalized(queries)
+            normalized = _normalized(queries.to(self.device))
             for block_keys, block_labels in new:
-                classes = F.one_hot(block_labels, self.n_classes).float()
                 for first in range(0, len(block_keys), TILE[1]):
-                    entries = slice(first, first + TILE[1])
+                    keys = block_keys[first : first + TILE[1]].float()
+                    classes = F.one_hot(block_labels[first : first + TILE[1]], self.n_classes).float()
                     for row in range(0, n, TILE[0]):
                         rows = slice(row, row + TILE[0])
-                        _add(normalized[rows], block_keys[entries], classes[entries], scale, peak[rows], mass[:, rows])
+                        _add(normalized[rows], keys, classes, scale, peak[rows], mass[:, rows])
         length = queries.shape[1]
         n_pairs = n * (self.n_entries - n_known)
         # The class sums are products too: n × entries × classes, for each θ.
         flops = 2 * n_pairs * (length + self.n_classes * len(thetas))
-        n_asked = 0 if after else n  # the queries of an earlier recall were counted then
-        return Recall(self.n_entries, peak, mass), Work(flops, seconds=time.perf_counter() - start, samples=n_asked)
+        return Recall(self.n_entries, peak, mass), Work(flops, seconds=time.perf_counter() - start)
 
     def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
         found, first = [], 0
@@ -130,12 +130,6 @@ class CacheMemory:
                 found.append((keys[skip:], labels[skip:]))
             first += len(keys)
         return found
-
-    def _normalized(self, keys: Tensor) -> Tensor:
-        keys = keys.to(self.device, torch.float32)
-        largest = keys.abs().amax(dim=1, keepdim=True)
-        keys = keys / torch.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
-        return F.normalize(keys, dim=1).to(self.dtype)
 
     def _check(self, keys: Tensor) -> None:
         if not bool(torch.isfinite(keys).all()):
@@ -161,9 +155,15 @@ class CacheMemory:
         self.n_entries = sum(len(labels) for _, labels in self._blocks)
 
 
+def _normalized(keys: Tensor) -> Tensor:
+    keys = keys.float()
+    largest = keys.abs().amax(dim=1, keepdim=True)
+    return F.normalize(keys / torch.where(largest > 0, largest, 1), dim=1)  # squares neither overflow nor vanish
+
+
 def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: Tensor, mass: Tensor) -> None:
     """Add a tile of entries to the running sums of a tile of queries (a streaming log-sum-exp), in place."""
-    similarity = (queries @ keys.T).float()
+    similarity = queries @ keys.T
     highest = torch.maximum(peak, similarity.amax(dim=1))
     fall = peak - highest  # -inf the first time, when there is no mass to scale
     similarity -= highest[:, None]

@@ -211,7 +211,10 @@ def test_json_keeps_every_digit_and_the_order_of_keys():
     ("call", "message"),
     [
         (lambda: mean_interval([]), "expected at least one seed in values, got none"),
-        (lambda: mean_interval([[0.1]]), r"expected one number a seed in values, got an array of shape \(1, 1\)"),
+        (
+            lambda: mean_interval(np.array([[0.1]])),
+            r"expected one number a seed in values, got an array of shape \(1, 1\)",
+        ),
         (lambda: mean_interval([0.1, math.nan]), "expected finite numbers in values, got nan"),
         (lambda: ratio_of_means([1.0, 2.0], [1.0, -math.inf]), "expected finite numbers in denominators, got -inf"),
         (lambda: ratio_of_means([1.0, 2.0], [1.0]), "one denominator for each numerator, got 2 numerators, 1 denom"),

@@ -12,8 +12,9 @@ import pytest
 
 LIFETIME = str(Path(sys.executable).parent / "lifetime")
 TINY = (
-    "--train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 --seeds 2 --epochs 1 --width 2".split()
-)
+    "--device cpu "
+    "--train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 --seeds 2 --epochs 1 --width 2"
+).split()
 
 
 def lifetime(*arguments, **options):
@@ -92,6 +93,8 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
     [
         (["--preset", "fast"], "expected a preset out of quick, cifar10-small, cifar10-paper, got fast"),
         (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
+        (["--name", "../elsewhere"], "expected --name to be a plain folder name, got ../elsewhere"),
+        (["--name", "{tmp}/elsewhere", "--force"], "expected --name to be a plain folder name"),
         (["--lr", "nan"], "expected --lr to be a finite number, got nan"),
         (["--dataset", "imagenet"], "imagenet"),
         (["--dataset", "folder:/nowhere"], "/nowhere"),

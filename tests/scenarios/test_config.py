@@ -19,7 +19,7 @@ def test_every_preset_is_valid_and_every_setting_documented(preset):
         ({"k": "nan"}, "expected --k"),
         ({"k": ""}, "expected --k"),
         ({"k": "10,10"}, "expected each k once"),
-        ({"k": "12"}, "expected each k to be a multiple of 100 / chunks = 5 percent, got 12"),
+        ({"k": "12"}, "expected each k to be a whole number of the 20 chunks, got 12; the nearest are 10 and 15"),
         ({"lr": "nan"}, "expected --lr to be a finite number, got nan"),
         ({"lr": "0"}, "expected --lr to be greater than 0, got 0"),
         ({"lr": "inf"}, "expected --lr to be a finite number, got inf"),
@@ -64,3 +64,30 @@ def test_a_bad_toml_file_is_named(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(InvalidSetting, match=message):
         from_toml(path)
+
+
+def test_the_k_that_an_error_recommends_is_accepted():
+    with pytest.raises(InvalidSetting, match=r"the nearest are 14\.2857 and 28\.5714"):
+        resolve("quick", {"chunks": 7, "k": "20"})
+    assert resolve("quick", {"chunks": 7, "k": "14.2857,28.5714"}).k == (14.2857, 28.5714)
+
+
+def test_the_schedule_suits_the_protocol():
+    assert resolve("quick").lr_schedule == "constant"
+    assert resolve("quick", {"protocol": "original"}).lr_schedule == "one-cycle"
+    assert resolve("cifar10-paper").lr_schedule == "steps"
+
+
+def test_the_presets_for_cifar10_are_those_of_the_paper():
+    paper = resolve("cifar10-paper")
+    assert (paper.train_size, paper.validation_size, paper.epochs, paper.batch, paper.lr) == (
+        45000,
+        5000,
+        180,
+        125,
+        0.09,
+    )
+    assert (paper.depth, paper.width, paper.keys, paper.pool) == (32, 16, "cache3", False)
+    assert paper.k == tuple(range(10, 100, 10))
+    small = resolve("cifar10-small")
+    assert (small.train_size, small.depth, small.protocol, small.k) == (10000, 8, "original", (20, 40, 60, 80))

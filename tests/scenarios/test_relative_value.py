@@ -12,7 +12,16 @@ from scenarios.config import CurveConfig, resolve
 from scenarios.relative_value import LearnerAt, live_curve
 from tests.scenarios.worlds import colours
 
-TINY = {"evaluate_every": 0, "chunks": 4, "k": (0, 25, 75, 100), "seeds": 2, "epochs": 2, "width": 2, "batch": 5}
+TINY = {
+    "device": "cpu",
+    "evaluate_every": 0,
+    "chunks": 4,
+    "k": (0, 25, 75, 100),
+    "seeds": 2,
+    "epochs": 2,
+    "width": 2,
+    "batch": 5,
+}
 ORIGINAL = {**TINY, "protocol": "original", "schedule": "one-cycle"}
 
 
