@@ -3,12 +3,14 @@
 import contextlib
 import hashlib
 import inspect
+import io
 import json
 import platform
 import re
 import shutil
 import signal
 import sys
+import threading
 import types
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,12 +49,23 @@ def main() -> None:
     """Run the command line: errors are one line and exit code 2."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without θ is no reason to fail
+    # TensorBoard writes in a thread; when the disk is full, the main thread meets the same error and reports it.
+    threading.excepthook = lambda failed: (
+        None if issubclass(failed.exc_type, OSError) else threading.__excepthook__(failed)
+    )
     try:
         code = app(standalone_mode=False)
     except LifetimeError as error:
         _fail(str(error), 2)
     except _UsageError as error:
         _fail(error.format_message().replace("\n", " "), 2)  # type: ignore[attr-defined]
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        _fail(f"expected enough memory, got: {_last_line(error)}; a smaller --width, --batch or --test-size", 2)
     except _Stopped as stopped:
         _fail("interrupted; the same command continues where finished lifetimes end", 128 + stopped.args[0])
     sys.exit(code)
@@ -60,6 +73,10 @@ def main() -> None:
 
 def _stop(number: int, _: object) -> None:
     raise _Stopped(number)
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["out of memory"])[-1]
 
 
 def _program() -> str:
@@ -106,8 +123,8 @@ def curve(
     given = {setting: value for setting, value in overrides.items() if value is not None}
     settings = resolve(preset, from_toml(config) if config else {}, given)
 
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise InvalidSetting(f"expected --name to be a plain folder name, got {name}; --runs says where it goes")
+    if name is not None and (not name or Path(name).name != name or name.startswith(".")):
+        raise InvalidSetting(f"expected --name to be a plain folder name, got {name!r}; --runs says where it goes")
 
     from agent.record import open_run
     from scenarios.build import choose_device
@@ -326,16 +343,20 @@ def _table(found: "Curve", *, costs: bool) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for i, (at, values) in enumerate(zip(found.learners, found.statistics, strict=True)):
         means = [values.x, values.z, values.y, values.y_minus_x, values.z_minus_x]
-        row = [f"{at.point.k:g}", *(f"{100 * interval.estimate:.1f}" for interval in means)]
+        row = [f"{at.point.k:g}", *(_percent(interval.estimate) for interval in means)]
         row += [_ratio(values.R), _ratio(values.share)]
         if found.warm_statistics:
             warm = found.warm_statistics[i]
-            row += [f"{100 * warm.y.estimate:.1f}", _ratio(warm.R)]
+            row += [_percent(warm.y.estimate), _ratio(warm.R)]
         if costs:
             row += [f"{sum(at.w) / len(at.w):.2f}", f"{at.typical_theta:.0f}" if at.typical_theta else "-"]
             row += [f"{sum(at.gflop[cost]) / len(at.gflop[cost]):,.0f}" for cost in ("learn", "memorize", "recall")]
         table.add_row(*row)
     return table
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:.1f}"  # no "-0.0"
 
 
 def _ratio(ratio: "Ratio") -> str:

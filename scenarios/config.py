@@ -60,9 +60,9 @@ class CurveConfig(BaseModel):
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
     warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
 
-    depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, ge=8)
+    depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, ge=8, le=1202)
     width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1)
-    epochs: float = _setting(6, "passes over the samples learned from", LEARNER, gt=0)
+    epochs: float = _setting(6, "passes over the samples learned from", LEARNER, gt=0, le=1e5)
     batch: int = _setting(64, "samples in a gradient step", LEARNER, ge=1)
     lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0)
     schedule: Literal["constant", "one-cycle", "steps"] | None = _setting(

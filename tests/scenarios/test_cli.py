@@ -93,7 +93,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
     [
         (["--preset", "fast"], "expected a preset out of quick, cifar10-small, cifar10-paper, got fast"),
         (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
-        (["--name", "../elsewhere"], "expected --name to be a plain folder name, got ../elsewhere"),
+        (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),
         (["--name", "{tmp}/elsewhere", "--force"], "expected --name to be a plain folder name"),
         (["--lr", "nan"], "expected --lr to be a finite number, got nan"),
         (["--dataset", "imagenet"], "imagenet"),
@@ -130,6 +130,13 @@ def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path
     second = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run", "--lr", "0.01")
     assert second.returncode == 2
     assert "settings.lr was 0.05 and is now 0.01" in second.stderr
+
+
+def test_a_terminal_without_greek_letters(finished):
+    runs, _ = finished
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    done = lifetime("curve", *TINY, "--runs", runs, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_two_processes_do_not_share_a_run(tmp_path):
