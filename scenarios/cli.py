@@ -350,13 +350,17 @@ def _table(found: "Curve", *, costs: bool) -> Table:
             row += [_percent(warm.y.estimate), _ratio(warm.R)]
         if costs:
             row += [f"{sum(at.w) / len(at.w):.2f}", f"{at.typical_theta:.0f}" if at.typical_theta else "-"]
-            row += [f"{sum(at.gflop[cost]) / len(at.gflop[cost]):,.0f}" for cost in ("learn", "memorize", "recall")]
+            row += [_gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in ("learn", "memorize", "recall")]
         table.add_row(*row)
     return table
 
 
 def _percent(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:.1f}"  # no "-0.0"
+
+
+def _gflop(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}"
 
 
 def _ratio(ratio: "Ratio") -> str:
