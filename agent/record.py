@@ -180,7 +180,7 @@ def _read_object(path: Path, advice: str) -> dict[str, Any]:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"expected JSON in {path}, got: {error}; {advice}") from None
     if not isinstance(value, dict):
         raise RunError(f"expected a JSON object in {path}, got {type(value).__name__}; {advice}")

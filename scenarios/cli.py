@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -88,7 +89,7 @@ def _program() -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print("error:", message.replace("\n", "\\n").replace("\r", "\\r"), file=sys.stderr)
     sys.exit(code)
 
 
@@ -322,7 +323,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
     """The curve as a table; without its costs it fits in 80 columns."""
     config = found.config
     table = Table(
-        title=f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}",
+        title=escape(f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}"),
         caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
         + f"[{100 * config.confidence:g}% Fieller interval]"
         + (

@@ -172,7 +172,10 @@ def _walk(folder: Path | str, inside: frozenset[tuple[int, int]]) -> Iterator[os
                 continue
             if entry.is_dir():
                 yield from _walk(entry.path, inside | {identity})
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 - 60,000 Paths are slow
+                continue
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - 60,000 Paths are slow
+            # A broken link is an error later; a pipe, which is no file, would be waited for.
+            if suffix in IMAGE_SUFFIXES and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
                 yield entry
 
 

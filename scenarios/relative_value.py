@@ -14,6 +14,7 @@ from PIL import Image
 
 from agent.agent import Agent
 from agent.chunk import LabelledImages
+from agent.errors import RunError
 from agent.learners import RefitLearner
 from agent.lifetime import Exam, Step, accuracy_of, live_many
 from agent.policies import StaticPolicy
@@ -123,7 +124,13 @@ def live_curve(
             first = False
         watcher.say(f"seed {seed}")
         _live_seed(config, dataset, seed, {k: records[seed, k] for k in unlived[seed]}, watcher)
-    curve = _read(config, {k: [records[seed, k] for seed in seeds] for k in ks})
+    try:
+        curve = _read(config, {k: [records[seed, k] for seed in seeds] for k in ks})
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"expected whole summaries of {len(records)} lifetimes in {run.path}, got one without or with an odd "
+            f"{str(error) or type(error).__name__}; --force starts anew"
+        ) from error
     _write(curve, run)
     return curve
 

@@ -95,6 +95,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
         (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
         (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),
         (["--name", "{tmp}/elsewhere", "--force"], "expected --name to be a plain folder name"),
+        (["--dataset", "folder:/no\nwhere[/x]"], r"/no\nwhere[/x]"),
         (["--lr", "nan"], "expected --lr to be a finite number, got nan"),
         (["--dataset", "imagenet"], "imagenet"),
         (["--dataset", "folder:/nowhere"], "/nowhere"),

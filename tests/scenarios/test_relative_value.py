@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agent.errors import TrainingDiverged
+from agent.errors import RunError, TrainingDiverged
 from agent.record import open_run
 from agent.training import Training
 from scenarios import relative_value
@@ -145,3 +145,13 @@ def test_settings_reach_the_agent(tmp_path):
     learner = build_agent(config, dataset, seed=0, progress=lambda n: None).learner
     assert (learner.training.augmentation.shift, learner.training.augmentation.mirror) == (2, True)
     assert (learner.training.lr, learner.ema_decay, learner.network.width) == (0.3, 0.5, 2)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"accuracy": {}}', '{"accuracy": 3}', '{"accuracy": {"learner": 7, "agent": 0, "memory": 0}}']
+)
+def test_a_summary_that_lost_its_meaning_is_an_error(tmp_path, content):
+    live(tmp_path / "run", TINY)
+    (tmp_path / "run/seed0/k025/summary.json").write_text(content)
+    with pytest.raises(RunError, match=r"expected whole summaries of 8 lifetimes .* --force starts anew"):
+        live(tmp_path / "run", TINY)
