@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import io
 import json
+import os
 import platform
 import re
 import shutil
@@ -59,14 +60,22 @@ def main() -> None:
     )
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except LifetimeError as error:
         _fail(str(error), 2)
     except _UsageError as error:
+        if not error.format_message():  # type: ignore[attr-defined]
+            sys.exit(0)  # nothing was asked for, and the help was shown
         _fail(error.format_message().replace("\n", " "), 2)  # type: ignore[attr-defined]
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         _fail(f"expected enough memory, got: {_last_line(error)}; a smaller --width, --batch or --test-size", 2)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at exit
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        _fail(f"expected to read and write, got: {error}; what was lived is kept, the same command shows it", 2)
     except _Stopped as stopped:
         _fail("interrupted; the same command continues where finished lifetimes end", 128 + stopped.args[0])
     sys.exit(code)
@@ -129,10 +138,12 @@ def curve(
 
     from agent.record import open_run
     from scenarios.build import choose_device
-    from scenarios.relative_value import live_curve
+    from scenarios.relative_value import live_curve, prepare
 
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
     described = _described("curve", preset, settings)
+    if force:  # nothing is dropped for settings that cannot be lived
+        prepare(settings, settings.first_seed, download=download, data_dir=data_dir)
     path = runs / "curve" / (name or _default_name(settings, described))
     with open_run(path, described, anew=force) as run, _Bar() as bar:
         found = live_curve(settings, run, bar, download=download, data_dir=data_dir)
@@ -206,7 +217,6 @@ def view(
             f"expected a folder of runs at {runs}, found none; run `{_program()} curve`, or give --runs"
         )
     import logging
-    import os
 
     logging.disable(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

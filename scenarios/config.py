@@ -36,9 +36,11 @@ class CurveConfig(BaseModel):
     dataset: str = _setting(
         "textures", "textures, digits, cifar10, cifar100, or folder:PATH (train/<class>/, test/<class>/)", DATA
     )
-    train_size: int | None = _setting(None, "training images, drawn by the seed (default: all)", DATA, ge=1)
-    validation_size: int | None = _setting(None, "validation images (default: what suits the data set)", DATA, ge=1)
-    test_size: int | None = _setting(None, "test images (default: all)", DATA, ge=1)
+    train_size: int | None = _setting(None, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
+    validation_size: int | None = _setting(
+        None, "validation images (default: what suits the data set)", DATA, ge=1, le=10**9
+    )
+    test_size: int | None = _setting(None, "test images (default: all)", DATA, ge=1, le=10**9)
     shift: int | None = _setting(
         None, "augmentation: shifts of up to so many pixels (default: by data set)", DATA, ge=0
     )
@@ -56,12 +58,14 @@ class CurveConfig(BaseModel):
         min_length=1,
     )
     chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
-    seeds: int = _setting(5, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1)
+    seeds: int = _setting(
+        5, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
+    )
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
     warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
 
     depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, ge=8, le=1202)
-    width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1)
+    width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1, le=10**5)
     epochs: float = _setting(6, "passes over the samples learned from", LEARNER, gt=0, le=1e5)
     batch: int = _setting(64, "samples in a gradient step", LEARNER, ge=1)
     lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0)

@@ -82,7 +82,7 @@ def read_image_folder(root: Path, *, cache_dir: Path, progress: Progress | None 
 
 
 def folder_fingerprint(root: Path) -> str:
-    """Identifies what a folder holds by the names and sizes of its images, wherever it lies.
+    """Identifies what a folder holds by the names, sizes and modification times of its images.
 
     Raises:
         DatasetError: as `read_image_folder`.
@@ -92,7 +92,7 @@ def folder_fingerprint(root: Path) -> str:
     for name, files in parts.items():
         digest.update(f"{name}\n".encode())
         for file in files:
-            digest.update(os.fsencode(os.path.relpath(file.path, root)) + f"\0{file.nbytes}\n".encode())
+            digest.update(os.fsencode(os.path.relpath(file.path, root)) + f"\0{file.nbytes} {file.mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -100,7 +100,7 @@ def _listed(root: Path) -> tuple[Path, tuple[str, ...], dict[str, list[_File]]]:
     try:
         root = root.expanduser().resolve()
         return root, *_list_parts(root)
-    except (OSError, RuntimeError) as error:  # a RuntimeError is how Python 3.10 to 3.12 report a symlink loop
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL in a path
         raise DatasetError(
             f"expected a readable folder of images, got {error}; check its permissions and symbolic links"
         ) from error

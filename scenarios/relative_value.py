@@ -135,6 +135,26 @@ def live_curve(
     return curve
 
 
+def prepare(config: CurveConfig, seed: int, *, download: bool, data_dir: Path | None) -> None:
+    """Try whether the lifetimes of a seed could begin: load the data, cut the stream, build the agent.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    dataset = load_dataset(
+        config.dataset,
+        seed=seed,
+        n_train=config.train_size,
+        n_validation=config.validation_size,
+        n_test=config.test_size,
+        data_dir=data_dir,
+        download=download,
+    )
+    iid_stream(dataset, config.chunks, seed=seed)
+    build_agent(config, dataset, seed=seed, progress=lambda _: None)
+
+
 def _live_seed(
     config: CurveConfig, dataset: Dataset, seed: int, records: dict[float, LifetimeRecord], watcher: Watcher
 ) -> None:

@@ -140,6 +140,20 @@ def test_a_terminal_without_greek_letters(finished):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_output_that_nobody_can_take(finished):
+    runs, _ = finished
+    command = [LIFETIME, "curve", *TINY, "--runs", str(runs)]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: expected to read and write, got: [Errno 28]")
+    assert done.stderr.count("\n") == 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.wait(timeout=120) in (1, 141)  # rich has an end of its own
+        assert process.stderr.read() == ""
+
+
 def test_two_processes_do_not_share_a_run(tmp_path):
     from agent.record import open_run
 
