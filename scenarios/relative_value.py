@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -109,16 +109,7 @@ def live_curve(
     first = True
     for seed in (seed for seed in seeds if unlived[seed]):
         watcher.say("data")
-        dataset = load_dataset(
-            config.dataset,
-            seed=seed,
-            n_train=config.train_size,
-            n_validation=config.validation_size,
-            n_test=config.test_size,
-            data_dir=data_dir,
-            download=download,
-            progress=watcher.reach,
-        )
+        dataset = _load(config, seed, data_dir, download, watcher.reach)
         if first:
             watcher.expect(sum(expected_work(config, dataset, unlived[s]) for s in seeds))
             first = False
@@ -142,7 +133,15 @@ def prepare(config: CurveConfig, seed: int, *, download: bool, data_dir: Path | 
         DatasetError: from loading.
         InvalidSetting: settings that the data set or the machine do not allow.
     """
-    dataset = load_dataset(
+    dataset = _load(config, seed, data_dir, download, None)
+    iid_stream(dataset, config.chunks, seed=seed)
+    build_agent(config, dataset, seed=seed, progress=lambda _: None)
+
+
+def _load(
+    config: CurveConfig, seed: int, data_dir: Path | None, download: bool, progress: Callable[[int, int], None] | None
+) -> Dataset:
+    return load_dataset(
         config.dataset,
         seed=seed,
         n_train=config.train_size,
@@ -150,9 +149,8 @@ def prepare(config: CurveConfig, seed: int, *, download: bool, data_dir: Path | 
         n_test=config.test_size,
         data_dir=data_dir,
         download=download,
+        progress=progress,
     )
-    iid_stream(dataset, config.chunks, seed=seed)
-    build_agent(config, dataset, seed=seed, progress=lambda _: None)
 
 
 def _live_seed(
