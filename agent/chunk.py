@@ -27,6 +27,8 @@ class Chunk:
     """Rows of the data set's training part."""
     images: UInt8[Tensor, "n 3 height width"]
     labels: Int64[Tensor, " n"]
+    price: float = 1.0
+    """Of compute at this step, as a multiple of what the cost model says."""
 
     def __len__(self) -> int:
         return len(self.labels)

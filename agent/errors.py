@@ -32,3 +32,11 @@ class TrainingDiverged(LifetimeError):
 
 class RunError(LifetimeError):
     """A run directory that cannot be written, is in use, or holds another configuration."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that cannot be trusted or does not fit."""
+
+
+class PolicyError(LifetimeError):
+    """A policy that failed, or answered something else than an action."""

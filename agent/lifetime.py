@@ -1,112 +1,241 @@
 """The loop: lifetimes on one stream, sharing what they have in common."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from math import inf
+from typing import Any, get_args
 
-from jaxtyping import Float, Int64
-from torch import Tensor
-
-from agent.agent import Agent, Bill, Glance
-from agent.chunk import Chunk, LabelledImages
-from agent.errors import InvalidSetting
+from agent.agent import Agent
+from agent.branch import Branch, Life
+from agent.chunk import Chunk
+from agent.costs import CostModel
+from agent.errors import InvalidSetting, PolicyError
+from agent.exam import Exam, Scores, accuracies, score
+from agent.impressions import learner_impressions, memory_impressions
+from agent.learners import Sight
 from agent.ledger import Ledger
+from agent.memory import Recall
 from agent.mixture import Mixture
-from agent.policies import Action, Observation, Policy
+from agent.observation import Observation
+from agent.policies import Action, Policy
+from agent.policies.protocol import Observes
+from agent.trajectory import Step, Trajectory, scores_as_json, scores_from_json
+from agent.work import Work
 
 
-@dataclass(frozen=True)
-class Exam:
-    """What lifetimes are measured on.
+class Lives:
+    """Lifetimes under several policies, all from the same birth and through the same stream.
+
+    The lifetimes share one agent for as long as their policies decide alike, and fork it where they part; each
+    trajectory is to the bit the one that its policy would live alone (on a CPU), its costs included. Branches are
+    lived one after the other, memorizing ones first, so that few agents exist at a time.
 
     Args:
-        validation: fits the mixture; disjoint from the stream.
-        test: is only ever predicted; disjoint from both.
-        every: chunks between examinations; 0 for one at the end alone. There is always one at the end.
+        agent: at birth; it is lived, not copied.
+        stream: chunks by position; a branch may read chunks again that another has read.
+        policies: by name, each an object of its own.
+        exam: what to measure, and when.
+        costs: prices; by default FLOPs alone.
+        budget: what a lifetime may spend, in the unit of `costs`; shown to policies, which are free to overdraw it.
+        calibrate_every: chunks between the agent's own fittings of its mixture, which it pays for; there is always one
+            at the end. Without (0), examinations on the way fit a mixture at the experimenter's expense.
+
+    Raises:
+        InvalidSetting: an empty stream, no policies, or a policy that cannot be checkpointed.
     """
 
-    validation: LabelledImages
-    test: LabelledImages
-    every: int = 0
+    def __init__(
+        self,
+        agent: Agent,
+        stream: Sequence[Chunk],
+        policies: Mapping[str, Policy],
+        exam: Exam,
+        *,
+        costs: CostModel | None = None,
+        budget: float = inf,
+        calibrate_every: int = 0,
+    ) -> None:
+        if not len(stream):
+            raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
+        if not policies:
+            raise InvalidSetting("expected at least 1 policy, got none")
+        if not budget >= 0:
+            raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
+        if calibrate_every < 0:
+            raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
+        for policy in policies.values():
+            if policy.observes not in get_args(Observes):
+                asked = f"{type(policy).__name__}.observes to be one of {', '.join(get_args(Observes))}"
+                raise InvalidSetting(f"expected {asked}, got {policy.observes!r}")
+            policy.state()
+        self.stream, self.exam = stream, exam
+        self.budget, self.calibrate_every = budget, calibrate_every
+        lives = [Life(name, policy, Ledger(costs)) for name, policy in policies.items()]
+        self._branches = [Branch(lives, agent)]
+        self._ended: list[tuple[str, Trajectory, Agent]] = []
+        self.birth: Scores | None = None
 
-    def __post_init__(self) -> None:
-        for part, data in (("validation", self.validation), ("test", self.test)):
-            if not len(data):
-                raise InvalidSetting(f"expected at least 1 {part} image, got none")
-        if self.every < 0:
-            raise InvalidSetting(f"expected 0 or more chunks between examinations, got {self.every}")
+    def __bool__(self) -> bool:
+        """Whether there is anything left to live."""
+        return bool(self._branches)
 
+    def advance(self) -> dict[str, Step]:
+        """Live one chunk of one branch; returns the step for each lifetime on it."""
+        if self.birth is None and self.exam.groups is not None:
+            self._examine_newborn()
+        branch = self._branches[-1]
+        chunk = self.stream[branch.step]
+        sight = self._decide(branch, chunk) if branch.decided is None else None
+        action, branch.decided = branch.decided, None
+        if action is Action.LEARN:
+            branch.pay(branch.agent.learn(chunk), chunk.price)
+        else:
+            branch.pay(branch.agent.memorize(chunk, sight), chunk.price)
+            for life in branch.lives:
+                if sight and life.policy.observes == "nothing":  # who asked to look has paid already
+                    life.pay([("memorize", sight.work)], chunk.price)
+        last = branch.step + 1 == len(self.stream)
+        if self.calibrate_every and (branch.step + 1) % self.calibrate_every == 0 and not last:
+            settled = branch.agent.settle()
+            branch.validation, fitted = branch.agent.calibrate(self.exam.validation, branch.validation)
+            branch.pay([*settled, ("calibrate", fitted)], chunk.price)
+        scores, mixture = None, None
+        if self.exam.due(branch.step, len(self.stream)):
+            scores, mixture = self._finish(branch, chunk.price) if last else self._examine(branch, chunk.price)
+        for life in branch.lives:
+            life.ledger.hold(branch.agent.nbytes)
+            assert action is not None
+            life.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
+        branch.step, branch.prequential = branch.step + 1, None
+        if last:
+            self._branches.pop()
+            for life in branch.lives:
+                trajectory = Trajectory(tuple(life.steps), life.ledger.seconds(), self.birth)
+                self._ended.append((life.name, trajectory, branch.agent))
+        return {life.name: life.steps[-1] for life in branch.lives}
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Shares of the test set classified rightly, 0 to 1."""
+    def ended(self) -> list[tuple[str, Trajectory, Agent]]:
+        """Name, trajectory and agent of the lifetimes that ended since the last call.
 
-    agent: float
-    learner: float
-    memory: float
+        Lifetimes that never parted share the agent.
+        """
+        ended, self._ended = self._ended, []
+        return ended
 
+    def _decide(self, branch: Branch, chunk: Chunk) -> Sight | None:
+        """Ask every policy; those that want to learn where others memorize go on in a branch of their own, later.
 
-@dataclass(frozen=True)
-class Step:
-    """The record of one chunk: what was decided, what it led to, what it cost up to here."""
+        Returns:
+            What the learner made of the chunk, if it has looked and will not have changed by the time of memorizing.
+        """
+        observers = [life for life in branch.lives if life.policy.observes != "nothing"]
+        if branch.agent.learner.overdue and 0 < len(observers) < len(branch.lives):
+            self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
+            observers = []
+        if observers:
+            branch.pay(branch.agent.settle(), chunk.price)
+        looks = bool(observers) or self.exam.prequential
+        looker = branch.agent.fork() if looks and branch.agent.learner.overdue else branch.agent
+        sight, recall = self._meet(branch, looker, chunk) if looks else (None, None)
+        foreseen = branch.agent.foresee_learning(chunk), branch.agent.foresee_memorizing(chunk)
+        learners = []
+        for life in branch.lives:
+            life.observed = None
+            if sight and life.policy.observes != "nothing":
+                seen = learner_impressions(sight, chunk.labels)
+                if life.policy.observes == "memory":
+                    assert recall is not None
+                    seen |= memory_impressions(sight, recall, chunk.labels)
+                life.observed = seen | life.averages.meet(seen)
+            observation = life.observation(branch.agent, chunk, len(self.stream), self.budget, *foreseen)
+            if _ask(life.policy, observation) is Action.LEARN:
+                learners.append(life)
+        if 0 < len(learners) < len(branch.lives):
+            self._branches.insert(-1, branch.part(learners, Action.LEARN))
+            learners = []
+        branch.decided = Action.LEARN if learners else Action.MEMORIZE
+        return sight if looker is branch.agent else None
 
-    step: int
-    action: str
-    samples: int
-    """Samples met up to and with this chunk."""
-    learned: int
-    """Samples learned from."""
-    memory_entries: int
-    memory_nbytes: int
-    work: dict[str, dict[str, int]]
-    """FLOPs, bytes and samples of each account since birth."""
-    accuracy: Accuracy | None = None
-    """On the test set, where this chunk was followed by an examination."""
-    mixture: Mixture | None = None
-    """As fitted for that examination."""
+    def _meet(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Sight, Recall | None]:
+        """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do."""
+        settled = [work for _, work in looker.settle()]
+        recall, compared = None, Work()
+        if self.exam.prequential or any(life.policy.observes == "memory" for life in branch.lives):
+            prediction, glance, _ = looker.answer(chunk.images)
+            sight, recall, compared = glance.sight, glance.recall, glance.recalled
+            if self.exam.prequential:
+                branch.prequential = accuracies(prediction, chunk.labels)
+        else:
+            sight = looker.learner.forward(chunk.images)
+        by_asking = {"nothing": Work(), "learner": sight.work, "memory": sight.work + compared}
+        by_measuring = {"nothing": sight.work + compared, "learner": compared, "memory": Work()}
+        for life in branch.lives:
+            life.pay([("decide", by_asking[life.policy.observes])], chunk.price)
+            if self.exam.prequential:
+                measuring = [*settled, by_measuring[life.policy.observes]]
+                life.pay([("observe", work) for work in measuring], chunk.price)
+        return sight, recall
 
+    def _examine_newborn(self) -> None:
+        [branch] = self._branches
+        prediction, branch.test, spent = branch.agent.answer(self.exam.test.images)
+        branch.pay([("observe", spent)], self.stream[0].price)
+        self.birth = score(prediction, self.exam)
 
-@dataclass(frozen=True)
-class Trajectory:
-    """A finished lifetime."""
+    def _examine(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
+        """Predict the test set on the way: it is the experimenter who looks.
 
-    steps: tuple[Step, ...]
-    seconds: dict[str, float]
-    """Wall-clock time by account; the shared past counts in full."""
+        A learner with work to do is examined as a fork, and everything is charged to `observe`, so that whether and how
+        often one looks changes neither the agent nor what it pays.
+        """
+        agent = branch.agent.fork() if branch.agent.learner.overdue else branch.agent
+        spent = [work for _, work in agent.settle()]
+        mixture = agent.mixture
+        if not self.calibrate_every:
+            mixture, branch.validation, fitted = agent.fit(self.exam.validation, branch.validation)
+            spent.append(fitted)
+        prediction, branch.test, answered = agent.answer(self.exam.test.images, branch.test, mixture)
+        branch.pay([("observe", work) for work in (*spent, answered)], price)
+        return score(prediction, self.exam), mixture
 
-    @property
-    def accuracy(self) -> Accuracy:
-        """At the end of life."""
-        assert self.steps[-1].accuracy is not None
-        return self.steps[-1].accuracy
+    def _finish(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
+        """At the end of life calibration and recall are the agent's own.
 
+        The FLOPs of this last look are charged in full, whatever an earlier one at the experimenter's expense has found
+        already.
+        """
+        agent = branch.agent
+        bill = agent.settle()
+        branch.validation, fitted = agent.calibrate(self.exam.validation, branch.validation)
+        if branch.validation and not self.calibrate_every:
+            in_full = branch.validation.sight.work + branch.validation.recalled
+            fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
+        prediction, branch.test, _ = agent.answer(self.exam.test.images, branch.test)
+        looked, recalled = branch.test.sight.work, branch.test.recalled
+        branch.pay([*bill, ("calibrate", fitted), ("observe", looked), ("recall", recalled)], price)
+        return score(prediction, self.exam), agent.mixture
 
-@dataclass
-class _Branch:
-    """Lifetimes that have been one so far."""
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state` goes on to the bit; the steps lived are not among them."""
+        return {
+            "birth": scores_as_json(self.birth) if self.birth else None,
+            "branches": [branch.state() for branch in self._branches],
+        }
 
-    names: list[str]
-    agent: Agent
-    validation: Glance | None = None
-    test: Glance | None = None
-    ledger: Ledger = field(default_factory=Ledger)
-    steps: list[Step] = field(default_factory=list)
-    decided: Action | None = None
-    """The action at the fork, already decided upon."""
+    @staticmethod
+    def lived(state: dict[str, Any]) -> dict[str, int]:
+        """For each lifetime that had not ended, the number of steps it had lived at the time of a `state`."""
+        return {name: branch["step"] for branch in state["branches"] for name in branch["lives"]}
 
-    def fork(self, names: list[str], decided: Action) -> "_Branch":
-        return replace(
-            self,
-            names=names,
-            agent=self.agent.fork(),
-            ledger=self.ledger.fork(),
-            steps=list(self.steps),
-            decided=decided,
-        )
-
-    def pay(self, bill: Bill) -> None:
-        for account, work in bill:
-            self.ledger.charge(account, work)
+    def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
+        """Become, newly made, the lives whose `state` this is, with the steps that each had lived."""
+        [unborn] = self._branches
+        lives = {life.name: life for life in unborn.lives}
+        newborns = [unborn.agent, *(unborn.agent.fork() for _ in state["branches"][1:])]
+        self._branches = [
+            Branch.from_state(saved, newborn, lives, steps, self.exam)
+            for saved, newborn in zip(state["branches"], newborns, strict=True)
+        ]
+        self.birth = scores_from_json(state["birth"]) if state["birth"] else None
 
 
 def live_many(
@@ -115,111 +244,58 @@ def live_many(
     policies: Mapping[str, Policy],
     exam: Exam,
     *,
-    on_step: Callable[[Sequence[str], Step], Any] | None = None,
+    costs: CostModel | None = None,
+    budget: float = inf,
+    calibrate_every: int = 0,
+    on_step: Callable[[str, Step], Any] | None = None,
 ) -> Iterator[tuple[str, Trajectory, Agent]]:
-    """Live a lifetime under each policy, all from the same birth and through the same stream.
-
-    The lifetimes share one agent for as long as their policies decide alike, and fork it where they part; each
-    trajectory is to the bit the one that its policy would live alone (on a CPU). Branches are lived one after the
-    other, memorizing ones first, so that few agents exist at a time.
+    """Live a lifetime under each policy; the arguments are those of `Lives`.
 
     Args:
-        agent: at birth; it is lived, not copied.
-        stream: chunks by position; a branch may read chunks again that another has read.
-        policies: by name, each an object of its own.
-        exam: what to measure, and when.
-        on_step: told of each step, with the names of the lifetimes that it belongs to.
+        on_step: told of each step, with the name of the lifetime that it belongs to.
 
     Yields:
-        Name, trajectory and agent at the end of life, as each lifetime ends; lifetimes that never parted are yielded
-        one after the other with the same agent.
+        Name, trajectory and agent at the end of life, as each lifetime ends.
 
     Raises:
         InvalidSetting: an empty stream, or no policies.
         TrainingDiverged: from the learner.
     """
-    if not len(stream):
-        raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
-    if not policies:
-        raise InvalidSetting("expected at least 1 policy, got none")
-    branches = [_Branch(list(policies), agent)]
-    while branches:
-        branch = branches.pop()
-        while len(branch.steps) < len(stream):
-            step = len(branch.steps)
-            if branch.decided is None:
-                observation = Observation(step, len(stream))
-                actions = {name: policies[name].decide(observation) for name in branch.names}
-                branch.names = [name for name, action in actions.items() if action is Action.MEMORIZE]
-                learners = [name for name, action in actions.items() if action is Action.LEARN]
-                if branch.names and learners:
-                    branches.append(branch.fork(learners, Action.LEARN))
-                branch.decided = Action.MEMORIZE if branch.names else Action.LEARN
-                branch.names = branch.names or learners
-            chunk, action, branch.decided = stream[step], branch.decided, None
-            branch.pay(branch.agent.learn(chunk) if action is Action.LEARN else branch.agent.memorize(chunk))
-            last = step + 1 == len(stream)
-            examined = last or (exam.every > 0 and (step + 1) % exam.every == 0)
-            accuracy, mixture = _examine(branch, exam, final=last) if examined else (None, None)
-            branch.steps.append(_step(branch, chunk, action, accuracy, mixture))
+    lives = Lives(agent, stream, policies, exam, costs=costs, budget=budget, calibrate_every=calibrate_every)
+    while lives:
+        for name, step in lives.advance().items():
             if on_step:
-                on_step(branch.names, branch.steps[-1])
-        trajectory = Trajectory(tuple(branch.steps), branch.ledger.seconds())
-        for name in branch.names:
-            yield name, trajectory, branch.agent
+                on_step(name, step)
+        yield from lives.ended()
 
 
 def live(
-    agent: Agent, stream: Sequence[Chunk], policy: Policy, exam: Exam, *, on_step: Callable[[Step], Any] | None = None
+    agent: Agent,
+    stream: Sequence[Chunk],
+    policy: Policy,
+    exam: Exam,
+    *,
+    costs: CostModel | None = None,
+    budget: float = inf,
+    calibrate_every: int = 0,
+    on_step: Callable[[Step], Any] | None = None,
 ) -> Trajectory:
-    """Live one lifetime; see `live_many`."""
+    """Live one lifetime; see `Lives`."""
     told = (lambda _, step: on_step(step)) if on_step else None
-    [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, exam, on_step=told)
+    settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": told}
+    [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, exam, **settings)
     return trajectory
 
 
-def accuracy_of(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
-    """Share of rows whose most probable class is the label."""
-    return float((probabilities.argmax(dim=1).cpu() == labels.cpu()).double().mean())
-
-
-def _examine(branch: _Branch, exam: Exam, *, final: bool) -> tuple[Accuracy, Mixture]:
-    """Fit the mixture and predict the test set.
-
-    On the way it is the experimenter who looks: a fork is examined and everything charged to `observe`, so that
-    whether and how often one looks changes neither the agent nor what it pays. At the end of life calibration and
-    recall are the agent's own. The FLOPs of this last look are charged in full, whatever an earlier one found already.
-    """
-    agent = branch.agent if final else branch.agent.fork()
-    settled = agent.learner.settle()
-    branch.validation, calibrated = agent.calibrate(exam.validation, branch.validation)
-    prediction, branch.test, answered = agent.answer(exam.test.images, branch.test)
-    if final:
-        branch.pay([("learn", settled), ("observe", branch.test.sight.work), ("recall", branch.test.recalled)])
-        if branch.validation:
-            in_full = branch.validation.sight.work + branch.validation.recalled
-            branch.pay([("calibrate", replace(in_full, seconds=calibrated.seconds))])
-    else:
-        branch.pay([("observe", settled + calibrated + answered)])
-    labels = exam.test.labels
-    accuracy = Accuracy(
-        accuracy_of(prediction.agent, labels),
-        accuracy_of(prediction.learner, labels),
-        accuracy_of(prediction.memory, labels),
-    )
-    return accuracy, agent.mixture
-
-
-def _step(branch: _Branch, chunk: Chunk, action: Action, accuracy: Accuracy | None, mixture: Mixture | None) -> Step:
-    before = branch.steps[-1] if branch.steps else None
-    return Step(
-        step=len(branch.steps),
-        action=action.value,
-        samples=(before.samples if before else 0) + len(chunk),
-        learned=(before.learned if before else 0) + (len(chunk) if action is Action.LEARN else 0),
-        memory_entries=branch.agent.memory.n_entries,
-        memory_nbytes=branch.agent.memory.nbytes,
-        work=branch.ledger.amounts(),
-        accuracy=accuracy,
-        mixture=mixture,
-    )
+def _ask(policy: Policy, observation: Observation) -> Action:
+    name = f"{type(policy).__name__}.decide"
+    try:
+        action = policy.decide(observation)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise PolicyError(
+            f"expected {name} to give an Action, but at chunk {observation.step} it raised {reason}"
+        ) from error
+    if not isinstance(action, Action):
+        raise PolicyError(f"expected {name} to give Action.LEARN or Action.MEMORIZE, got {action!r}")
+    return action

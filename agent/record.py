@@ -1,23 +1,29 @@
 """The only writer of a run directory: configuration, trajectories, summaries, TensorBoard events."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from filelock import FileLock, Timeout
 
-from agent.errors import RunError
-from agent.lifetime import Step, Trajectory
+from agent.checkpoint import Checkpoints, replace_file
+from agent.errors import CheckpointError, RunError
+from agent.events import Events, drop_events
+from agent.trajectory import Step, Trajectory
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-CONFIG, TRAJECTORY, SUMMARY, SECONDS = "config.json", "trajectory.jsonl", "summary.json", "seconds.json"
+CONFIG, TRAJECTORY, SUMMARY = "config.json", "trajectory.jsonl", "summary.json"
+SECONDS, WEIGHTS = "seconds.json", "weights.pt"
 
 
 class RunDirectory:
@@ -29,16 +35,24 @@ class RunDirectory:
     def write(self, name: str, content: bytes | str) -> None:
         """Put a file in place whole, or not at all."""
         with _writing(self.path):
-            _replace(self.path / name, content.encode() if isinstance(content, str) else content)
+            replace_file(self.path / name, content.encode() if isinstance(content, str) else content)
 
     def lifetime(self, name: str) -> "LifetimeRecord":
         """The record of one of the experiment's lifetimes, in a directory of its own."""
         return LifetimeRecord(self.path / name)
 
+    def checkpoints(self, name: str = "") -> Checkpoints:
+        """The checkpoints of the lifetimes lived together in a folder of the run."""
+        digest = hashlib.blake2b((self.path / CONFIG).read_bytes() + name.encode(), digest_size=16)
+        return Checkpoints(self.path / name, digest.hexdigest())
+
     def tensorboard(self) -> "SummaryWriter":
         """A writer for the experiment's own scalars and figures; earlier ones are dropped."""
         with _writing(self.path):
-            return _fresh_writer(self.path)
+            from torch.utils.tensorboard import SummaryWriter
+
+            drop_events(self.path)
+            return SummaryWriter(str(self.path))
 
 
 @contextmanager
@@ -83,7 +97,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
         found.unlink(missing_ok=True)  # last, since it is what makes the directory known as a run
     text = json.dumps(config, indent=2) + "\n"
     if not found.exists():
-        _replace(found, text.encode())
+        replace_file(found, text.encode())
         return
     changed = _differences(_read_object(found, "choose another --name"), json.loads(text))
     if changed:
@@ -105,12 +119,12 @@ def _differences(before: Any, now: Any, where: str = "") -> list[str]:
 
 
 class LifetimeRecord:
-    """Writes down one lifetime as it is lived; an unfinished record is dropped when the lifetime starts again."""
+    """Writes down one lifetime as it is lived, in a directory of its own or that of its run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines: Any = None
-        self._events: SummaryWriter | None = None
+        self._events: Events | None = None
 
     def summary(self) -> dict[str, Any] | None:
         """What is known of the lifetime if it is finished; None if it is not."""
@@ -119,24 +133,75 @@ class LifetimeRecord:
         except FileNotFoundError:
             return None
 
-    def step(self, step: Step) -> None:
-        """Append a step to the trajectory and to the events."""
-        with _writing(self.path):
-            if self._lines is None:
-                self._begin()
-            self._lines.write(json.dumps(_plain(step)) + "\n")
-            self._lines.flush()
-            assert self._events is not None
-            for tag, value in _scalars(step).items():
-                self._events.add_scalar(tag, value, step.samples)
+    def steps(self, n: int) -> list[Step]:
+        """The first n steps on record.
 
-    def finish(self, trajectory: Trajectory, facts: Mapping[str, Any]) -> None:
-        """Close the record; the summary (the last step, and `facts`) is written last and says: complete."""
-        last = trajectory.steps[-1]
+        Raises:
+            CheckpointError: there are fewer, or something else is written there.
+        """
+        path = self.path / TRAJECTORY
+        try:
+            with path.open() as lines:
+                return [Step.from_json(json.loads(line)) for line in _first(lines, n, path)]
+        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+            raise CheckpointError(f"expected {n} steps in {path}, got: {error or type(error).__name__}") from None
+
+    def go_on(self, steps: Sequence[Step]) -> None:
+        """Begin to write after these steps, and drop whatever else the record holds."""
         with _writing(self.path):
             self.close()
-            _replace(self.path / SECONDS, _json(trajectory.seconds))
-            _replace(self.path / SUMMARY, _json({**_plain(last), **facts}))
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / SUMMARY).unlink(missing_ok=True)  # first, since it says: complete
+            (self.path / SECONDS).unlink(missing_ok=True)
+            (self.path / WEIGHTS).unlink(missing_ok=True)
+            replace_file(self.path / TRAJECTORY, "".join(map(_line, steps)).encode())
+            self._lines = (self.path / TRAJECTORY).open("a")
+            self._events = Events(self.path)
+            for step in steps:
+                self._events.step(step)
+
+    def step(self, step: Step) -> None:
+        """Append a step to the trajectory and to the events."""
+        if self._lines is None:
+            self.go_on([])
+        with _writing(self.path):
+            self._lines.write(_line(step))
+            self._lines.flush()
+            assert self._events is not None
+            self._events.step(step)
+
+    def sync(self) -> None:
+        """Make sure that the steps so far outlive this process and this machine's power."""
+        if self._lines is not None:
+            with _writing(self.path):
+                os.fsync(self._lines.fileno())
+
+    def finish(
+        self,
+        trajectory: Trajectory,
+        facts: Mapping[str, Any],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Close the record; the summary (the last step, and `facts`) is written last and says: complete.
+
+        Args:
+            trajectory: as lived.
+            facts: plain values for the summary; those under "metrics" also go to TensorBoard, beside the settings.
+            settings: for TensorBoard's table of hyper-parameters.
+            weights: tensors to be kept.
+        """
+        with _writing(self.path):
+            if self._events is not None and settings is not None:
+                self._events.hparams(settings, facts.get("metrics", {}))
+            self.close()
+            if weights is not None:
+                content = io.BytesIO()
+                torch.save(dict(weights), content)
+                replace_file(self.path / WEIGHTS, content.getbuffer())
+            replace_file(self.path / SECONDS, _json(trajectory.seconds))
+            replace_file(self.path / SUMMARY, _json({**trajectory.steps[-1].as_json(), **facts}))
 
     def close(self) -> None:
         """Keep what was recorded of an unfinished lifetime."""
@@ -147,32 +212,16 @@ class LifetimeRecord:
             self._events.close()
             self._events = None
 
-    def _begin(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True)
-        self._lines = (self.path / TRAJECTORY).open("w")
-        self._events = _fresh_writer(self.path)
+
+def _first(lines: Iterable[str], n: int, path: Path) -> list[str]:
+    first = list(islice(lines, n))
+    if len(first) < n or any(not line.endswith("\n") for line in first):
+        raise CheckpointError(f"expected {n} steps in {path}, got {len(first)}")
+    return first
 
 
-def _scalars(step: Step) -> dict[str, float]:
-    scalars = {
-        "decision/learn": float(step.action == "learn"),
-        "decision/learned_fraction": step.learned / max(step.samples, 1),
-        "memory/entries": step.memory_entries,
-        "memory/megabytes": step.memory_nbytes / 1e6,
-    }
-    scalars |= {f"cost/{account}_gflop": work["flops"] / 1e9 for account, work in step.work.items()}
-    if step.accuracy:
-        scalars |= {f"accuracy/{part}": share for part, share in asdict(step.accuracy).items()}
-    if step.mixture:
-        scalars["mixture/w"] = step.mixture.w
-        if step.mixture.theta is not None:
-            scalars["mixture/theta"] = step.mixture.theta
-    return scalars
-
-
-def _plain(step: Step) -> dict[str, Any]:
-    return {name: value for name, value in asdict(step).items() if value is not None}
+def _line(step: Step) -> str:
+    return json.dumps(step.as_json()) + "\n"
 
 
 def _read_object(path: Path, advice: str) -> dict[str, Any]:
@@ -189,27 +238,6 @@ def _read_object(path: Path, advice: str) -> dict[str, Any]:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def _fresh_writer(path: Path) -> "SummaryWriter":
-    from torch.utils.tensorboard import SummaryWriter
-
-    for old in path.glob("events.out.tfevents.*"):
-        old.unlink()
-    return SummaryWriter(str(path))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

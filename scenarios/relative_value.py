@@ -15,10 +15,12 @@ from PIL import Image
 from agent.agent import Agent
 from agent.chunk import LabelledImages
 from agent.errors import RunError
+from agent.exam import Exam, accuracy_of
 from agent.learners import RefitLearner
-from agent.lifetime import Exam, Step, accuracy_of, live_many
+from agent.lifetime import live_many
 from agent.policies import StaticPolicy
 from agent.record import LifetimeRecord, RunDirectory
+from agent.trajectory import Step
 from scenarios.analysis import CurvePoint, Ratio, RelativeValue
 from scenarios.build import build_agent, choose_augmentation
 from scenarios.config import CurveConfig
@@ -169,9 +171,8 @@ def _live_seed(
         "augmentation": asdict(choose_augmentation(config, dataset)),
     }
 
-    def write(names: Sequence[str], step: Step) -> None:
-        for name in names:
-            by_name[name].step(step)
+    def write(name: str, step: Step) -> None:
+        by_name[name].step(step)
 
     try:
         for name, trajectory, aged in live_many(agent, stream, policies, exam, on_step=write):

@@ -82,13 +82,9 @@ class OnlineLearner:
             return Work()
         start = time.perf_counter()
         n_earlier, n_new = len(self.learned), len(chunk)
+        n_steps, n_fresh, n_rehearsed = self._plan(n_new)
         stored = self.learned.nbytes
         self.learned.append(chunk.images, chunk.labels)
-        batch = self.training.batch_size
-        n_steps = max(1, round(self.passes * n_new / batch))
-        n_rehearsed = min(round(self.rehearsal * batch), batch - 1) if n_earlier else 0
-        n_fresh = min(batch - n_rehearsed, n_new)
-        n_rehearsed = min(n_rehearsed, round(n_fresh * self.rehearsal / (1 - self.rehearsal)))  # chunks below a batch
         fresh = n_earlier + passes(n_new, n_steps * n_fresh, self.order).view(n_steps, n_fresh)
         rehearsed = torch.randint(max(1, n_earlier), (n_steps, n_rehearsed), generator=self.order)
         losses = []
@@ -108,6 +104,33 @@ class OnlineLearner:
             samples=n_trained,
         )
 
+    def _plan(self, n_new: int) -> tuple[int, int, int]:
+        """Steps for a chunk of n_new samples, and how many samples of a batch are new and rehearsed."""
+        batch = self.training.batch_size
+        n_rehearsed = min(round(self.rehearsal * batch), batch - 1) if len(self.learned) else 0
+        n_fresh = min(batch - n_rehearsed, n_new)
+        n_rehearsed = min(n_rehearsed, round(n_fresh * self.rehearsal / (1 - self.rehearsal)))  # chunks below a batch
+        return max(1, round(self.passes * n_new / batch)), n_fresh, n_rehearsed
+
+    def foresee(self, chunk: Chunk) -> Work:
+        """The work of `learn`, without its bytes and seconds."""
+        if not len(chunk):
+            return Work()
+        n_steps, n_fresh, n_rehearsed = self._plan(len(chunk))
+        n_trained = n_steps * (n_fresh + n_rehearsed)
+        flops = flops_per_sample(self.network, *chunk.images.shape[2:]).training
+        return Work(n_trained * flops, samples=n_trained)
+
+    @property
+    def overdue(self) -> bool:
+        """Never: the network follows every chunk."""
+        return False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples held for rehearsal."""
+        return self.learned.nbytes
+
     def _follow(self, n_steps: int) -> None:
         decay = min(self.ema_decay, n_steps / (9 + n_steps)) if self.ema_decay else 0.0
         with torch.no_grad():
@@ -122,6 +145,10 @@ class OnlineLearner:
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
         """Probabilities and keys from the averaged weights."""
         return look(self.average, images, self.training, self.keys, self.progress)
+
+    def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """The FLOPs of `forward`."""
+        return len(images) * flops_per_sample(self.network, *images.shape[2:]).forward
 
     def fork(self) -> "OnlineLearner":
         """A learner with the same past, and a future that draws the same numbers."""

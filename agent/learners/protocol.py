@@ -42,6 +42,14 @@ class Learner(Protocol):
     token: object
     """Stands for the weights that predict: replaced whenever they change, shared by forks until then."""
 
+    @property
+    def overdue(self) -> bool:
+        """Whether samples were admitted that the next `settle` will learn from."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples held for rehearsal or training."""
+
     def learn(self, chunk: Chunk) -> Work:
         """Learn from a chunk, at once or at the next `settle`."""
 
@@ -50,6 +58,12 @@ class Learner(Protocol):
 
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
         """Probabilities and keys; the network must be settled."""
+
+    def foresee(self, chunk: Chunk) -> Work:
+        """The FLOPs and samples that learning from a chunk, and settling then, would take; nothing is done."""
+
+    def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """The FLOPs of `forward` on images; nothing is done."""
 
     def fork(self) -> "Learner":
         """A learner with the same past, and a future that draws the same numbers."""

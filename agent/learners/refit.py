@@ -64,18 +64,41 @@ class RefitLearner:
         self.admitted.append(chunk.images, chunk.labels)
         return Work(nbytes=self.admitted.nbytes - stored)
 
+    def _plan(self, n: int) -> tuple[int, int]:
+        """Steps, and samples in each, of a training on n samples."""
+        batch = min(self.training.batch_size, n)
+        return max(1, round(self.epochs * n / batch)), batch
+
+    def foresee(self, chunk: Chunk) -> Work:
+        """The work of a training on everything admitted and the chunk, without its bytes and seconds."""
+        n = len(self.admitted) + len(chunk)
+        if n == self.n_trained_on:
+            return Work()
+        n_steps, batch = self._plan(n)
+        flops = flops_per_sample(self.initial, *chunk.images.shape[2:]).training
+        return Work(n_steps * batch * flops, samples=n_steps * batch)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether anything was admitted since the last training."""
+        return len(self.admitted) != self.n_trained_on
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples admitted."""
+        return self.admitted.nbytes
+
     def settle(self) -> Work:
         """Train on everything admitted, if anything was since the last training.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
         """
-        n = len(self.admitted)
-        if n == self.n_trained_on:
+        if not self.overdue:
             return Work()
         start = time.perf_counter()
-        batch = min(self.training.batch_size, n)
-        n_steps = max(1, round(self.epochs * n / batch))
+        n = len(self.admitted)
+        n_steps, batch = self._plan(n)
         network = copy.deepcopy(self.network if self.warm else self.initial).train()
         optimizer = self.training.optimizer(network)
         rows = passes(n, n_steps * batch, self.order).view(n_steps, batch)
@@ -101,8 +124,12 @@ class RefitLearner:
 
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
         """Probabilities and keys from the last training, which must not be overdue."""
-        assert self.n_trained_on == len(self.admitted), "settle before forward"
+        assert not self.overdue, "settle before forward"
         return look(self.network, images, self.training, self.keys, self.progress)
+
+    def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """The FLOPs of `forward`."""
+        return len(images) * flops_per_sample(self.initial, *images.shape[2:]).forward
 
     def fork(self) -> "RefitLearner":
         """A learner with the same past, and a future that draws the same numbers; trained weights are shared."""

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ class CacheMemory:
         self.device = device
         self.dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
         self.n_entries = 0
+        self.generation = object()
         self._blocks: list[tuple[Tensor, Tensor]] = []  # keys, labels; never written to once made
 
     @property
@@ -116,11 +118,36 @@ class CacheMemory:
                     for row in range(0, n, TILE[0]):
                         rows = slice(row, row + TILE[0])
                         _add(normalized[rows], keys, classes, scale, peak[rows], mass[:, rows])
-        length = queries.shape[1]
-        n_pairs = n * (self.n_entries - n_known)
-        # The class sums are products too: n × entries × classes, for each θ.
-        flops = 2 * n_pairs * (length + self.n_classes * len(thetas))
+        flops = n * (self.n_entries - n_known) * self._pair_flops(queries.shape[1], len(thetas))
         return Recall(self.n_entries, peak, mass), Work(flops, seconds=time.perf_counter() - start)
+
+    @property
+    def query_flops(self) -> int:
+        """FLOPs of one query against all entries, at one θ."""
+        return self.n_entries * self._pair_flops(self._blocks[0][0].shape[1], 1) if self._blocks else 0
+
+    def _pair_flops(self, length: int, n_thetas: int) -> int:
+        return 2 * (length + self.n_classes * n_thetas)  # the class sums are products too, for each θ
+
+    def rekey(self, keys_of: Callable[[int, int], Float[Tensor, "n length"]]) -> Work:
+        """Write all keys anew, a block at a time.
+
+        Args:
+            keys_of: gives the keys of the entries from its first argument up to its second.
+
+        Raises:
+            InvalidSetting: non-finite keys, or keys of another length than those stored.
+        """
+        seconds, first = 0.0, 0
+        for i, (_, labels) in enumerate(self._blocks):
+            keys = keys_of(first, first + len(labels))
+            start = time.perf_counter()
+            self._check(keys)
+            self._blocks[i] = (_normalized(keys.to(self.device)).to(self.dtype), labels)
+            first += len(labels)
+            seconds += time.perf_counter() - start
+        self.generation = object()
+        return Work(nbytes=sum(keys.nbytes for keys, _ in self._blocks), seconds=seconds)
 
     def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
         found, first = [], 0
@@ -153,6 +180,7 @@ class CacheMemory:
         """Become the memory whose `state` this is."""
         self._blocks = [(keys.to(self.device), labels.to(self.device)) for keys, labels in state["blocks"]]
         self.n_entries = sum(len(labels) for _, labels in self._blocks)
+        self.generation = object()
 
 
 def _normalized(keys: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What every memory offers."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
@@ -15,6 +16,8 @@ class Memory(Protocol):
 
     n_entries: int
     """Entries held."""
+    generation: object
+    """Stands for the keys as written: replaced by `rekey`, shared by forks until then."""
 
     @property
     def nbytes(self) -> int:
@@ -27,6 +30,13 @@ class Memory(Protocol):
         self, queries: Float[Tensor, "n length"], thetas: Float[Tensor, " n_thetas"], *, after: Recall | None = None
     ) -> tuple[Recall, Work]:
         """Ask for each query's class, at each θ at once; `after` an earlier recall, only of what is new."""
+
+    def rekey(self, keys_of: Callable[[int, int], Float[Tensor, "n length"]]) -> Work:
+        """Write all keys anew; `keys_of(first, end)` gives those of a range of entries, in the order of insertion."""
+
+    @property
+    def query_flops(self) -> int:
+        """The FLOPs of recalling one query at one θ, which grow with the entries."""
 
     def fork(self) -> "Memory":
         """A memory with the same entries and a future of its own."""

@@ -1,6 +1,16 @@
 """Policies, one family a file."""
 
+from agent.observation import Observation as Observation
+from agent.policies.budget import BudgetPolicy as BudgetPolicy
+from agent.policies.coin import RandomPolicy as RandomPolicy
+from agent.policies.interleaved import InterleavedPolicy as InterleavedPolicy
+from agent.policies.periodic import PeriodicPolicy as PeriodicPolicy
 from agent.policies.protocol import Action as Action
-from agent.policies.protocol import Observation as Observation
 from agent.policies.protocol import Policy as Policy
+from agent.policies.registry import POLICIES as POLICIES
 from agent.policies.static import StaticPolicy as StaticPolicy
+from agent.policies.thresholds import DisagreementPolicy as DisagreementPolicy
+from agent.policies.thresholds import LossPolicy as LossPolicy
+from agent.policies.thresholds import NoveltyPolicy as NoveltyPolicy
+from agent.policies.thresholds import TariffPolicy as TariffPolicy
+from agent.policies.thresholds import UncertaintyPolicy as UncertaintyPolicy

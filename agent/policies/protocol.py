@@ -1,8 +1,14 @@
-"""What a policy sees, and what it may do."""
+"""What a policy is asked, and what it may answer."""
 
-from dataclasses import dataclass
+import copy
+from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from agent.errors import InvalidSetting
+from agent.observation import Observation
 
 
 class Action(Enum):
@@ -12,19 +18,64 @@ class Action(Enum):
     MEMORIZE = "memorize"
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What a policy may know when it decides."""
-
-    step: int
-    """Chunks met before this one."""
-    n_chunks: int
-    """Chunks of the whole stream."""
+Observes = Literal["nothing", "learner", "memory"]
+"""What a policy asks to see of a chunk: nothing; what the learner makes of it (one forward pass); or also what the
+memory does (a comparison with every entry). The agent pays for it."""
 
 
-@runtime_checkable
-class Policy(Protocol):
-    """Decides, chunk by chunk, between learning and memorizing."""
+class Policy(ABC):
+    """Decides, chunk by chunk, between learning and memorizing.
 
+    A policy of one's own overrides `decide`, and says with `observes` which fields of the observation it reads:
+
+        class Surprised(Policy):
+            observes = "learner"
+
+            def decide(self, observation):
+                surprised = observation.learner_loss > observation.mean_learner_loss
+                return Action.LEARN if surprised else Action.MEMORIZE
+
+    Whatever it keeps from chunk to chunk stands in attributes of the object: numbers, strings, tensors, generators of
+    torch, and lists, tuples and dictionaries of them. They are saved in checkpoints. A policy that keeps anything else
+    overrides `state` and `load_state`, too.
+    """
+
+    observes: ClassVar[Observes] = "nothing"
+
+    @abstractmethod
     def decide(self, observation: Observation) -> Action:
-        """The action for the chunk at hand."""
+        """The action for the chunk at hand; asked once for each chunk, in order."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state` restores the policy.
+
+        Raises:
+            InvalidSetting: an attribute that is neither.
+        """
+        return {name: _plain(value, f"{type(self).__name__}.{name}") for name, value in vars(self).items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the policy whose `state` this is; it must have been built with the same settings."""
+        for name, value in state.items():
+            current = getattr(self, name, None)
+            if isinstance(current, torch.Generator):
+                current.set_state(value)
+            else:
+                setattr(self, name, copy.deepcopy(value))
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) in (list, tuple):
+        return type(value)(_plain(item, where) for item in value)
+    if type(value) is dict:
+        return {key: _plain(item, where) for key, item in value.items()}
+    raise InvalidSetting(
+        f"expected numbers, strings, tensors and lists of them in {where}, got {type(value).__name__}, which cannot be "
+        "checkpointed; override state() and load_state()"
+    )

@@ -1,11 +1,12 @@
 """The k%-learner: learns from the first k% of its stream and memorizes the rest."""
 
-from agent.errors import InvalidSetting
-from agent.policies.protocol import Action, Observation
+from agent.observation import Observation
+from agent.policies.protocol import Action, Policy
+from agent.policies.ranges import check_within
 
 
-class StaticPolicy:
-    """Orhan's k%-learner ("The relative value of learning over memorizing", 2019).
+class StaticPolicy(Policy):
+    """Learns from the first k% of the stream, then memorizes: Orhan's k%-learner.
 
     Learns from the first round(k / 100 × chunks) chunks and memorizes the others; needs to observe nothing.
 
@@ -14,11 +15,13 @@ class StaticPolicy:
 
     Raises:
         InvalidSetting: k outside 0..100.
+
+    References:
+        Orhan, "The relative value of learning over memorizing", 2019.
     """
 
     def __init__(self, k: float) -> None:
-        if not 0 <= k <= 100:
-            raise InvalidSetting(f"expected k in 0..100, got {k:g}")
+        check_within("k", k, 0, 100)
         self.k = k
 
     def n_learned(self, n_chunks: int) -> int:

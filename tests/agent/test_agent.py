@@ -29,7 +29,7 @@ def test_a_prediction_mixes_learner_and_memory():
     assert torch.equal(found.learner, sight.probabilities)
     assert torch.equal(found.memory, recall.probabilities[0])
     torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
-    assert flops(bill) == {"learn": 0, "observe": sight.work.flops, "recall": work.flops}
+    assert flops(bill) == {"observe": sight.work.flops, "recall": work.flops}
 
 
 def test_an_untouched_agent_predicts_with_its_learner_alone():
@@ -61,7 +61,7 @@ def test_a_refitting_agent_trains_when_it_memorizes_and_pays_for_it():
     bill = flops(agent.memorize(toy_chunk(4, seed=1)))
     assert bill["learn"] > 0
     assert bill["memorize"] > 0
-    assert flops(agent.memorize(toy_chunk(4, seed=2)))["learn"] == 0
+    assert "learn" not in flops(agent.memorize(toy_chunk(4, seed=2)))
 
 
 def test_looking_again_costs_only_what_has_changed():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from agent.errors import InvalidSetting, TrainingDiverged
+from agent.exam import accuracy_of
 from agent.flops import flops_per_sample
-from agent.lifetime import accuracy_of
 from agent.samples import SampleStore
 from agent.training import Training, one_cycle
 from tests.agent.toys import LEARNERS, online, refit, same, toy_chunk, toy_images, toy_stream

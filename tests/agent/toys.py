@@ -11,7 +11,7 @@ from agent.chunk import Chunk, LabelledImages
 from agent.learners import Learner, OnlineLearner, RefitLearner
 from agent.memory import CacheMemory
 from agent.networks import KeyPlaces, ResNet
-from agent.policies import Action, Observation
+from agent.policies import Action, Observation, Policy
 from agent.training import Training, one_cycle
 
 N_CLASSES = 3
@@ -75,7 +75,7 @@ def toy_agent(make_learner: Callable[..., Learner] = online, seed: int = 0) -> A
     return Agent(make_learner(seed), CacheMemory(N_CLASSES))
 
 
-class Alternate:
+class Alternate(Policy):
     """Memorizes every other chunk; remembers nothing but its own turn."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Alternate:
         return Action.LEARN if self.turn % 2 else Action.MEMORIZE
 
 
-class Coin:
+class Coin(Policy):
     """Decides by lot, from a seed of its own."""
 
     def __init__(self, seed: int) -> None:

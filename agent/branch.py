@@ -1,0 +1,222 @@
+"""One lifetime's own, and what lifetimes share that have been one so far."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from agent.agent import Agent, Bill, Glance
+from agent.chunk import Chunk
+from agent.exam import Accuracy, Exam, Scores
+from agent.impressions import RunningAverages
+from agent.ledger import LEARNING, Ledger
+from agent.memory import Recall
+from agent.mixture import Mixture
+from agent.observation import Observation
+from agent.policies import Action, Policy
+from agent.trajectory import Step
+from agent.work import Work
+
+
+@dataclass(eq=False)
+class Life:
+    """What belongs to one lifetime alone, also while it shares its agent with others."""
+
+    name: str
+    policy: Policy
+    ledger: Ledger
+    averages: RunningAverages = field(default_factory=RunningAverages)
+    steps: list[Step] = field(default_factory=list)
+    observed: dict[str, float] | None = None
+    """What was seen of the chunk at hand."""
+
+    def pay(self, bill: Bill, price: float) -> None:
+        """Charge a bill."""
+        for account, work in bill:
+            self.ledger.charge(account, work, price)
+
+    def observation(
+        self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, learning: Work, memorizing: Work
+    ) -> Observation:
+        """What the policy may know of a chunk.
+
+        Args:
+            agent: as it is now.
+            chunk: at hand.
+            n_chunks: of the stream.
+            budget: what the lifetime may spend.
+            learning: what LEARN would take.
+            memorizing: what MEMORIZE would take.
+        """
+        ledger = self.ledger
+        before = self.steps[-1] if self.steps else None
+        learned = before.learned / max(before.samples, 1) if before else 0.0
+        spent = ledger.spent()
+        return Observation(
+            step=chunk.step,
+            n_chunks=n_chunks,
+            n_samples=len(chunk),
+            seen=chunk.step / n_chunks,
+            learned=learned,
+            memorized=1 - learned if before else 0.0,
+            memory_entries=agent.memory.n_entries,
+            memory_nbytes=agent.memory_nbytes,
+            price=chunk.price,
+            spent=spent,
+            left=max(0.0, budget - spent),
+            spent_gflop=ledger.flops() / 1e9,
+            learning_spent=ledger.spent(LEARNING),
+            learning_spent_gflop=ledger.flops(LEARNING) / 1e9,
+            learn_gflop=learning.flops / 1e9,
+            learn_cost=ledger.model.of(learning, chunk.price),
+            memorize_gflop=memorizing.flops / 1e9,
+            memorize_cost=ledger.model.of(memorizing, chunk.price),
+            **(self.observed or {}),
+        )
+
+    def write_down(
+        self,
+        agent: Agent,
+        chunk: Chunk,
+        action: Action,
+        prequential: Accuracy | None,
+        scores: Scores | None,
+        mixture: Mixture | None,
+    ) -> None:
+        """Add the step that has been lived."""
+        before = self.steps[-1] if self.steps else None
+        step = Step(
+            step=chunk.step,
+            action=action.value,
+            samples=(before.samples if before else 0) + len(chunk),
+            learned=(before.learned if before else 0) + (len(chunk) if action is Action.LEARN else 0),
+            price=chunk.price,
+            memory_entries=agent.memory.n_entries,
+            memory_nbytes=agent.memory_nbytes,
+            held_nbytes=agent.nbytes,
+            query_flops=agent.memory.query_flops,
+            work=dict(self.ledger.accounts),
+            costs=dict(self.ledger.costs),
+            spent=self.ledger.spent(),
+            spent_gflop=self.ledger.flops() / 1e9,
+            observed=self.observed,
+            prequential=prequential,
+            scores=scores,
+            mixture=mixture,
+        )
+        self.steps.append(step)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values; the steps are not among them."""
+        return {
+            "policy": self.policy.state(),
+            "ledger": self.ledger.state(),
+            "averages": self.averages.state(),
+            "observed": self.observed,
+        }
+
+    def load_state(self, state: dict[str, Any], steps: Sequence[Step]) -> None:
+        """Become the life whose `state` this is, after the steps that it had lived."""
+        self.policy.load_state(state["policy"])
+        self.ledger.load_state(state["ledger"])
+        self.averages.load_state(state["averages"])
+        self.observed = state["observed"]
+        self.steps = list(steps)
+
+
+@dataclass(eq=False)
+class Branch:
+    """Lifetimes that have been one so far, and the agent that lives them."""
+
+    lives: list[Life]
+    agent: Agent
+    step: int = 0
+    """Chunks lived."""
+    validation: Glance | None = None
+    test: Glance | None = None
+    decided: Action | None = None
+    """The action at the fork, already decided upon."""
+    prequential: Accuracy | None = None
+    """Of the chunk at the fork."""
+
+    def part(self, lives: list[Life], decided: Action | None = None) -> "Branch":
+        """Let some of the lives go their own way."""
+        self.lives = [life for life in self.lives if life not in lives]
+        fork = self.agent.fork()
+        return Branch(lives, fork, self.step, self.validation, self.test, decided, self.prequential)
+
+    def pay(self, bill: Bill, price: float) -> None:
+        """Charge a bill to every life."""
+        for life in self.lives:
+            life.pay(bill, price)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        return {
+            "step": self.step,
+            "decided": self.decided.value if self.decided else None,
+            "prequential": list(vars(self.prequential).values()) if self.prequential else None,
+            "agent": self.agent.state(),
+            "validation": _glance_state(self.validation, self.agent),
+            "test": _glance_state(self.test, self.agent),
+            "lives": {life.name: life.state() for life in self.lives},
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        state: dict[str, Any],
+        newborn: Agent,
+        lives: dict[str, Life],
+        steps: Mapping[str, Sequence[Step]],
+        exam: Exam,
+    ) -> "Branch":
+        """The branch whose `state` this is.
+
+        Args:
+            state: as saved.
+            newborn: an agent of the same settings, taken over.
+            lives: of the same policies; those on this branch are taken out.
+            steps: by name, the steps lived.
+            exam: gives the images that the agent had looked at.
+        """
+        newborn.load_state(state["agent"])
+        branch = cls([], newborn, state["step"])
+        branch.decided = Action(state["decided"]) if state["decided"] else None
+        branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None
+        branch.validation = _glance_from(state["validation"], newborn, exam.validation.images)
+        branch.test = _glance_from(state["test"], newborn, exam.test.images)
+        for name, saved in state["lives"].items():
+            life = lives.pop(name)
+            life.load_state(saved, steps[name])
+            branch.lives.append(life)
+        return branch
+
+
+def _glance_state(glance: Glance | None, agent: Agent) -> dict[str, Any] | None:
+    """What a glance knows beyond what looking again would tell; nothing if the learner has moved on since."""
+    if glance is None or glance.token is not agent.learner.token:
+        return None
+    recall, recalled = glance.recall, glance.recalled
+    return {
+        "outdated": glance.generation is not agent.memory.generation,
+        "thetas": list(glance.thetas),
+        "n_entries": recall.n_entries,
+        "peak": recall.peak.cpu(),
+        "mass": recall.mass.cpu(),
+        "recalled": [recalled.flops, recalled.nbytes, recalled.seconds, recalled.samples],
+    }
+
+
+def _glance_from(
+    state: dict[str, Any] | None, agent: Agent, images: UInt8[Tensor, "n 3 height width"]
+) -> Glance | None:
+    if state is None:
+        return None
+    sight = agent.learner.forward(images)
+    device = sight.probabilities.device
+    recall = Recall(state["n_entries"], state["peak"].to(device), state["mass"].to(device))
+    generation = object() if state["outdated"] else agent.memory.generation
+    return Glance(agent.learner.token, generation, sight, tuple(state["thetas"]), recall, Work(*state["recalled"]))

@@ -1,0 +1,91 @@
+"""Checkpoints: tensors and plain values, replaced whole, and distrusted when they are read."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agent.errors import CheckpointError
+
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+_FORMAT = "learn-or-memorize checkpoint 1"
+
+
+class Checkpoints:
+    """The last two checkpoints of one run.
+
+    Args:
+        folder: where they lie.
+        run: identifies the run; checkpoints of another are refused.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.folder, self.run = folder, run
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint; the one before it is kept, and lost last if anything goes wrong.
+
+        Raises:
+            OSError: it cannot be written; earlier ones are as they were.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        torch.save({"format": _FORMAT, "run": self.run, "state": state}, content)
+        last = self.folder / CHECKPOINT
+        replace_file(self.folder / f"new.{CHECKPOINT}", content.getbuffer())
+        if last.exists():
+            last.replace(self.folder / PREVIOUS)
+        (self.folder / f"new.{CHECKPOINT}").replace(last)
+
+    def found(self) -> list[Path]:
+        """The checkpoints that exist, the newest first."""
+        return [path for name in (CHECKPOINT, PREVIOUS) if (path := self.folder / name).exists()]
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """The state in a checkpoint; no code in it is run.
+
+        Raises:
+            CheckpointError: a file that is truncated, altered, of another run or no checkpoint at all.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch does not compare the checksums itself
+            if damaged:
+                raise CheckpointError(f"expected a whole checkpoint at {path}, got a damaged part {damaged}")
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except CheckpointError:
+            raise
+        except Exception as error:  # a file can hold anything
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CheckpointError(f"expected a checkpoint at {path}, got: {reason[:200]}") from None
+        if not isinstance(saved, dict) or saved.get("format") != _FORMAT or not isinstance(saved.get("state"), dict):
+            raise CheckpointError(f"expected a checkpoint of this program at {path}, got another file")
+        if saved.get("run") != self.run:
+            raise CheckpointError(f"expected a checkpoint of this run at {path}, got one of another run")
+        return saved["state"]
+
+    def drop(self) -> None:
+        """Remove all checkpoints, when they are needed no more."""
+        for path in (*self.found(), self.folder / f"new.{CHECKPOINT}"):
+            path.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, content: bytes | memoryview) -> None:
+    """Put a file in place whole, or not at all.
+
+    Raises:
+        OSError: it cannot be written; what was there is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

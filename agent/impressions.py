@@ -1,0 +1,67 @@
+"""What learner and memory make of a chunk, as numbers, and their running averages."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from agent.learners import Sight
+from agent.memory import Recall
+
+DECAY = 0.9
+"""Of the running averages, a chunk."""
+
+
+def learner_impressions(sight: Sight, labels: Int64[Tensor, " n"]) -> dict[str, float]:
+    """The fields `learner_*` of an observation."""
+    return {f"learner_{name}": value for name, value in _impressions(sight.probabilities, labels).items()}
+
+
+def memory_impressions(sight: Sight, recall: Recall, labels: Int64[Tensor, " n"]) -> dict[str, float]:
+    """The fields `memory_*`, `disagreement` and `novelty` of an observation, from a recall at one θ."""
+    probabilities = recall.probabilities[0]
+    found = {f"memory_{name}": value for name, value in _impressions(probabilities, labels).items()}
+    if not recall.n_entries:
+        return found | {"disagreement": 1.0, "novelty": 1.0}
+    differ = sight.probabilities.argmax(dim=1) != probabilities.argmax(dim=1)
+    return found | {"disagreement": float(differ.double().mean()), "novelty": float((1 - recall.peak).double().mean())}
+
+
+def _impressions(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> dict[str, float]:
+    p, labels = probabilities.double(), labels.to(probabilities.device)
+    highest = F.pad(p, (0, 1)).topk(2, dim=1).values  # a single class has nothing beside it
+    return {
+        "loss": float(-p.gather(1, labels[:, None]).clamp_min(1e-12).log().mean()),
+        "accuracy": float((probabilities.argmax(dim=1) == labels).double().mean()),
+        "entropy": float(torch.special.entr(p).sum(dim=1).mean()),
+        "margin": float((highest[:, 0] - highest[:, 1]).mean()),
+    }
+
+
+class RunningAverages:
+    """Exponentially weighted means over chunks, with the bias of the start corrected (Kingma & Ba 2015, section 3).
+
+    The mean of the chunks before the one at hand; at the first, the value itself.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._n = 0
+
+    def meet(self, values: dict[str, float]) -> dict[str, float]:
+        """The fields `mean_*` for the chunk at hand, which from then on counts among the earlier ones."""
+        correction = 1 - DECAY**self._n
+        means = {f"mean_{name}": self._sums[name] / correction if self._n else value for name, value in values.items()}
+        self._sums = {name: DECAY * self._sums.get(name, 0.0) + (1 - DECAY) * v for name, v in values.items()}
+        self._n += 1
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"sums": dict(self._sums), "n": self._n}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the averages whose `state` this is."""
+        self._sums, self._n = dict(state["sums"]), state["n"]

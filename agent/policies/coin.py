@@ -1,0 +1,32 @@
+"""Learning by lot."""
+
+import torch
+
+from agent.observation import Observation
+from agent.policies.protocol import Action, Policy
+from agent.policies.ranges import check_within
+from agent.randomness import named_generator
+
+
+class RandomPolicy(Policy):
+    """Learns from each chunk with the same probability, whatever it holds.
+
+    The baseline for policies that look: it learns as much, and chooses blindly.
+
+    Args:
+        p: probability of learning, 0 to 1.
+        seed: of the run; the policy draws from a stream of its own.
+
+    Raises:
+        InvalidSetting: p outside 0..1.
+    """
+
+    def __init__(self, p: float = 0.5, *, seed: int = 0) -> None:
+        check_within("p", p, 0, 1)
+        self.p = p
+        self.generator = named_generator(seed, "policy")
+
+    def decide(self, observation: Observation) -> Action:
+        """LEARN with probability p; one number is drawn for each chunk."""
+        drawn = torch.rand((), generator=self.generator, dtype=torch.float64).item()  # in [0, 1): p = 1 always learns
+        return Action.LEARN if drawn < self.p else Action.MEMORIZE

@@ -1,0 +1,37 @@
+"""Learning by the clock."""
+
+from agent.errors import InvalidSetting
+from agent.observation import Observation
+from agent.policies.protocol import Action, Policy
+from agent.policies.ranges import check_within
+
+
+class PeriodicPolicy(Policy):
+    """Learns from the first chunks of every period and memorizes the rest of it.
+
+    Learns from the chunks whose number s, counted from 0, has (s - offset) mod period < learn.
+
+    Args:
+        period: length of the period in chunks, 1 or more.
+        learn: chunks of each period to learn from, 0 to period.
+        offset: chunk that opens a period, 0 to period - 1; at 0 the stream opens with learning.
+
+    Raises:
+        InvalidSetting: period below 1, learn outside 0..period, or offset outside 0..period - 1.
+
+    References:
+        The periodic retraining of Mahadevan and Mathioudakis, "Cost-effective retraining of machine learning models",
+        2023, arXiv:2310.04216.
+    """
+
+    def __init__(self, period: int, learn: int = 1, offset: int = 0) -> None:
+        if period < 1:
+            raise InvalidSetting(f"expected a period of at least 1 chunk, got {period}")
+        check_within("learn", learn, 0, period)
+        check_within("offset", offset, 0, period - 1)
+        self.period, self.learn, self.offset = period, learn, offset
+
+    def decide(self, observation: Observation) -> Action:
+        """LEARN at the beginning of a period, MEMORIZE in the rest of it."""
+        since = (observation.step - self.offset) % self.period
+        return Action.LEARN if since < self.learn else Action.MEMORIZE

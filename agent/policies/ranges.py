@@ -1,0 +1,29 @@
+"""What settings of a policy may be; NaN is in no range."""
+
+from math import inf
+
+from agent.errors import InvalidSetting
+
+
+def check_within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting outside `low`..`high`.
+
+    Raises:
+        InvalidSetting: value below low, above high or NaN.
+    """
+    if not low <= value <= high:
+        raise InvalidSetting(f"expected {name} in {_written(low)}..{_written(high)}, got {_written(value)}")
+
+
+def check_at_least(name: str, value: float, low: float) -> None:
+    """Refuse a setting below `low`.
+
+    Raises:
+        InvalidSetting: value below low, infinite or NaN.
+    """
+    if not low <= value < inf:
+        raise InvalidSetting(f"expected a finite {name} of at least {_written(low)}, got {_written(value)}")
+
+
+def _written(value: float) -> str:
+    return str(value).removesuffix(".0")

@@ -1,0 +1,23 @@
+"""The policies by the names they go by on the command line."""
+
+from agent.policies.budget import BudgetPolicy
+from agent.policies.coin import RandomPolicy
+from agent.policies.interleaved import InterleavedPolicy
+from agent.policies.periodic import PeriodicPolicy
+from agent.policies.protocol import Policy
+from agent.policies.static import StaticPolicy
+from agent.policies.thresholds import DisagreementPolicy, LossPolicy, NoveltyPolicy, TariffPolicy, UncertaintyPolicy
+
+POLICIES: dict[str, type[Policy]] = {
+    "static": StaticPolicy,
+    "interleaved": InterleavedPolicy,
+    "periodic": PeriodicPolicy,
+    "random": RandomPolicy,
+    "loss": LossPolicy,
+    "uncertainty": UncertaintyPolicy,
+    "disagreement": DisagreementPolicy,
+    "novelty": NoveltyPolicy,
+    "tariff": TariffPolicy,
+    "budget": BudgetPolicy,
+}
+"""Every policy of the program: adding one means adding a line."""

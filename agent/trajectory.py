@@ -1,0 +1,140 @@
+"""The record of a lifetime: a step for each chunk, and the whole."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.exam import Accuracy, Scores
+from agent.mixture import Mixture
+from agent.work import Account, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The record of one chunk: what was decided, what it led to, what it cost up to here."""
+
+    step: int
+    action: str
+    samples: int
+    """Samples met up to and with this chunk."""
+    learned: int
+    """Samples learned from."""
+    price: float
+    """Of compute, as a multiple of what the cost model says."""
+    memory_entries: int
+    memory_nbytes: int
+    """Of keys and labels, and of raw images kept for re-keying."""
+    held_nbytes: int
+    """All that storage is charged for: the memory, and what the learner rehearses."""
+    query_flops: int
+    """What looking up one image in memory takes by now; paid at every prediction."""
+    work: dict[Account, Work]
+    """Of each account since birth."""
+    costs: dict[str, float]
+    """Of each account and of storage since birth, in the unit of the cost model."""
+    spent: float
+    """What the agent has paid in all: `costs` without `observe`."""
+    spent_gflop: float
+    """What the agent has computed in all, in GFLOP, likewise."""
+    observed: dict[str, float] | None = None
+    """What the policy asked to see of the chunk: fields of the observation."""
+    prequential: Accuracy | None = None
+    """On the chunk, before it was used for anything else."""
+    scores: Scores | None = None
+    """On the test set, where this chunk was followed by an examination."""
+    mixture: Mixture | None = None
+    """As used in that examination."""
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """On the test set, where this chunk was followed by an examination."""
+        return self.scores.accuracy if self.scores else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, without what is None and without wall-clock time; `from_json` reads them."""
+        scores = self.scores
+        values = {
+            "step": self.step,
+            "action": self.action,
+            "samples": self.samples,
+            "learned": self.learned,
+            "price": self.price,
+            "memory_entries": self.memory_entries,
+            "memory_nbytes": self.memory_nbytes,
+            "held_nbytes": self.held_nbytes,
+            "query_flops": self.query_flops,
+            "work": {
+                account: {"flops": work.flops, "nbytes": work.nbytes, "samples": work.samples}
+                for account, work in self.work.items()
+            },
+            "costs": self.costs,
+            "spent": self.spent,
+            "spent_gflop": self.spent_gflop,
+            "observed": self.observed,
+            "prequential": _accuracy(self.prequential),
+            "accuracy": _accuracy(self.accuracy),
+            "per_class": list(scores.per_class) if scores else None,
+            "per_experience": [_accuracy(each) for each in scores.per_experience]
+            if scores and scores.per_experience
+            else None,
+            "mixture": {"w": self.mixture.w, "theta": self.mixture.theta} if self.mixture else None,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Step":
+        """The step that `as_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
+        values = dict(values)
+        accuracy, per_class = values.pop("accuracy", None), values.pop("per_class", None)
+        per_experience, mixture = values.pop("per_experience", None), values.pop("mixture", None)
+        prequential = values.pop("prequential", None)
+        values["work"] = {account: Work(**work) for account, work in values["work"].items()}
+        return cls(
+            **values,
+            prequential=Accuracy(**prequential) if prequential else None,
+            scores=scores_from_json({"accuracy": accuracy, "per_class": per_class, "per_experience": per_experience})
+            if accuracy
+            else None,
+            mixture=Mixture(**mixture) if mixture else None,
+        )
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A finished lifetime."""
+
+    steps: tuple[Step, ...]
+    seconds: dict[str, float]
+    """Wall-clock time by account; the shared past counts in full."""
+    birth: Scores | None = None
+    """Before the first chunk, if the exam tells experiences apart."""
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """At the end of life."""
+        assert self.steps[-1].accuracy is not None
+        return self.steps[-1].accuracy
+
+
+def scores_as_json(scores: Scores) -> dict[str, Any]:
+    """Plain values, which `scores_from_json` reads."""
+    return {
+        "accuracy": _accuracy(scores.accuracy),
+        "per_class": list(scores.per_class),
+        "per_experience": [_accuracy(each) for each in scores.per_experience] if scores.per_experience else None,
+    }
+
+
+def scores_from_json(values: dict[str, Any]) -> Scores:
+    """The scores that were written; raises KeyError, TypeError or ValueError for anything else."""
+    groups = values["per_experience"]
+    return Scores(
+        Accuracy(**values["accuracy"]),
+        tuple(values["per_class"]),
+        tuple(Accuracy(**each) if each else None for each in groups) if groups else None,
+    )
+
+
+def _accuracy(accuracy: Accuracy | None) -> dict[str, float] | None:
+    if accuracy is None:
+        return None
+    return {"agent": accuracy.agent, "learner": accuracy.learner, "memory": accuracy.memory}
