@@ -196,8 +196,8 @@ class Branch:
 
 
 def _glance_state(glance: Glance | None, agent: Agent) -> dict[str, Any] | None:
-    """What a glance knows beyond what looking again would tell; nothing if the learner has moved on since."""
-    if glance is None or glance.token is not agent.learner.token:
+    """What a glance knows beyond what looking again would tell; nothing if the learner has moved on, or will first."""
+    if glance is None or glance.token is not agent.learner.token or agent.learner.overdue:
         return None
     recall, recalled = glance.recall, glance.recalled
     return {

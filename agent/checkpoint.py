@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from agent.errors import CheckpointError
+from agent.errors import CheckpointError, RunError
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 _FORMAT = "learn-or-memorize checkpoint 1"
@@ -29,16 +29,21 @@ class Checkpoints:
         """Write a checkpoint; the one before it is kept, and lost last if anything goes wrong.
 
         Raises:
-            OSError: it cannot be written; earlier ones are as they were.
+            RunError: it cannot be written; earlier ones are as they were.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save({"format": _FORMAT, "run": self.run, "state": state}, content)
-        last = self.folder / CHECKPOINT
-        replace_file(self.folder / f"new.{CHECKPOINT}", content.getbuffer())
-        if last.exists():
-            last.replace(self.folder / PREVIOUS)
-        (self.folder / f"new.{CHECKPOINT}").replace(last)
+        last, new = self.folder / CHECKPOINT, self.folder / f"new.{CHECKPOINT}"
+        try:
+            replace_file(new, content.getbuffer())
+            if last.exists():
+                last.replace(self.folder / PREVIOUS)
+            new.replace(last)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunError(
+                f"expected to write a checkpoint in {self.folder}, got: {reason}; what was saved before is kept"
+            ) from error
 
     def found(self) -> list[Path]:
         """The checkpoints that exist, the newest first."""

@@ -89,10 +89,11 @@ class Lives:
         if action is Action.LEARN:
             branch.pay(branch.agent.learn(chunk), chunk.price)
         else:
-            branch.pay(branch.agent.memorize(chunk, sight), chunk.price)
-            for life in branch.lives:
-                if sight and life.policy.observes == "nothing":  # who asked to look has paid already
-                    life.pay([("memorize", sight.work)], chunk.price)
+            bill = branch.agent.memorize(chunk, sight)
+            looked = sight.work if sight else Work()
+            in_full = [(account, looked + work if account == "memorize" else work) for account, work in bill]
+            for life in branch.lives:  # who asked to look has paid for it already
+                life.pay(in_full if life.policy.observes == "nothing" else bill, chunk.price)
         last = branch.step + 1 == len(self.stream)
         if self.calibrate_every and (branch.step + 1) % self.calibrate_every == 0 and not last:
             settled = branch.agent.settle()

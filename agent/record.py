@@ -85,7 +85,7 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
 def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
-    is_run = found.exists() and _read_object(found, "choose another --name").keys() >= config.keys()
+    is_run = found.exists() and read_object(found, "choose another --name").keys() >= config.keys()
     if others and not is_run:
         raise RunError(f"expected a run or an empty directory at {path}, found other files; choose another --name")
     if anew:
@@ -99,7 +99,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
     if not found.exists():
         replace_file(found, text.encode())
         return
-    changed = _differences(_read_object(found, "choose another --name"), json.loads(text))
+    changed = _differences(read_object(found, "choose another --name"), json.loads(text))
     if changed:
         raise RunError(
             f"expected to continue the run in {path} as it was started, but {changed[0]}"
@@ -129,7 +129,7 @@ class LifetimeRecord:
     def summary(self) -> dict[str, Any] | None:
         """What is known of the lifetime if it is finished; None if it is not."""
         try:
-            return _read_object(self.path / SUMMARY, "--force starts anew")
+            return read_object(self.path / SUMMARY, "--force starts anew")
         except FileNotFoundError:
             return None
 
@@ -224,7 +224,13 @@ def _line(step: Step) -> str:
     return json.dumps(step.as_json()) + "\n"
 
 
-def _read_object(path: Path, advice: str) -> dict[str, Any]:
+def read_object(path: Path, advice: str) -> dict[str, Any]:
+    """The object in a JSON file of a run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        RunError: it cannot be read, or holds something else; ends in `advice`.
+    """
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from agent.memory import CacheMemory
 from agent.networks import KeyPlaces, ResNet
 from agent.randomness import named_generator
 from agent.training import SCHEDULES, Training
-from scenarios.config import CurveConfig
+from scenarios.config import AgentConfig
 from scenarios.datasets import Dataset
 
 
@@ -29,7 +29,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_augmentation(config: CurveConfig, dataset: Dataset) -> Augmentation:
+def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
     """What suits the data set, where the settings do not say otherwise."""
     suits = dataset.augmentation
     return Augmentation(
@@ -38,7 +38,7 @@ def choose_augmentation(config: CurveConfig, dataset: Dataset) -> Augmentation:
     )
 
 
-def build_agent(config: CurveConfig, dataset: Dataset, *, seed: int, progress: Progress) -> Agent:
+def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: Progress) -> Agent:
     """An agent at birth: untrained network, empty memory.
 
     Args:

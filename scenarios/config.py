@@ -1,16 +1,13 @@
-"""Every setting of an experiment, documented and checked, and the presets."""
+"""Every setting of every experiment, documented and checked."""
 
 import math
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-from agent.errors import InvalidSetting
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream and protocol", "Learner", "Memory", "Measuring"
+COSTS = "Costs"
+DEFAULT_CHUNKS = 30
 
 
 def _setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
@@ -28,8 +25,8 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Percents = Annotated[tuple[Percent, ...], BeforeValidator(_listed)]
 
 
-class CurveConfig(BaseModel):
-    """Settings of the relative-value curve; the defaults are those of the preset `quick`."""
+class AgentConfig(BaseModel):
+    """Settings of the data and of the agent, which every experiment has; the defaults are those of `quick`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -51,18 +48,6 @@ class CurveConfig(BaseModel):
         "online: one pass, every k on one shared trunk; original: every k-learner trained to convergence",
         STREAM,
     )
-    k: Percents = _setting(
-        (10, 20, 30, 40, 50, 60, 70, 80, 90),
-        "percent of the stream to learn from, as in 10,20,40",
-        STREAM,
-        min_length=1,
-    )
-    chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
-    seeds: int = _setting(
-        5, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
-    )
-    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
-    warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
 
     depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, ge=8, le=1202)
     width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1, le=10**5)
@@ -84,12 +69,38 @@ class CurveConfig(BaseModel):
     pool: bool = _setting(False, "average keys over space", MEMORY)
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
-    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
 
     @property
     def lr_schedule(self) -> str:
         """The schedule as chosen, or as suits the protocol."""
         return self.schedule or ("constant" if self.protocol == "online" else "one-cycle")
+
+    @model_validator(mode="after")
+    def _agree_on_the_learner(self) -> "AgentConfig":
+        if self.protocol == "online" and self.schedule not in (None, "constant"):
+            raise ValueError(f"expected --schedule constant with --protocol online, got {self.schedule}")
+        if (self.depth - 2) % 6:
+            raise ValueError(f"expected --depth 6n + 2 (8, 14, 20, 26, 32, ...), got {self.depth}")
+        return self
+
+
+class CurveConfig(AgentConfig):
+    """Settings of the relative-value curve."""
+
+    k: Percents = _setting(
+        (10, 20, 30, 40, 50, 60, 70, 80, 90),
+        "percent of the stream to learn from, as in 10,20,40",
+        STREAM,
+        min_length=1,
+    )
+    chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
+    seeds: int = _setting(
+        5, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
+    )
+    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
+    warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
+
+    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _agree(self) -> "CurveConfig":
@@ -103,119 +114,82 @@ class CurveConfig(BaseModel):
                 )
         if len({round(part) for part in parts}) < len(parts):
             raise ValueError("expected each k once, got one twice; change --k")
-        if self.protocol == "online" and self.schedule not in (None, "constant"):
-            raise ValueError(f"expected --schedule constant with --protocol online, got {self.schedule}")
         if self.warm and self.protocol == "online":
             raise ValueError(
                 "expected --protocol original with --warm: an online learner's y always continues its k%-learner"
             )
-        if (self.depth - 2) % 6:
-            raise ValueError(f"expected --depth 6n + 2 (8, 14, 20, 26, 32, ...), got {self.depth}")
         return self
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Settings that belong together, and what they are for."""
+class LivesConfig(AgentConfig):
+    """Settings of lifetimes under any policy, in any scenario."""
 
-    description: str
-    settings: dict[str, Any]
-
-
-PRESETS: dict[str, Preset] = {
-    "quick": Preset("textures, ResNet-8, online; about a minute on two cores", {}),
-    "cifar10-small": Preset(
-        "10,000 images of CIFAR-10, ResNet-8, original protocol; 4 to 8 minutes a seed on two cores",
-        {
-            "dataset": "cifar10",
-            "train_size": 10_000,
-            "validation_size": 2_000,
-            "protocol": "original",
-            "k": (20, 40, 60, 80),
-            "chunks": 20,
-            "depth": 8,
-            "width": 16,
-            "epochs": 12,
-            "batch": 125,
-            "lr": 0.1,
-            "schedule": "one-cycle",
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            # Those places of Cache3 that a last stage of a single block has.
-            "keys": "stage2.block0.relu,stage2.block0",
-            "pool": False,
-            "evaluate_every": 0,
-        },
-    ),
-    "cifar10-paper": Preset(
-        "all of CIFAR-10, ResNet-32, 180 epochs, Cache3 keys, original protocol; for a GPU",
-        {
-            "dataset": "cifar10",
-            "train_size": 45_000,
-            "validation_size": 5_000,
-            "protocol": "original",
-            "k": (10, 20, 30, 40, 50, 60, 70, 80, 90),
-            "chunks": 100,
-            "depth": 32,
-            "width": 16,
-            "epochs": 180,
-            "batch": 125,
-            "lr": 0.09,
-            "schedule": "steps",
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            "keys": "cache3",
-            "pool": False,
-            "evaluate_every": 0,
-        },
-    ),
-}
-
-
-def resolve(preset: str, *overrides: dict[str, Any]) -> CurveConfig:
-    """The settings of a preset with others laid over it, the last winning.
-
-    Raises:
-        InvalidSetting: an unknown preset or setting, or a value outside its range; in one line.
-    """
-    if preset not in PRESETS:
-        raise InvalidSetting(f"expected a preset out of {', '.join(PRESETS)}, got {preset}")
-    settings = dict(PRESETS[preset].settings)
-    for override in overrides:
-        settings |= override
-    try:
-        return CurveConfig.model_validate(settings)
-    except ValidationError as error:
-        raise InvalidSetting(_one_line(error)) from None
-
-
-def from_toml(path: Path) -> dict[str, Any]:
-    """Settings from a TOML file of `name = value` lines.
-
-    Raises:
-        InvalidSetting: a file that is missing or not TOML.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return {name.replace("-", "_"): value for name, value in tomllib.loads(path.read_text()).items()}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidSetting(f"expected a TOML file at {path}, got: {reason}") from None
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"]:
-        return message
-    name = str(first["loc"][0])
-    got = first["input"]
-    if first["type"] == "extra_forbidden":
-        return f"expected settings out of {', '.join(CurveConfig.model_fields)}, got {name}"
-    wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")
-    return (
-        f"expected --{name.replace('_', '-')} {wanted}, got {got if not isinstance(got, float) else format(got, 'g')}"
+    scenario: str = _setting("iid", "name:key=value,...; `lifetime scenarios` lists them", STREAM)
+    tariff: str = _setting("constant", "price of compute over time; `lifetime scenarios` lists them", COSTS)
+    chunks: int | None = _setting(
+        None, f"chunks in the stream (default: {DEFAULT_CHUNKS}, or what --chunk-size makes)", STREAM, ge=1
     )
+    chunk_size: int | None = _setting(None, "samples in a chunk; the last may be short", STREAM, ge=1)
+    cost: str = _setting("flops", "cost model, name:key=value,...; `lifetime costs` lists them", COSTS)
+    budget: float | None = _setting(
+        None, "what a lifetime may spend, in the unit of the cost model; shown to policies", COSTS, ge=0
+    )
+    rekey: str = _setting("never", "when stale keys are computed anew: never, on-learn or every:n (chunks)", MEMORY)
+    calibrate_every: int | None = _setting(
+        None,
+        "chunks between fittings of w and θ; 0: only at the end (default: 5 if online, 0 if original)",
+        MEMORY,
+        ge=0,
+    )
+    prequential: bool | None = _setting(
+        None,
+        "predict each chunk before it is used (default: if online; it trains at every chunk if original)",
+        MEASURING,
+    )
+    checkpoint_every: int = _setting(10, "chunks between checkpoints", MEASURING, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """What depends on other settings is written out, so that a run says what it did."""
+        if not isinstance(values, dict):
+            return values
+        online = values.get("protocol", "online") == "online"
+        filled = dict(values)
+        if filled.get("chunks") is None and filled.get("chunk_size") is None:
+            filled["chunks"] = DEFAULT_CHUNKS
+        if filled.get("calibrate_every") is None:
+            filled["calibrate_every"] = 5 if online else 0
+        if filled.get("prequential") is None:
+            filled["prequential"] = online
+        return filled
+
+
+class SimulateConfig(LivesConfig):
+    """Settings of one lifetime."""
+
+    policy: str = _setting("loss", "name:key=value,...; `lifetime policies` lists them", STREAM)
+    seed: int = _setting(0, "of the data's split, their order, initial weights and the policy", STREAM, ge=0)
+
+
+class CompareConfig(LivesConfig):
+    """Settings of lifetimes side by side."""
+
+    policies: str = _setting(
+        "static:k=20 static:k=50 static:k=80 interleaved:k=20 interleaved:k=50 random:p=0.5 loss uncertainty",
+        "policies, separated by blanks or semicolons",
+        STREAM,
+    )
+    seeds: int = _setting(
+        3, "lifetimes for each policy, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
+    )
+    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
+    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
+
+
+AGENT_SETTINGS = frozenset(
+    name
+    for name, field in AgentConfig.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["panel"] in (LEARNER, MEMORY)
+) | {"protocol", "rekey", "calibrate_every", "budget"}
+"""Settings that make an agent what it is, and not the world that it lives in."""

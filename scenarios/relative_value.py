@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,25 +27,9 @@ from scenarios.config import CurveConfig
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.figures import curve_figure, figure_png
 from scenarios.streams import ChunkStream, iid_stream
+from scenarios.watching import Watcher
 
 COSTS = ("learn", "memorize", "recall", "calibrate")
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """Whoever waits for an experiment to finish."""
-
-    def expect(self, total: float) -> None:
-        """The work that lies ahead, in the units of `advance`."""
-
-    def advance(self, done: float) -> None:
-        """So much more of it is done."""
-
-    def reach(self, done: int, total: int) -> None:
-        """So much is done of a task with its own total."""
-
-    def say(self, what: str) -> None:
-        """What is being done now."""
 
 
 @dataclass(frozen=True)

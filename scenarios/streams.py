@@ -1,18 +1,23 @@
-"""Avalanche benchmarks read as streams of chunks."""
+"""Avalanche benchmarks read as streams of chunks, one function for each scenario."""
 
+import math
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from agent.augmentation import Normalization
-from agent.chunk import Chunk, LabelledImages
+from agent.chunk import LabelledImages
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
-from scenarios.datasets import Dataset
+from scenarios.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times
+from scenarios.datasets import Dataset, stratified_order
+from scenarios.drift import drifted
+from scenarios.scenario import ChunkStream, Scenario
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
@@ -22,36 +27,29 @@ with warnings.catch_warnings():
     from avalanche.benchmarks.utils.transform_groups import DefaultTransformGroups
 
 
-class ChunkStream(Sequence[Chunk]):
-    """A stream of Avalanche experiences, read as chunks.
-
-    The images of a chunk are one gather from the data set's tensor, by the sample ids that its experience carries;
-    Avalanche's loading, sample by sample, is never used. Avalanche strategies take `experiences` as they stand.
+def iid(dataset: Dataset, chunking: Chunking, *, seed: int) -> Scenario:
+    """The training images in random order: one experience, the setting of ordinary online learning.
 
     Args:
-        experiences: each with a `sample_id` attribute in its data set.
-        data: what the sample ids are rows of.
+        dataset: its training part is streamed.
+        chunking: of the stream; with both settings, of the first training images.
+        seed: of the order.
+
+    Raises:
+        InvalidSetting: a chunking that does not fit the number of training images.
     """
-
-    def __init__(self, experiences: Sequence[DatasetExperience], data: LabelledImages) -> None:
-        self.experiences = experiences
-        self.data = data
-        self._sample_ids = [torch.tensor(list(experience.dataset.sample_id)) for experience in experiences]
-
-    def __len__(self) -> int:
-        return len(self.experiences)
-
-    @overload
-    def __getitem__(self, step: int) -> Chunk: ...
-
-    @overload
-    def __getitem__(self, step: slice) -> list[Chunk]: ...
-
-    def __getitem__(self, step: int | slice) -> Chunk | list[Chunk]:
-        if isinstance(step, slice):
-            return [self[i] for i in range(*step.indices(len(self)))]
-        rows = self._sample_ids[step]
-        return Chunk(range(len(self))[step], rows, self.data.images[rows], self.data.labels[rows])
+    order = torch.randperm(chunking.n_used(len(dataset.train)), generator=named_generator(seed, "stream"))
+    chunks = chunking.cut([order])
+    return Scenario(
+        name="iid",
+        stream=_stream(dataset.train, dataset.normalization, chunks),
+        validation=dataset.validation,
+        test=dataset.test,
+        experience=(0,) * len(chunks[0]),
+        group=torch.zeros(len(dataset.test), dtype=torch.int64),
+        n_experiences=1,
+        truth={},
+    )
 
 
 def iid_stream(dataset: Dataset, n_chunks: int, *, seed: int) -> ChunkStream:
@@ -65,29 +63,212 @@ def iid_stream(dataset: Dataset, n_chunks: int, *, seed: int) -> ChunkStream:
     Raises:
         InvalidSetting: fewer than one chunk, or more chunks than samples.
     """
-    n = len(dataset.train)
-    if not 1 <= n_chunks <= n:
+    return iid(dataset, Chunking(n_chunks), seed=seed).stream
+
+
+def class_incremental(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int = 5) -> Scenario:
+    """New classes in every experience, and the old ones never again.
+
+    Class-incremental learning in the words of van de Ven & Tolias 2019 (arXiv:1904.07734). The classes come in random
+    order, as many in each experience (to one). No chunk straddles two experiences; chunks are shared out in
+    proportion to the samples. With both settings of the chunking, every experience gives a random part of its images.
+
+    Args:
+        dataset: its training part is streamed.
+        chunking: of each experience.
+        seed: of the order of classes and images.
+        experiences: number of experiences, 1 to the number of classes.
+
+    Raises:
+        InvalidSetting: more experiences than classes or chunks, or a chunking that does not fit.
+    """
+    return _by_class("class-incremental", dataset, chunking, seed, experiences, visits=1)
+
+
+def recurring(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int = 5, visits: int = 2) -> Scenario:
+    """Experiences of disjoint classes that come back, with new images, after all the others have been there.
+
+    Class-incremental learning with repetition (Cossu et al. 2022, arXiv:2112.02925), in the order 0, 1, ..., 0, 1, ...
+    The images of an experience are divided evenly over its visits, so that none comes twice; the rest is as in
+    class-incremental.
+
+    Args:
+        dataset: its training part is streamed.
+        chunking: of each visit.
+        seed: of the order of classes and images.
+        experiences: number of experiences, 1 to the number of classes.
+        visits: how often each experience is there, 1 or more.
+
+    Raises:
+        InvalidSetting: more experiences than classes, no visit, fewer chunks or images of an experience than visits,
+            or a chunking that does not fit.
+    """
+    return _by_class("recurring", dataset, chunking, seed, experiences, visits)
+
+
+def blurred(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int = 5, width: float = 0.5) -> Scenario:
+    """Class-incremental without boundaries: each experience fades into the next.
+
+    Around a boundary the share of the old experience falls linearly from 1 to 0 while that of the new one rises, over
+    a stretch of `width` times the length of the shorter of the two. Images stand so that the shares come out to
+    a sample or two, each image once. Changes of task are gradual as in Zeno et al. 2018 (arXiv:1803.10123); the
+    setting is the task-free one of Aljundi et al. 2019 (arXiv:1812.03596) and the blurry one of Bang et al. 2021
+    (arXiv:2103.17230).
+
+    The truth holds `share0`, `share1`, ...: what part of each chunk is of that experience.
+
+    Args:
+        dataset: its training part is streamed.
+        chunking: of the stream; with both settings, of the first training images.
+        seed: of the order of classes and images.
+        experiences: number of experiences, 1 to the number of classes.
+        width: of a change, in lengths of an experience, 0 (class-incremental, but for the chunks) to 1 (never one
+            experience alone, but for the two ends).
+
+    Raises:
+        InvalidSetting: more experiences than classes, fewer chunks than experiences, a width outside 0..1, or a
+            chunking that does not fit.
+    """
+    if not 0 <= width <= 1:
+        raise InvalidSetting(f"expected a width of 0 to 1, got {width:g}; change the scenario's width")
+    n = chunking.n_used(len(dataset.train))
+    experience_of = experience_of_classes(dataset.n_classes, experiences, seed)
+    of = experience_of[dataset.train.labels[:n]]
+    lengths = torch.bincount(of, minlength=experiences)
+    if not lengths.all():
         raise InvalidSetting(
-            f"expected 1 to {n} chunks for {n} training images, got {n_chunks}; change --chunks or --train-size"
+            f"expected training images of each of {experiences} experiences, got none of experience "
+            f"{int(lengths.argmin())}; change --train-size or lower the scenario's experiences"
         )
-    data = _avalanche_dataset(dataset.train, dataset.normalization)
-    test = _avalanche_dataset(dataset.test, dataset.normalization)
-    benchmark = benchmark_from_datasets(train=[data], test=[test])
     order = torch.randperm(n, generator=named_generator(seed, "stream"))
+    order = order[of[order].argsort(stable=True)]
+    chunks = chunking.cut([order[fading_times(lengths, width).argsort(stable=True)]])
+    shares = torch.stack([torch.bincount(of[rows], minlength=experiences) / len(rows) for rows in chunks[0]])
+    return Scenario(
+        name="blurred",
+        stream=_stream(dataset.train, dataset.normalization, chunks),
+        validation=dataset.validation,
+        test=dataset.test,
+        experience=experience_of_chunks(chunks[0], lengths.cumsum(0).double()),
+        group=experience_of[dataset.test.labels],
+        n_experiences=experiences,
+        truth={f"share{number}": tuple(share) for number, share in enumerate(shares.T.tolist())},
+    )
 
-    def equal_chunks(experience: DatasetExperience, _: int) -> Iterator[OnlineCLExperience]:
-        for step, rows in enumerate(order.tensor_split(n_chunks)):
+
+def drift(
+    dataset: Dataset,
+    chunking: Chunking,
+    *,
+    seed: int,
+    kind: Literal["contrast", "hue", "corruption"] = "contrast",
+    strength: float = 1.0,
+    experiences: int = 5,
+) -> Scenario:
+    """All classes in random order, while the images themselves change, sample by sample.
+
+    The amount of change rises linearly from 0 at the first sample to `strength` at the last; `scenarios.drift` says
+    what an amount does. Validation and test images are spread over the same amounts, with the classes in proportion.
+    Contrast and noise are those of Hendrycks & Dietterich 2019 (arXiv:1903.12261).
+
+    The truth holds `amount`, the mean of each chunk.
+
+    Args:
+        dataset: its training part is streamed.
+        chunking: of the stream; with both settings, of the first training images.
+        seed: of the order, the noise, and the amounts of the validation and test images.
+        kind: what changes: contrast (it falls), hue (it turns), corruption (noise grows).
+        strength: amount of change at the end, 0 or more; at 1 a tenth of the contrast, the opposite hue, or noise of a
+            tenth of the full range.
+        experiences: number of equal phases of the drift that the evaluation tells apart.
+
+    Raises:
+        InvalidSetting: an unknown kind, a strength that is negative or not finite, fewer chunks or test images than
+            experiences, no experience, or a chunking that does not fit.
+    """
+    if kind not in ("contrast", "hue", "corruption"):
+        raise InvalidSetting(
+            f"expected a kind of contrast, hue or corruption, got {kind!r}; change the scenario's kind"
+        )
+    if not (math.isfinite(strength) and strength >= 0):
+        raise InvalidSetting(
+            f"expected a finite strength of 0 or more, got {strength:g}; change the scenario's strength"
+        )
+    if experiences < 1:
+        raise InvalidSetting(f"expected at least 1 experience, got {experiences}; change the scenario's experiences")
+    n = chunking.n_used(len(dataset.train))
+    order = torch.randperm(n, generator=named_generator(seed, "stream"))
+    chunks = chunking.cut([order])
+
+    def changed(part: LabelledImages, amounts: Float64[Tensor, " n"], name: str) -> LabelledImages:
+        noise = named_generator(seed, f"drift/{name}")
+        return LabelledImages(drifted(part.images, amounts, kind, noise), part.labels)
+
+    def spread(part: LabelledImages, name: str) -> Float64[Tensor, " n"]:
+        """How far into the drift each image belongs, from 0 to 1."""
+        places = torch.empty(len(part), dtype=torch.float64)
+        order = stratified_order(part.labels, named_generator(seed, f"drift-places/{name}"))
+        places[order] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
+        return places
+
+    amounts = torch.empty(n, dtype=torch.float64)
+    amounts[order] = torch.linspace(0, strength, n, dtype=torch.float64)
+    places = spread(dataset.test, "test")
+    train = changed(LabelledImages(dataset.train.images[:n], dataset.train.labels[:n]), amounts, "train")
+    return Scenario(
+        name="drift",
+        stream=_stream(train, dataset.normalization, chunks),
+        validation=changed(dataset.validation, strength * spread(dataset.validation, "validation"), "validation"),
+        test=changed(dataset.test, strength * places, "test"),
+        experience=experience_of_chunks(chunks[0], torch.arange(1, experiences + 1).double() * (n / experiences)),
+        group=(places * experiences).long(),
+        n_experiences=experiences,
+        truth={"amount": tuple(float(amounts[rows].mean()) for rows in chunks[0])},
+    )
+
+
+def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experiences: int, visits: int) -> Scenario:
+    if visits < 1:
+        raise InvalidSetting(
+            f"expected at least 1 visit to each experience, got {visits}; change the scenario's visits"
+        )
+    experience_of = experience_of_classes(dataset.n_classes, experiences, seed)
+    order = torch.randperm(len(dataset.train), generator=named_generator(seed, "stream"))
+    of = experience_of[dataset.train.labels[order]]
+    parts = [order[of == number].tensor_split(visits) for number in range(experiences)]
+    chunks = chunking.cut([part[visit] for visit in range(visits) for part in parts])
+    return Scenario(
+        name=name,
+        stream=_stream(dataset.train, dataset.normalization, chunks),
+        validation=dataset.validation,
+        test=dataset.test,
+        experience=tuple(place % experiences for place, some in enumerate(chunks) for _ in some),
+        group=experience_of[dataset.test.labels],
+        n_experiences=experiences,
+        truth={},
+    )
+
+
+def _stream(data: LabelledImages, normalization: Normalization, visits: list[list[Int64[Tensor, " _"]]]) -> ChunkStream:
+    """The chunks of each visit, which is one experience of the benchmark that is split into an online stream."""
+    images = _avalanche_dataset(data, normalization)
+    benchmark = benchmark_from_datasets(train=[images.subset(torch.cat(chunks).tolist()) for chunks in visits])
+
+    def planned_chunks(experience: DatasetExperience, _: int) -> Iterator[OnlineCLExperience]:
+        chunks, first = visits[experience.current_experience], 0
+        for number, rows in enumerate(chunks):
             yield OnlineCLExperience(
-                dataset=experience.dataset.subset(rows.tolist()),
+                dataset=experience.dataset.subset(list(range(first, first + len(rows)))),
                 origin_experience=experience,
-                is_first_subexp=step == 0,
-                is_last_subexp=step == n_chunks - 1,
-                sub_stream_length=n_chunks,
+                is_first_subexp=number == 0,
+                is_last_subexp=number == len(chunks) - 1,
+                sub_stream_length=len(chunks),
             )
+            first += len(rows)
 
-    # Avalanche's own splitting knows a size of chunks, not their number, and would leave a short one at the end.
-    online = split_online_stream(benchmark.train_stream, -(-n // n_chunks), experience_split_strategy=equal_chunks)
-    return ChunkStream(list(online), dataset.train)
+    # Avalanche's own splitting knows a size of chunks, not their number, and the size it is given here is not used.
+    online = split_online_stream(benchmark.train_stream, 1, experience_split_strategy=planned_chunks)
+    return ChunkStream(list(online), data)
 
 
 def _avalanche_dataset(data: LabelledImages, normalization: Normalization) -> AvalancheDataset:
@@ -98,3 +279,13 @@ def _avalanche_dataset(data: LabelledImages, normalization: Normalization) -> Av
     tensors.targets = data.labels.tolist()  # type: ignore[attr-defined]
     dataset = as_classification_dataset(tensors, transform_groups=DefaultTransformGroups((standardize, None)))
     return dataset.update_data_attribute("sample_id", DataAttribute(list(range(len(data))), "sample_id"))
+
+
+SCENARIOS: dict[str, Callable[..., Scenario]] = {
+    "iid": iid,
+    "class-incremental": class_incremental,
+    "blurred": blurred,
+    "recurring": recurring,
+    "drift": drift,
+}
+"""By the name that a user gives."""

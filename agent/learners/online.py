@@ -150,6 +150,10 @@ class OnlineLearner:
         """The FLOPs of `forward`."""
         return len(images) * flops_per_sample(self.network, *images.shape[2:]).forward
 
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged weights that predict."""
+        return {name: values.cpu() for name, values in self.average.state_dict().items()}
+
     def fork(self) -> "OnlineLearner":
         """A learner with the same past, and a future that draws the same numbers."""
         fork = copy.copy(self)

@@ -65,6 +65,9 @@ class Learner(Protocol):
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
         """The FLOPs of `forward` on images; nothing is done."""
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that predict, by name."""
+
     def fork(self) -> "Learner":
         """A learner with the same past, and a future that draws the same numbers."""
 

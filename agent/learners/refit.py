@@ -131,6 +131,10 @@ class RefitLearner:
         """The FLOPs of `forward`."""
         return len(images) * flops_per_sample(self.initial, *images.shape[2:]).forward
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that predict."""
+        return {name: values.cpu() for name, values in self.network.state_dict().items()}
+
     def fork(self) -> "RefitLearner":
         """A learner with the same past, and a future that draws the same numbers; trained weights are shared."""
         fork = copy.copy(self)

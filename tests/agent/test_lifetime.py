@@ -1,16 +1,37 @@
+import json
 from dataclasses import replace
+from operator import sub
 
 import pytest
 import torch
 
 from agent.chunk import LabelledImages
-from agent.errors import InvalidSetting
+from agent.costs import COST_MODELS
+from agent.errors import InvalidSetting, LifetimeError
 from agent.exam import Exam, accuracy_of
-from agent.lifetime import live, live_many
-from agent.policies import StaticPolicy
+from agent.ledger import LEARNING
+from agent.lifetime import Lives, live, live_many
+from agent.policies import (
+    Action,
+    BudgetPolicy,
+    DisagreementPolicy,
+    InterleavedPolicy,
+    LossPolicy,
+    NoveltyPolicy,
+    PeriodicPolicy,
+    Policy,
+    RandomPolicy,
+    StaticPolicy,
+    TariffPolicy,
+    UncertaintyPolicy,
+)
+from agent.rekeying import Rekeying
 from agent.training import Training
+from agent.trajectory import Step
 from agent.work import ACCOUNTS
-from tests.agent.toys import LEARNERS, Alternate, Coin, same, toy_agent, toy_images, toy_stream
+from tests.agent.toys import LEARNERS, Alternate, online, same, toy_agent, toy_images, toy_stream
+
+NEVER = Rekeying()
 
 STREAM = toy_stream([8, 8, 8, 8, 5])
 EXAM = Exam(toy_images(12, seed=50), toy_images(15, seed=60))
@@ -20,10 +41,47 @@ POLICIES = {
     "k60": lambda: StaticPolicy(60),
     "k60 again": lambda: StaticPolicy(60),
     "k100": lambda: StaticPolicy(100),
+    "interleaved": lambda: InterleavedPolicy(40),
+    "periodic": lambda: PeriodicPolicy(2, offset=1),
+    "random": lambda: RandomPolicy(0.5, seed=3),
+    "loss": lambda: LossPolicy(0.97),
+    "uncertainty": lambda: UncertaintyPolicy(threshold=0.99),
+    "margin": lambda: UncertaintyPolicy("margin"),
+    "disagreement": lambda: DisagreementPolicy(0.3),
+    "novelty": lambda: NoveltyPolicy(0.9),
+    "tariff": lambda: TariffPolicy(1.0),
+    "budget": lambda: BudgetPolicy(gflop=0.004),
     "alternate": Alternate,
-    "coin": lambda: Coin(3),
 }
 """Every family of policy: adding one means adding a line."""
+
+LIVES = {
+    "plain": {},
+    "examined": {"every": 2},
+    "prequential": {"every": 2, "prequential": True},
+    "experiences": {"after": frozenset({1, 3}), "groups": torch.arange(15) % 3, "prequential": True},
+    "calibrating": {"every": 2, "calibrate_every": 2, "prequential": True},
+    "rekeying": {"rekeying": Rekeying(on_learn=True), "calibrate_every": 2},
+    "rekeying now and then": {"rekeying": Rekeying(every=2), "every": 1, "prequential": True},
+}
+"""Ways to live, each with every learner."""
+PRICED = [replace(chunk, price=price) for chunk, price in zip(STREAM, (1, 2, 0.5, 1, 3), strict=True)]
+
+
+def lives(make, policies, *, rekeying=NEVER, calibrate_every=0, **exam):
+    agent = toy_agent(make)
+    agent.rekeying = rekeying
+    settings = {"costs": COST_MODELS["energy"](), "budget": 1.0, "calibrate_every": calibrate_every}
+    return Lives(agent, PRICED, policies, replace(EXAM, **exam), **settings)
+
+
+def lived(lives):
+    """Trajectory and final state by name."""
+    ended = {}
+    while lives:
+        lives.advance()
+        ended |= {name: (trajectory, agent.state()) for name, trajectory, agent in lives.ended()}
+    return ended
 
 
 @pytest.fixture(params=LEARNERS)
@@ -31,20 +89,155 @@ def make(request):
     return LEARNERS[request.param]
 
 
-@pytest.mark.parametrize("every", [0, 2])
-def test_living_together_is_living_alone(make, every):
-    exam = replace(EXAM, every=every)
-    policies = {name: policy() for name, policy in POLICIES.items()}
-    together = {
-        name: (trajectory, agent.state())
-        for name, trajectory, agent in live_many(toy_agent(make), STREAM, policies, exam)
-    }
+@pytest.mark.parametrize("how", LIVES)
+def test_living_together_is_living_alone(make, how):
+    together = lived(lives(make, {name: policy() for name, policy in POLICIES.items()}, **LIVES[how]))
     assert together.keys() == POLICIES.keys()
     for name, policy in POLICIES.items():
-        [(_, alone, agent)] = live_many(toy_agent(make), STREAM, {name: policy()}, exam)
+        alone, alone_state = lived(lives(make, {name: policy()}, **LIVES[how]))[name]
         trajectory, state = together[name]
         assert trajectory.steps == alone.steps
-        assert same(state, agent.state())
+        assert trajectory.birth == alone.birth
+        assert same(state, alone_state)
+
+
+@pytest.mark.parametrize("how", LIVES)
+def test_lives_go_on_from_any_checkpoint_to_the_bit(make, how, tmp_path):
+    policies = ("k0", "k60", "random", "loss", "disagreement", "budget", "alternate")
+    whole = lives(make, {name: POLICIES[name]() for name in policies}, **LIVES[how])
+    saved, steps, ended = [], {name: [] for name in policies}, {}
+    while whole:
+        for name, step in whole.advance().items():
+            steps[name].append(step)
+        ended |= {name: (trajectory, agent.state()) for name, trajectory, agent in whole.ended()}
+        if whole:
+            saved.append(tmp_path / f"{len(saved)}.pt")
+            torch.save(whole.state(), saved[-1])
+    for path in saved[:: max(1, len(saved) // 6)]:
+        state = torch.load(path, weights_only=True)
+        n_lived = Lives.lived(state)
+        resumed = lives(make, {name: POLICIES[name]() for name in n_lived}, **LIVES[how])
+        resumed.load_state(state, {name: steps[name][:n] for name, n in n_lived.items()})
+        rest = lived(resumed)
+        assert rest.keys() == n_lived.keys()
+        for name, (trajectory, agent) in rest.items():
+            assert trajectory.steps == ended[name][0].steps
+            assert trajectory.birth == ended[name][0].birth
+            assert same(agent, ended[name][1])
+
+
+def test_a_step_survives_being_written_down():
+    for trajectory, _ in lived(lives(online, {"x": POLICIES["disagreement"]()}, **LIVES["experiences"])).values():
+        for step in trajectory.steps:
+            assert Step.from_json(json.loads(json.dumps(step.as_json()))) == step
+
+
+def test_looking_is_charged_to_those_who_ask():
+    policies = {name: POLICIES[name]() for name in ("k60", "loss", "disagreement")}
+    ended = lived(lives(online, policies, prequential=True))
+    decide = {name: trajectory.steps[-1].work["decide"].flops for name, (trajectory, _) in ended.items()}
+    observe = {name: trajectory.steps[-1].work["observe"].flops for name, (trajectory, _) in ended.items()}
+    assert decide["k60"] == 0 < decide["loss"] < decide["disagreement"]
+    assert observe["k60"] > observe["loss"] > 0
+    assert [step.observed is None for step in ended["k60"][0].steps] == [True] * 5
+    assert "learner_loss" in ended["loss"][0].steps[0].observed
+    assert "memory_loss" not in ended["loss"][0].steps[0].observed
+
+
+def test_prices_of_the_moment_are_paid():
+    [(trajectory, _)] = lived(lives(online, {"x": StaticPolicy(100)})).values()
+    flops = [step.work["learn"].flops for step in trajectory.steps]
+    paid = sum(new * price for new, price in zip(map(sub, flops, [0, *flops]), (1, 2, 0.5, 1, 3), strict=True))
+    nbytes = trajectory.steps[-1].work["learn"].nbytes
+    assert trajectory.steps[-1].costs["learn"] == pytest.approx(paid * 2.3e-12 + nbytes * 160e-12)
+
+
+def test_what_is_foreseen_is_what_learning_takes(make):
+    for rekeying in (NEVER, Rekeying(on_learn=True)):
+        agent = toy_agent(make)
+        agent.rekeying = rekeying
+        for chunk, learns in zip(STREAM, (True, False, True, False, True), strict=True):
+            foreseen = agent.foresee_learning(chunk)
+            if learns:
+                bill = agent.learn(chunk) + agent.settle()
+                assert sum(work.flops for account, work in bill if account in LEARNING) == foreseen.flops
+            else:
+                foreseen = agent.foresee_memorizing(chunk)
+                bill = agent.memorize(chunk)
+                assert sum(work.flops for account, work in bill if account == "memorize") == foreseen.flops
+
+
+def test_rekeying_brings_every_key_up_to_date():
+    def memory_of(rekeying):
+        agent = toy_agent(online)
+        agent.rekeying = rekeying
+        work = [agent.learn(STREAM[0]), agent.memorize(STREAM[1]), agent.memorize(STREAM[2]), agent.learn(STREAM[3])]
+        return agent, [flops for bill in work for account, flops in bill if account == "rekey"]
+
+    stale, never = memory_of(NEVER)
+    fresh, work = memory_of(Rekeying(on_learn=True))
+    assert stale.stale
+    assert not never
+    assert not fresh.stale
+    assert len(work) == 1
+    assert work[0].samples == 16
+    assert work[0].nbytes == sum(keys.nbytes for keys, _ in fresh.memory.state()["blocks"])
+    keys = torch.cat([fresh.learner.forward(chunk.images).keys for chunk in STREAM[1:3]])
+    stored = torch.cat([keys for keys, _ in fresh.memory.state()["blocks"]])
+    torch.testing.assert_close(stored, torch.nn.functional.normalize(keys))
+    assert fresh.memory_nbytes - stale.memory_nbytes == sum(c.images.nbytes + c.labels.nbytes for c in STREAM[1:3])
+    now_and_then, work = memory_of(Rekeying(every=4))
+    assert not now_and_then.stale
+    assert len(work) == 1
+
+
+@pytest.mark.parametrize("text", ["never", "on-learn", "every:3"])
+def test_rekeying_as_written(text):
+    expected = {"never": NEVER, "on-learn": Rekeying(on_learn=True), "every:3": Rekeying(every=3)}
+    assert Rekeying.parse(text) == expected[text]
+
+
+@pytest.mark.parametrize("text", ["", "always", "every", "every:0", "every:-1", "every:x", "every:²", "never:3"])
+def test_impossible_rekeying_is_refused(text):
+    with pytest.raises(InvalidSetting, match=r"expected never, on-learn or every:n"):
+        Rekeying.parse(text)
+
+
+class Broken(Policy):
+    def decide(self, observation):
+        return 1 / observation.step
+
+
+class Vague(Policy):
+    def decide(self, observation):
+        return "learn"
+
+
+class Greedy(Policy):
+    observes = "everything"
+
+    def decide(self, observation):
+        return Action.LEARN
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (Broken, r"Broken\.decide to give an Action, but at chunk 0 it raised ZeroDivisionError: division by zero"),
+        (Vague, r"Vague\.decide to give Action\.LEARN or Action\.MEMORIZE, got 'learn'"),
+        (Greedy, r"Greedy\.observes to be one of nothing, learner, memory, got 'everything'"),
+    ],
+)
+def test_a_policy_that_fails_is_named(policy, message):
+    with pytest.raises(LifetimeError, match=message):
+        live(toy_agent(), STREAM, policy(), EXAM)
+
+
+def test_a_policy_that_keeps_what_cannot_be_saved_is_refused_at_once():
+    policy = Alternate()
+    policy.model = torch.nn.Linear(1, 1)
+    with pytest.raises(InvalidSetting, match=r"in Alternate\.model, got Linear, which cannot be checkpointed"):
+        live(toy_agent(), STREAM, policy, EXAM)
 
 
 def test_what_lifetimes_share_is_lived_once(monkeypatch):

@@ -86,16 +86,6 @@ class Alternate(Policy):
         return Action.LEARN if self.turn % 2 else Action.MEMORIZE
 
 
-class Coin(Policy):
-    """Decides by lot, from a seed of its own."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def decide(self, observation: Observation) -> Action:
-        return Action.LEARN if torch.rand((), generator=self.generator) < 0.5 else Action.MEMORIZE
-
-
 def same(a: Any, b: Any) -> bool:
     """Equal to the bit, through dictionaries, lists and tuples."""
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):

@@ -1,12 +1,13 @@
 import pytest
 
 from agent.errors import InvalidSetting
-from scenarios.config import PRESETS, CurveConfig, from_toml, resolve
+from scenarios.config import CurveConfig
+from scenarios.presets import CURVE_PRESETS, from_toml, resolve
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", CURVE_PRESETS)
 def test_every_preset_is_valid_and_every_setting_documented(preset):
-    assert resolve(preset).k
+    assert resolve(CurveConfig, preset).k
     assert all(field.description for field in CurveConfig.model_fields.values())
 
 
@@ -36,24 +37,26 @@ def test_every_preset_is_valid_and_every_setting_documented(preset):
 )
 def test_bad_settings_are_one_clear_line(settings, message):
     with pytest.raises(InvalidSetting, match=message) as error:
-        resolve("quick", settings)
+        resolve(CurveConfig, "quick", settings)
     assert "\n" not in str(error.value)
 
 
 def test_unknown_preset():
     with pytest.raises(InvalidSetting, match="expected a preset out of quick, cifar10-small, cifar10-paper, got fast"):
-        resolve("fast")
+        resolve(CurveConfig, "fast")
 
 
 def test_later_settings_win_and_typed_values_are_read():
-    config = resolve("cifar10-small", {"lr": 0.5, "seeds": 8}, {"lr": "0.25", "k": "20, 60", "mirror": False})
+    config = resolve(
+        CurveConfig, "cifar10-small", {"lr": 0.5, "seeds": 8}, {"lr": "0.25", "k": "20, 60", "mirror": False}
+    )
     assert (config.lr, config.seeds, config.k, config.mirror, config.width) == (0.25, 8, (20, 60), False, 16)
 
 
 def test_settings_from_toml(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('k = [20, 40]\nweight-decay = 0.0\ndataset = "digits"\n')
-    config = resolve("quick", from_toml(path))
+    config = resolve(CurveConfig, "quick", from_toml(path))
     assert (config.k, config.weight_decay, config.dataset) == ((20, 40), 0.0, "digits")
 
 
@@ -68,18 +71,18 @@ def test_a_bad_toml_file_is_named(tmp_path, content, message):
 
 def test_the_k_that_an_error_recommends_is_accepted():
     with pytest.raises(InvalidSetting, match=r"the nearest are 14\.2857 and 28\.5714"):
-        resolve("quick", {"chunks": 7, "k": "20"})
-    assert resolve("quick", {"chunks": 7, "k": "14.2857,28.5714"}).k == (14.2857, 28.5714)
+        resolve(CurveConfig, "quick", {"chunks": 7, "k": "20"})
+    assert resolve(CurveConfig, "quick", {"chunks": 7, "k": "14.2857,28.5714"}).k == (14.2857, 28.5714)
 
 
 def test_the_schedule_suits_the_protocol():
-    assert resolve("quick").lr_schedule == "constant"
-    assert resolve("quick", {"protocol": "original"}).lr_schedule == "one-cycle"
-    assert resolve("cifar10-paper").lr_schedule == "steps"
+    assert resolve(CurveConfig, "quick").lr_schedule == "constant"
+    assert resolve(CurveConfig, "quick", {"protocol": "original"}).lr_schedule == "one-cycle"
+    assert resolve(CurveConfig, "cifar10-paper").lr_schedule == "steps"
 
 
 def test_the_presets_for_cifar10_are_those_of_the_paper():
-    paper = resolve("cifar10-paper")
+    paper = resolve(CurveConfig, "cifar10-paper")
     assert (paper.train_size, paper.validation_size, paper.epochs, paper.batch, paper.lr) == (
         45000,
         5000,
@@ -89,5 +92,5 @@ def test_the_presets_for_cifar10_are_those_of_the_paper():
     )
     assert (paper.depth, paper.width, paper.keys, paper.pool) == (32, 16, "cache3", False)
     assert paper.k == tuple(range(10, 100, 10))
-    small = resolve("cifar10-small")
+    small = resolve(CurveConfig, "cifar10-small")
     assert (small.train_size, small.depth, small.protocol, small.k) == (10000, 8, "original", (20, 40, 60, 80))

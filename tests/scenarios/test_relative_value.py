@@ -8,7 +8,8 @@ from agent.errors import RunError, TrainingDiverged
 from agent.record import open_run
 from agent.training import Training
 from scenarios import relative_value
-from scenarios.config import CurveConfig, resolve
+from scenarios.config import CurveConfig
+from scenarios.presets import resolve
 from scenarios.relative_value import LearnerAt, live_curve
 from tests.scenarios.worlds import colours
 
@@ -43,6 +44,11 @@ class Log:
     def say(self, what):
         pass
 
+    def warn(self, what):
+        raise AssertionError(what)
+
+    stopping = False
+
 
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch):
@@ -50,7 +56,7 @@ def small_world(monkeypatch):
 
 
 def live(path, settings, log=None):
-    config = resolve("quick", settings)
+    config = resolve(CurveConfig, "quick", settings)
     with open_run(path, {"settings": config.model_dump(mode="json")}) as run:
         return live_curve(config, run, log or Log())
 
@@ -139,7 +145,9 @@ def test_a_diverging_loss_keeps_what_was_recorded(tmp_path):
 
 def test_settings_reach_the_agent(tmp_path):
     dataset = colours()
-    config: CurveConfig = resolve("quick", {**TINY, "shift": 2, "mirror": True, "lr": 0.3, "ema_decay": 0.5})
+    config: CurveConfig = resolve(
+        CurveConfig, "quick", {**TINY, "shift": 2, "mirror": True, "lr": 0.3, "ema_decay": 0.5}
+    )
     from scenarios.build import build_agent
 
     learner = build_agent(config, dataset, seed=0, progress=lambda n: None).learner

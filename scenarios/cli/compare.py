@@ -1,0 +1,206 @@
+"""`lifetime compare`: policies over seeds, or finished runs, side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from agent.errors import InvalidSetting
+from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.options import check_name, settings_from, with_options
+from scenarios.cli.progress import Bar
+from scenarios.cli.show import gflop, percent, program, results_console, view_command
+from scenarios.cli.stopping import advising
+from scenarios.config import CompareConfig
+
+if TYPE_CHECKING:
+    from scenarios.analysis import Interval
+    from scenarios.compare import Compared
+
+
+def compare(
+    run: list[Path] | None,
+    preset: str,
+    config: Path | None,
+    runs: Path,
+    name: str | None,
+    force: bool,
+    data_dir: Path | None,
+    download: bool,
+    quiet: bool,
+    as_json: bool,
+    **overrides: Any,
+) -> None:
+    """Put lifetimes side by side: those of finished runs, or of --policies lived over --seeds.
+
+    Gives means and intervals over paired seeds, the front of accuracy against cost, and which schedule is best at each
+    budget. Policies of one seed are lived together and share what they have in common. The same command given again
+    continues an interrupted comparison, and shows a finished one.
+    """
+    if run:
+        _compare_runs(run, runs, name, overrides, quiet=quiet, as_json=as_json)
+        return
+    settings = settings_from(CompareConfig, preset, config, overrides, name)
+
+    from scenarios.build import choose_device
+    from scenarios.compare import resolve_comparison
+    from scenarios.specs import file_name
+
+    settings = resolve_comparison(settings).model_copy(update={"device": choose_device(settings.device).type})
+    described = describe("compare", preset, settings)
+    words = [dataset_word(settings.dataset), file_name(settings.scenario)]
+    path = runs / "compare" / (name or default_name(words, described))
+    compared = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
+    report(compared, path, runs, quiet=quiet, as_json=as_json)
+
+
+with_options(
+    CompareConfig,
+    compare,
+    ("run", list[Path] | None, typer.Argument(None, help="Folders of finished runs, instead of --policies.")),
+)
+
+
+def live_in(
+    path: Path,
+    settings: CompareConfig,
+    described: dict[str, Any],
+    *,
+    force: bool = False,
+    data_dir: Path | None = None,
+    download: bool = False,
+    quiet: bool = False,
+) -> "Compared":
+    """Live the lifetimes in a run directory, new or to be continued, and write the comparison."""
+    from agent.record import open_run
+    from scenarios.compare import compare_policies, prepare, write_comparison
+
+    if force:  # nothing is dropped for settings that cannot be lived
+        prepare(settings, download=download, data_dir=data_dir)
+    with (
+        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        open_run(path, described, anew=force) as run,
+        Bar(shown=not quiet) as bar,
+    ):
+        compared = compare_policies(settings, run, bar, download=download, data_dir=data_dir)
+        write_comparison(compared, run)
+        return compared
+
+
+def _compare_runs(
+    found: list[Path], runs: Path, name: str | None, overrides: dict[str, Any], *, quiet: bool, as_json: bool
+) -> None:
+    check_name(name)
+    given = [f"--{option.replace('_', '-')}" for option, value in overrides.items() if value is not None]
+    if set(given) - {"--confidence"}:
+        raise InvalidSetting(
+            f"expected no settings beside finished runs, which have their own, got {', '.join(given)}; leave them out"
+        )
+
+    from agent.record import open_run
+    from scenarios.compare import compare_runs, runs_digest, write_comparison
+    from scenarios.presets import resolve
+
+    confidence = resolve(
+        CompareConfig, "quick", {key: value for key, value in overrides.items() if value is not None}
+    ).confidence
+    compared = compare_runs(found, confidence)
+    described = {"experiment": "compare-runs", "digest": runs_digest(found), "confidence": confidence}
+    path = runs / "compare" / (name or default_name(["runs"], described))
+    with open_run(path, described) as directory:
+        write_comparison(compared, directory)
+    report(compared, path, runs, quiet=quiet, as_json=as_json)
+
+
+def report(compared: "Compared", path: Path, runs: Path, *, quiet: bool, as_json: bool) -> None:
+    """Print a comparison as was asked for."""
+    if as_json:
+        print((path / "comparison.json").read_text(), end="")
+    elif not quiet:
+        _show(compared, path, runs)
+
+
+def _show(compared: "Compared", path: Path, runs: Path) -> None:
+    console = results_console()
+    table = _table(compared, costs=True)
+    if console.measure(table, options=console.options.update_width(1000)).maximum > console.width:
+        table = _table(compared, costs=False)
+    console.print(table)
+    console.print(_best(compared))
+    for note in compared.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    print(
+        f"figure: {path / 'comparison.png'}\ntable:  {path / 'comparison.csv'}, {path / 'comparison.json'}\n"
+        f"trajectories: {view_command(runs)}"
+    )
+
+
+def _table(compared: "Compared", *, costs: bool) -> Table:
+    comparison, unit = compared.comparison, compared.unit
+    confidence = f"{100 * comparison.confidence:g}% t intervals over seeds"
+    table = Table(
+        title=escape(compared.title),
+        caption=f"accuracies in %, means ± half of {confidence}"
+        + ("; costs in GFLOP, means" if costs else "; costs by account: in a wider window, and in comparison.csv"),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("schedule", overflow="fold", no_wrap=costs)
+    shares = {"final": "final_accuracy", "prequential": "prequential_accuracy", "anytime": "average_anytime_accuracy"}
+    if any(schedule.means["forgetting"] for schedule in comparison.schedules):
+        shares["forgetting"] = "forgetting"
+    accounts = ["learn", "memorize", "recall", "rekey", "calibrate", "decide", "total"] if costs else []
+    for column in ("learned", *shares, *accounts):
+        table.add_column(column, justify="right", no_wrap=True)
+    priced = unit != "GFLOP"
+    if priced or not costs:
+        table.add_column(f"total\n{escape(unit)}", justify="right", no_wrap=True)
+    for schedule in sorted(comparison.schedules, key=lambda each: _estimate(each.means["total_cost"])):
+        row = [escape(schedule.label), percent(_estimate(schedule.means["learned_fraction"]))]
+        row += [_spread(schedule.means[name]) for name in shares.values()]
+        row += [gflop(_estimate(schedule.means[f"{account}_gflop"])) for account in accounts]
+        if priced or not costs:
+            row.append(gflop(_estimate(schedule.means["total_cost"])))
+        table.add_row(*row)
+    return table
+
+
+def _best(compared: "Compared") -> Table:
+    table = Table(
+        title="best final accuracy at each budget",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column(f"budget, {escape(compared.unit)}", justify="right", no_wrap=True)
+    for column in ("schedule", "ahead of"):
+        table.add_column(column, overflow="fold")
+    table.add_column("by (paired, points)", no_wrap=True)
+    for best in compared.best:
+        lead = "-" if best.lead is None else _interval(best.lead)
+        table.add_row(gflop(best.budget), escape(best.label), escape(best.runner_up or "-"), lead)
+    return table
+
+
+def _estimate(interval: "Interval | None") -> float:
+    return interval.estimate if interval else 0.0
+
+
+def _spread(interval: "Interval | None") -> str:
+    if interval is None:
+        return "-"
+    half = "" if interval.high is None else f" ± {100 * (interval.high - interval.estimate):.1f}"
+    return f"{percent(interval.estimate)}{half}"
+
+
+def _interval(interval: "Interval") -> str:
+    if interval.low is None:
+        return percent(interval.estimate)
+    return f"{percent(interval.estimate)} [{percent(interval.low)}, {percent(interval.high)}]"

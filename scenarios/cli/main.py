@@ -1,0 +1,113 @@
+"""The program: its commands, and how it ends."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.errors import LifetimeError
+from scenarios.cli.compare import compare
+from scenarios.cli.curve import curve
+from scenarios.cli.families import costs, policies, scenarios
+from scenarios.cli.identity import distribution_version
+from scenarios.cli.resume import resume
+from scenarios.cli.show import program
+from scenarios.cli.simulate import simulate
+from scenarios.cli.stopping import STOP, Stopped
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Simulate agents that, for each chunk of a stream, learn (gradient updates) or memorize (a key-value cache).",
+)
+for command in (simulate, compare, curve, resume, policies, scenarios, costs):
+    app.command()(command)
+# The base class of all complaints about the command line; newer Typers carry a Click of their own.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+def main() -> None:
+    """Run the command line: errors are one line and exit code 2."""
+    STOP.install()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without θ is no reason to fail
+    # TensorBoard writes in a thread; when the disk is full, the main thread meets the same error and reports it.
+    threading.excepthook = lambda failed: (
+        None if issubclass(failed.exc_type, OSError) else threading.__excepthook__(failed)
+    )
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except LifetimeError as error:
+        _fail(str(error), 2)
+    except _UsageError as error:
+        if not error.format_message():  # type: ignore[attr-defined]
+            sys.exit(0)  # nothing was asked for, and the help was shown
+        _fail(error.format_message().replace("\n", " "), 2)  # type: ignore[attr-defined]
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        _fail(f"expected enough memory, got: {_last_line(error)}; a smaller --width, --batch or --test-size", 2)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at exit
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        _fail(f"expected to read and write, got: {error}; what was lived is kept, the same command shows it", 2)
+    except Stopped as stopped:
+        _fail(
+            f"interrupted; {stopped.advice or 'the same command continues where finished lifetimes end'}",
+            128 + stopped.number,
+        )
+    sys.exit(code)
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["out of memory"])[-1]
+
+
+def _fail(message: str, code: int) -> None:
+    print("error:", message.replace("\n", "\\n").replace("\r", "\\r"), file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        print(f"learn-or-memorize {distribution_version('learn-or-memorize')}")
+        raise typer.Exit
+
+
+@app.command()
+def view(
+    runs: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 6006,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "localhost",
+) -> None:
+    """Open TensorBoard on the runs, until interrupted."""
+    if not runs.is_dir():
+        raise LifetimeError(f"expected a folder of runs at {runs}, found none; run `{program()} curve`, or give --runs")
+    import logging
+
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from tensorboard import program as tensorboard
+
+    board = tensorboard.TensorBoard()
+    board.configure(argv=[None, "--logdir", str(runs), "--port", str(port), "--host", host, "--load_fast", "false"])
+    try:
+        address = board.launch()
+    except tensorboard.TensorBoardServerException as error:
+        raise LifetimeError(f"expected to serve TensorBoard at {host}:{port}, got: {error}; give --port") from None
+    print(f"TensorBoard on {runs}: {address} (Ctrl-C ends it)", flush=True)
+    with contextlib.suppress(Stopped):
+        signal.pause()

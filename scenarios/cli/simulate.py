@@ -1,0 +1,159 @@
+"""`lifetime simulate`: one agent through a stream under a policy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.options import settings_from, with_options
+from scenarios.cli.progress import Bar
+from scenarios.cli.show import gflop, percent, print_json, program, results_console, view_command
+from scenarios.cli.stopping import advising
+from scenarios.config import SimulateConfig
+
+
+def simulate(
+    preset: str,
+    config: Path | None,
+    runs: Path,
+    name: str | None,
+    force: bool,
+    data_dir: Path | None,
+    download: bool,
+    quiet: bool,
+    as_json: bool,
+    **overrides: Any,
+) -> None:
+    """Live one lifetime: an agent meets a stream, and a policy decides for each chunk to learn or to memorize.
+
+    Settings come from a preset, then from a TOML file, then from the options below. The same command given again
+    continues an interrupted run from its last checkpoint, and shows a finished one.
+    """
+    settings = settings_from(SimulateConfig, preset, config, overrides, name)
+
+    from scenarios.build import choose_device
+    from scenarios.simulate import resolve_simulation
+    from scenarios.specs import file_name
+
+    settings = resolve_simulation(settings).model_copy(update={"device": choose_device(settings.device).type})
+    described = describe("simulate", preset, settings)
+    words = [
+        dataset_word(settings.dataset),
+        file_name(settings.scenario),
+        file_name(settings.policy),
+        f"seed{settings.seed}",
+    ]
+    path = runs / "simulate" / (name or default_name(words, described))
+    summary = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
+    report(summary, settings, path, runs, quiet=quiet, as_json=as_json)
+
+
+with_options(SimulateConfig, simulate)
+
+
+def live_in(
+    path: Path,
+    settings: SimulateConfig,
+    described: dict[str, Any],
+    *,
+    force: bool = False,
+    data_dir: Path | None = None,
+    download: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Live the lifetime in a run directory, new or to be continued; returns its summary."""
+    from agent.record import open_run
+    from scenarios.simulate import prepare, simulate
+
+    if force:  # nothing is dropped for settings that cannot be lived
+        prepare(settings, download=download, data_dir=data_dir)
+    with (
+        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        open_run(path, described, anew=force) as run,
+        Bar(shown=not quiet) as bar,
+    ):
+        return simulate(settings, run, bar, download=download, data_dir=data_dir)
+
+
+def report(
+    summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: Path, *, quiet: bool, as_json: bool
+) -> None:
+    """Print a lifetime as was asked for."""
+    if as_json:
+        print_json({"run": str(path), **summary})
+    elif not quiet:
+        _show(summary, settings, path, runs)
+
+
+def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: Path) -> None:
+    metrics, unit = summary["metrics"], summary["cost_unit"]
+    console = results_console()
+    tariff = "" if settings.tariff == "constant" else f", {settings.tariff} tariff"
+    console.print(
+        f"{settings.dataset}, {settings.scenario}{tariff}, policy {settings.policy}, seed {settings.seed}",
+        markup=False,
+        highlight=False,
+    )
+    decisions = _decisions(path)
+    n_learned = decisions.count("L")
+    console.print(f"{len(decisions)} chunks: {n_learned} learned (L), {len(decisions) - n_learned} memorized (M)")
+    if len(decisions) <= 400:
+        console.print(decisions, highlight=False)
+    console.print(_accuracies(metrics))
+    console.print(_costs(metrics, unit))
+    print(f"lifetime:     {path / 'summary.json'}, {path / 'trajectory.jsonl'}\ntrajectories: {view_command(runs)}")
+
+
+def _decisions(path: Path) -> str:
+    with (path / "trajectory.jsonl").open() as lines:
+        return "".join("L" if json.loads(line)["action"] == "learn" else "M" for line in lines)
+
+
+def _accuracies(metrics: dict[str, float | None]) -> Table:
+    table = _table("accuracy, %")
+    for column in ("agent", "learner", "memory"):
+        table.add_column(column, justify="right")
+    final = ("final_accuracy", "learner_accuracy", "memory_accuracy")
+    before = ("prequential_accuracy", "prequential_learner_accuracy", "prequential_memory_accuracy")
+    table.add_row("at the end, on the test set", *(percent(metrics[name]) for name in final))
+    if metrics["prequential_accuracy"] is not None:
+        table.add_row("prequential: each chunk before its use", *(percent(metrics[name]) for name in before))
+    rows = {
+        "average anytime": "average_anytime_accuracy",
+        "worst case": "worst_case_accuracy",
+        "forgetting": "forgetting",
+        "backward transfer": "backward_transfer",
+        "forward transfer": "forward_transfer",
+    }
+    for title, name in rows.items():
+        if metrics[name] is not None:
+            table.add_row(title, percent(metrics[name]), "", "")
+    return table
+
+
+def _costs(metrics: dict[str, float | None], unit: str) -> Table:
+    priced = unit != "GFLOP"
+    table = _table("what it took")
+    table.add_column("GFLOP", justify="right")
+    if priced:
+        table.add_column(escape(unit), justify="right")
+    for account in ("learn", "memorize", "recall", "rekey", "calibrate", "decide", "storage", "total"):
+        work, cost = metrics.get(f"{account}_gflop"), metrics[f"{account}_cost"]
+        if work or cost:
+            table.add_row(account, "" if work is None else gflop(work), *([gflop(cost or 0.0)] if priced else []))
+    entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
+    per_query = metrics["recall_mflop_per_query"] or 0
+    table.caption = (
+        f"memory: {entries:,.0f} entries, {gflop(megabytes)} MB; one look-up takes {gflop(per_query)} MFLOP by now"
+    )
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table.add_column(title)
+    return table

@@ -1,0 +1,240 @@
+"""Lifetimes side by side: policies lived together over seeds, or finished runs read again."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from agent.errors import InvalidSetting, RunError
+from agent.policies.registry import POLICIES
+from agent.record import CONFIG, SUMMARY, RunDirectory, read_object
+from scenarios.comparison import (
+    Best,
+    Comparison,
+    Lived,
+    best_at_each_budget,
+    compare,
+    comparison_csv,
+    comparison_json,
+    front,
+)
+from scenarios.config import AGENT_SETTINGS, CompareConfig
+from scenarios.figures import figure_png
+from scenarios.front import front_figure
+from scenarios.lives import cost_model, live_together, load_world, resolve_specs, try_world, write_truth
+from scenarios.specs import canonical, file_name, make, split_specs
+from scenarios.watching import Watcher
+
+COST, ACCURACY = "total_cost", "final_accuracy"
+
+_FREE = {"policy", "policies", "seed", "seeds", "first_seed", "confidence", "checkpoint_every"}
+"""Settings in which compared runs may differ without a word."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison, what it is of, and what it says."""
+
+    title: str
+    unit: str
+    """Of costs."""
+    comparison: Comparison
+    best: tuple[Best, ...]
+    notes: tuple[str, ...] = ()
+    """What a careful reader should know."""
+
+
+def resolve_comparison(config: CompareConfig) -> CompareConfig:
+    """The settings with every spec in its one spelling.
+
+    Raises:
+        InvalidSetting: an unknown name or setting, or a policy twice.
+    """
+    policies = []
+    for text in split_specs(config.policies):
+        make(text, POLICIES, "policy", seed=config.first_seed)
+        policies.append(canonical(text, POLICIES, "policy"))
+    for policy in policies:
+        if policies.count(policy) > 1:
+            raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
+    return config.model_copy(update={"policies": " ".join(policies), **resolve_specs(config)})
+
+
+def compare_policies(
+    config: CompareConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Path | None = None
+) -> Compared:
+    """Live every policy under every seed, those of a seed together, and put them side by side.
+
+    Lifetimes that the run directory holds already are not lived again; unfinished ones go on from their checkpoint.
+
+    Args:
+        config: resolved settings.
+        run: where everything is written.
+        watcher: told of progress.
+        download: fetch a missing data set.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+
+    Raises:
+        DatasetError: from loading.
+        Interrupted: the watcher asked to stop.
+        InvalidSetting: settings that the data set or the machine do not allow.
+        TrainingDiverged: from the learner; what was recorded stays.
+        RunError: from writing, or summaries that lost their meaning.
+    """
+    policies = split_specs(config.policies)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    summaries: dict[str, dict[int, Any]] = {policy: {} for policy in policies}
+    for seed in seeds:
+        records = {policy: run.lifetime(f"seed{seed}/{file_name(policy)}") for policy in policies}
+        if any(record.summary() is None for record in records.values()):
+            watcher.say(f"seed {seed}")
+            world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
+            run.write(f"seed{seed}/scenario.json", write_truth(world[1]))
+            live_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), watcher)
+        for policy, record in records.items():
+            summaries[policy][seed] = record.summary()
+    lived = [Lived(policy, {s: _metrics(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
+    return _compared(lived, config, [])
+
+
+def prepare(config: CompareConfig, *, download: bool, data_dir: Path | None) -> None:
+    """Try whether the lifetimes of the first seed could begin; see `try_world`."""
+    try_world(config, config.first_seed, split_specs(config.policies), download=download, data_dir=data_dir)
+
+
+def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
+    """Put finished runs of `simulate` or `compare` side by side.
+
+    Args:
+        paths: folders of runs.
+        confidence: level of all intervals, in (0, 1).
+
+    Raises:
+        RunError: a folder that is no such run, or one that is not finished.
+        InvalidSetting: runs of different data sets, scenarios or seeds, or two lifetimes of one schedule and seed.
+    """
+    found = [life for path in paths for life in _lifetimes(path)]
+    reference = found[0]
+    notes = []
+    for life in found[1:]:
+        for name in ("data", *(name for name in reference.settings if name not in AGENT_SETTINGS | _FREE)):
+            ours, theirs = (each.data if name == "data" else each.settings.get(name) for each in (reference, life))
+            if ours != theirs:
+                raise InvalidSetting(
+                    f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
+                    f"{theirs!r} in {life.path}; compare those apart"
+                )
+        if life.versions != reference.versions:
+            notes.append(f"{life.path} was lived by other versions, or another source, than {reference.path}")
+    differing = [
+        name
+        for name in reference.settings
+        if name in AGENT_SETTINGS and any(life.settings.get(name) != reference.settings[name] for life in found)
+    ]
+    by_label: dict[str, dict[int, dict[str, float | None]]] = {}
+    for life in found:
+        label = " ".join([life.policy, *(f"{name}={life.settings.get(name)}" for name in differing)])
+        of_label = by_label.setdefault(label, {})
+        if life.seed in of_label:
+            raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {life.seed} twice")
+        of_label[life.seed] = life.metrics
+    config = CompareConfig.model_validate(
+        {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
+        | {"confidence": confidence}
+    )
+    return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, list(dict.fromkeys(notes)))
+
+
+def runs_digest(paths: Sequence[Path]) -> str:
+    """Identifies what finished runs say, wherever they lie."""
+    digest = hashlib.blake2b(digest_size=4)
+    for path in paths:
+        for summary in sorted(path.rglob(SUMMARY)):
+            digest.update(summary.read_bytes())
+    return digest.hexdigest()
+
+
+def write_comparison(compared: Compared, run: RunDirectory) -> None:
+    """Write comparison.json, .csv and .png, and the figure for TensorBoard."""
+    comparison = compared.comparison
+    on_front = [schedule.label for schedule in front(comparison, COST, ACCURACY)]
+    content = {
+        "title": compared.title,
+        "unit": compared.unit,
+        **comparison_json(comparison),
+        "front": on_front,
+        "best": [asdict(best) for best in compared.best],
+        "notes": list(compared.notes),
+    }
+    run.write("comparison.json", json.dumps(content, indent=2) + "\n")
+    run.write("comparison.csv", comparison_csv(comparison))
+    figure = front_figure(comparison, cost=COST, accuracy=ACCURACY, unit=compared.unit, title=compared.title)
+    png = figure_png(figure)
+    run.write("comparison.png", png)
+    with run.tensorboard() as board:
+        board.add_image("comparison", np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), dataformats="HWC")
+
+
+@dataclass(frozen=True)
+class _Lifetime:
+    path: Path
+    policy: str
+    seed: int
+    settings: Mapping[str, Any]
+    data: Any
+    versions: Any
+    metrics: dict[str, float | None]
+
+
+def _lifetimes(path: Path) -> list[_Lifetime]:
+    try:
+        config = read_object(path / CONFIG, "give the folder of a run")
+    except FileNotFoundError:
+        raise RunError(f"expected a run at {path}, found no {CONFIG} there; give the folder of a run") from None
+    try:
+        settings, experiment = config["settings"], config["experiment"]
+        if experiment not in ("simulate", "compare"):
+            raise RunError(f"expected a run of simulate or compare at {path}, got one of {experiment}")
+        if experiment == "simulate":
+            folders = [(settings["policy"], settings["seed"], path)]
+        else:
+            seeds = range(settings["first_seed"], settings["first_seed"] + settings["seeds"])
+            policies = split_specs(settings["policies"])
+            folders = [(p, seed, path / f"seed{seed}" / file_name(p)) for p in policies for seed in seeds]
+        found = []
+        for policy, seed, folder in folders:
+            try:
+                summary = read_object(folder / SUMMARY, "--force starts anew")
+            except FileNotFoundError:
+                raise RunError(
+                    f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
+                ) from None
+            versions = config["versions"]
+            found.append(_Lifetime(path, policy, seed, settings, config["data"], versions, _metrics(summary, folder)))
+        return found
+    except (KeyError, TypeError) as error:
+        raise RunError(f"expected a run of this program at {path}, got one without or with an odd {error}") from None
+
+
+def _metrics(summary: Any, path: Path) -> dict[str, float | None]:
+    try:
+        return {str(name): None if value is None else float(value) for name, value in summary["metrics"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(
+            f"expected metrics in every summary of {path}, got none or odd ones ({error}); --force starts anew"
+        ) from None
+
+
+def _compared(lived: Sequence[Lived], config: CompareConfig, notes: list[str]) -> Compared:
+    comparison = compare(lived, config.confidence)
+    tariff = "" if config.tariff == "constant" else f", {config.tariff} tariff"
+    n = len(comparison.seeds)
+    title = f"{config.dataset}, {config.scenario}{tariff}, {n} seed{'s' * (n > 1)}"
+    best = best_at_each_budget(comparison, COST, ACCURACY)
+    return Compared(title, cost_model(config).unit, comparison, tuple(best), tuple(notes))

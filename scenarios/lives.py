@@ -1,0 +1,307 @@
+"""Lifetimes of one seed, lived together, recorded, checkpointed and resumed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.checkpoint import Checkpoints
+from agent.costs import COST_MODELS, CostModel
+from agent.errors import CheckpointError, RunError
+from agent.exam import Accuracy, Exam, Scores
+from agent.learners.protocol import unwatched
+from agent.lifetime import Lives
+from agent.policies.registry import POLICIES
+from agent.record import LifetimeRecord
+from agent.rekeying import Rekeying
+from agent.trajectory import Step, Trajectory, scores_as_json
+from agent.work import ACCOUNTS
+from scenarios.build import build_agent
+from scenarios.chunking import Chunking
+from scenarios.config import LivesConfig
+from scenarios.datasets import Dataset, load_dataset
+from scenarios.metrics import continual_metrics
+from scenarios.scenario import Scenario
+from scenarios.specs import canonical, make
+from scenarios.streams import SCENARIOS
+from scenarios.tariffs import TARIFFS
+from scenarios.watching import Interrupted, Unwatched, Watcher
+
+
+def resolve_specs(config: LivesConfig) -> dict[str, str]:
+    """The scenario, tariff and cost model of the settings in their one spelling, each tried as far as it can be.
+
+    Raises:
+        InvalidSetting: an unknown name or setting.
+    """
+    Rekeying.parse(config.rekey)
+    make(config.cost, COST_MODELS, "cost model")
+    make(config.tariff, TARIFFS, "tariff", n_chunks=1, seed=0)
+    return {
+        "scenario": canonical(config.scenario, SCENARIOS, "scenario"),
+        "tariff": canonical(config.tariff, TARIFFS, "tariff"),
+        "cost": canonical(config.cost, COST_MODELS, "cost model"),
+    }
+
+
+def cost_model(config: LivesConfig) -> CostModel:
+    """The prices of the settings."""
+    return make(config.cost, COST_MODELS, "cost model")
+
+
+def load_world(
+    config: LivesConfig, seed: int, *, data_dir: Path | None, download: bool, watcher: Watcher
+) -> tuple[Dataset, Scenario]:
+    """The data set, and the scenario with its tariff.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set does not allow.
+    """
+    dataset = load_dataset(
+        config.dataset,
+        seed=seed,
+        n_train=config.train_size,
+        n_validation=config.validation_size,
+        n_test=config.test_size,
+        data_dir=data_dir,
+        download=download,
+        progress=watcher.reach,
+    )
+    chunking = Chunking(config.chunks, config.chunk_size)
+    scenario = make(config.scenario, SCENARIOS, "scenario", dataset=dataset, chunking=chunking, seed=seed)
+    prices = make(config.tariff, TARIFFS, "tariff", n_chunks=len(scenario.stream), seed=seed)
+    return dataset, scenario.priced(prices)
+
+
+def try_world(
+    config: LivesConfig, seed: int, policies: Sequence[str], *, data_dir: Path | None, download: bool
+) -> None:
+    """Try whether lifetimes could begin: load the data, cut the stream, build the agent.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
+    _newborn(config, seed, world, policies)
+
+
+def live_together(
+    config: LivesConfig,
+    seed: int,
+    world: tuple[Dataset, Scenario],
+    records: Mapping[str, LifetimeRecord],
+    checkpoints: Checkpoints,
+    watcher: Watcher,
+) -> None:
+    """Live under every policy that has not finished, from the last checkpoint on if there is one.
+
+    Args:
+        config: all settings.
+        seed: of the agent and of what policies draw.
+        world: of the same seed.
+        records: by policy as written, where each lifetime is written down.
+        checkpoints: of these lifetimes.
+        watcher: told of progress; asked after each chunk whether to stop.
+
+    Raises:
+        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        InvalidSetting: settings that the data set or the machine do not allow.
+        TrainingDiverged: from the learner; what was recorded stays.
+        RunError: from writing, or checkpoints none of which can be used.
+    """
+    dataset, scenario = world
+    unfinished = {policy: record for policy, record in records.items() if record.summary() is None}
+    if not unfinished:
+        checkpoints.drop()
+        return
+    n_chunks = len(scenario.stream)
+    watcher.expect(n_chunks * len(unfinished))
+    lives = _resumed(config, seed, world, records, checkpoints, watcher)
+    if lives is None:
+        lives = _newborn(config, seed, world, unfinished)
+    told = {"L": 0, "M": 0, "seen": ""}
+    advanced = 0
+    try:
+        while lives:
+            steps = lives.advance()
+            for policy, step in steps.items():
+                records[policy].step(step)
+            for policy, trajectory, agent in lives.ended():
+                facts = _facts(config, seed, policy, dataset, scenario, trajectory)
+                shown = _hyperparameters(config, seed, policy)
+                records[policy].finish(trajectory, facts, settings=shown, weights=agent.learner.weights())
+            advanced += 1
+            watcher.advance(len(steps))
+            watcher.say(_told(told, next(iter(steps.values()))))
+            if lives and (watcher.stopping or advanced % config.checkpoint_every == 0):
+                for record in records.values():
+                    record.sync()
+                checkpoints.save(lives.state())
+            if lives and watcher.stopping:
+                raise Interrupted
+    finally:
+        for record in records.values():
+            record.close()
+    checkpoints.drop()
+
+
+def write_truth(scenario: Scenario) -> str:
+    """What the experimenter knows of a scenario and the agent does not, as JSON."""
+    truth = {"experience": scenario.experience, "price": scenario.stream.prices, **scenario.truth}
+    return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
+
+
+def _newborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], policies: Iterable[str]) -> Lives:
+    dataset, scenario = world
+    several = scenario.n_experiences > 1
+    exam = Exam(
+        scenario.validation,
+        scenario.test,
+        every=config.evaluate_every,
+        after=frozenset(scenario.ends) if several else frozenset(),
+        groups=scenario.group if several else None,
+        prequential=bool(config.prequential),
+    )
+    agent = build_agent(config, dataset, seed=seed, progress=unwatched)
+    agent.rekeying = Rekeying.parse(config.rekey)
+    return Lives(
+        agent,
+        scenario.stream,
+        {policy: make(policy, POLICIES, "policy", seed=seed) for policy in policies},
+        exam,
+        costs=cost_model(config),
+        budget=inf if config.budget is None else config.budget,
+        calibrate_every=config.calibrate_every or 0,
+    )
+
+
+def _resumed(
+    config: LivesConfig,
+    seed: int,
+    world: tuple[Dataset, Scenario],
+    records: Mapping[str, LifetimeRecord],
+    checkpoints: Checkpoints,
+    watcher: Watcher,
+) -> Lives | None:
+    """The lives as they were at the newest checkpoint that can be used; None if there is no checkpoint."""
+    reasons = []
+    for path in checkpoints.found():
+        try:
+            state = checkpoints.load(path)
+            lived = Lives.lived(state)
+            lost = [policy for policy in records.keys() - lived.keys() if records[policy].summary() is None]
+            if lost or lived.keys() - records.keys():
+                raise CheckpointError(f"expected in {path} the lifetimes of this run, got {', '.join(lived) or 'none'}")
+            steps = {policy: records[policy].steps(n) for policy, n in lived.items()}
+            lives = _newborn(config, seed, world, lived)
+            lives.load_state(state, steps)
+        except CheckpointError as error:
+            reasons.append(str(error))
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+            reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
+        else:
+            for reason in reasons:
+                watcher.warn(f"{reason}; going on from the checkpoint before it")
+            for policy in lived:
+                records[policy].go_on(steps[policy])
+            watcher.advance(sum(lived.values()))
+            return lives
+    if reasons:
+        raise RunError(f"{'; '.join(reasons)}; no other is left: start anew with --force")
+    return None
+
+
+def _told(told: dict[str, Any], step: Step) -> str:
+    """Decisions so far and the last accuracy known, short enough for a progress bar."""
+    if step.step == 0:
+        told |= {"L": 0, "M": 0, "seen": ""}
+    told["L" if step.action == "learn" else "M"] += 1
+    if step.accuracy:
+        told["seen"] = f" {100 * step.accuracy.agent:.1f}%"
+    return f"{told['L']} L {told['M']} M{told['seen']}"
+
+
+def _hyperparameters(config: LivesConfig, seed: int, policy: str) -> dict[str, Any]:
+    shown = ("dataset", "scenario", "tariff", "rekey", "protocol", "depth", "width", "epochs", "batch", "lr", "keys")
+    return {"policy": policy, "seed": seed, **{name: getattr(config, name) for name in shown}}
+
+
+def _facts(
+    config: LivesConfig, seed: int, policy: str, dataset: Dataset, scenario: Scenario, trajectory: Trajectory
+) -> dict[str, Any]:
+    matrix = [trajectory.birth, *(trajectory.steps[end].scores for end in scenario.ends)] if trajectory.birth else []
+    return {
+        "policy": policy,
+        "seed": seed,
+        "n_chunks": len(scenario.stream),
+        "n_validation": len(scenario.validation),
+        "n_test": len(scenario.test),
+        "classes": list(dataset.class_names),
+        "cost_unit": cost_model(config).unit,
+        "metrics": lifetime_metrics(trajectory, scenario),
+        "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
+        "visited": [scenario.experience[end] for end in scenario.ends] if trajectory.birth else [],
+    }
+
+
+def lifetime_metrics(trajectory: Trajectory, scenario: Scenario) -> dict[str, float | None]:
+    """All metrics of a lifetime; accuracies 0 to 1, costs in the unit of the cost model.
+
+    Args:
+        trajectory: as lived in the scenario.
+        scenario: says which experience each chunk belonged to.
+    """
+    steps, last = trajectory.steps, trajectory.steps[-1]
+    evaluated = [step for step in steps if step.scores]
+    current = [scenario.experience[step.step] for step in evaluated]
+    anytime = np.array([_per_experience(step.scores) for step in evaluated if step.scores])
+    seen = np.array([np.isin(range(anytime.shape[1]), scenario.experience[: step.step + 1]) for step in evaluated])
+    if trajectory.birth:
+        ends = [steps[end].scores for end in scenario.ends]
+        matrix = np.array([_per_experience(scores) for scores in (trajectory.birth, *ends) if scores])
+        visited = [scenario.experience[end] for end in scenario.ends]
+    else:
+        matrix, visited = np.array([[0.0], [trajectory.accuracy.agent]]), [0]
+    final = trajectory.accuracy
+    megabyte = 1e6
+    return {
+        "final_accuracy": final.agent,
+        "learner_accuracy": final.learner,
+        "memory_accuracy": final.memory,
+        "prequential_accuracy": _prequential(steps, "agent"),
+        "prequential_learner_accuracy": _prequential(steps, "learner"),
+        "prequential_memory_accuracy": _prequential(steps, "memory"),
+        **continual_metrics(matrix, visited, anytime=anytime, current=current, seen=seen),
+        "learned_fraction": last.learned / last.samples,
+        "memory_entries": last.memory_entries,
+        "memory_megabytes": last.memory_nbytes / megabyte,
+        "held_megabytes": last.held_nbytes / megabyte,
+        "recall_mflop_per_query": last.query_flops / 1e6,
+        **{f"{account}_gflop": last.work[account].flops / 1e9 for account in ACCOUNTS},
+        "total_gflop": last.spent_gflop,
+        **{f"{account}_cost": last.costs[account] for account in ACCOUNTS},
+        "storage_cost": last.costs["storage"],
+        "total_cost": last.spent,
+    }
+
+
+def _per_experience(scores: Scores) -> list[float]:
+    if scores.per_experience is None:
+        return [scores.accuracy.agent]
+    return [accuracy.agent if accuracy else float("nan") for accuracy in scores.per_experience]
+
+
+def _prequential(steps: Sequence[Step], part: str) -> float | None:
+    """Share of all samples met that were classified rightly before they were used."""
+    right, before = 0.0, 0
+    for step in steps:
+        if not isinstance(step.prequential, Accuracy):
+            return None
+        right += getattr(step.prequential, part) * (step.samples - before)
+        before = step.samples
+    return right / before

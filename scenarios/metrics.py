@@ -1,0 +1,244 @@
+"""Metrics of continual learning from accuracies on each experience's test part over time. Pure functions.
+
+Two kinds of input, accuracies in [0, 1] both:
+
+- `matrix`, rows x experiences: row 0 at birth, before any chunk, then one row after each visit to an experience;
+  `visited[r]` is the experience whose visit ended just before row r + 1. Experiences may recur.
+- `anytime`, evaluations x experiences: all evaluations on the way, birth not among them; `current[t]` is the experience
+  being learned at evaluation t, `seen[t, i]` whether anything of experience i was met by then.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Matrix = Float[np.ndarray, "rows experiences"]
+Anytime = Float[np.ndarray, "evaluations experiences"]
+Seen = Bool[np.ndarray, "evaluations experiences"]
+PerExperience = Float[np.ndarray, " experiences"]
+
+
+def forgetting(matrix: Matrix, visited: Sequence[int]) -> PerExperience:
+    """Accuracy on each experience when the last visit to it ended, minus that of the last row.
+
+    Avalanche's definition (`avalanche.evaluation.metrics.Forgetting` as its plugins feed it): a later visit sets the
+    reference anew. Without recurring experiences it is R_ii - R_Ti of Lopez-Paz & Ranzato 2017 (arXiv:1706.08840).
+    Chaudhry et al. 2018 (arXiv:1801.10112) subtract from the highest accuracy at any time instead, which is never less.
+
+    Args:
+        matrix: accuracies in [0, 1], row 0 at birth, then one row for each of `visited`.
+        visited: experiences in the order of their visits, each in 0..experiences - 1.
+
+    Returns:
+        In [-1, 1], positive where something was lost; NaN for the experience visited last, which had no time to be
+        forgotten, and for those never visited.
+
+    Raises:
+        ValueError: no visits, a number of rows other than 1 + visits, an unknown experience, or an accuracy that is no
+            number in [0, 1].
+    """
+    _check_matrix(matrix, visited)
+    lost = np.full(matrix.shape[1], np.nan)
+    for row, experience in enumerate(visited, start=1):
+        lost[experience] = matrix[row, experience] - matrix[-1, experience]
+    lost[visited[-1]] = np.nan
+    return lost
+
+
+def backward_transfer(matrix: Matrix, visited: Sequence[int]) -> PerExperience:
+    """What later visits added to the accuracy on each experience: minus `forgetting`, with its arguments and errors.
+
+    Its mean is BWT of Lopez-Paz & Ranzato 2017 (arXiv:1706.08840, section 2): the sum over i < T of R_Ti - R_ii,
+    divided by T - 1.
+    """
+    return -forgetting(matrix, visited)
+
+
+def forward_transfer(matrix: Matrix, visited: Sequence[int]) -> PerExperience:
+    """Accuracy on each experience just before its first visit, minus that at birth.
+
+    Its mean is FWT of Lopez-Paz & Ranzato 2017 (arXiv:1706.08840, section 2): the sum over i > 1 of R_{i-1,i} - b_i,
+    divided by T - 1. Avalanche's `ForwardTransfer` is the same for experiences visited once each, in order.
+
+    Args:
+        matrix: accuracies in [0, 1], row 0 at birth, then one row for each of `visited`.
+        visited: experiences in the order of their visits, each in 0..experiences - 1.
+
+    Returns:
+        In [-1, 1]; NaN for the experience visited first, before which nothing was learned, and for those never visited.
+
+    Raises:
+        ValueError: as in `forgetting`.
+    """
+    _check_matrix(matrix, visited)
+    gained = np.full(matrix.shape[1], np.nan)
+    for row, experience in enumerate(visited):
+        if experience not in visited[:row]:
+            gained[experience] = matrix[row, experience] - matrix[0, experience]
+    gained[visited[0]] = np.nan
+    return gained
+
+
+def seen_so_far(current: Sequence[int], experiences: int) -> Seen:
+    """Which experiences were current by each evaluation, for streams whose chunks come from one experience each.
+
+    An experience that passed between two evaluations is not in `current`; callers with sparse ones pass their own.
+
+    Raises:
+        ValueError: an unknown experience.
+    """
+    _check_experiences("current", current, experiences)
+    seen = np.zeros((len(current), experiences), dtype=bool)
+    for row, experience in enumerate(current):
+        seen[row:, experience] = True
+    return seen
+
+
+def average_anytime_accuracy(anytime: Anytime, seen: Seen) -> float:
+    """AAA: the mean over all evaluations of the mean accuracy on the experiences seen so far, in [0, 1].
+
+    AAA = 1/T sum over t of 1/|S_t| sum over i in S_t of a_ti, with S_t the experiences seen by evaluation t (Caccia et
+    al. 2022, arXiv:2104.05025; Soutif-Cormerais et al. 2023, arXiv:2308.10328). Experiences weigh the same however
+    large their test parts, and evaluations the same however far apart: space them evenly.
+
+    Args:
+        anytime: accuracies in [0, 1], one row for each evaluation; what stands at unseen experiences does not matter.
+        seen: True where the experience was met by then, at least one in each row.
+
+    Raises:
+        ValueError: no evaluations, one before anything was seen, or an accuracy that is no number in [0, 1] where seen.
+    """
+    _check_anytime(anytime, seen)
+    return float(np.mean([row[met].mean() for row, met in zip(anytime, seen, strict=True)]))
+
+
+def min_accuracy(anytime: Anytime, seen: Seen, current: Sequence[int]) -> float | None:
+    """min-ACC: the lowest accuracy on each experience since it was learned, averaged over all seen but the current one.
+
+    min-ACC = 1/(k-1) sum over i < k of min over t after i was learned of a_ti (De Lange et al. 2023, arXiv:2205.13452,
+    section 3). Evaluations while an experience is current do not count for it, as in the authors' code; so neither do
+    those of a later visit.
+
+    Args:
+        anytime: accuracies in [0, 1], one row for each evaluation, in order of time.
+        seen: True where the experience was met by then, that of `current` at least.
+        current: the experience being learned at each row.
+
+    Returns:
+        In [0, 1]; None where no experience but the current one was seen by the last row.
+
+    Raises:
+        ValueError: as in `average_anytime_accuracy`, or `current` is of another length, unknown or unseen.
+    """
+    _check_anytime(anytime, seen)
+    now = np.asarray(current, dtype=int)
+    if len(now) != len(anytime):
+        raise ValueError(f"expected a current experience for each evaluation, got {len(now)} for {len(anytime)}")
+    _check_experiences("current", current, anytime.shape[1])
+    if not seen[np.arange(len(now)), now].all():
+        raise ValueError("expected the current experience of each evaluation among those seen, got one that is not")
+    others = [i for i in np.flatnonzero(seen[-1]) if i != now[-1]]
+    if not others:
+        return None
+    return float(np.mean([anytime[seen[:, i] & (now != i), i].min() for i in others]))
+
+
+def worst_case_accuracy(anytime: Anytime, seen: Seen, current: Sequence[int]) -> float:
+    """WC-ACC, what can be relied on: the last accuracy on the current experience and the worst on the others.
+
+    WC-ACC = 1/k a_T,current + (1 - 1/k) min-ACC with k experiences seen (De Lange et al. 2023, arXiv:2205.13452,
+    section 3). With a single one it is the final accuracy. Arguments and errors of `min_accuracy`.
+
+    Returns:
+        In [0, 1].
+    """
+    worst = min_accuracy(anytime, seen, current)
+    final = float(anytime[-1, current[-1]])
+    if worst is None:
+        return final
+    k = int(seen[-1].sum())
+    return final / k + (1 - 1 / k) * worst
+
+
+def mean_over_experiences(values: PerExperience) -> float | None:
+    """Mean of the numbers among `values`; None where all are NaN."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else None
+
+
+def continual_metrics(
+    matrix: Matrix,
+    visited: Sequence[int],
+    *,
+    anytime: Anytime | None = None,
+    current: Sequence[int] | None = None,
+    seen: Seen | None = None,
+) -> dict[str, float | None]:
+    """All metrics of this module for one lifetime.
+
+    Args:
+        matrix: accuracies in [0, 1], row 0 at birth, then one row for each of `visited`.
+        visited: experiences in the order of their visits.
+        anytime: accuracies of all evaluations on the way; None takes those at the ends of visits, `matrix[1:]`.
+        current: the experience being learned at each row of `anytime`, given with it.
+        seen: the experiences seen by each row of `anytime`; None takes `seen_so_far(current, experiences)`.
+
+    Returns:
+        Means over the experiences where they are defined, None where that is nowhere (a single experience can neither
+        be forgotten nor profit from another), under the keys average_anytime_accuracy, worst_case_accuracy, forgetting,
+        backward_transfer, forward_transfer.
+
+    Raises:
+        ValueError: what the single metrics raise, or only one of `anytime` and `current` is given.
+    """
+    if (anytime is None) != (current is None):
+        given, missing = ("anytime", "current") if current is None else ("current", "anytime")
+        raise ValueError(f"expected anytime and current together, got {given} alone; pass {missing} or neither")
+    if anytime is None or current is None:
+        _check_matrix(matrix, visited)
+        anytime, current = matrix[1:], visited
+    if seen is None:
+        seen = seen_so_far(current, anytime.shape[1])
+    return {
+        "average_anytime_accuracy": average_anytime_accuracy(anytime, seen),
+        "worst_case_accuracy": worst_case_accuracy(anytime, seen, current),
+        "forgetting": mean_over_experiences(forgetting(matrix, visited)),
+        "backward_transfer": mean_over_experiences(backward_transfer(matrix, visited)),
+        "forward_transfer": mean_over_experiences(forward_transfer(matrix, visited)),
+    }
+
+
+def _check_matrix(matrix: Matrix, visited: Sequence[int]) -> None:
+    if len(visited) == 0:
+        raise ValueError("expected at least one visit to an experience, got none")
+    if len(matrix) != len(visited) + 1:
+        raise ValueError(
+            f"expected a row at birth and one after each visit, {len(visited) + 1} rows, got {len(matrix)}"
+        )
+    _check_experiences("visited", visited, matrix.shape[1])
+    _check_accuracies(matrix)
+
+
+def _check_anytime(anytime: Anytime, seen: Seen) -> None:
+    if len(anytime) == 0:
+        raise ValueError("expected at least one evaluation, got none")
+    if anytime.shape != seen.shape:
+        raise ValueError(f"expected seen in the shape of the accuracies, {anytime.shape}, got {seen.shape}")
+    if not seen.any(axis=1).all():
+        row = int(np.flatnonzero(~seen.any(axis=1))[0])
+        raise ValueError(f"expected an experience seen by each evaluation, got none by row {row}; leave out birth")
+    _check_accuracies(anytime[seen])
+
+
+def _check_accuracies(accuracies: np.ndarray) -> None:
+    outside = accuracies[~((accuracies >= 0) & (accuracies <= 1))]
+    if outside.size:
+        raise ValueError(f"expected accuracies in [0, 1] (not percent), got {outside[0]:g}")
+
+
+def _check_experiences(name: str, experiences: Sequence[int], count: int) -> None:
+    for experience in experiences:
+        # A negative index would silently count from the end.
+        if not 0 <= experience < count:
+            raise ValueError(f"expected experiences in 0..{count - 1} in {name}, got {experience}")

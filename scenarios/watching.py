@@ -1,0 +1,54 @@
+"""Whoever waits for an experiment: told of progress, and free to stop it."""
+
+import warnings
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Whoever waits for an experiment to finish."""
+
+    def expect(self, total: float) -> None:
+        """The work that lies ahead, in the units of `advance`."""
+
+    def advance(self, done: float) -> None:
+        """So much more of it is done."""
+
+    def reach(self, done: int, total: int) -> None:
+        """So much is done of a task with its own total."""
+
+    def say(self, what: str) -> None:
+        """What is being done now."""
+
+    def warn(self, what: str) -> None:
+        """Something that a careful reader of the results should know."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to save what there is and stop, at the next chunk."""
+
+
+class Unwatched:
+    """Nobody waits."""
+
+    stopping = False
+
+    def expect(self, total: float) -> None:
+        """Not told."""
+
+    def advance(self, done: float) -> None:
+        """Not told."""
+
+    def reach(self, done: int, total: int) -> None:
+        """Not told."""
+
+    def say(self, what: str) -> None:
+        """Not told."""
+
+    def warn(self, what: str) -> None:
+        """A warning of Python's own."""
+        warnings.warn(what, stacklevel=2)
+
+
+class Interrupted(Exception):
+    """Stopped between two chunks, as the watcher asked; everything so far is saved."""
