@@ -63,7 +63,7 @@ def main() -> None:
         _fail(f"expected to read and write, got: {error}; what was lived is kept, the same command shows it", 2)
     except Stopped as stopped:
         _fail(
-            f"interrupted; {stopped.advice or 'the same command continues where finished lifetimes end'}",
+            f"interrupted; {stopped.advice or 'the same command continues'}",
             128 + stopped.number,
         )
     sys.exit(code)
