@@ -97,6 +97,7 @@ def compare_policies(
             world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
             run.write(f"seed{seed}/scenario.json", write_truth(world[1]))
             live_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), watcher)
+        run.checkpoints(f"seed{seed}").drop()
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
     lived = [Lived(policy, {s: _metrics(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]

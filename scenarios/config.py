@@ -69,6 +69,7 @@ class AgentConfig(BaseModel):
     pool: bool = _setting(False, "average keys over space", MEMORY)
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
+    checkpoint_every: int = _setting(10, "chunks between checkpoints", MEASURING, ge=1)
 
     @property
     def lr_schedule(self) -> str:
@@ -146,7 +147,6 @@ class LivesConfig(AgentConfig):
         "predict each chunk before it is used (default: if online; it trains at every chunk if original)",
         MEASURING,
     )
-    checkpoint_every: int = _setting(10, "chunks between checkpoints", MEASURING, ge=1)
 
     @model_validator(mode="before")
     @classmethod

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from agent.agent import Agent
 from agent.checkpoint import Checkpoints
 from agent.costs import COST_MODELS, CostModel
-from agent.errors import CheckpointError, RunError
 from agent.exam import Accuracy, Exam, Scores
 from agent.learners.protocol import unwatched
 from agent.lifetime import Lives
+from agent.policies import Policy
 from agent.policies.registry import POLICIES
 from agent.record import LifetimeRecord
 from agent.rekeying import Rekeying
@@ -24,11 +25,12 @@ from scenarios.chunking import Chunking
 from scenarios.config import LivesConfig
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.metrics import continual_metrics
+from scenarios.recording import live_on_record
 from scenarios.scenario import Scenario
 from scenarios.specs import canonical, make
 from scenarios.streams import SCENARIOS
 from scenarios.tariffs import TARIFFS
-from scenarios.watching import Interrupted, Unwatched, Watcher
+from scenarios.watching import Unwatched, Watcher
 
 
 def resolve_specs(config: LivesConfig) -> dict[str, str]:
@@ -87,7 +89,42 @@ def try_world(
         InvalidSetting: settings that the data set or the machine do not allow.
     """
     world = load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
-    _newborn(config, seed, world, policies)
+    newborn(config, seed, world, _made(policies, seed))
+
+
+def newborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], policies: Mapping[str, Policy]) -> Lives:
+    """Lifetimes about to begin.
+
+    Args:
+        config: resolved settings.
+        seed: of the agent.
+        world: of the same seed.
+        policies: by name.
+
+    Raises:
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    dataset, scenario = world
+    several = scenario.n_experiences > 1
+    exam = Exam(
+        scenario.validation,
+        scenario.test,
+        every=config.evaluate_every,
+        after=frozenset(scenario.ends) if several else frozenset(),
+        groups=scenario.group if several else None,
+        prequential=bool(config.prequential),
+    )
+    agent = build_agent(config, dataset, seed=seed, progress=unwatched)
+    agent.rekeying = Rekeying.parse(config.rekey)
+    return Lives(
+        agent,
+        scenario.stream,
+        policies,
+        exam,
+        costs=cost_model(config),
+        budget=inf if config.budget is None else config.budget,
+        calibrate_every=config.calibrate_every or 0,
+    )
 
 
 def live_together(
@@ -115,39 +152,24 @@ def live_together(
         RunError: from writing, or checkpoints none of which can be used.
     """
     dataset, scenario = world
-    unfinished = {policy: record for policy, record in records.items() if record.summary() is None}
-    if not unfinished:
-        checkpoints.drop()
-        return
-    n_chunks = len(scenario.stream)
-    watcher.expect(n_chunks * len(unfinished))
-    lives = _resumed(config, seed, world, records, checkpoints, watcher)
-    if lives is None:
-        lives = _newborn(config, seed, world, unfinished)
-    told = {"L": 0, "M": 0, "seen": ""}
-    advanced = 0
-    try:
-        while lives:
-            steps = lives.advance()
-            for policy, step in steps.items():
-                records[policy].step(step)
-            for policy, trajectory, agent in lives.ended():
-                facts = _facts(config, seed, policy, dataset, scenario, trajectory)
-                shown = _hyperparameters(config, seed, policy)
-                records[policy].finish(trajectory, facts, settings=shown, weights=agent.learner.weights())
-            advanced += 1
-            watcher.advance(len(steps))
-            watcher.say(_told(told, next(iter(steps.values()))))
-            if lives and (watcher.stopping or advanced % config.checkpoint_every == 0):
-                for record in records.values():
-                    record.sync()
-                checkpoints.save(lives.state())
-            if lives and watcher.stopping:
-                raise Interrupted
-    finally:
-        for record in records.values():
-            record.close()
-    checkpoints.drop()
+    n_unfinished = sum(record.summary() is None for record in records.values())
+    watcher.expect(len(scenario.stream) * n_unfinished)
+
+    def finish(policy: str, trajectory: Trajectory, agent: Agent) -> None:
+        facts = _facts(config, seed, policy, dataset, scenario, trajectory)
+        shown = _hyperparameters(config, seed, policy)
+        records[policy].finish(trajectory, facts, settings=shown, weights=agent.learner.weights())
+
+    live_on_record(
+        lambda policies: newborn(config, seed, world, _made(policies, seed)),
+        records,
+        checkpoints,
+        watcher,
+        title=f"seed {seed}:",
+        checkpoint_every=config.checkpoint_every,
+        on_step=lambda steps: watcher.advance(len(steps)),
+        on_end=finish,
+    )
 
 
 def write_truth(scenario: Scenario) -> str:
@@ -156,74 +178,8 @@ def write_truth(scenario: Scenario) -> str:
     return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
 
 
-def _newborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], policies: Iterable[str]) -> Lives:
-    dataset, scenario = world
-    several = scenario.n_experiences > 1
-    exam = Exam(
-        scenario.validation,
-        scenario.test,
-        every=config.evaluate_every,
-        after=frozenset(scenario.ends) if several else frozenset(),
-        groups=scenario.group if several else None,
-        prequential=bool(config.prequential),
-    )
-    agent = build_agent(config, dataset, seed=seed, progress=unwatched)
-    agent.rekeying = Rekeying.parse(config.rekey)
-    return Lives(
-        agent,
-        scenario.stream,
-        {policy: make(policy, POLICIES, "policy", seed=seed) for policy in policies},
-        exam,
-        costs=cost_model(config),
-        budget=inf if config.budget is None else config.budget,
-        calibrate_every=config.calibrate_every or 0,
-    )
-
-
-def _resumed(
-    config: LivesConfig,
-    seed: int,
-    world: tuple[Dataset, Scenario],
-    records: Mapping[str, LifetimeRecord],
-    checkpoints: Checkpoints,
-    watcher: Watcher,
-) -> Lives | None:
-    """The lives as they were at the newest checkpoint that can be used; None if there is no checkpoint."""
-    reasons = []
-    for path in checkpoints.found():
-        try:
-            state = checkpoints.load(path)
-            lived = Lives.lived(state)
-            lost = [policy for policy in records.keys() - lived.keys() if records[policy].summary() is None]
-            if lost or lived.keys() - records.keys():
-                raise CheckpointError(f"expected in {path} the lifetimes of this run, got {', '.join(lived) or 'none'}")
-            steps = {policy: records[policy].steps(n) for policy, n in lived.items()}
-            lives = _newborn(config, seed, world, lived)
-            lives.load_state(state, steps)
-        except CheckpointError as error:
-            reasons.append(str(error))
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-            reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
-        else:
-            for reason in reasons:
-                watcher.warn(f"{reason}; going on from the checkpoint before it")
-            for policy in lived:
-                records[policy].go_on(steps[policy])
-            watcher.advance(sum(lived.values()))
-            return lives
-    if reasons:
-        raise RunError(f"{'; '.join(reasons)}; no other is left: start anew with --force")
-    return None
-
-
-def _told(told: dict[str, Any], step: Step) -> str:
-    """Decisions so far and the last accuracy known, short enough for a progress bar."""
-    if step.step == 0:
-        told |= {"L": 0, "M": 0, "seen": ""}
-    told["L" if step.action == "learn" else "M"] += 1
-    if step.accuracy:
-        told["seen"] = f" {100 * step.accuracy.agent:.1f}%"
-    return f"{told['L']} L {told['M']} M{told['seen']}"
+def _made(specs: Iterable[str], seed: int) -> dict[str, Policy]:
+    return {spec: make(spec, POLICIES, "policy", seed=seed) for spec in specs}
 
 
 def _hyperparameters(config: LivesConfig, seed: int, policy: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,21 @@ import numpy as np
 from PIL import Image
 
 from agent.agent import Agent
+from agent.checkpoint import Checkpoints
 from agent.chunk import LabelledImages
 from agent.errors import RunError
 from agent.exam import Exam, accuracy_of
 from agent.learners import RefitLearner
-from agent.lifetime import live_many
+from agent.lifetime import Lives
 from agent.policies import StaticPolicy
 from agent.record import LifetimeRecord, RunDirectory
-from agent.trajectory import Step
+from agent.trajectory import Trajectory
 from scenarios.analysis import CurvePoint, Ratio, RelativeValue
 from scenarios.build import build_agent, choose_augmentation
 from scenarios.config import CurveConfig
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.figures import curve_figure, figure_png
+from scenarios.recording import live_on_record
 from scenarios.streams import ChunkStream, iid_stream
 from scenarios.watching import Watcher
 
@@ -73,7 +75,7 @@ def live_curve(
 ) -> Curve:
     """Live the static k%-learners for every seed, and write the curve.
 
-    Lifetimes that the run directory holds already are not lived again, so that an interrupted experiment continues.
+    Lifetimes that the run directory holds already are not lived again, and unfinished ones go on from their checkpoint.
 
     Args:
         config: all settings.
@@ -86,6 +88,7 @@ def live_curve(
         DatasetError: from loading.
         InvalidSetting: settings that the data set does not allow.
         TrainingDiverged: from the learner; what was recorded stays.
+        Interrupted: the watcher asked to stop; a checkpoint has been written.
         RunError: from writing.
     """
     seeds = range(config.first_seed, config.first_seed + config.seeds)
@@ -93,14 +96,17 @@ def live_curve(
     records = {(seed, k): run.lifetime(f"seed{seed}/k{k:03g}") for seed in seeds for k in ks}
     unlived = {seed: [k for k in ks if records[seed, k].summary() is None] for seed in seeds}
     first = True
-    for seed in (seed for seed in seeds if unlived[seed]):
+    for seed in seeds:
+        if not unlived[seed]:
+            run.checkpoints(f"seed{seed}").drop()  # of a process that was killed just before it could
+            continue
         watcher.say("data")
         dataset = _load(config, seed, data_dir, download, watcher.reach)
         if first:
             watcher.expect(sum(expected_work(config, dataset, unlived[s]) for s in seeds))
             first = False
         watcher.say(f"seed {seed}")
-        _live_seed(config, dataset, seed, {k: records[seed, k] for k in unlived[seed]}, watcher)
+        _live_seed(config, dataset, seed, {k: records[seed, k] for k in ks}, run.checkpoints(f"seed{seed}"), watcher)
     try:
         curve = _read(config, {k: [records[seed, k] for seed in seeds] for k in ks})
     except (KeyError, TypeError, ValueError) as error:
@@ -140,13 +146,17 @@ def _load(
 
 
 def _live_seed(
-    config: CurveConfig, dataset: Dataset, seed: int, records: dict[float, LifetimeRecord], watcher: Watcher
+    config: CurveConfig,
+    dataset: Dataset,
+    seed: int,
+    records: dict[float, LifetimeRecord],
+    checkpoints: Checkpoints,
+    watcher: Watcher,
 ) -> None:
     stream = iid_stream(dataset, config.chunks, seed=seed)
     exam = Exam(dataset.validation, dataset.test, every=config.evaluate_every)
-    agent = build_agent(config, dataset, seed=seed, progress=watcher.advance)
-    by_name = {f"{k:g}": record for k, record in records.items()}
     policies = {f"{k:g}": StaticPolicy(k) for k in records}
+    by_name = {f"{k:g}": record for k, record in records.items()}
     about = {
         "n_train": len(dataset.train),
         "n_validation": len(dataset.validation),
@@ -155,16 +165,24 @@ def _live_seed(
         "augmentation": asdict(choose_augmentation(config, dataset)),
     }
 
-    def write(name: str, step: Step) -> None:
-        by_name[name].step(step)
+    def begin(names: Iterable[str]) -> Lives:
+        agent = build_agent(config, dataset, seed=seed, progress=watcher.advance)
+        return Lives(agent, stream, {name: policies[name] for name in names}, exam)
 
-    try:
-        for name, trajectory, aged in live_many(agent, stream, policies, exam, on_step=write):
-            facts = about | (_warm(aged, stream, policies[name], dataset.test) if config.warm else {})
-            by_name[name].finish(trajectory, facts)
-    finally:
-        for record in records.values():
-            record.close()
+    def finish(name: str, trajectory: Trajectory, aged: Agent) -> None:
+        facts = about | (_warm(aged, stream, policies[name], dataset.test) if config.warm else {})
+        by_name[name].finish(trajectory, facts)
+
+    live_on_record(
+        begin,
+        by_name,
+        checkpoints,
+        watcher,
+        title=f"seed {seed}:",
+        checkpoint_every=config.checkpoint_every,
+        on_step=lambda _: None,  # the learner itself tells of its progress
+        on_end=finish,
+    )
 
 
 def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledImages) -> dict[str, float]:

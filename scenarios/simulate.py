@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from agent.policies import Policy
 from agent.policies.registry import POLICIES
 from agent.record import RunDirectory
+from agent.trajectory import Trajectory
 from scenarios.config import SimulateConfig
-from scenarios.lives import live_together, load_world, resolve_specs, try_world, write_truth
+from scenarios.lives import live_together, load_world, newborn, resolve_specs, try_world, write_truth
+from scenarios.presets import resolve
 from scenarios.specs import canonical, make
-from scenarios.watching import Watcher
+from scenarios.watching import Unwatched, Watcher
 
 
 def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
@@ -49,9 +52,48 @@ def simulate(
         world = load_world(config, config.seed, data_dir=data_dir, download=download, watcher=watcher)
         run.write("scenario.json", write_truth(world[1]))
         live_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), watcher)
+    run.checkpoints().drop()  # of a process that was killed just before it could
     summary = record.summary()
     assert summary is not None
     return summary
+
+
+def live(
+    policy: Policy | str,
+    *,
+    seed: int = 0,
+    preset: str = "quick",
+    data_dir: Path | None = None,
+    download: bool = False,
+    **settings: Any,
+) -> Trajectory:
+    """Live one lifetime in memory; nothing is written.
+
+    Args:
+        policy: an object of one's own, or a spec such as `static:k=20`.
+        seed: of the data's split, their order, initial weights and the policy, if it is a spec.
+        preset: where the settings start: quick or cifar10.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+        download: fetch a missing data set.
+        settings: over the preset's, by the names of the command line's options with _ for -: dataset, scenario, tariff,
+            chunks, cost, rekey, lr, ... (`lifetime simulate --help`).
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: a setting that cannot be.
+        PolicyError: the policy failed.
+        TrainingDiverged: from the learner.
+    """
+    config = resolve(SimulateConfig, preset, {**settings, "seed": seed})
+    config = config.model_copy(update=resolve_specs(config))
+    if isinstance(policy, str):
+        policy = make(policy, POLICIES, "policy", seed=seed)
+    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
+    lives = newborn(config, seed, world, {"": policy})
+    while lives:
+        lives.advance()
+    [(_, trajectory, _)] = lives.ended()
+    return trajectory
 
 
 def prepare(config: SimulateConfig, *, download: bool, data_dir: Path | None) -> None:

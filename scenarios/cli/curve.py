@@ -10,7 +10,8 @@ from rich.table import Table
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.progress import Bar
-from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
+from scenarios.cli.show import gflop, percent, print_json, program, results_console, view_command
+from scenarios.cli.stopping import advising
 from scenarios.config import CurveConfig
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ def live_in(
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, settings.first_seed, download=download, data_dir=data_dir)
-    with open_run(path, described, anew=force) as run, Bar(shown=not quiet) as bar:
+    with (
+        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        open_run(path, described, anew=force) as run,
+        Bar(shown=not quiet) as bar,
+    ):
         return live_curve(settings, run, bar, download=download, data_dir=data_dir)
 
 

@@ -82,7 +82,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop]
     if stop is not signal.SIGKILL:
-        assert "interrupted; the same command continues" in errors
+        assert "lifetime resume" in errors
         assert "Traceback" not in errors
     assert lifetime(*command).returncode == 0
     assert (tmp_path / "curve/run/curve.json").read_bytes() == (whole / "curve.json").read_bytes()
