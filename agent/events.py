@@ -6,21 +6,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.trajectory import Step
+from agent.work import ACCOUNTS, Work
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
 _PARTS = ("agent", "learner", "memory")
-_ACCOUNTS = ("learn", "memorize", "recall", "rekey", "calibrate", "decide")
+_ACCOUNTS = ("learn", "memorize", "recall", "calibrate", "decide")
 LAYOUT = {
-    "Accuracy": {
-        "on the test set, over samples": ["Multiline", [f"accuracy/{part}" for part in _PARTS]],
-        "on each chunk before its use": ["Multiline", [f"prequential/{part}" for part in _PARTS]],
-        "on the test set, over GFLOPs": ["Multiline", [f"by_gflop/accuracy_{part}" for part in _PARTS]],
+    "Runs side by side": {
+        "agent's accuracy (0 to 1) over samples": ["Multiline", ["accuracy/agent"]],
+        "agent's accuracy (0 to 1) over GFLOPs": ["Multiline", ["by_gflop/accuracy_agent"]],
+        "share learned from (0 to 1) over samples": ["Multiline", ["decision/learned_fraction"]],
+        "GFLOPs over samples": ["Multiline", ["cost/total_gflop"]],
+        "memory in MB over samples": ["Multiline", ["memory/megabytes"]],
     },
-    "Cost": {"GFLOPs by account": ["Multiline", [f"cost/{account}_gflop" for account in _ACCOUNTS]]},
+    "Agent, learner and memory of a run": {
+        "accuracy (0 to 1) over samples": ["Multiline", [f"accuracy/{part}" for part in _PARTS]],
+        "accuracy (0 to 1) over GFLOPs": ["Multiline", [f"by_gflop/accuracy_{part}" for part in _PARTS]],
+        "on each chunk before its use, over samples": ["Multiline", [f"prequential/{part}" for part in _PARTS]],
+        "GFLOPs by account over samples": ["Multiline", [f"cost/{account}_gflop" for account in _ACCOUNTS]],
+    },
 }
-"""Charts that show several scalars at once, under TensorBoard's custom scalars."""
+"""Charts under TensorBoard's custom scalars: curves of several runs, and several curves of a run."""
+
+FOREMOST = ("policy", "scenario", "dataset", "seed")
+"""Settings that runs are told apart by: the first columns of TensorBoard's table, which shows five unasked."""
+
+CURVES = {
+    "final_accuracy": "accuracy/agent",
+    "learner_accuracy": "accuracy/learner",
+    "memory_accuracy": "accuracy/memory",
+    "total_gflop": "cost/total_gflop",
+    "total_cost": "cost/total",
+    "storage_cost": "cost/storage",
+    "learned_fraction": "decision/learned_fraction",
+    "memory_entries": "memory/entries",
+    "memory_megabytes": "memory/megabytes",
+    "recall_mflop_per_query": "cost/recall_mflop_per_query",
+    **{f"{account}_gflop": f"cost/{account}_gflop" for account in ACCOUNTS},
+}
+"""Final metrics that are the end of a curve: the table takes them from there, and they get no chart of their own."""
+
+UNSHOWN = frozenset(f"{account}_cost" for account in ACCOUNTS)
+"""Final metrics that stand in the summary alone; their total and the GFLOPs of each account are shown."""
 
 
 class Events:
@@ -51,7 +80,13 @@ class Events:
             self._add(_summary(by_gflop), round(step.spent_gflop))
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
-        """Write settings and final metrics for TensorBoard's table of hyper-parameters."""
+        """Write settings and final metrics for TensorBoard's table of hyper-parameters.
+
+        Args:
+            settings: by name; those that are None are left out.
+            metrics: by name. Those in `CURVES` are read off the curves that were written, those in `UNSHOWN` left out.
+        """
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
         from torch.utils.tensorboard.summary import hparams
 
         plain = {
@@ -59,10 +94,20 @@ class Events:
             for name, value in settings.items()
             if value is not None
         }
-        known = {f"final/{name}": float(value) for name, value in metrics.items() if value is not None}
-        for summary in hparams(plain, known):
+        known = {
+            CURVES.get(name, f"final/{name}"): value
+            for name, value in metrics.items()
+            if value is not None and name not in UNSHOWN
+        }
+        experiment, *session = hparams(plain, known)
+        table = experiment.value[0].metadata.plugin_data
+        content = HParamsPluginData.FromString(table.content)
+        for column in content.experiment.hparam_infos:  # sorted by TensorBoard: those that differ, then all by name
+            column.differs = column.name in FOREMOST
+        table.content = content.SerializeToString()
+        for summary in (experiment, *session):
             self._add(summary, 0)
-        self._add(_summary(known), 0)
+        self._add(_summary({tag: float(value) for tag, value in known.items() if tag.startswith("final/")}), 0)
 
     def close(self) -> None:
         """Write what is pending, and end."""
@@ -83,7 +128,7 @@ def drop_events(path: Path) -> None:
 
 
 def scalars(step: Step) -> dict[str, float]:
-    """What TensorBoard shows of a step over the samples met."""
+    """What TensorBoard shows of a step over the samples met; accounts that nothing was charged to have no curve."""
     values: dict[str, float] = {
         "decision/learn": float(step.action == "learn"),
         "decision/learned_fraction": step.learned / max(step.samples, 1),
@@ -91,11 +136,12 @@ def scalars(step: Step) -> dict[str, float]:
         "memory/megabytes": step.memory_nbytes / 1e6,
         "cost/total": step.spent,
         "cost/total_gflop": step.spent_gflop,
-        "cost/storage": step.costs["storage"],
         "cost/recall_mflop_per_query": step.query_flops / 1e6,
         "price/compute": step.price,
     }
-    values |= {f"cost/{account}_gflop": work.flops / 1e9 for account, work in step.work.items()}
+    if step.costs["storage"]:
+        values["cost/storage"] = step.costs["storage"]
+    values |= {f"cost/{account}_gflop": work.flops / 1e9 for account, work in step.work.items() if work != Work()}
     if step.accuracy:
         values |= {f"accuracy/{part}": share for part, share in asdict(step.accuracy).items()}
     if step.prequential:
@@ -105,12 +151,17 @@ def scalars(step: Step) -> dict[str, float]:
             if accuracy:
                 values[f"experience/{i}"] = accuracy.agent
     if step.observed:
-        values |= {f"observed/{name}": value for name, value in step.observed.items()}
+        values |= {_observed(name): value for name, value in step.observed.items()}
     if step.mixture:
         values["mixture/w"] = step.mixture.w
         if step.mixture.theta is not None:
             values["mixture/theta"] = step.mixture.theta
     return values
+
+
+def _observed(name: str) -> str:
+    """Running averages have a group of their own, which can be folded away."""
+    return f"observed_mean/{name.removeprefix('mean_')}" if name.startswith("mean_") else f"observed/{name}"
 
 
 def _summary(values: Mapping[str, float]) -> "Summary":

@@ -1,0 +1,129 @@
+"""What the loop adds to the arithmetic of network and memory, a chunk: `python -m tests.benchmarks.loop_overhead`.
+
+A tiny agent lives 500 small chunks of textures as `lifetime simulate` would: recorded to a run directory (trajectory
+and TensorBoard), predicted before each use, under a policy that looks at learner and memory, examined every 5 chunks;
+once without checkpoints and once with one every 10 chunks. Arithmetic is what the learner, the memory and the fit of
+the mixture do; all the rest is the loop. Times are a chunk's.
+"""
+
+import argparse
+import cProfile
+import pstats
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+import agent.agent
+import agent.lifetime
+from agent.agent import Agent
+from agent.branch import Life
+from agent.checkpoint import Checkpoints
+from agent.events import Events
+from agent.learners import OnlineLearner
+from agent.ledger import Ledger
+from agent.lifetime import Lives
+from agent.memory import CacheMemory
+from agent.policies.thresholds import NoveltyPolicy
+from agent.record import LifetimeRecord, open_run
+from scenarios.config import SimulateConfig
+from scenarios.lives import live_together, load_world
+from scenarios.scenario import ChunkStream
+from scenarios.watching import Unwatched
+from tests.benchmarks.stopwatch import Places, Stopwatch
+
+ARITHMETIC, CHECKPOINTS = "arithmetic", "checkpoints"
+AROUND, THREADS = "around it: build, open, close, metrics", "TensorBoard's thread, which writes them"
+PARTS: dict[str, Places] = {
+    ARITHMETIC: [
+        (OnlineLearner, "learn"),
+        (OnlineLearner, "forward"),
+        (CacheMemory, "insert"),
+        (CacheMemory, "recall"),
+        (agent.agent, "fit_mixture"),
+    ],
+    CHECKPOINTS: [(Lives, "state"), (LifetimeRecord, "sync"), (Checkpoints, "save")],
+    "stream: gathering the chunk": [(ChunkStream, "__getitem__")],
+    "what learner and memory make of the chunk": [
+        (agent.lifetime, "learner_impressions"),
+        (agent.lifetime, "memory_impressions"),
+    ],
+    "scoring predictions": [(agent.lifetime, "accuracies"), (agent.lifetime, "score")],
+    "looking, mixing": [(Agent, "look"), (Agent, "answer"), (Agent, "fit"), (Agent, "memorize"), (Agent, "learn")],
+    "foreseeing costs": [(Agent, "foresee_learning"), (Agent, "foresee_memorizing")],
+    "observation": [(Life, "observation")],
+    "deciding": [(NoveltyPolicy, "decide")],
+    "ledger": [(Ledger, "charge"), (Ledger, "hold"), (Ledger, "spent"), (Ledger, "flops")],
+    "step": [(Life, "write_down")],
+    "trajectory line": [(LifetimeRecord, "step")],
+    "TensorBoard events, handed over": [(Events, "step")],
+    "the loop's own lines": [(Lives, "advance")],
+}
+
+
+def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:
+    """Little arithmetic, and everything that the loop can be asked for."""
+    return SimulateConfig(
+        train_size=4 * n_chunks,
+        validation_size=50,
+        test_size=100,
+        chunks=n_chunks,
+        width=2,
+        epochs=1,
+        batch=4,
+        pool=True,
+        device="cpu",
+        policy="novelty",
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def live(config: SimulateConfig, folder: Path, stopwatch: Stopwatch) -> None:
+    """Live and record one lifetime, as the stopwatch looks on."""
+    world = load_world(config, config.seed, data_dir=None, download=False, watcher=Unwatched())
+    with (
+        open_run(folder, config.model_dump(mode="json")) as run,
+        stopwatch.watching(PARTS, rest=AROUND, threads=THREADS),
+    ):
+        records = {config.policy: run.lifetime("")}
+        live_together(config, config.seed, world, records, run.checkpoints(), Unwatched())
+
+
+def report(title: str, n_chunks: int, stopwatch: Stopwatch) -> None:
+    """Print where the time went."""
+    wall, cpu = stopwatch.wall, stopwatch.cpu
+    print(f"{title}{'processor':>{60 - len(title)}}{'share':>8}{'wall clock':>12}{'calls':>8}")
+    loop = [part for part in cpu if part not in (ARITHMETIC, CHECKPOINTS)]
+
+    def line(name: str, parts: Sequence[str], calls: str = "") -> None:
+        spent, waited = (1e3 * sum(seconds[part] for part in parts) / n_chunks for seconds in (cpu, wall))
+        share = sum(cpu[part] for part in parts) / sum(cpu.values())
+        print(f"  {name:<47}{spent:8.3f} ms{share:8.1%}{waited:9.3f} ms{calls:>8}")
+
+    for name, parts in (("all", list(cpu)), (ARITHMETIC, [ARITHMETIC]), (CHECKPOINTS, [CHECKPOINTS]), ("LOOP", loop)):
+        line(name, parts)
+    for part in sorted(loop, key=lambda part: -cpu[part]):
+        line(f"  {part}", [part], f"{stopwatch.calls[part]:,}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Overhead of the loop, a chunk.")
+    parser.add_argument("--chunks", type=int, default=500)
+    parser.add_argument("--profile", action="store_true", help="print the functions by cProfile, too")
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # a second thread would only wait for tensors this small
+    with tempfile.TemporaryDirectory() as folder:
+        live(settings(20, 10), Path(folder) / "warm", Stopwatch())
+        for title, every in (("without checkpoints", args.chunks), ("a checkpoint every 10 chunks", 10)):
+            stopwatch = Stopwatch()
+            live(settings(args.chunks, every), Path(folder) / str(every), stopwatch)
+            report(title, args.chunks, stopwatch)
+        if args.profile:
+            profile = cProfile.Profile()
+            profile.runcall(live, settings(args.chunks, args.chunks), Path(folder) / "profiled", Stopwatch())
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
+
+
+if __name__ == "__main__":
+    main()
