@@ -12,6 +12,8 @@ from agent.errors import CheckpointError, RunError
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 _FORMAT = "learn-or-memorize checkpoint 1"
+_PART = ".part"
+"""Ends the names of files that are being written."""
 
 
 class Checkpoints:
@@ -85,7 +87,7 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         OSError: it cannot be written; what was there is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -94,3 +96,9 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what processes that were killed were just writing; nobody may be writing there now."""
+    for path in folder.rglob(f".*{_PART}"):
+        path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from filelock import FileLock, Timeout
 
-from agent.checkpoint import Checkpoints, replace_file
+from agent.checkpoint import Checkpoints, clear_parts, replace_file
 from agent.errors import CheckpointError, RunError
 from agent.events import Events, drop_events
 from agent.trajectory import Step, Trajectory
@@ -77,6 +77,7 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
     try:
         with _writing(path):
             _claim(path, config, anew)
+            clear_parts(path)
         yield RunDirectory(path)
     finally:
         lock.release()
@@ -104,7 +105,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
         raise RunError(
             f"expected to continue the run in {path} as it was started, but {changed[0]}"
             + (f" (and {len(changed) - 1} more)" if changed[1:] else "")
-            + "; choose another --name, or --force to start anew"
+            + "; go on with what it was started with, choose another --name, or --force to start anew"
         )
 
 
@@ -140,6 +141,8 @@ class LifetimeRecord:
             CheckpointError: there are fewer, or something else is written there.
         """
         path = self.path / TRAJECTORY
+        if not n:
+            return []  # a lifetime that waits for its branch has no record yet
         try:
             with path.open() as lines:
                 return [Step.from_json(json.loads(line)) for line in _first(lines, n, path)]
@@ -195,7 +198,7 @@ class LifetimeRecord:
         with _writing(self.path):
             if self._events is not None and settings is not None:
                 self._events.hparams(settings, facts.get("metrics", {}))
-            self.close()
+            self._close()
             if weights is not None:
                 content = io.BytesIO()
                 torch.save(dict(weights), content)
@@ -204,13 +207,18 @@ class LifetimeRecord:
             replace_file(self.path / SUMMARY, _json({**trajectory.steps[-1].as_json(), **facts}))
 
     def close(self) -> None:
-        """Keep what was recorded of an unfinished lifetime."""
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        """Keep what was recorded of an unfinished lifetime, as far as the disk takes it."""
+        with suppress(OSError):  # has been told where it was written, or nothing was lost
+            self._close()
+
+    def _close(self) -> None:
+        lines, events, self._lines, self._events = self._lines, self._events, None, None
+        try:
+            if lines is not None:
+                lines.close()
+        finally:
+            if events is not None:
+                events.close()
 
 
 def _first(lines: Iterable[str], n: int, path: Path) -> list[str]:

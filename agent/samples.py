@@ -1,20 +1,20 @@
-"""A growing, forkable store of labelled images, for rehearsal and refitting."""
+"""A growing, forkable store of labelled rows: images for rehearsal, refitting and re-keying, keys for recall."""
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 
 class SampleStore:
-    """Images and labels in one tensor each, so that any batch is one gather.
+    """Rows of any one shape and type, and their labels, in one tensor each, so that any batch is one gather.
 
-    Rows are only ever appended. Capacity doubles, so that n appended rows cost O(n) copies; a fork shares the tensors
-    and copies them only when both sides append.
+    Rows are only ever appended, and never written to again. Capacity doubles, so that n appended rows cost O(n) copies;
+    a fork shares the tensors and copies them only when both sides append.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._images: Tensor | None = None
+        self._rows: Tensor | None = None
         self._labels = torch.empty(0, dtype=torch.int64, device=device)
         self._used = [0]  # rows written in the shared tensors, by whichever fork wrote last
         self._n = 0
@@ -25,49 +25,63 @@ class SampleStore:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows in use."""
-        return self._n * (self._images[0].nbytes + 8) if self._images is not None else 0
+        return self._n * (self._rows[0].nbytes + 8) if self._rows is not None else 0
 
-    def append(self, images: UInt8[Tensor, "n 3 height width"], labels: Int64[Tensor, " n"]) -> None:
+    @property
+    def rows(self) -> Shaped[Tensor, "n ..."]:
+        """All rows, in the order in which they were appended: a view, to be read."""
+        assert self._rows is not None, "an empty store has no rows"
+        return self._rows[: self._n]
+
+    @property
+    def labels(self) -> Int64[Tensor, " n"]:
+        """Their labels: a view, to be read."""
+        return self._labels[: self._n]
+
+    def append(self, rows: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> None:
         """Add rows at the end."""
         if not len(labels):
             return
         end = self._n + len(labels)
-        if self._images is None or self._used[0] != self._n or end > len(self._labels):
-            self._move(max(end, 2 * self._n), images.shape[1:])
-        assert self._images is not None
-        self._images[self._n : end] = images.to(self.device)
+        if self._rows is None or self._used[0] != self._n or end > len(self._labels):
+            self._move(max(end, 2 * self._n), rows)
+        assert self._rows is not None
+        self._rows[self._n : end] = rows.to(self.device)
         self._labels[self._n : end] = labels.to(self.device)
         self._n = self._used[0] = end
 
-    def _move(self, capacity: int, shape: torch.Size) -> None:
-        images = torch.empty(capacity, *shape, dtype=torch.uint8, device=self.device)
+    def _move(self, capacity: int, like: Tensor) -> None:
+        rows = torch.empty(capacity, *like.shape[1:], dtype=like.dtype, device=self.device)
         labels = torch.empty(capacity, dtype=torch.int64, device=self.device)
-        if self._images is not None:
-            images[: self._n] = self._images[: self._n]
-            labels[: self._n] = self._labels[: self._n]
-        self._images, self._labels, self._used = images, labels, [self._n]
+        if self._rows is not None:
+            rows[: self._n], labels[: self._n] = self.rows, self.labels
+        self._rows, self._labels, self._used = rows, labels, [self._n]
 
-    def batch(self, rows: Int64[Tensor, " n"]) -> tuple[UInt8[Tensor, "n 3 height width"], Int64[Tensor, " n"]]:
-        """The images and labels of `rows`, on the store's device."""
-        assert self._images is not None, "an empty store has no batches"
+    def batch(self, rows: Int64[Tensor, " n"]) -> tuple[Shaped[Tensor, "n ..."], Int64[Tensor, " n"]]:
+        """The rows of these numbers and their labels, on the store's device."""
+        assert self._rows is not None, "an empty store has no batches"
         rows = rows.to(self.device)
-        return self._images[rows], self._labels[rows]
+        return self._rows[rows], self._labels[rows]
 
     def fork(self) -> "SampleStore":
         """A store with the same rows and a future of its own."""
         fork = SampleStore(self.device)
-        fork._images, fork._labels, fork._used, fork._n = self._images, self._labels, self._used, self._n
+        fork._rows, fork._labels, fork._used, fork._n = self._rows, self._labels, self._used, self._n
         return fork
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that `load_state` takes; empty for an empty store."""
-        if self._images is None:
+        """Tensors that `load_state` takes; empty for an empty store. Full tensors are shared, as nobody alters them."""
+        if self._rows is None:
             return {}
-        # Copies, lest a slice carry the spare capacity along into a file.
-        return {"images": self._images[: self._n].clone().cpu(), "labels": self._labels[: self._n].clone().cpu()}
+        return {"rows": _alone(self.rows, self._rows).cpu(), "labels": _alone(self.labels, self._labels).cpu()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Replace all rows by those of `state`."""
-        self._images, self._n = None, 0
+        self._rows, self._n = None, 0
         if state:
-            self.append(state["images"], state["labels"])
+            self.append(state["rows"], state["labels"])
+
+
+def _alone(part: Tensor, whole: Tensor) -> Tensor:
+    """Rows without the spare capacity, which a view would carry along into a file."""
+    return part if len(part) == len(whole) else part.clone()

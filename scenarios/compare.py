@@ -28,6 +28,7 @@ from scenarios.config import AGENT_SETTINGS, CompareConfig
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
 from scenarios.lives import cost_model, live_together, load_world, resolve_specs, try_world, write_truth
+from scenarios.presets import validate
 from scenarios.specs import canonical, file_name, make, split_specs
 from scenarios.watching import Watcher
 
@@ -145,9 +146,10 @@ def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
         if life.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {life.seed} twice")
         of_label[life.seed] = life.metrics
-    config = CompareConfig.model_validate(
+    config = validate(
+        CompareConfig,
         {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
-        | {"confidence": confidence}
+        | {"confidence": confidence},
     )
     return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, list(dict.fromkeys(notes)))
 
@@ -235,7 +237,6 @@ def _metrics(summary: Any, path: Path) -> dict[str, float | None]:
 def _compared(lived: Sequence[Lived], config: CompareConfig, notes: list[str]) -> Compared:
     comparison = compare(lived, config.confidence)
     tariff = "" if config.tariff == "constant" else f", {config.tariff} tariff"
-    n = len(comparison.seeds)
-    title = f"{config.dataset}, {config.scenario}{tariff}, {n} seed{'s' * (n > 1)}"
+    title = f"{config.dataset}, {config.scenario}{tariff}"
     best = best_at_each_budget(comparison, COST, ACCURACY)
     return Compared(title, cost_model(config).unit, comparison, tuple(best), tuple(notes))

@@ -45,7 +45,7 @@ class AgentConfig(BaseModel):
 
     protocol: Literal["online", "original"] = _setting(
         "online",
-        "online: one pass, every k on one shared trunk; original: every k-learner trained to convergence",
+        "online: one pass, with rehearsal; original: trained to convergence on all that was learned from so far",
         STREAM,
     )
 

@@ -183,7 +183,20 @@ def _made(specs: Iterable[str], seed: int) -> dict[str, Policy]:
 
 
 def _hyperparameters(config: LivesConfig, seed: int, policy: str) -> dict[str, Any]:
-    shown = ("dataset", "scenario", "tariff", "rekey", "protocol", "depth", "width", "epochs", "batch", "lr", "keys")
+    shown = (
+        "dataset",
+        "scenario",
+        "tariff",
+        "cost",
+        "rekey",
+        "protocol",
+        "depth",
+        "width",
+        "epochs",
+        "batch",
+        "lr",
+        "keys",
+    )
     return {"policy": policy, "seed": seed, **{name: getattr(config, name) for name in shown}}
 
 

@@ -71,9 +71,9 @@ CURVE_PRESETS: dict[str, Preset] = {
 }
 
 LIFE_PRESETS: dict[str, Preset] = {
-    "quick": Preset("textures, ResNet-8; half a minute a lifetime on two cores", {}),
+    "quick": Preset("textures, ResNet-8; ten seconds a lifetime on two cores", {}),
     "cifar10": Preset(
-        "10,000 images of CIFAR-10 in 50 chunks, ResNet-8; two minutes a lifetime on two cores",
+        "10,000 images of CIFAR-10 in 50 chunks, ResNet-8; half a minute a lifetime on two cores",
         {
             "dataset": "cifar10",
             "train_size": 10_000,

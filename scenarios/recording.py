@@ -1,6 +1,7 @@
 """Lives on record: written down as they are lived, checkpointed, stopped and resumed without loss."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from agent.agent import Agent
 from agent.checkpoint import Checkpoints
@@ -88,7 +89,7 @@ def _resumed(
     reasons = []
     for path in checkpoints.found():
         try:
-            lives, steps = _from_checkpoint(begin, records, checkpoints.load(path))
+            lives, steps = _from_checkpoint(begin, records, checkpoints, path)
         except CheckpointError as error:
             reasons.append(str(error))
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
@@ -108,12 +109,14 @@ def _resumed(
 
 
 def _from_checkpoint(
-    begin: Begin, records: Mapping[str, LifetimeRecord], state: dict[str, object]
+    begin: Begin, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints, path: Path
 ) -> tuple[Lives, dict[str, Sequence[Step]]]:
+    state = checkpoints.load(path)
     n_lived = Lives.lived(state)
     lost = [name for name in records.keys() - n_lived.keys() if records[name].summary() is None]
     if lost or n_lived.keys() - records.keys():
-        raise CheckpointError(f"expected a checkpoint of {', '.join(records)}, got one of {', '.join(n_lived)}")
+        ours, theirs = ", ".join(records), ", ".join(n_lived) or "none"
+        raise CheckpointError(f"expected a checkpoint of the lifetimes {ours} at {path}, got one of {theirs}")
     steps: dict[str, Sequence[Step]] = {name: records[name].steps(n) for name, n in n_lived.items()}
     lives = begin(n_lived)
     lives.load_state(state, steps)

@@ -164,17 +164,17 @@ class OnlineLearner:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        return copy.deepcopy(
+        state = copy.deepcopy(
             {
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
-                "learned": self.learned.state(),
                 "order": self.order.get_state(),
                 "augmentation": self.augmentation.get_state(),
                 "n_steps": self.n_steps,
             }
         )
+        return {**state, "learned": self.learned.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""

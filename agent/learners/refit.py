@@ -150,17 +150,17 @@ class RefitLearner:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        return copy.deepcopy(
+        state = copy.deepcopy(
             {
                 "initial": self.initial.state_dict(),
                 "network": self.network.state_dict(),
-                "admitted": self.admitted.state(),
                 "n_trained_on": self.n_trained_on,
                 "order": self.order.get_state(),
                 "augmentation": self.augmentation.get_state(),
                 "n_steps": self.n_steps,
             }
         )
+        return {**state, "admitted": self.admitted.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""

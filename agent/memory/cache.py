@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agent.errors import InvalidSetting
 from agent.memory.recall import Recall
+from agent.samples import SampleStore
 from agent.work import Work
 
 CPU = torch.device("cpu")
@@ -46,12 +47,12 @@ class CacheMemory:
         self.dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
         self.n_entries = 0
         self.generation = object()
-        self._blocks: list[tuple[Tensor, Tensor]] = []  # keys, labels; never written to once made
+        self._blocks: list[SampleStore] = []  # of keys; only the last one grows
 
     @property
     def nbytes(self) -> int:
         """Bytes of keys and labels."""
-        return sum(keys.nbytes + labels.nbytes for keys, labels in self._blocks)
+        return sum(block.nbytes for block in self._blocks)
 
     def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n_labels"]) -> Work:
         """Append entries.
@@ -75,11 +76,10 @@ class CacheMemory:
             )
         start = time.perf_counter()
         before = self.nbytes
-        block = (_normalized(keys.to(self.device)).to(self.dtype), labels.to(self.device, copy=True))
-        if self._blocks and self._blocks[-1][0].nbytes + block[0].nbytes <= BLOCK_BYTES:
-            last = self._blocks.pop()
-            block = (torch.cat([last[0], block[0]]), torch.cat([last[1], block[1]]))
-        self._blocks.append(block)
+        rows = _normalized(keys.to(self.device)).to(self.dtype)
+        if not self._blocks or self._blocks[-1].nbytes + rows.nbytes + labels.nbytes > BLOCK_BYTES:
+            self._blocks.append(SampleStore(self.device))
+        self._blocks[-1].append(rows, labels)
         self.n_entries += len(keys)
         return Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start)
 
@@ -124,7 +124,7 @@ class CacheMemory:
     @property
     def query_flops(self) -> int:
         """FLOPs of one query against all entries, at one θ."""
-        return self.n_entries * self._pair_flops(self._blocks[0][0].shape[1], 1) if self._blocks else 0
+        return self.n_entries * self._pair_flops(self._blocks[0].rows.shape[1], 1) if self._blocks else 0
 
     def _pair_flops(self, length: int, n_thetas: int) -> int:
         return 2 * (length + self.n_classes * n_thetas)  # the class sums are products too, for each θ
@@ -139,47 +139,50 @@ class CacheMemory:
             InvalidSetting: non-finite keys, or keys of another length than those stored.
         """
         seconds, first = 0.0, 0
-        for i, (_, labels) in enumerate(self._blocks):
-            keys = keys_of(first, first + len(labels))
+        for i, block in enumerate(self._blocks):
+            keys = keys_of(first, first + len(block))
             start = time.perf_counter()
             self._check(keys)
-            self._blocks[i] = (_normalized(keys.to(self.device)).to(self.dtype), labels)
-            first += len(labels)
+            self._blocks[i] = SampleStore(self.device)
+            self._blocks[i].append(_normalized(keys.to(self.device)).to(self.dtype), block.labels)
+            first += len(block)
             seconds += time.perf_counter() - start
         self.generation = object()
-        return Work(nbytes=sum(keys.nbytes for keys, _ in self._blocks), seconds=seconds)
+        return Work(nbytes=sum(block.rows.nbytes for block in self._blocks), seconds=seconds)
 
     def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
         found, first = [], 0
-        for keys, labels in self._blocks:
+        for block in self._blocks:
             skip = max(0, n_known - first)
-            if skip < len(keys):
-                found.append((keys[skip:], labels[skip:]))
-            first += len(keys)
+            if skip < len(block):
+                found.append((block.rows[skip:], block.labels[skip:]))
+            first += len(block)
         return found
 
     def _check(self, keys: Tensor) -> None:
         if not bool(torch.isfinite(keys).all()):
             raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
-        if self._blocks and keys.shape[1] != self._blocks[0][0].shape[1]:
+        if self._blocks and keys.shape[1] != self._blocks[0].rows.shape[1]:
             raise InvalidSetting(
-                f"expected keys of {self._blocks[0][0].shape[1]} numbers like those stored, got {keys.shape[1]}"
+                f"expected keys of {self._blocks[0].rows.shape[1]} numbers like those stored, got {keys.shape[1]}"
             )
 
     def fork(self) -> "CacheMemory":
         """A memory with the same entries and a future of its own; blocks are shared."""
         fork = copy.copy(self)
-        fork._blocks = list(self._blocks)
+        fork._blocks = [block.fork() for block in self._blocks]
         return fork
 
     def state(self) -> dict[str, Any]:
         """The blocks."""
-        return {"blocks": [(keys.cpu(), labels.cpu()) for keys, labels in self._blocks]}
+        return {"blocks": [block.state() for block in self._blocks]}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the memory whose `state` this is."""
-        self._blocks = [(keys.to(self.device), labels.to(self.device)) for keys, labels in state["blocks"]]
-        self.n_entries = sum(len(labels) for _, labels in self._blocks)
+        self._blocks = [SampleStore(self.device) for _ in state["blocks"]]
+        for block, saved in zip(self._blocks, state["blocks"], strict=True):
+            block.load_state(saved)
+        self.n_entries = sum(map(len, self._blocks))
         self.generation = object()
 
 

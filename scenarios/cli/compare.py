@@ -141,8 +141,9 @@ def _show(compared: "Compared", path: Path, runs: Path) -> None:
 def _table(compared: "Compared", *, costs: bool) -> Table:
     comparison, unit = compared.comparison, compared.unit
     confidence = f"{100 * comparison.confidence:g}% t intervals over seeds"
+    n = len(comparison.seeds)
     table = Table(
-        title=escape(compared.title),
+        title=escape(f"{compared.title}, {n} seed{'s' * (n > 1)}"),
         caption=f"accuracies in %, means ± half of {confidence}"
         + ("; costs in GFLOP, means" if costs else "; costs by account: in a wider window, and in comparison.csv"),
         title_justify="left",

@@ -1,6 +1,7 @@
 """The program: its commands, and how it ends."""
 
 import contextlib
+import inspect
 import io
 import os
 import signal
@@ -28,7 +29,9 @@ app = typer.Typer(
     help="Simulate agents that, for each chunk of a stream, learn (gradient updates) or memorize (a key-value cache).",
 )
 for command in (simulate, compare, curve, resume, policies, scenarios, costs):
-    app.command()(command)
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    # Typer keeps the line breaks of a docstring, whatever the width of the terminal.
+    app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
 # The base class of all complaints about the command line; newer Typers carry a Click of their own.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -108,6 +111,7 @@ def view(
         address = board.launch()
     except tensorboard.TensorBoardServerException as error:
         raise LifetimeError(f"expected to serve TensorBoard at {host}:{port}, got: {error}; give --port") from None
-    print(f"TensorBoard on {runs}: {address} (Ctrl-C ends it)", flush=True)
+    # Curves have few points: smoothed, the last one shown is far from the one that was measured.
+    print(f"TensorBoard on {runs}: {address}?smoothing=0#timeseries (Ctrl-C ends it)", flush=True)
     with contextlib.suppress(Stopped):
         signal.pause()

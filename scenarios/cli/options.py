@@ -90,5 +90,7 @@ def _help(kind: type[AgentConfig], name: str) -> str:
 def _metavar(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
-    inner = [part for part in get_args(annotation) if part is not types.NoneType] or [annotation]
-    return {int: "INT", float: "FLOAT", str: "TEXT"}.get(inner[0], "LIST")
+    inner = [part for part in get_args(annotation) if part is not types.NoneType]
+    if types.NoneType in get_args(annotation):
+        return _metavar(inner[0])
+    return {int: "INT", float: "FLOAT", str: "TEXT"}.get(annotation, "LIST")

@@ -105,6 +105,9 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
         console.print(decisions, highlight=False)
     console.print(_accuracies(metrics))
     console.print(_costs(metrics, unit))
+    entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
+    per_query = gflop(metrics["recall_mflop_per_query"] or 0)
+    print(f"memory:       {entries:,.0f} entries, {gflop(megabytes)} MB; looking up one image takes {per_query} MFLOP")
     print(f"lifetime:     {path / 'summary.json'}, {path / 'trajectory.jsonl'}\ntrajectories: {view_command(runs)}")
 
 
@@ -143,17 +146,12 @@ def _costs(metrics: dict[str, float | None], unit: str) -> Table:
         table.add_column(escape(unit), justify="right")
     for account in ("learn", "memorize", "recall", "rekey", "calibrate", "decide", "storage", "total"):
         work, cost = metrics.get(f"{account}_gflop"), metrics[f"{account}_cost"]
-        if work or cost:
+        if work or cost or account in ("learn", "memorize", "recall"):
             table.add_row(account, "" if work is None else gflop(work), *([gflop(cost or 0.0)] if priced else []))
-    entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
-    per_query = metrics["recall_mflop_per_query"] or 0
-    table.caption = (
-        f"memory: {entries:,.0f} entries, {gflop(megabytes)} MB; one look-up takes {gflop(per_query)} MFLOP by now"
-    )
     return table
 
 
 def _table(title: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(title)
     return table

@@ -181,9 +181,9 @@ def test_rekeying_brings_every_key_up_to_date():
     assert not fresh.stale
     assert len(work) == 1
     assert work[0].samples == 16
-    assert work[0].nbytes == sum(keys.nbytes for keys, _ in fresh.memory.state()["blocks"])
+    assert work[0].nbytes == sum(block["rows"].nbytes for block in fresh.memory.state()["blocks"])
     keys = torch.cat([fresh.learner.forward(chunk.images).keys for chunk in STREAM[1:3]])
-    stored = torch.cat([keys for keys, _ in fresh.memory.state()["blocks"]])
+    stored = torch.cat([block["rows"] for block in fresh.memory.state()["blocks"]])
     torch.testing.assert_close(stored, torch.nn.functional.normalize(keys))
     assert fresh.memory_nbytes - stale.memory_nbytes == sum(c.images.nbytes + c.labels.nbytes for c in STREAM[1:3])
     now_and_then, work = memory_of(Rekeying(every=4))

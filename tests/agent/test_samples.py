@@ -92,6 +92,6 @@ def test_appending_is_not_quadratic() -> None:
     storage = None
     for first in range(200):
         store.append(*rows(first, 1))
-        moves += storage is not store._images
-        storage = store._images
+        moves += storage is not store._rows
+        storage = store._rows
     assert moves <= 10
