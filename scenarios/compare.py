@@ -123,17 +123,7 @@ def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
     """
     found = [life for path in paths for life in _lifetimes(path)]
     reference = found[0]
-    notes = []
-    for life in found[1:]:
-        for name in ("data", *(name for name in reference.settings if name not in AGENT_SETTINGS | _FREE)):
-            ours, theirs = (each.data if name == "data" else each.settings.get(name) for each in (reference, life))
-            if ours != theirs:
-                raise InvalidSetting(
-                    f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
-                    f"{theirs!r} in {life.path}; compare those apart"
-                )
-        if life.versions != reference.versions:
-            notes.append(f"{life.path} was lived by other versions, or another source, than {reference.path}")
+    notes = _agreement(found)
     differing = [
         name
         for name in reference.settings
@@ -151,7 +141,7 @@ def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
         {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
         | {"confidence": confidence},
     )
-    return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, list(dict.fromkeys(notes)))
+    return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, notes)
 
 
 def runs_digest(paths: Sequence[Path]) -> str:
@@ -192,7 +182,30 @@ class _Lifetime:
     settings: Mapping[str, Any]
     data: Any
     versions: Any
+    own_policies: Mapping[str, str]
     metrics: dict[str, float | None]
+
+
+def _agreement(found: Sequence[_Lifetime]) -> list[str]:
+    """What a reader should know of runs that may be compared; raises InvalidSetting for those that may not."""
+    reference = found[0]
+    of_world = [name for name in reference.settings if name not in AGENT_SETTINGS | _FREE]
+    for life in found[1:]:
+        pairs = {name: (reference.settings.get(name), life.settings.get(name)) for name in of_world}
+        pairs["data"] = reference.data, life.data
+        for policy in reference.own_policies.keys() & life.own_policies.keys():
+            pairs[f"the source of {policy}"] = reference.own_policies[policy], life.own_policies[policy]
+        for name, (ours, theirs) in pairs.items():
+            if ours != theirs:
+                raise InvalidSetting(
+                    f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
+                    f"{theirs!r} in {life.path}; compare those apart"
+                )
+    others = list(dict.fromkeys(str(life.path) for life in found if life.versions != reference.versions))
+    if not others:
+        return []
+    several = f" and {len(others) - 1} more" if others[1:] else ""
+    return [f"other versions, or another source, lived {others[0]}{several} than {reference.path}"]
 
 
 def _lifetimes(path: Path) -> list[_Lifetime]:
@@ -218,8 +231,17 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 raise RunError(
                     f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
                 ) from None
-            versions = config["versions"]
-            found.append(_Lifetime(path, policy, seed, settings, config["data"], versions, _metrics(summary, folder)))
+            life = _Lifetime(
+                path,
+                policy,
+                seed,
+                settings,
+                config["data"],
+                config["versions"],
+                config.get("own_policies", {}),
+                _metrics(summary, folder),
+            )
+            found.append(life)
         return found
     except (KeyError, TypeError) as error:
         raise RunError(f"expected a run of this program at {path}, got one without or with an odd {error}") from None

@@ -41,7 +41,7 @@ def compare(
     continues an interrupted comparison, and shows a finished one.
     """
     if run:
-        _compare_runs(run, runs, name, overrides, quiet=quiet, as_json=as_json)
+        _compare_runs(run, runs, name, {**overrides, "config": config}, force=force, quiet=quiet, as_json=as_json)
         return
     settings = settings_from(CompareConfig, preset, config, overrides, name)
 
@@ -91,7 +91,14 @@ def live_in(
 
 
 def _compare_runs(
-    found: list[Path], runs: Path, name: str | None, overrides: dict[str, Any], *, quiet: bool, as_json: bool
+    found: list[Path],
+    runs: Path,
+    name: str | None,
+    overrides: dict[str, Any],
+    *,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     check_name(name)
     given = [f"--{option.replace('_', '-')}" for option, value in overrides.items() if value is not None]
@@ -110,7 +117,7 @@ def _compare_runs(
     compared = compare_runs(found, confidence)
     described = {"experiment": "compare-runs", "digest": runs_digest(found), "confidence": confidence}
     path = runs / "compare" / (name or default_name(["runs"], described))
-    with open_run(path, described) as directory:
+    with open_run(path, described, anew=force) as directory:
         write_comparison(compared, directory)
     report(compared, path, runs, quiet=quiet, as_json=as_json)
 

@@ -41,11 +41,15 @@ def resume(
     options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet}
     runs = run.parent.parent
     if experiment == "simulate":
-        simulation = validate(SimulateConfig, given)
+        from scenarios.simulate import resolve_simulation
+
+        simulation = resolve_simulation(validate(SimulateConfig, given))
         summary = simulate_command.live_in(run, simulation, describe(experiment, preset, simulation), **options)
         simulate_command.report(summary, simulation, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "compare":
-        comparison = validate(CompareConfig, given)
+        from scenarios.compare import resolve_comparison
+
+        comparison = resolve_comparison(validate(CompareConfig, given))
         compared = compare_command.live_in(run, comparison, describe(experiment, preset, comparison), **options)
         compare_command.report(compared, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "curve":

@@ -1,6 +1,5 @@
 """`lifetime simulate`: one agent through a stream under a policy."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
         markup=False,
         highlight=False,
     )
-    decisions = _decisions(path)
+    decisions = _decisions(path, summary["step"] + 1)
     n_learned = decisions.count("L")
     console.print(f"{len(decisions)} chunks: {n_learned} learned (L), {len(decisions) - n_learned} memorized (M)")
     if len(decisions) <= 400:
@@ -111,9 +110,10 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
     print(f"lifetime:     {path / 'summary.json'}, {path / 'trajectory.jsonl'}\ntrajectories: {view_command(runs)}")
 
 
-def _decisions(path: Path) -> str:
-    with (path / "trajectory.jsonl").open() as lines:
-        return "".join("L" if json.loads(line)["action"] == "learn" else "M" for line in lines)
+def _decisions(path: Path, n_chunks: int) -> str:
+    from agent.record import LifetimeRecord
+
+    return "".join("L" if step.action == "learn" else "M" for step in LifetimeRecord(path).steps(n_chunks))
 
 
 def _accuracies(metrics: dict[str, float | None]) -> Table:

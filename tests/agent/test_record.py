@@ -1,16 +1,23 @@
 import json
+import os
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agent.errors import RunError
+from agent.errors import CheckpointError, RunError
 from agent.lifetime import live
 from agent.policies import StaticPolicy
-from agent.record import open_run
+from agent.record import LifetimeRecord, open_run
 from tests.agent.test_lifetime import EXAM, STREAM
-from tests.agent.toys import toy_agent
+from tests.agent.toys import same, toy_agent
+
+IN_ITS_THREAD = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+"""TensorBoard meets the full disk there, too."""
 
 
 def record(run, name="life", *, upto=None):
@@ -22,6 +29,28 @@ def record(run, name="life", *, upto=None):
         life.finish(trajectory, {"n_test": 15})
     life.close()
     return trajectory
+
+
+@contextmanager
+def room(nbytes):
+    """No file of this process grows beyond so many bytes: a full disk, in earnest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return live(toy_agent(), STREAM, StaticPolicy(40), EXAM).steps
+
+
+def points(path):
+    """All that TensorBoard shows of a lifetime."""
+    board = scalars(path)
+    return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
 
 
 def scalars(path):
@@ -68,7 +97,7 @@ def test_a_run_goes_on_only_as_it_was_started(tmp_path):
         record(run)
     with open_run(tmp_path, {"settings": {"lr": 1, "k": (10, 20)}}) as run:
         assert run.lifetime("life").summary()
-    with pytest.raises(RunError, match=r"settings\.lr was 1 and is now 2 \(and 1 more\); choose another --name"):
+    with pytest.raises(RunError, match=r"settings\.lr was 1 and is now 2 \(and 1 more\); .*choose another --name"):
         open_run(tmp_path, {"settings": {"lr": 2, "k": (10,)}}).__enter__()
     with open_run(tmp_path, {"settings": {"lr": 2}}, anew=True) as run:
         assert run.lifetime("life").summary() is None
@@ -122,3 +151,164 @@ def test_files_are_replaced_whole(tmp_path, monkeypatch):
             run.write("table.csv", "after")
     assert (tmp_path / "table.csv").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "lock", "table.csv"]
+
+
+def test_a_record_goes_on_after_the_steps_it_is_given(tmp_path, steps):
+    whole, resumed = LifetimeRecord(tmp_path / "whole"), LifetimeRecord(tmp_path / "resumed")
+    for step in steps:
+        whole.step(step)
+    whole.close()
+    for step in (*steps[:3], steps[0], steps[4]):  # went astray after the third
+        resumed.step(step)
+    resumed.close()
+    again = LifetimeRecord(tmp_path / "resumed")
+    again.go_on(again.steps(3))
+    for step in steps[3:]:
+        again.step(step)
+    again.close()
+    assert (again.path / "trajectory.jsonl").read_bytes() == (whole.path / "trajectory.jsonl").read_bytes()
+    assert points(again.path) == points(whole.path)
+
+
+def test_steps_on_record_are_those_that_were_lived(tmp_path, steps):
+    record = LifetimeRecord(tmp_path)
+    assert record.steps(0) == []
+    record.go_on(steps)
+    assert record.steps(0) == []
+    assert record.steps(3) == list(steps[:3])
+    assert record.steps(5) == list(steps)
+    with pytest.raises(CheckpointError, match=r"expected 6 steps in .*trajectory\.jsonl, got.* 5"):
+        record.steps(6)
+    record.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1],
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: text.replace("{", "", 1),
+        lambda text: text.replace('"samples"', '"simples"', 1),
+        lambda text: text.replace('"work": {', '"work": [', 1),
+        lambda text: "[]\n" * 5,
+        lambda text: "null\n" * 5,
+        lambda text: "\0" * 5000,
+    ],
+    ids=["unended", "half", "empty", "no-json", "unknown", "odd", "lists", "nulls", "zeros"],
+)
+def test_a_damaged_trajectory_is_no_ground_to_go_on_from(tmp_path, steps, spoil):
+    record = LifetimeRecord(tmp_path)
+    record.go_on(steps)
+    record.close()
+    path = tmp_path / "trajectory.jsonl"
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(CheckpointError, match=r"expected 5 steps in .*trajectory\.jsonl, got"):
+        record.steps(5)
+    path.write_bytes(b"\xff\xfe" * 100)
+    with pytest.raises(CheckpointError, match="expected 5 steps"):
+        record.steps(5)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="expected 5 steps"):
+        record.steps(5)
+
+
+def test_going_on_takes_back_that_the_lifetime_was_finished(tmp_path, steps):
+    with open_run(tmp_path, {}) as run:
+        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), EXAM)
+        life = run.lifetime("")
+        for step in trajectory.steps:
+            life.step(step)
+        weights = toy_agent().learner.weights()
+        life.finish(trajectory, {"metrics": {"final": 0.5}}, settings={"lr": 1}, weights=weights)
+        assert same(torch.load(tmp_path / "weights.pt", weights_only=True), dict(weights))
+        assert points(tmp_path)["final/final"] == [(0, 0.5)]
+        life.go_on(steps[:2])
+        life.close()
+        assert life.summary() is None
+        assert not (tmp_path / "weights.pt").exists()
+        assert not (tmp_path / "seconds.json").exists()
+        assert len(points(tmp_path)["memory/entries"]) == 2
+
+
+def test_an_experiment_s_own_events_are_dropped_when_it_is_lived_anew(tmp_path):
+    with open_run(tmp_path, {}) as run:
+        for value in (1.0, 2.0):
+            with run.tensorboard() as board:
+                board.add_scalar("x", value, 0)
+    assert points(tmp_path) == {"x": [(0, 2.0)]}
+
+
+def test_a_record_can_be_synced_and_closed_at_any_time(tmp_path, steps):
+    record = LifetimeRecord(tmp_path)
+    record.sync()
+    record.close()
+    record.step(steps[0])
+    record.sync()
+    record.close()
+    record.close()
+    assert record.steps(1) == [steps[0]]
+
+
+def test_checkpoints_belong_to_their_run_and_folder(tmp_path):
+    with open_run(tmp_path / "a", {"lr": 1}) as a, open_run(tmp_path / "b", {"lr": 2}) as b:
+        assert len({each.run for each in (a.checkpoints(), a.checkpoints("seed0"), b.checkpoints())}) == 3
+        assert a.checkpoints("seed0").folder == tmp_path / "a/seed0"
+        a.checkpoints().save({"step": 1})
+        (tmp_path / "a/checkpoint.pt").rename(tmp_path / "b/checkpoint.pt")
+        [path] = b.checkpoints().found()
+        with pytest.raises(CheckpointError, match="of another run"):
+            b.checkpoints().load(path)
+
+
+@IN_ITS_THREAD
+def test_a_full_disk_harms_nothing_that_was_recorded(tmp_path, steps):
+    record = LifetimeRecord(tmp_path)
+    for step in steps[:2]:
+        record.step(step)
+    record.sync()
+    whole = (tmp_path / "trajectory.jsonl").read_bytes()
+    with room(len(whole) + 100):
+        with pytest.raises(RunError, match=r"expected to write in .*, got: File too large"):
+            record.step(steps[2])
+        record.close()
+    again = LifetimeRecord(tmp_path)
+    assert again.steps(2) == list(steps[:2])
+    again.go_on(again.steps(2))
+    again.close()
+    assert (tmp_path / "trajectory.jsonl").read_bytes() == whole
+    assert len(points(tmp_path)["memory/entries"]) == 2
+
+
+@IN_ITS_THREAD
+def test_a_full_disk_at_the_end_leaves_the_lifetime_unfinished(tmp_path):
+    with open_run(tmp_path, {}) as run:
+        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), EXAM)
+        life = run.lifetime("")
+        for step in trajectory.steps:
+            life.step(step)
+        with room(100), pytest.raises(RunError, match="File too large"):
+            life.finish(trajectory, {}, weights=toy_agent().learner.weights())
+        assert life.summary() is None
+        assert not (tmp_path / "weights.pt").exists()
+        assert life.steps(5) == list(trajectory.steps)
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path):
+    with open_run(tmp_path, {"lr": 1}):
+        pass
+    (tmp_path / "seed0").mkdir()
+    for name in (".summary.json.4711.part", "seed0/.new.checkpoint.pt.4711.part", ".config.json.4711.part"):
+        (tmp_path / name).write_text("half of a fi")
+    (tmp_path / ".notes").write_text("the user's")
+    with open_run(tmp_path, {"lr": 1}):
+        pass
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"config.json", "lock", ".notes"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match=r"expected to write in .*, got: Permission denied"):
+        open_run(tmp_path / "run", {}).__enter__()

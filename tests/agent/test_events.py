@@ -1,0 +1,137 @@
+"""What TensorBoard is given, as TensorBoard reads it."""
+
+from dataclasses import replace
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agent.events import LAYOUT, Events, drop_events, scalars
+from agent.exam import Accuracy, Scores
+from agent.lifetime import live
+from agent.mixture import Mixture
+from agent.trajectory import Step
+from agent.work import ACCOUNTS, Work
+from tests.agent.test_lifetime import EXAM, POLICIES, STREAM
+from tests.agent.toys import toy_agent
+
+
+def a_step(step=0, **changed):
+    settings = {
+        "step": step,
+        "action": "learn",
+        "samples": 8 * (step + 1),
+        "learned": 8,
+        "price": 2.0,
+        "memory_entries": 3,
+        "memory_nbytes": 5_000_000,
+        "held_nbytes": 6_000_000,
+        "query_flops": 7_000_000,
+        "work": {account: Work(flops=(i + 1) * 10**9) for i, account in enumerate(ACCOUNTS)},
+        "costs": {**dict.fromkeys(ACCOUNTS, 1.0), "storage": 0.5},
+        "spent": 6.5,
+        "spent_gflop": 12.4 + step,
+    }
+    return Step(**settings | changed)
+
+
+def written(path):
+    return EventAccumulator(str(path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+
+
+def points(board, tag):
+    return [(event.step, event.value) for event in board.Scalars(tag)]
+
+
+def test_a_plain_step_has_decision_memory_costs_and_price():
+    found = scalars(a_step(1))
+    assert found == {
+        "decision/learn": 1,
+        "decision/learned_fraction": 0.5,
+        "memory/entries": 3,
+        "memory/megabytes": 5,
+        "cost/total": 6.5,
+        "cost/total_gflop": 13.4,
+        "cost/storage": 0.5,
+        "cost/recall_mflop_per_query": 7,
+        "price/compute": 2,
+        **{f"cost/{account}_gflop": i + 1 for i, account in enumerate(ACCOUNTS)},
+    }
+
+
+def test_an_examined_step_has_accuracies_experiences_impressions_and_the_mixture():
+    scores = Scores(Accuracy(0.5, 0.4, 0.3), (0.5,), (Accuracy(0.6, 0, 0), None, Accuracy(0.0, 0, 0)))
+    step = a_step(
+        prequential=Accuracy(0.1, 0.2, 0.3),
+        scores=scores,
+        mixture=Mixture(0.25, 8.0),
+        observed={"learner_loss": 1.5},
+    )
+    found = scalars(step)
+    assert found.items() >= {
+        "accuracy/agent": 0.5,
+        "accuracy/learner": 0.4,
+        "accuracy/memory": 0.3,
+        "prequential/agent": 0.1,
+        "experience/0": 0.6,
+        "experience/2": 0.0,
+        "observed/learner_loss": 1.5,
+        "mixture/w": 0.25,
+        "mixture/theta": 8.0,
+    }.items()  # fmt: skip
+    assert "experience/1" not in found
+    assert "mixture/theta" not in scalars(a_step(scores=scores, mixture=Mixture()))
+
+
+def test_points_lie_over_samples_and_accuracies_over_gflops_too(tmp_path):
+    events = Events(tmp_path)
+    for step in range(3):
+        events.step(a_step(step, prequential=Accuracy(0.25 * step, 0.2, 0.3)))
+    events.close()
+    board = written(tmp_path)
+    assert [step for step, _ in points(board, "decision/learn")] == [8, 16, 24]
+    assert points(board, "prequential/agent") == [(8, 0.0), (16, 0.25), (24, 0.5)]
+    assert points(board, "by_gflop/prequential_agent") == [(12, 0.0), (13, 0.25), (14, 0.5)]
+    assert not any(tag.startswith("by_gflop/accuracy") for tag in board.Tags()["scalars"])
+
+
+def test_events_replace_those_that_were_there_and_nothing_else(tmp_path):
+    (tmp_path / "notes.txt").write_text("kept")
+    for upto in (4, 2):
+        events = Events(tmp_path)
+        for step in range(upto):
+            events.step(a_step(step))
+        events.close()
+    assert len(points(written(tmp_path), "memory/entries")) == 2
+    drop_events(tmp_path)
+    drop_events(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_settings_and_final_metrics_make_a_row_of_hyper_parameters(tmp_path):
+    events = Events(tmp_path)
+    events.hparams({"policy": "loss", "lr": 0.05, "k": (1, 2), "budget": None}, {"final": 0.75, "forgetting": None})
+    events.close()
+    board = written(tmp_path)
+    assert points(board, "final/final") == [(0, 0.75)]
+    assert "final/forgetting" not in board.Tags()["scalars"]
+    [session] = [data for tag, data in board.summary_metadata.items() if tag == "_hparams_/session_start_info"]
+    content = session.plugin_data.content
+    for expected in (b"policy", b"loss", b"lr", b"(1, 2)"):
+        assert expected in content
+    assert b"budget" not in content
+
+
+def test_every_chart_of_the_layout_has_its_curves(tmp_path):
+    exam = replace(EXAM, every=1, groups=torch.arange(15) % 3, prequential=True)
+    events = Events(tmp_path)
+    for step in live(toy_agent(), STREAM, POLICIES["disagreement"](), exam).steps:
+        events.step(step)
+    events.close()
+    board = written(tmp_path)
+    drawn = {tag for charts in LAYOUT.values() for _, tags in charts.values() for tag in tags}
+    assert drawn <= set(board.Tags()["scalars"])
+    assert "custom_scalars__config__" in board.Tags()["tensors"]
+    for tag in board.Tags()["scalars"]:
+        steps = [step for step, _ in points(board, tag)]
+        assert steps == sorted(steps), tag
+        assert tag.startswith("by_gflop/") or len(set(steps)) == len(steps), tag
