@@ -138,7 +138,7 @@ def _show(compared: "Compared", path: Path, runs: Path) -> None:
     console.print(table)
     console.print(_best(compared))
     for note in compared.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     print(
         f"figure: {path / 'comparison.png'}\ntable:  {path / 'comparison.csv'}, {path / 'comparison.json'}\n"
         f"trajectories: {view_command(runs)}"
