@@ -11,7 +11,7 @@ from torch import Tensor
 from agent.chunk import Chunk, LabelledImages
 from agent.learners import Learner, Sight
 from agent.memory import Memory, Recall
-from agent.mixture import THETA_GRID, Mixture, fit_mixture
+from agent.mixture import PRIOR_THETA, THETA_GRID, Mixture, fit_mixture
 from agent.rekeying import Rekeying
 from agent.samples import SampleStore
 from agent.work import Account, Work
@@ -67,6 +67,8 @@ class Agent:
         self.rekeying = rekeying
         self.kept = SampleStore(torch.device("cpu"))
         self.n_chunks = 0
+        self.met: set[int] = set()
+        """Classes that it has been taught, by learning or memorizing."""
         self._keyed_by: object = learner.token  # the weights behind all keys in memory; if several, no learner's token
 
     @property
@@ -87,6 +89,7 @@ class Agent:
     def learn(self, chunk: Chunk) -> Bill:
         """Spend compute: let the learner learn from the chunk."""
         bill: Bill = [("learn", self.learner.learn(chunk))]
+        self.met.update(chunk.labels.tolist())
         if self.rekeying.on_learn and not self.learner.overdue:
             bill += self._rekey()
         return bill + self._age()
@@ -105,6 +108,7 @@ class Agent:
         elif self.stale:
             self._keyed_by = object()
         stored = self.memory.insert(seen.keys, chunk.labels)
+        self.met.update(chunk.labels.tolist())
         if self.rekeying.needs_images:
             before = self.kept.nbytes
             self.kept.append(chunk.images, chunk.labels)
@@ -141,11 +145,14 @@ class Agent:
         return [("rekey", looked + stored)]
 
     def foresee_learning(self, chunk: Chunk) -> Work:
-        """What `learn` would take, settling and the re-keying that follows learning included; nothing is done."""
+        """What `learn` would take, settling and the re-keying on learning included; nothing is done.
+
+        Re-keying every n chunks follows from no single decision, and is left out.
+        """
         work = self.learner.foresee(chunk)
         if self.rekeying.on_learn and len(self.kept):
-            first = self.kept.batch(torch.arange(1))[0]
-            work += Work(len(self.kept) * self.learner.forward_flops(first))
+            first, n = self.kept.batch(torch.arange(1))[0], len(self.kept)
+            work += Work(n * self.learner.forward_flops(first), self.memory.nbytes - self.kept.labels.nbytes)
         return work
 
     def foresee_memorizing(self, chunk: Chunk) -> Work:
@@ -185,13 +192,19 @@ class Agent:
     def fit(self, validation: LabelledImages, before: Glance | None = None) -> tuple[Mixture, Glance | None, Work]:
         """The mixture that suits validation data, which must neither train the learner nor enter the memory.
 
-        With an empty memory there is nothing to fit: w = 1, and no work. The learner must be settled.
+        Of the validation data those count whose class the agent has met, lest it learn of the future; without any, the
+        mixture stays as it is. With an empty memory there is nothing to fit: w = 1, and no work. The learner must be
+        settled.
         """
         if not self.memory.n_entries:
             return Mixture(), before, Work()
         glance, spent = self.look(validation.images, THETA_GRID, before)
         start = time.perf_counter()
-        mixture = fit_mixture(glance.sight.probabilities, glance.recall.probabilities, validation.labels)
+        known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.met)))
+        learner, memory = glance.sight.probabilities.cpu(), glance.recall.probabilities.cpu()
+        mixture = self.mixture
+        if known.any():
+            mixture = fit_mixture(learner[known], memory[:, known], validation.labels.cpu()[known])
         return mixture, glance, spent + Work(seconds=time.perf_counter() - start)
 
     def calibrate(self, validation: LabelledImages, before: Glance | None = None) -> tuple[Glance | None, Work]:
@@ -204,11 +217,22 @@ class Agent:
         images: UInt8[Tensor, "n 3 height width"],
         before: Glance | None = None,
         mixture: Mixture | None = None,
+        *,
+        at_every_theta: bool = False,
     ) -> tuple[Prediction, Glance, Work]:
-        """Predict images with the agent's mixture, or another; the learner must be settled."""
+        """Predict images with the agent's mixture, or another; the learner must be settled.
+
+        Args:
+            images: to be predicted.
+            before: an earlier glance at them; see `look`.
+            mixture: None for the agent's own.
+            at_every_theta: recall at all of `THETA_GRID`, so that the next look finds what it needs whatever θ is then.
+        """
         mixture = mixture or self.mixture
-        glance, spent = self.look(images, (mixture.theta or 1.0,), before)
-        learner, memory = glance.sight.probabilities, glance.recall.probabilities[0]
+        theta = mixture.theta or PRIOR_THETA
+        thetas = THETA_GRID if at_every_theta else (theta,)
+        glance, spent = self.look(images, thetas, before)
+        learner, memory = glance.sight.probabilities, glance.recall.probabilities[thetas.index(theta)]
         return Prediction(mixture.mix(learner, memory), learner, memory), glance, spent
 
     def predict(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Prediction, Bill]:
@@ -221,6 +245,7 @@ class Agent:
         """An agent with the same past, and a future that draws the same numbers."""
         fork = Agent(self.learner.fork(), self.memory.fork(), self.mixture, self.rekeying)
         fork.kept, fork.n_chunks, fork._keyed_by = self.kept.fork(), self.n_chunks, self._keyed_by
+        fork.met = set(self.met)
         return fork
 
     def state(self) -> dict[str, Any]:
@@ -231,6 +256,7 @@ class Agent:
             "mixture": {"w": self.mixture.w, "theta": self.mixture.theta},
             "kept": self.kept.state(),
             "n_chunks": self.n_chunks,
+            "met": sorted(self.met),
             "stale": self.stale,
         }
 
@@ -240,5 +266,5 @@ class Agent:
         self.memory.load_state(state["memory"])
         self.mixture = Mixture(**state["mixture"])
         self.kept.load_state(state["kept"])
-        self.n_chunks = state["n_chunks"]
+        self.n_chunks, self.met = state["n_chunks"], set(state["met"])
         self._keyed_by = object() if state["stale"] else self.learner.token

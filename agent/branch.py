@@ -11,13 +11,13 @@ from agent.agent import Agent, Bill, Glance
 from agent.chunk import Chunk
 from agent.exam import Accuracy, Exam, Scores
 from agent.impressions import RunningAverages
-from agent.ledger import LEARNING, Ledger
+from agent.ledger import Ledger
 from agent.memory import Recall
 from agent.mixture import Mixture
 from agent.observation import Observation
 from agent.policies import Action, Policy
 from agent.trajectory import Step
-from agent.work import Work
+from agent.work import Account, Work
 
 
 @dataclass(eq=False)
@@ -54,6 +54,7 @@ class Life:
         before = self.steps[-1] if self.steps else None
         learned = before.learned / max(before.samples, 1) if before else 0.0
         spent = ledger.spent()
+        learning_accounts: tuple[Account, ...] = ("learn", "rekey") if agent.rekeying.on_learn else ("learn",)
         return Observation(
             step=chunk.step,
             n_chunks=n_chunks,
@@ -67,8 +68,8 @@ class Life:
             spent=spent,
             left=max(0.0, budget - spent),
             spent_gflop=ledger.flops() / 1e9,
-            learning_spent=ledger.spent(LEARNING),
-            learning_spent_gflop=ledger.flops(LEARNING) / 1e9,
+            learning_spent=ledger.spent(learning_accounts),
+            learning_spent_gflop=ledger.flops(learning_accounts) / 1e9,
             learn_gflop=learning.flops / 1e9,
             learn_cost=ledger.model.of(learning, chunk.price),
             memorize_gflop=memorizing.flops / 1e9,
@@ -99,6 +100,7 @@ class Life:
             query_flops=agent.memory.query_flops,
             work=dict(self.ledger.accounts),
             costs=dict(self.ledger.costs),
+            byte_chunks=self.ledger.byte_chunks,
             spent=self.ledger.spent(),
             spent_gflop=self.ledger.flops() / 1e9,
             observed=self.observed,

@@ -40,7 +40,7 @@ class CostModel:
 
 
 def flops() -> CostModel:
-    """FLOPs alone: a GFLOP costs 1 GFLOP, storage nothing."""
+    """FLOPs alone: a GFLOP costs 1 GFLOP (times the tariff), storage nothing."""
     return CostModel("flops", "GFLOP", per_flop=1e-9)
 
 
@@ -48,28 +48,28 @@ def cloud(
     accelerator_hour: float = 2.73,
     tflops: float = 300.0,
     gigabyte_month: float = 0.08,
-    chunk_hours: float = 1.0,
+    chunk_seconds: float = 1.0,
 ) -> CostModel:
-    """Rented compute and storage, in euro.
-
-    The defaults are list prices of the order of late 2024 in Europe, to be replaced by one's own bill: an H100 PCIe at
-    €2.73 an hour (Scaleway's price list, "H100-1-80G") that sustains 300 TFLOP/s, about 40% of its bfloat16 peak of
-    756 TFLOP/s (NVIDIA's data sheet); block storage at €0.08 for a gigabyte and month.
+    """Rented compute and storage, in euro; the defaults are to be replaced by one's own bill.
 
     Args:
-        accelerator_hour: euro for an hour of the accelerator.
-        tflops: what it sustains, in TFLOP/s.
-        gigabyte_month: euro for holding a gigabyte (10^9 bytes) for a month of 730 hours.
-        chunk_hours: hours between chunks, during which storage is held.
+        accelerator_hour: euro for an hour of the accelerator; an H100 PCIe on a European price list.
+        tflops: what it sustains, in TFLOP/s; an assumption, 40% of its bfloat16 peak.
+        gigabyte_month: euro for holding a gigabyte (10^9 bytes) for a month of 730 hours; as block storage.
+        chunk_seconds: seconds between chunks, during which storage is held.
+
+    References:
+        Scaleway's price list of 2024, H100-1-80G at €2.73 an hour; NVIDIA's data sheet of the H100 PCIe, 756 TFLOP/s in
+        bfloat16; block storage from memory, no list was at hand.
     """
     if not tflops > 0:
         raise InvalidSetting(f"expected tflops above 0, got {tflops:g}")
-    per_byte_hour = gigabyte_month / 730 / 1e9
+    per_byte_second = gigabyte_month / (730 * 3600) / 1e9
     return CostModel(
         "cloud",
         "EUR",
         per_flop=accelerator_hour / 3600 / (tflops * 1e12),
-        per_byte_chunk=per_byte_hour * chunk_hours,
+        per_byte_chunk=per_byte_second * chunk_seconds,
     )
 
 
@@ -79,16 +79,19 @@ def energy(
     watt_gigabyte: float = 0.1,
     chunk_seconds: float = 1.0,
 ) -> CostModel:
-    """Energy by operation and byte, in joule.
+    """Energy by operation, byte written and byte held, in joule; what reading takes is not counted.
 
     Args:
         picojoule_flop: for a floating-point operation; half a 32-bit multiplication (3.7 pJ) and addition (0.9 pJ) at
-            45 nm (Horowitz 2014, "Computing's energy problem", ISSCC, figure 1.1.9).
-        picojoule_byte: for a byte written; a quarter of the 640 pJ for 32 bits of DRAM (Han et al. 2015,
-            arXiv:1506.02626, table 1, after Horowitz).
+            45 nm.
+        picojoule_byte: for a byte written; a quarter of the 640 pJ for 32 bits of DRAM.
         watt_gigabyte: for holding a gigabyte (10^9 bytes) of DRAM, refresh and standby; an assumption, of the order of
             an idle memory module.
         chunk_seconds: seconds between chunks, during which storage is held.
+
+    References:
+        Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9; Han et al.,
+        "Learning both weights and connections for efficient neural networks", NIPS 2015, arXiv:1506.02626, table 1.
     """
     return CostModel(
         "energy",

@@ -77,7 +77,8 @@ class Events:
             for part, share in asdict(accuracy).items()
         }
         if by_gflop:
-            self._add(_summary(by_gflop), round(step.spent_gflop))
+            # Recall is charged once, at the end: points before it would lie at unequal costs with the last one.
+            self._add(_summary(by_gflop), round(step.spent_gflop - step.work["recall"].flops / 1e9))
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
         """Write settings and final metrics for TensorBoard's table of hyper-parameters.

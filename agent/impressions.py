@@ -20,11 +20,14 @@ def learner_impressions(sight: Sight, labels: Int64[Tensor, " n"]) -> dict[str, 
 
 
 def memory_impressions(sight: Sight, recall: Recall, labels: Int64[Tensor, " n"]) -> dict[str, float]:
-    """The fields `memory_*`, `disagreement` and `novelty` of an observation, from a recall at one θ."""
+    """The fields `memory_*`, `disagreement` and `novelty` of an observation, from a recall at one θ.
+
+    None of them while the memory is empty: it has nothing to say, and its averages begin with its first entries.
+    """
+    if not recall.n_entries:
+        return {}
     probabilities = recall.probabilities[0]
     found = {f"memory_{name}": value for name, value in _impressions(probabilities, labels).items()}
-    if not recall.n_entries:
-        return found | {"disagreement": 1.0, "novelty": 1.0}
     differ = sight.probabilities.argmax(dim=1) != probabilities.argmax(dim=1)
     return found | {"disagreement": float(differ.double().mean()), "novelty": float((1 - recall.peak).double().mean())}
 
@@ -43,25 +46,26 @@ def _impressions(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor
 class RunningAverages:
     """Exponentially weighted means over chunks, with the bias of the start corrected (Kingma & Ba 2015, section 3).
 
-    The mean of the chunks before the one at hand; at the first, the value itself.
+    The mean of the chunks before the one at hand; at the first that has a value, the value itself.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
-        self._n = 0
+        self._n: dict[str, int] = {}
 
     def meet(self, values: dict[str, float]) -> dict[str, float]:
         """The fields `mean_*` for the chunk at hand, which from then on counts among the earlier ones."""
-        correction = 1 - DECAY**self._n
-        means = {f"mean_{name}": self._sums[name] / correction if self._n else value for name, value in values.items()}
-        self._sums = {name: DECAY * self._sums.get(name, 0.0) + (1 - DECAY) * v for name, v in values.items()}
-        self._n += 1
+        means = {}
+        for name, value in values.items():
+            total, n = self._sums.get(name, 0.0), self._n.get(name, 0)
+            means[f"mean_{name}"] = total / (1 - DECAY**n) if n else value
+            self._sums[name], self._n[name] = DECAY * total + (1 - DECAY) * value, n + 1
         return means
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
-        return {"sums": dict(self._sums), "n": self._n}
+        return {"sums": dict(self._sums), "n": dict(self._n)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the averages whose `state` this is."""
-        self._sums, self._n = dict(state["sums"]), state["n"]
+        self._sums, self._n = dict(state["sums"]), dict(state["n"])

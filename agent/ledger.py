@@ -5,9 +5,6 @@ from typing import Any
 from agent.costs import CostModel, flops
 from agent.work import ACCOUNTS, Account, Work
 
-LEARNING: tuple[Account, ...] = ("learn", "rekey")
-"""The accounts that a decision to LEARN is charged to."""
-
 STORAGE = "storage"
 """The name under which holding bytes is charged, beside the accounts of work."""
 
@@ -44,12 +41,6 @@ class Ledger:
     def spent(self, accounts: tuple[str, ...] = (*ACCOUNTS, STORAGE)) -> float:
         """What the agent has paid on these accounts, in the unit of the cost model; `observe` is never one of them."""
         return sum(self.costs[account] for account in accounts if account != "observe")
-
-    def fork(self) -> "Ledger":
-        """A ledger with the same past and a future of its own."""
-        fork = Ledger(self.model)
-        fork.load_state(self.state())
-        return fork
 
     def seconds(self) -> dict[str, float]:
         """Wall-clock seconds by account."""

@@ -8,7 +8,7 @@ from agent.agent import Agent
 from agent.branch import Branch, Life
 from agent.chunk import Chunk
 from agent.costs import CostModel
-from agent.errors import InvalidSetting, PolicyError
+from agent.errors import InvalidSetting, LifetimeError, PolicyError
 from agent.exam import Exam, Scores, accuracies, score
 from agent.impressions import learner_impressions, memory_impressions
 from agent.learners import Sight
@@ -36,8 +36,9 @@ class Lives:
         exam: what to measure, and when.
         costs: prices; by default FLOPs alone.
         budget: what a lifetime may spend, in the unit of `costs`; shown to policies, which are free to overdraw it.
-        calibrate_every: chunks between the agent's own fittings of its mixture, which it pays for; there is always one
-            at the end. Without (0), examinations on the way fit a mixture at the experimenter's expense.
+        calibrate_every: chunks between the agent's own fittings of its mixture, which it pays for; there is also one
+            when the memory gets its first entries, and one at the end. Without (0) there is only that one, and
+            examinations on the way fit a mixture at the experimenter's expense.
 
     Raises:
         InvalidSetting: an empty stream, no policies, or a policy that cannot be checkpointed.
@@ -95,13 +96,13 @@ class Lives:
             for life in branch.lives:  # who asked to look has paid for it already
                 life.pay(in_full if life.policy.observes == "nothing" else bill, chunk.price)
         last = branch.step + 1 == len(self.stream)
-        if self.calibrate_every and (branch.step + 1) % self.calibrate_every == 0 and not last:
+        if self._calibrates(branch) and not last:
             settled = branch.agent.settle()
             branch.validation, fitted = branch.agent.calibrate(self.exam.validation, branch.validation)
             branch.pay([*settled, ("calibrate", fitted)], chunk.price)
         scores, mixture = None, None
         if self.exam.due(branch.step, len(self.stream)):
-            scores, mixture = self._finish(branch, chunk.price) if last else self._examine(branch, chunk.price)
+            scores, mixture = self._finish(branch) if last else self._examine(branch, chunk.price)
         for life in branch.lives:
             life.ledger.hold(branch.agent.nbytes)
             assert action is not None
@@ -113,6 +114,12 @@ class Lives:
                 trajectory = Trajectory(tuple(life.steps), life.ledger.seconds(), self.birth)
                 self._ended.append((life.name, trajectory, branch.agent))
         return {life.name: life.steps[-1] for life in branch.lives}
+
+    def _calibrates(self, branch: Branch) -> bool:
+        if not self.calibrate_every:
+            return False
+        first = branch.agent.memory.n_entries > 0 and branch.agent.mixture.theta is None
+        return first or (branch.step + 1) % self.calibrate_every == 0
 
     def ended(self) -> list[tuple[str, Trajectory, Agent]]:
         """Name, trajectory and agent of the lifetimes that ended since the last call.
@@ -178,7 +185,7 @@ class Lives:
 
     def _examine_newborn(self) -> None:
         [branch] = self._branches
-        prediction, branch.test, spent = branch.agent.answer(self.exam.test.images)
+        prediction, branch.test, spent = branch.agent.answer(self.exam.test.images, at_every_theta=True)
         branch.pay([("observe", spent)], self.stream[0].price)
         self.birth = score(prediction, self.exam)
 
@@ -194,15 +201,16 @@ class Lives:
         if not self.calibrate_every:
             mixture, branch.validation, fitted = agent.fit(self.exam.validation, branch.validation)
             spent.append(fitted)
-        prediction, branch.test, answered = agent.answer(self.exam.test.images, branch.test, mixture)
+        test = self.exam.test.images
+        prediction, branch.test, answered = agent.answer(test, branch.test, mixture, at_every_theta=True)
         branch.pay([("observe", work) for work in (*spent, answered)], price)
         return score(prediction, self.exam), mixture
 
-    def _finish(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
-        """At the end of life calibration and recall are the agent's own.
+    def _finish(self, branch: Branch) -> tuple[Scores, Mixture]:
+        """At the end of life calibration and recall are the agent's own, at a price of 1: the stream is over.
 
         The FLOPs of this last look are charged in full, whatever an earlier one at the experimenter's expense has found
-        already.
+        already; recall as that of every test image once, at the θ that was fitted.
         """
         agent = branch.agent
         bill = agent.settle()
@@ -210,9 +218,11 @@ class Lives:
         if branch.validation and not self.calibrate_every:
             in_full = branch.validation.sight.work + branch.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
-        prediction, branch.test, _ = agent.answer(self.exam.test.images, branch.test)
-        looked, recalled = branch.test.sight.work, branch.test.recalled
-        branch.pay([*bill, ("calibrate", fitted), ("observe", looked), ("recall", recalled)], price)
+        on_the_way = branch.test is not None and len(branch.test.thetas) > 1
+        prediction, branch.test, _ = agent.answer(self.exam.test.images, branch.test, at_every_theta=on_the_way)
+        looked, seconds = branch.test.sight.work, branch.test.recalled.seconds
+        recalled = Work(len(self.exam.test) * agent.memory.query_flops, seconds=seconds)
+        branch.pay([*bill, ("calibrate", fitted), ("observe", looked), ("recall", recalled)], 1.0)
         return score(prediction, self.exam), agent.mixture
 
     def state(self) -> dict[str, Any]:
@@ -292,6 +302,8 @@ def _ask(policy: Policy, observation: Observation) -> Action:
     name = f"{type(policy).__name__}.decide"
     try:
         action = policy.decide(observation)
+    except LifetimeError:
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise PolicyError(

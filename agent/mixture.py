@@ -18,6 +18,9 @@ Orhan's grid ended at 90, near his optima; pooled keys, whose cosines lie close 
 """
 
 
+PRIOR_THETA = 64.0
+"""θ of an agent that has not fitted its mixture yet: in `THETA_GRID`, and near Orhan's optima, 72 to 86."""
+
 TILE = 1 << 20
 """Probabilities mixed at once (4 MiB), so that many classes do not need much memory."""
 

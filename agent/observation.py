@@ -63,17 +63,17 @@ class Observation:
     learner_margin: float = nan
     """Mean difference of the learner's two highest probabilities, 0 to 1."""
     memory_loss: float = nan
-    """Mean cross-entropy of the memory on the chunk, in nats."""
+    """Mean cross-entropy of the memory on the chunk, in nats; NaN, like all about the memory, while it is empty."""
     memory_accuracy: float = nan
     """Share of the chunk that the memory classifies rightly."""
     memory_entropy: float = nan
-    """Mean entropy of the memory's predictions, in nats; log(classes) while it is empty."""
+    """Mean entropy of the memory's predictions, in nats."""
     memory_margin: float = nan
     """Mean difference of the memory's two highest probabilities, 0 to 1."""
     disagreement: float = nan
-    """Share of the chunk on which learner and memory name different classes; 1 while the memory is empty."""
+    """Share of the chunk on which learner and memory name different classes."""
     novelty: float = nan
-    """Mean distance, 1 - cosine, to the nearest stored key, 0 to 2; 1 while the memory is empty."""
+    """Mean distance, 1 - cosine, to the nearest stored key, 0 to 2."""
 
     mean_learner_loss: float = nan
     """Running average of `learner_loss` over the chunks before this one; see `agent.impressions`."""

@@ -31,6 +31,8 @@ class Step:
     """Of each account since birth."""
     costs: dict[str, float]
     """Of each account and of storage since birth, in the unit of the cost model."""
+    byte_chunks: int
+    """Bytes held, summed over chunks: what storage was charged for."""
     spent: float
     """What the agent has paid in all: `costs` without `observe`."""
     spent_gflop: float
@@ -67,6 +69,7 @@ class Step:
                 for account, work in self.work.items()
             },
             "costs": self.costs,
+            "byte_chunks": self.byte_chunks,
             "spent": self.spent,
             "spent_gflop": self.spent_gflop,
             "observed": self.observed,

@@ -6,10 +6,11 @@ from typing import Literal, get_args
 Account = Literal["learn", "memorize", "recall", "rekey", "calibrate", "decide", "observe"]
 """What work is charged to.
 
-learn: gradient updates. memorize: computing keys and storing them. recall: comparing queries with stored keys, for
-the agent's answers. rekey: computing stored keys anew after the learner moved on. calibrate: fitting the mixture on
-validation data. decide: looking at a chunk in order to decide what to do with it, by policies that ask for it. observe:
-what the experimenter spends on measuring, which no agent pays.
+learn: gradient updates. memorize: computing keys and storing them; where the policy has looked at the chunk, the keys
+are there, and only storing is left. recall: comparing queries with stored keys, for the agent's answers. rekey:
+computing stored keys anew after the learner moved on. calibrate: fitting the mixture on validation data. decide:
+looking at a chunk in order to decide what to do with it, for policies that ask for it. observe: what the experimenter
+spends on measuring, which no agent pays.
 """
 
 ACCOUNTS: tuple[Account, ...] = get_args(Account)

@@ -46,6 +46,7 @@ class Compared:
     unit: str
     """Of costs."""
     comparison: Comparison
+    n_test: int
     best: tuple[Best, ...]
     notes: tuple[str, ...] = ()
     """What a careful reader should know."""
@@ -102,7 +103,7 @@ def compare_policies(
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
     lived = [Lived(policy, {s: _metrics(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
-    return _compared(lived, config, [])
+    return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], [])
 
 
 def prepare(config: CompareConfig, *, download: bool, data_dir: Path | None) -> None:
@@ -141,7 +142,7 @@ def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
         {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
         | {"confidence": confidence},
     )
-    return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, notes)
+    return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, reference.n_test, notes)
 
 
 def runs_digest(paths: Sequence[Path]) -> str:
@@ -182,6 +183,8 @@ class _Lifetime:
     settings: Mapping[str, Any]
     data: Any
     versions: Any
+    """With the machine: processor and threads decide the last digits, too."""
+    n_test: int
     own_policies: Mapping[str, str]
     metrics: dict[str, float | None]
 
@@ -205,7 +208,7 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     if not others:
         return []
     several = f" and {len(others) - 1} more" if others[1:] else ""
-    return [f"other versions, or another source, lived {others[0]}{several} than {reference.path}"]
+    return [f"other versions, another source or another machine lived {others[0]}{several} than {reference.path}"]
 
 
 def _lifetimes(path: Path) -> list[_Lifetime]:
@@ -237,7 +240,8 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 seed,
                 settings,
                 config["data"],
-                config["versions"],
+                [config["versions"], config.get("machine")],
+                summary["n_test"],
                 config.get("own_policies", {}),
                 _metrics(summary, folder),
             )
@@ -256,9 +260,9 @@ def _metrics(summary: Any, path: Path) -> dict[str, float | None]:
         ) from None
 
 
-def _compared(lived: Sequence[Lived], config: CompareConfig, notes: list[str]) -> Compared:
+def _compared(lived: Sequence[Lived], config: CompareConfig, n_test: int, notes: list[str]) -> Compared:
     comparison = compare(lived, config.confidence)
     tariff = "" if config.tariff == "constant" else f", {config.tariff} tariff"
     title = f"{config.dataset}, {config.scenario}{tariff}"
     best = best_at_each_budget(comparison, COST, ACCURACY)
-    return Compared(title, cost_model(config).unit, comparison, tuple(best), tuple(notes))
+    return Compared(title, cost_model(config).unit, comparison, n_test, tuple(best), tuple(notes))

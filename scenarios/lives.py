@@ -24,7 +24,7 @@ from scenarios.build import build_agent
 from scenarios.chunking import Chunking
 from scenarios.config import LivesConfig
 from scenarios.datasets import Dataset, load_dataset
-from scenarios.metrics import continual_metrics
+from scenarios.metrics import average_anytime_accuracy, continual_metrics
 from scenarios.recording import live_on_record
 from scenarios.scenario import Scenario
 from scenarios.specs import canonical, make
@@ -212,30 +212,34 @@ def _facts(
         "n_test": len(scenario.test),
         "classes": list(dataset.class_names),
         "cost_unit": cost_model(config).unit,
-        "metrics": lifetime_metrics(trajectory, scenario),
+        "metrics": lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every),
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
         "visited": [scenario.experience[end] for end in scenario.ends] if trajectory.birth else [],
     }
 
 
-def lifetime_metrics(trajectory: Trajectory, scenario: Scenario) -> dict[str, float | None]:
+def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_every: int) -> dict[str, float | None]:
     """All metrics of a lifetime; accuracies 0 to 1, costs in the unit of the cost model.
 
     Args:
         trajectory: as lived in the scenario.
-        scenario: says which experience each chunk belonged to.
+        scenario: says which experience each chunk belonged to; where experiences mix, its nominal one.
+        evaluate_every: chunks between evaluations. Anytime accuracy is the mean over those, which lie evenly, and the
+            last; those at the ends of experiences are left out, unless (0) there are no others.
     """
     steps, last = trajectory.steps, trajectory.steps[-1]
     evaluated = [step for step in steps if step.scores]
+    even = [not evaluate_every or (s.step + 1) % evaluate_every == 0 or s is last for s in evaluated]
     current = [scenario.experience[step.step] for step in evaluated]
     anytime = np.array([_per_experience(step.scores) for step in evaluated if step.scores])
     seen = np.array([np.isin(range(anytime.shape[1]), scenario.experience[: step.step + 1]) for step in evaluated])
+    apart: dict[str, float | None] = dict.fromkeys(("worst_case_accuracy", "forgetting", "backward_transfer"))
+    apart["forward_transfer"] = None
     if trajectory.birth:
         ends = [steps[end].scores for end in scenario.ends]
         matrix = np.array([_per_experience(scores) for scores in (trajectory.birth, *ends) if scores])
         visited = [scenario.experience[end] for end in scenario.ends]
-    else:
-        matrix, visited = np.array([[0.0], [trajectory.accuracy.agent]]), [0]
+        apart = continual_metrics(matrix, visited, anytime=anytime, current=current, seen=seen)
     final = trajectory.accuracy
     megabyte = 1e6
     return {
@@ -245,7 +249,8 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario) -> dict[str, fl
         "prequential_accuracy": _prequential(steps, "agent"),
         "prequential_learner_accuracy": _prequential(steps, "learner"),
         "prequential_memory_accuracy": _prequential(steps, "memory"),
-        **continual_metrics(matrix, visited, anytime=anytime, current=current, seen=seen),
+        **apart,
+        "average_anytime_accuracy": average_anytime_accuracy(anytime[even], seen[even]),
         "learned_fraction": last.learned / last.samples,
         "memory_entries": last.memory_entries,
         "memory_megabytes": last.memory_nbytes / megabyte,

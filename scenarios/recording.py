@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent.agent import Agent
 from agent.checkpoint import Checkpoints
-from agent.errors import CheckpointError, RunError
+from agent.errors import CheckpointError, LifetimeError, RunError
 from agent.lifetime import Lives
 from agent.record import LifetimeRecord
 from agent.trajectory import Step, Trajectory
@@ -44,7 +44,7 @@ def live_on_record(
     """
     unfinished = {name: record for name, record in records.items() if record.summary() is None}
     decisions: dict[str, list[str]] = {name: [] for name in records}
-    seen = ""
+    seen = dict.fromkeys(records, "")
     try:
         lives = _resumed(begin, records, unfinished.keys(), checkpoints, watcher, decisions, on_step)
         advanced = 0
@@ -57,9 +57,10 @@ def live_on_record(
             for name, trajectory, agent in lives.ended():
                 on_end(name, trajectory, agent)
             name, step = next(iter(steps.items()))
-            seen = f" {100 * step.accuracy.agent:.1f}%" if step.accuracy else seen if step.step else ""
+            if step.accuracy:
+                seen.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
             counts = f"{decisions[name].count('learn')} L {decisions[name].count('memorize')} M"
-            watcher.say(f"{title} {counts}{seen}".strip())
+            watcher.say(f"{title} {counts}{seen[name]}".strip())
             advanced += 1
             stopping = watcher.stopping
             if lives and (stopping or advanced % checkpoint_every == 0):
@@ -92,7 +93,11 @@ def _resumed(
             lives, steps = _from_checkpoint(begin, records, checkpoints, path)
         except CheckpointError as error:
             reasons.append(str(error))
+        except LifetimeError:
+            raise  # of the settings; no other checkpoint would help
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+            if "memory" in str(e):
+                raise
             reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
         else:
             for reason in reasons:
@@ -104,7 +109,9 @@ def _resumed(
                     on_step({name: step})
             return lives
     if reasons:
-        raise RunError(f"{'; '.join(reasons)}; no other is left: start anew with --force")
+        raise RunError(
+            f"{'; '.join(reasons)}; no other is left: start anew, with --force of the command that began the run"
+        )
     return begin(unfinished)
 
 

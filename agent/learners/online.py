@@ -113,13 +113,13 @@ class OnlineLearner:
         return max(1, round(self.passes * n_new / batch)), n_fresh, n_rehearsed
 
     def foresee(self, chunk: Chunk) -> Work:
-        """The work of `learn`, without its bytes and seconds."""
+        """The work of `learn`, without its seconds."""
         if not len(chunk):
             return Work()
         n_steps, n_fresh, n_rehearsed = self._plan(len(chunk))
         n_trained = n_steps * (n_fresh + n_rehearsed)
         flops = flops_per_sample(self.network, *chunk.images.shape[2:]).training
-        return Work(n_trained * flops, samples=n_trained)
+        return Work(n_trained * flops, chunk.images.nbytes + chunk.labels.nbytes, samples=n_trained)
 
     @property
     def overdue(self) -> bool:

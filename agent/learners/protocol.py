@@ -60,7 +60,7 @@ class Learner(Protocol):
         """Probabilities and keys; the network must be settled."""
 
     def foresee(self, chunk: Chunk) -> Work:
-        """The FLOPs and samples that learning from a chunk, and settling then, would take; nothing is done."""
+        """What learning from a chunk, and settling then, would take; nothing is done."""
 
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
         """The FLOPs of `forward` on images; nothing is done."""

@@ -70,13 +70,13 @@ class RefitLearner:
         return max(1, round(self.epochs * n / batch)), batch
 
     def foresee(self, chunk: Chunk) -> Work:
-        """The work of a training on everything admitted and the chunk, without its bytes and seconds."""
+        """The work of a training on everything admitted and the chunk, without its seconds."""
         n = len(self.admitted) + len(chunk)
         if n == self.n_trained_on:
             return Work()
         n_steps, batch = self._plan(n)
         flops = flops_per_sample(self.initial, *chunk.images.shape[2:]).training
-        return Work(n_steps * batch * flops, samples=n_steps * batch)
+        return Work(n_steps * batch * flops, chunk.images.nbytes + chunk.labels.nbytes, samples=n_steps * batch)
 
     @property
     def overdue(self) -> bool:

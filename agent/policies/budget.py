@@ -1,5 +1,6 @@
 """Learning as far as a budget goes."""
 
+from math import inf
 from typing import Literal
 
 from agent.errors import InvalidSetting
@@ -14,26 +15,28 @@ ROUNDING = 1e-9
 class BudgetPolicy(Policy):
     """Learns as long as a budget for learning lasts, evenly over the stream or at once.
 
-    The budget pays for gradient updates and for the re-keying they entail, and is never overdrawn: a chunk that no
+    The budget pays for gradient updates and for the re-keying on learning, and is never overdrawn: a chunk that no
     longer fits is memorized. Evenly, spending also stays within the share budget × (s + 1) / n while the s-th of n
     chunks, counted from 0, is decided on; what a costly chunk leaves unspent, later chunks may use. All of it holds up
     to rounding, a billionth of the budget.
 
+    Without gflop and cost it is the lifetime's own budget (`--budget`), which pays for everything: no chunk is learned
+    from that would overdraw it. What memorizing and recalling cost after that is no choice of a policy's.
+
     Args:
-        gflop: budget in GFLOP, 0 or more; give either this or cost.
-        cost: budget in the unit of the cost model, at the prices of the moment, 0 or more.
+        gflop: for learning, in GFLOP, 0 or more; give this or cost or neither.
+        cost: for learning, in the unit of the cost model, at the prices of the moment, 0 or more.
         how: evenly over the stream, or greedily from its beginning.
 
     Raises:
-        InvalidSetting: both or neither of gflop and cost; a budget below 0, infinite or NaN; an unknown `how`.
+        InvalidSetting: both gflop and cost; a budget below 0, infinite or NaN; an unknown `how`; no budget at all.
     """
 
     def __init__(
         self, gflop: float | None = None, cost: float | None = None, how: Literal["evenly", "greedily"] = "evenly"
     ) -> None:
-        if (gflop is None) == (cost is None):
-            got = "neither" if gflop is None else "both"
-            raise InvalidSetting(f"expected a budget in either gflop or cost, got {got}; set one of them")
+        if gflop is not None and cost is not None:
+            raise InvalidSetting("expected a budget in either gflop or cost, got both; set one of them")
         for name, budget in ("gflop", gflop), ("cost", cost):
             if budget is not None:
                 check_at_least(name, budget, 0)
@@ -45,9 +48,12 @@ class BudgetPolicy(Policy):
         """LEARN where the chunk fits into what the budget allows by now."""
         if self.gflop is not None:
             allowed, spent = self.gflop, observation.learning_spent_gflop + observation.learn_gflop
-        else:
-            assert self.cost is not None
+        elif self.cost is not None:
             allowed, spent = self.cost, observation.learning_spent + observation.learn_cost
+        elif observation.left < inf:
+            allowed, spent = observation.spent + observation.left, observation.spent + observation.learn_cost
+        else:
+            raise InvalidSetting("expected a budget, got none; set gflop or cost of the policy, or --budget of the run")
         slack = ROUNDING * allowed
         if self.how == "evenly":
             allowed *= (observation.step + 1) / observation.n_chunks

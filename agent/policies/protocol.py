@@ -1,6 +1,5 @@
 """What a policy is asked, and what it may answer."""
 
-import copy
 from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Any, ClassVar, Literal
@@ -57,16 +56,27 @@ class Policy(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the policy whose `state` this is; it must have been built with the same settings."""
         for name, value in state.items():
-            current = getattr(self, name, None)
-            if isinstance(current, torch.Generator):
-                current.set_state(value)
-            else:
-                setattr(self, name, copy.deepcopy(value))
+            setattr(self, name, _restored(value))
+
+
+_GENERATOR = "state of a torch.Generator"
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, list | tuple):
+        return type(value)(_restored(item) for item in value)
+    if isinstance(value, dict):
+        if value.keys() == {_GENERATOR}:
+            return torch.Generator().set_state(value[_GENERATOR])
+        return {key: _restored(item) for key, item in value.items()}
+    return value
 
 
 def _plain(value: Any, where: str) -> Any:
     if isinstance(value, torch.Generator):
-        return value.get_state()
+        return {_GENERATOR: value.get_state()}
     if isinstance(value, torch.Tensor):
         return value.clone()
     if value is None or type(value) in (bool, int, float, str):

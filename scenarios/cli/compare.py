@@ -149,10 +149,14 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
     comparison, unit = compared.comparison, compared.unit
     confidence = f"{100 * comparison.confidence:g}% t intervals over seeds"
     n = len(comparison.seeds)
+    of_costs = (
+        f"costs in GFLOP, means; recall: of {compared.n_test:,} test images, once"
+        if costs
+        else "costs by account: in a wider window, and in comparison.csv"
+    )
     table = Table(
         title=escape(f"{compared.title}, {n} seed{'s' * (n > 1)}"),
-        caption=f"accuracies in %, means ± half of {confidence}"
-        + ("; costs in GFLOP, means" if costs else "; costs by account: in a wider window, and in comparison.csv"),
+        caption=f"accuracies in %, means ± half of {confidence}; {of_costs}",
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -167,12 +171,16 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
     for column in ("learned", *shares, *accounts):
         table.add_column(column, justify="right", no_wrap=True)
     priced = unit != "GFLOP"
+    if priced:
+        table.add_column(f"storage\n{escape(unit)}", justify="right", no_wrap=True)
     if priced or not costs:
         table.add_column(f"total\n{escape(unit)}", justify="right", no_wrap=True)
     for schedule in sorted(comparison.schedules, key=lambda each: _estimate(each.means["total_cost"])):
         row = [escape(schedule.label), percent(_estimate(schedule.means["learned_fraction"]))]
         row += [_spread(schedule.means[name]) for name in shares.values()]
         row += [gflop(_estimate(schedule.means[f"{account}_gflop"])) for account in accounts]
+        if priced:
+            row.append(gflop(_estimate(schedule.means["storage_cost"])))
         if priced or not costs:
             row.append(gflop(_estimate(schedule.means["total_cost"])))
         table.add_row(*row)
@@ -182,6 +190,8 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
 def _best(compared: "Compared") -> Table:
     table = Table(
         title="best final accuracy at each budget",
+        caption="intervals are not corrected for the two having been picked by the same seeds",
+        caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

@@ -128,8 +128,7 @@ def _accuracies(metrics: dict[str, float | None]) -> Table:
     rows = {
         "average anytime": "average_anytime_accuracy",
         "worst case": "worst_case_accuracy",
-        "forgetting": "forgetting",
-        "backward transfer": "backward_transfer",
+        "forgetting (minus backward transfer)": "forgetting",
         "forward transfer": "forward_transfer",
     }
     for title, name in rows.items():

@@ -9,7 +9,6 @@ from agent.chunk import LabelledImages
 from agent.costs import COST_MODELS
 from agent.errors import InvalidSetting, LifetimeError
 from agent.exam import Exam, accuracy_of
-from agent.ledger import LEARNING
 from agent.lifetime import Lives, live, live_many
 from agent.policies import (
     Action,
@@ -159,8 +158,9 @@ def test_what_is_foreseen_is_what_learning_takes(make):
         for chunk, learns in zip(STREAM, (True, False, True, False, True), strict=True):
             foreseen = agent.foresee_learning(chunk)
             if learns:
-                bill = agent.learn(chunk) + agent.settle()
-                assert sum(work.flops for account, work in bill if account in LEARNING) == foreseen.flops
+                bill = [work for account, work in agent.learn(chunk) + agent.settle() if account in ("learn", "rekey")]
+                assert sum(work.flops for work in bill) == foreseen.flops
+                assert sum(work.nbytes for work in bill) == foreseen.nbytes
             else:
                 foreseen = agent.foresee_memorizing(chunk)
                 bill = agent.memorize(chunk)
