@@ -16,6 +16,7 @@ from agent.memory import Recall
 from agent.mixture import Mixture
 from agent.observation import Observation
 from agent.policies import Action, Policy
+from agent.policies.protocol import checked_state
 from agent.trajectory import Step
 from agent.work import Account, Work
 
@@ -113,7 +114,7 @@ class Life:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values; the steps are not among them."""
         return {
-            "policy": self.policy.state(),
+            "policy": checked_state(self.policy),
             "ledger": self.ledger.state(),
             "averages": self.averages.state(),
             "observed": self.observed,

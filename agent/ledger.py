@@ -1,8 +1,10 @@
 """The ledger turns work into accounts, and accounts into costs."""
 
+import math
 from typing import Any
 
 from agent.costs import CostModel, flops
+from agent.errors import InvalidSetting
 from agent.work import ACCOUNTS, Account, Work
 
 STORAGE = "storage"
@@ -25,9 +27,18 @@ class Ledger:
         self.byte_chunks = 0
 
     def charge(self, account: Account, work: Work, price: float = 1.0) -> None:
-        """Add `work` to `account`, done while compute has this price."""
+        """Add `work` to `account`, done while compute has this price.
+
+        Raises:
+            InvalidSetting: prices so high that costs overflow.
+        """
         self.accounts[account] += work
-        self.costs[account] += self.model.of(work, price)
+        cost = self.model.of(work, price)
+        if not math.isfinite(cost):
+            raise InvalidSetting(
+                f"expected costs that stay finite, got {cost} {self.model.unit}; lower the prices (--cost)"
+            )
+        self.costs[account] += cost
 
     def hold(self, nbytes: int) -> None:
         """Charge for `nbytes` held for one chunk."""

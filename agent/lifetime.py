@@ -1,8 +1,9 @@
 """The loop: lifetimes on one stream, sharing what they have in common."""
 
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Any, get_args
+from typing import Any
 
 from agent.agent import Agent
 from agent.branch import Branch, Life
@@ -17,7 +18,7 @@ from agent.memory import Recall
 from agent.mixture import Mixture
 from agent.observation import Observation
 from agent.policies import Action, Policy
-from agent.policies.protocol import Observes
+from agent.policies.protocol import check_policy
 from agent.trajectory import Step, Trajectory, scores_as_json, scores_from_json
 from agent.work import Work
 
@@ -64,10 +65,7 @@ class Lives:
         if calibrate_every < 0:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
         for policy in policies.values():
-            if policy.observes not in get_args(Observes):
-                asked = f"{type(policy).__name__}.observes to be one of {', '.join(get_args(Observes))}"
-                raise InvalidSetting(f"expected {asked}, got {policy.observes!r}")
-            policy.state()
+            check_policy(policy)
         self.stream, self.exam = stream, exam
         self.budget, self.calibrate_every = budget, calibrate_every
         lives = [Life(name, policy, Ledger(costs)) for name, policy in policies.items()]
@@ -304,11 +302,11 @@ def _ask(policy: Policy, observation: Observation) -> Action:
         action = policy.decide(observation)
     except LifetimeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise PolicyError(
             f"expected {name} to give an Action, but at chunk {observation.step} it raised {reason}"
         ) from error
     if not isinstance(action, Action):
-        raise PolicyError(f"expected {name} to give Action.LEARN or Action.MEMORIZE, got {action!r}")
+        raise PolicyError(f"expected {name} to give Action.LEARN or Action.MEMORIZE, got {reprlib.repr(action)}")
     return action

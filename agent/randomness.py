@@ -5,9 +5,13 @@ import zlib
 import numpy as np
 import torch
 
+from agent.errors import InvalidSetting
+
 
 def named_seed(seed: int, name: str) -> int:
     """A 63-bit seed for the stream `name` of a run seeded with `seed` (NumPy's SeedSequence spawns it)."""
+    if seed < 0:
+        raise InvalidSetting(f"expected a seed of at least 0, got {seed}")
     sequence = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(name.encode()),))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from agent.checkpoint import Checkpoints, clear_parts, replace_file
-from agent.errors import CheckpointError, RunError
+from agent.errors import CheckpointError, LifetimeError, RunError
 from agent.events import Events, drop_events
 from agent.trajectory import Step, Trajectory
 
@@ -67,6 +67,7 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
     Raises:
         RunError: the directory cannot be written, is in use, or belongs to a run with another configuration.
     """
+    path = path.absolute()  # whatever a policy of the user's own does to the current directory
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / "lock")
@@ -79,6 +80,10 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
             _claim(path, config, anew)
             clear_parts(path)
         yield RunDirectory(path)
+    except LifetimeError:
+        if {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
+            shutil.rmtree(path, ignore_errors=True)  # nothing was lived: settings that cannot be leave no run behind
+        raise
     finally:
         lock.release()
 
@@ -130,9 +135,16 @@ class LifetimeRecord:
     def summary(self) -> dict[str, Any] | None:
         """What is known of the lifetime if it is finished; None if it is not."""
         try:
-            return read_object(self.path / SUMMARY, "--force starts anew")
+            summary = read_object(self.path / SUMMARY, "--force starts anew")
         except FileNotFoundError:
             return None
+        missing = [name for name in ("step", "accuracy", "work") if name not in summary]
+        if missing:
+            raise RunError(
+                f"expected the end of a lifetime in {self.path / SUMMARY}, got no {missing[0]}; remove it to live from "
+                "the last checkpoint, or start anew with --force"
+            )
+        return summary
 
     def steps(self, n: int) -> list[Step]:
         """The first n steps on record.

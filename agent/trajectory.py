@@ -10,41 +10,47 @@ from agent.work import Account, Work
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The record of one chunk: what was decided, what it led to, what it cost up to here."""
+    """The record of one chunk: what was decided, what it led to, what it cost up to here.
+
+    Attributes:
+        step: position in the stream, from 0.
+        action: learn or memorize.
+        samples: samples met up to and with this chunk.
+        learned: samples learned from.
+        price: of compute, as a multiple of what the cost model says.
+        memory_entries: entries in memory.
+        memory_nbytes: of keys and labels, and of raw images kept for re-keying.
+        held_nbytes: all that storage is charged for: the memory, and what the learner rehearses.
+        query_flops: what looking up one image in memory takes by now; paid at every prediction.
+        work: of each account since birth.
+        costs: of each account and of storage since birth, in the unit of the cost model.
+        byte_chunks: bytes held, summed over chunks: what storage was charged for.
+        spent: what the agent has paid in all: `costs` without `observe`.
+        spent_gflop: what the agent has computed in all, in GFLOP, likewise.
+        observed: what the policy asked to see of the chunk: fields of the observation.
+        prequential: on the chunk, before it was used for anything else.
+        scores: on the test set, where this chunk was followed by an examination.
+        mixture: as used in that examination.
+    """
 
     step: int
     action: str
     samples: int
-    """Samples met up to and with this chunk."""
     learned: int
-    """Samples learned from."""
     price: float
-    """Of compute, as a multiple of what the cost model says."""
     memory_entries: int
     memory_nbytes: int
-    """Of keys and labels, and of raw images kept for re-keying."""
     held_nbytes: int
-    """All that storage is charged for: the memory, and what the learner rehearses."""
     query_flops: int
-    """What looking up one image in memory takes by now; paid at every prediction."""
     work: dict[Account, Work]
-    """Of each account since birth."""
     costs: dict[str, float]
-    """Of each account and of storage since birth, in the unit of the cost model."""
     byte_chunks: int
-    """Bytes held, summed over chunks: what storage was charged for."""
     spent: float
-    """What the agent has paid in all: `costs` without `observe`."""
     spent_gflop: float
-    """What the agent has computed in all, in GFLOP, likewise."""
     observed: dict[str, float] | None = None
-    """What the policy asked to see of the chunk: fields of the observation."""
     prequential: Accuracy | None = None
-    """On the chunk, before it was used for anything else."""
     scores: Scores | None = None
-    """On the test set, where this chunk was followed by an examination."""
     mixture: Mixture | None = None
-    """As used in that examination."""
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -103,13 +109,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A finished lifetime."""
+    """A finished lifetime.
+
+    Attributes:
+        steps: one for each chunk.
+        seconds: wall-clock time by account; the shared past counts in full.
+        birth: before the first chunk, if the exam tells experiences apart.
+    """
 
     steps: tuple[Step, ...]
     seconds: dict[str, float]
-    """Wall-clock time by account; the shared past counts in full."""
     birth: Scores | None = None
-    """Before the first chunk, if the exam tells experiences apart."""
 
     @property
     def accuracy(self) -> Accuracy:

@@ -27,7 +27,7 @@ from scenarios.comparison import (
 from scenarios.config import AGENT_SETTINGS, CompareConfig
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
-from scenarios.lives import cost_model, live_together, load_world, resolve_specs, try_world, write_truth
+from scenarios.lives import cost_model, live_together, load_world, metrics_of, resolve_specs, try_world, write_truth
 from scenarios.presets import validate
 from scenarios.specs import canonical, file_name, make, split_specs
 from scenarios.watching import Watcher
@@ -102,7 +102,7 @@ def compare_policies(
         run.checkpoints(f"seed{seed}").drop()
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
-    lived = [Lived(policy, {s: _metrics(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
+    lived = [Lived(policy, {s: metrics_of(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
     return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], [])
 
 
@@ -243,21 +243,12 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 [config["versions"], config.get("machine")],
                 summary["n_test"],
                 config.get("own_policies", {}),
-                _metrics(summary, folder),
+                metrics_of(summary, folder),
             )
             found.append(life)
         return found
     except (KeyError, TypeError) as error:
         raise RunError(f"expected a run of this program at {path}, got one without or with an odd {error}") from None
-
-
-def _metrics(summary: Any, path: Path) -> dict[str, float | None]:
-    try:
-        return {str(name): None if value is None else float(value) for name, value in summary["metrics"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunError(
-            f"expected metrics in every summary of {path}, got none or odd ones ({error}); --force starts anew"
-        ) from None
 
 
 def _compared(lived: Sequence[Lived], config: CompareConfig, n_test: int, notes: list[str]) -> Compared:

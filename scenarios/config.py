@@ -21,6 +21,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+def _joined(value: Any) -> Any:
+    """One text, also from a list of texts."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 Percents = Annotated[tuple[Percent, ...], BeforeValidator(_listed)]
 
@@ -53,12 +58,12 @@ class AgentConfig(BaseModel):
     width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1, le=10**5)
     epochs: float = _setting(6, "passes over the samples learned from", LEARNER, gt=0, le=1e5)
     batch: int = _setting(64, "samples in a gradient step", LEARNER, ge=1)
-    lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0)
+    lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0, le=1e30)
     schedule: Literal["constant", "one-cycle", "steps"] | None = _setting(
         None, "of the learning rate, over one training (default: constant if online, one-cycle if original)", LEARNER
     )
     momentum: float = _setting(0.9, "Nesterov momentum", LEARNER, ge=0, lt=1)
-    weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, ge=0)
+    weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, ge=0, le=1e30)
     rehearsal: float = _setting(0.5, "online: share of a batch drawn from chunks learned before", LEARNER, ge=0, lt=1)
     ema_decay: float = _setting(0.99, "online: decay of the averaged weights that predict", LEARNER, ge=0, lt=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER)
@@ -175,7 +180,7 @@ class SimulateConfig(LivesConfig):
 class CompareConfig(LivesConfig):
     """Settings of lifetimes side by side."""
 
-    policies: str = _setting(
+    policies: Annotated[str, BeforeValidator(_joined)] = _setting(
         "static:k=20 static:k=50 static:k=80 interleaved:k=20 interleaved:k=50 random:p=0.5 loss uncertainty",
         "policies, separated by blanks or semicolons",
         STREAM,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from agent.agent import Agent
 from agent.checkpoint import Checkpoints
 from agent.costs import COST_MODELS, CostModel
+from agent.errors import RunError
 from agent.exam import Accuracy, Exam, Scores
 from agent.learners.protocol import unwatched
 from agent.lifetime import Lives
@@ -262,6 +263,25 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
         "storage_cost": last.costs["storage"],
         "total_cost": last.spent,
     }
+
+
+def metrics_of(summary: Any, path: Path) -> dict[str, float | None]:
+    """The metrics in a summary, which anybody may have edited.
+
+    Raises:
+        RunError: they are not there, or no numbers.
+    """
+    try:
+        metrics = {str(name): None if value is None else float(value) for name, value in summary["metrics"].items()}
+        odd = [name for name, value in metrics.items() if value is not None and not isfinite(value)]
+        odd += [name for name in ("final_accuracy", "average_anytime_accuracy", "total_cost") if name not in metrics]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        odd = [str(error)]
+    if odd:
+        raise RunError(
+            f"expected metrics in every summary of {path}, got none or odd ones ({odd[0]}); --force starts anew"
+        )
+    return metrics
 
 
 def _per_experience(scores: Scores) -> list[float]:

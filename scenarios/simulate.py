@@ -8,7 +8,7 @@ from agent.policies.registry import POLICIES
 from agent.record import RunDirectory
 from agent.trajectory import Trajectory
 from scenarios.config import SimulateConfig
-from scenarios.lives import live_together, load_world, newborn, resolve_specs, try_world, write_truth
+from scenarios.lives import live_together, load_world, metrics_of, newborn, resolve_specs, try_world, write_truth
 from scenarios.presets import resolve
 from scenarios.specs import canonical, make
 from scenarios.watching import Unwatched, Watcher
@@ -52,8 +52,9 @@ def simulate(
         world = load_world(config, config.seed, data_dir=data_dir, download=download, watcher=watcher)
         run.write("scenario.json", write_truth(world[1]))
         live_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), watcher)
-    run.checkpoints().drop()  # of a process that was killed just before it could
     summary = record.summary()
+    metrics_of(summary, run.path)
+    run.checkpoints().drop()  # of a process that was killed just before it could
     assert summary is not None
     return summary
 
@@ -63,7 +64,7 @@ def live(
     *,
     seed: int = 0,
     preset: str = "quick",
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     download: bool = False,
     **settings: Any,
 ) -> Trajectory:
@@ -88,7 +89,8 @@ def live(
     config = config.model_copy(update=resolve_specs(config))
     if isinstance(policy, str):
         policy = make(policy, POLICIES, "policy", seed=seed)
-    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
+    folder = None if data_dir is None else Path(data_dir)
+    world = load_world(config, seed, data_dir=folder, download=download, watcher=Unwatched())
     lives = newborn(config, seed, world, {"": policy})
     while lives:
         lives.advance()

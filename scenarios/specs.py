@@ -148,7 +148,7 @@ def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **give
         return factory(**arguments)
     except LifetimeError:
         raise
-    except Exception as error:  # code of the user's own
+    except (Exception, SystemExit) as error:  # code of the user's own
         raise InvalidSetting(f"expected {spec.name} to take its settings, got {_one_line(error)}") from error
 
 
@@ -265,7 +265,11 @@ def _kind_of(found: Any) -> str:
 def _settable(factory: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """Annotation and default of the parameters that text can set, by name, in the order of the signature."""
     settable = {}
-    for parameter in inspect.signature(factory, eval_str=True).parameters.values():
+    try:
+        signature = inspect.signature(factory, eval_str=True)
+    except Exception:  # annotations of a user's own that name what is not there: those cannot be set by text
+        signature = inspect.signature(factory)
+    for parameter in signature.parameters.values():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if named and all(isinstance(o, _Word) or o in _KINDS for o in _options(parameter.annotation)):
             settable[parameter.name] = parameter.annotation, parameter.default

@@ -233,6 +233,11 @@ def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experi
             f"expected at least 1 visit to each experience, got {visits}; change the scenario's visits"
         )
     experience_of = experience_of_classes(dataset.n_classes, experiences, seed)
+    if experiences * visits > len(dataset.train):
+        raise InvalidSetting(
+            f"expected at most as many visits to experiences as the {len(dataset.train)} training images, got "
+            f"{experiences * visits}; lower the scenario's visits"
+        )
     order = torch.randperm(len(dataset.train), generator=named_generator(seed, "stream"))
     of = experience_of[dataset.train.labels[order]]
     parts = [order[of == number].tensor_split(visits) for number in range(experiences)]

@@ -1,12 +1,13 @@
 """What a policy is asked, and what it may answer."""
 
+import reprlib
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
-from agent.errors import InvalidSetting
+from agent.errors import InvalidSetting, LifetimeError, PolicyError
 from agent.observation import Observation
 
 
@@ -57,6 +58,48 @@ class Policy(ABC):
         """Become the policy whose `state` this is; it must have been built with the same settings."""
         for name, value in state.items():
             setattr(self, name, _restored(value))
+
+
+def checked_state(policy: Policy) -> dict[str, Any]:
+    """The state of a policy, which may be a user's own and give anything.
+
+    Raises:
+        InvalidSetting: it cannot be saved and read again.
+        PolicyError: it failed.
+    """
+    name = f"{type(policy).__name__}.state"
+    try:
+        state = policy.state()
+    except LifetimeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PolicyError(
+            f"expected {name} to give a dictionary, but it raised {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(state, dict):
+        raise InvalidSetting(f"expected {name} to give a dictionary, got {reprlib.repr(state)}")
+    return {key: _plain(value, f"{name}()[{key!r}]") for key, value in state.items()}
+
+
+def check_policy(policy: Policy) -> None:
+    """Try, before anything is lived, what a life asks of a policy: that it is one, and can be saved and restored.
+
+    Raises:
+        InvalidSetting: it is no policy, asks to see what there is not, or cannot be saved.
+        PolicyError: it failed.
+    """
+    if not isinstance(policy, Policy):
+        raise InvalidSetting(f"expected an object of a subclass of agent.Policy, got {reprlib.repr(policy)}")
+    name = type(policy).__name__
+    if policy.observes not in get_args(Observes):
+        expected = f"{name}.observes to be one of {', '.join(get_args(Observes))}"
+        raise InvalidSetting(f"expected {expected}, got {reprlib.repr(policy.observes)}")
+    state = checked_state(policy)
+    try:
+        policy.load_state(state)
+    except Exception as error:
+        got = f"{type(error).__name__}: {error}"
+        raise PolicyError(f"expected {name}.load_state to take what {name}.state gives, got {got}") from error
 
 
 _GENERATOR = "state of a torch.Generator"

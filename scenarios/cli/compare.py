@@ -1,5 +1,7 @@
 """`lifetime compare`: policies over seeds, or finished runs, side by side."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,9 @@ def compare(
     continues an interrupted comparison, and shows a finished one.
     """
     if run:
-        _compare_runs(run, runs, name, {**overrides, "config": config}, force=force, quiet=quiet, as_json=as_json)
+        of_lives: dict[str, Any] = {"config": config, "data_dir": data_dir, "download": download or None}
+        of_lives["preset"] = None if preset == "quick" else preset
+        _compare_runs(run, runs, name, overrides | of_lives, force=force, quiet=quiet, as_json=as_json)
         return
     settings = settings_from(CompareConfig, preset, config, overrides, name)
 
@@ -49,7 +53,9 @@ def compare(
     from scenarios.compare import resolve_comparison
     from scenarios.specs import file_name
 
-    settings = resolve_comparison(settings).model_copy(update={"device": choose_device(settings.device).type})
+    with redirect_stdout(sys.stderr):
+        settings = resolve_comparison(settings)
+    settings = settings.model_copy(update={"device": choose_device(settings.device).type})
     described = describe("compare", preset, settings)
     words = [dataset_word(settings.dataset), file_name(settings.scenario)]
     path = runs / "compare" / (name or default_name(words, described))
@@ -82,6 +88,7 @@ def live_in(
         prepare(settings, download=download, data_dir=data_dir)
     with (
         advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        redirect_stdout(sys.stderr),  # a policy of the user's own may print
         open_run(path, described, anew=force) as run,
         Bar(shown=not quiet) as bar,
     ):

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,6 +22,9 @@ from scenarios.cli.resume import resume
 from scenarios.cli.show import program
 from scenarios.cli.simulate import simulate
 from scenarios.cli.stopping import STOP, Stopped
+
+LONGEST = 1000
+"""Characters of an error message; what users typed can be of any length."""
 
 app = typer.Typer(
     add_completion=False,
@@ -48,7 +52,8 @@ def main() -> None:
     )
     try:
         code = app(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except LifetimeError as error:
         _fail(str(error), 2)
     except _UsageError as error:
@@ -60,7 +65,8 @@ def main() -> None:
             raise
         _fail(f"expected enough memory, got: {_last_line(error)}; a smaller --width, --batch or --test-size", 2)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at exit
+        if sys.stdout is not None:  # what is buffered would fail again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(128 + signal.SIGPIPE)
         _fail(f"expected to read and write, got: {error}; what was lived is kept, the same command shows it", 2)
@@ -77,7 +83,10 @@ def _last_line(error: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print("error:", message.replace("\n", "\\n").replace("\r", "\\r"), file=sys.stderr)
+    message = re.sub(r"\x1b\[[0-9;]*m", "", message).replace("\n", "\\n").replace("\r", "\\r")
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+    print("error:", message, file=sys.stderr)
     sys.exit(code)
 
 

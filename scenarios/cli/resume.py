@@ -1,5 +1,7 @@
 """`lifetime resume`: go on with an interrupted run, as it was started."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +36,8 @@ def resume(
         config = read_object(run / CONFIG, "give the folder of a run")
     except FileNotFoundError:
         raise RunError(f"expected a run at {run}, found no {CONFIG} there; give the folder of a run") from None
+    if config.get("experiment") == "compare-runs":
+        raise RunError(f"expected a run of lifetimes at {run}, got a comparison of finished runs, which is all there")
     try:
         experiment, preset, given = config["experiment"], config["preset"], dict(config["settings"])
     except (KeyError, TypeError, ValueError) as error:
@@ -43,13 +47,15 @@ def resume(
     if experiment == "simulate":
         from scenarios.simulate import resolve_simulation
 
-        simulation = resolve_simulation(validate(SimulateConfig, given))
+        with redirect_stdout(sys.stderr):
+            simulation = resolve_simulation(validate(SimulateConfig, given))
         summary = simulate_command.live_in(run, simulation, describe(experiment, preset, simulation), **options)
         simulate_command.report(summary, simulation, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "compare":
         from scenarios.compare import resolve_comparison
 
-        comparison = resolve_comparison(validate(CompareConfig, given))
+        with redirect_stdout(sys.stderr):
+            comparison = resolve_comparison(validate(CompareConfig, given))
         compared = compare_command.live_in(run, comparison, describe(experiment, preset, comparison), **options)
         compare_command.report(compared, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "curve":

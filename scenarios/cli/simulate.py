@@ -1,5 +1,7 @@
 """`lifetime simulate`: one agent through a stream under a policy."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,9 @@ def simulate(
     from scenarios.simulate import resolve_simulation
     from scenarios.specs import file_name
 
-    settings = resolve_simulation(settings).model_copy(update={"device": choose_device(settings.device).type})
+    with redirect_stdout(sys.stderr):
+        settings = resolve_simulation(settings)
+    settings = settings.model_copy(update={"device": choose_device(settings.device).type})
     described = describe("simulate", preset, settings)
     words = [
         dataset_word(settings.dataset),
@@ -72,6 +76,7 @@ def live_in(
         prepare(settings, download=download, data_dir=data_dir)
     with (
         advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        redirect_stdout(sys.stderr),  # a policy of the user's own may print
         open_run(path, described, anew=force) as run,
         Bar(shown=not quiet) as bar,
     ):
@@ -90,6 +95,7 @@ def report(
 
 def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: Path) -> None:
     metrics, unit = summary["metrics"], summary["cost_unit"]
+    decisions = _decisions(path, summary["step"] + 1)
     console = results_console()
     tariff = "" if settings.tariff == "constant" else f", {settings.tariff} tariff"
     console.print(
@@ -97,7 +103,6 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
         markup=False,
         highlight=False,
     )
-    decisions = _decisions(path, summary["step"] + 1)
     n_learned = decisions.count("L")
     console.print(f"{len(decisions)} chunks: {n_learned} learned (L), {len(decisions) - n_learned} memorized (M)")
     if len(decisions) <= 400:

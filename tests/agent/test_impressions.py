@@ -1,6 +1,7 @@
 """What learner and memory make of a chunk, against slow code that is plainly right."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from agent.impressions import DECAY, RunningAverages, learner_impressions, memor
 from agent.learners import Sight
 from agent.lifetime import live
 from agent.memory import CacheMemory
+from agent.mixture import PRIOR_THETA
 from agent.observation import Observation
 from agent.policies import Action, Policy
 from agent.work import Work
@@ -96,14 +98,17 @@ def test_impressions_of_the_memory_are_those_of_slow_code(n, n_entries):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_an_empty_memory_knows_nothing_and_all_is_new():
+def test_an_empty_memory_has_nothing_to_say():
     queries, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % N_CLASSES
     recall, _ = CacheMemory(N_CLASSES).recall(queries, torch.tensor([1.0]))
-    found = memory_impressions(sight_of(some_probabilities(6, N_CLASSES), queries), recall, labels)
-    assert found["memory_entropy"] == pytest.approx(math.log(N_CLASSES))
-    assert found["memory_loss"] == pytest.approx(math.log(N_CLASSES))
-    assert found["memory_margin"] == 0
-    assert (found["disagreement"], found["novelty"]) == (1, 1)
+    assert memory_impressions(sight_of(some_probabilities(6, N_CLASSES), queries), recall, labels) == {}
+
+
+def test_averages_begin_where_there_is_something_to_average():
+    averages = RunningAverages()
+    assert averages.meet({"loss": 1.0}) == {"mean_loss": 1.0}
+    assert averages.meet({"loss": 3.0, "novelty": 0.2}) == pytest.approx({"mean_loss": 1.0, "mean_novelty": 0.2})
+    assert averages.meet({"novelty": 0.6})["mean_novelty"] == pytest.approx(0.2)
 
 
 def test_running_averages_weigh_earlier_chunks_less():
@@ -164,15 +169,16 @@ def test_an_observation_is_what_slow_code_sees(noted):
     for observation, chunk in zip(noted, STREAM, strict=True):
         sight = agent.learner.forward(chunk.images)
         expected = {f"learner_{name}": v for name, v in slowly(sight.probabilities, chunk.labels).items()}
-        recalled = np.full((len(chunk), N_CLASSES), 1 / N_CLASSES)
-        expected |= {"disagreement": 1.0, "novelty": 1.0}
         if keys:
-            recalled, peaks = slow_recall(keys, labels, sight.keys.numpy(), 1.0)
+            recalled, peaks = slow_recall(keys, labels, sight.keys.numpy(), PRIOR_THETA)
+            expected |= {f"memory_{name}": v for name, v in slowly(recalled, chunk.labels).items()}
             expected["disagreement"] = np.mean(recalled.argmax(axis=1) != sight.probabilities.numpy().argmax(axis=1))
             expected["novelty"] = np.mean([1 - peak for peak in peaks])
-        expected |= {f"memory_{name}": v for name, v in slowly(recalled, chunk.labels).items()}
+        else:
+            assert math.isnan(observation.novelty)
+            assert math.isnan(observation.mean_memory_loss)
         shown = {name: getattr(observation, name) for name in expected}
-        assert shown == pytest.approx(expected, abs=1e-5)
+        assert shown == pytest.approx(expected, abs=1e-4)
         for name, value in expected.items():
             before = means.setdefault(name, [])
             weights = [DECAY ** (len(before) - 1 - i) for i in range(len(before))]
@@ -213,5 +219,15 @@ def test_only_what_was_asked_for_is_shown(noted, policy, seen):
     costly = Observation.names()[Observation.names().index("learner_loss") :]
     for observation in noted:
         for name, value in zip(Observation.names(), observation.vector(), strict=True):
+            if seen is None and not observation.memory_entries and "learner" not in name:
+                continue  # an empty memory has nothing to say
             asked = name not in costly or seen is None or any(part in name for part in seen)
             assert math.isnan(value) != asked, name
+
+
+def test_help_tells_what_every_field_is():
+    import pydoc
+
+    told = pydoc.render_doc(Observation)
+    for name in Observation.names():
+        assert re.search(rf"\| +{name}: \w", told), name

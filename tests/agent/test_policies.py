@@ -232,8 +232,7 @@ def test_novelty_learns_far_from_everything_stored() -> None:
 
 @pytest.mark.parametrize("policy", [DisagreementPolicy(), NoveltyPolicy(), NoveltyPolicy(0.5, relative=False)])
 def test_an_empty_memory_does_not_stay_empty(policy: Policy) -> None:
-    empty = {"memory_entries": 0, "disagreement": 1, "novelty": 1, "mean_novelty": 1}
-    assert [decides(policy, step=step, **empty) for step in range(3)] == [True, False, False]
+    assert [decides(policy, step=step, memory_entries=0) for step in range(3)] == [True, False, False]
 
 
 def test_tariff_learns_at_low_prices() -> None:
@@ -321,7 +320,6 @@ def test_a_money_budget_goes_further_at_low_prices() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "expected a budget in either gflop or cost, got neither; set one of them"),
         ({"gflop": 1, "cost": 1}, "expected a budget in either gflop or cost, got both; set one of them"),
         ({"gflop": -1}, "expected a finite gflop of at least 0, got -1"),
         ({"cost": math.nan}, "expected a finite cost of at least 0, got nan"),
@@ -332,3 +330,13 @@ def test_a_budget_that_makes_no_sense_is_refused(settings: dict, message: str) -
     with pytest.raises(InvalidSetting) as caught:
         BudgetPolicy(**settings)
     assert str(caught.value) == message
+
+
+def test_a_budget_of_the_lifetime_is_not_overdrawn_by_learning() -> None:
+    assert decides(BudgetPolicy(how="greedily"), spent=4.0, left=2.0, learn_cost=2.0)
+    assert not decides(BudgetPolicy(how="greedily"), spent=4.0, left=2.0, learn_cost=2.1)
+    assert not decides(BudgetPolicy(how="greedily"), spent=7.0, left=0.0, learn_cost=0.1)
+    assert decides(BudgetPolicy(), step=4, n_chunks=10, spent=1.0, left=9.0, learn_cost=4.0)
+    assert not decides(BudgetPolicy(), step=4, n_chunks=10, spent=1.0, left=9.0, learn_cost=4.1)
+    with pytest.raises(InvalidSetting, match="expected a budget, got none; set gflop or cost of the policy"):
+        decides(BudgetPolicy())

@@ -330,7 +330,7 @@ def test_what_is_no_run_is_refused(simulated, compared, tmp_path):
     (other / "config.json").write_text(json.dumps(config))
     for text in ("{}", '{"metrics": {"final_accuracy": "high"}}', '{"metrics": []}', "["):
         (other / "summary.json").write_text(text)
-        assert_refused(compared(other), "summary" if text == "[" else "expected metrics in every summary of")
+        assert_refused(compared(other), "summary")
     settings = config["settings"] | {"chunks": -1}
     (other / "config.json").write_text(json.dumps(config | {"settings": settings}))
     (other / "summary.json").write_bytes((run / "summary.json").read_bytes())

@@ -141,7 +141,7 @@ def test_without_a_usable_checkpoint_one_is_told_to_start_anew(lifetime, finishe
         path.write_bytes(b"\x80\x04years of work")
     before = kept(run)
     for arguments in (command, ["resume", run]):
-        assert_refused(lifetime(*arguments), "no other is left: start anew with --force")
+        assert_refused(lifetime(*arguments), "no other is left: start anew, with --force")
         assert kept(run) == before
     assert lifetime(*command, "--force").returncode == 0
     assert_same(run, finished[0])
@@ -337,7 +337,10 @@ def test_chunks_of_a_size_and_a_budget(lifetime, tmp_path):
         (["--policy", "static:k=20,j=3"], "j"),
         (["--policy", "loss:threshold=nan"], "expected a finite threshold of at least 0, got nan"),
         (["--policy", "random:p=2"], "expected p in 0..1, got 2"),
-        (["--policy", "budget"], "expected a budget in either gflop or cost, got neither"),
+        (
+            ["--policy", "budget"],
+            "expected a budget, got none; set gflop or cost of the policy",
+        ),
         (["--policy", "uncertainty:measure=doubt"], "expected measure of uncertainty to be one of entropy, margin"),
         (["--policy", "nowhere.Mine"], "expected a module nowhere in the current directory"),
         (["--policy", "json.JSONDecoder"], "expected json.JSONDecoder to be a subclass of agent.policies.Policy"),
@@ -382,7 +385,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(lifetime, tmp_path, argument
         ("{}", "expected a run of this program at"),
         ('{"experiment": "simulate", "preset": "quick", "settings": 3}', "expected a run of this program at"),
         ('{"experiment": "simulate", "preset": "quick", "settings": {"chunks": -1}}', "expected --chunks"),
-        ('{"experiment": "compare-runs", "preset": "quick", "settings": {}}', "can be resumed"),
+        ('{"experiment": "compare-runs", "preset": "quick", "settings": {}}', "a comparison of finished runs"),
     ],
 )
 def test_only_a_run_can_be_resumed(lifetime, tmp_path, config, message):
