@@ -234,6 +234,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 raise RunError(
                     f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
                 ) from None
+            metrics = metrics_of(summary, folder)
             life = _Lifetime(
                 path,
                 policy,
@@ -243,7 +244,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 [config["versions"], config.get("machine")],
                 summary["n_test"],
                 config.get("own_policies", {}),
-                metrics_of(summary, folder),
+                metrics,
             )
             found.append(life)
         return found
