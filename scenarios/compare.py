@@ -27,9 +27,10 @@ from scenarios.comparison import (
 from scenarios.config import AGENT_SETTINGS, CompareConfig
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
-from scenarios.lives import cost_model, live_together, load_world, metrics_of, resolve_specs, try_world, write_truth
+from scenarios.lives import cost_model, live_together, load_world, resolve_specs, try_world, write_truth
 from scenarios.presets import validate
 from scenarios.specs import canonical, file_name, make, split_specs
+from scenarios.summary import metrics_of
 from scenarios.watching import Watcher
 
 COST, ACCURACY = "total_cost", "final_accuracy"

@@ -8,9 +8,10 @@ from agent.policies.registry import POLICIES
 from agent.record import RunDirectory
 from agent.trajectory import Trajectory
 from scenarios.config import SimulateConfig
-from scenarios.lives import live_together, load_world, metrics_of, newborn, resolve_specs, try_world, write_truth
+from scenarios.lives import live_together, load_world, newborn, resolve_specs, try_world, write_truth
 from scenarios.presets import resolve
 from scenarios.specs import canonical, make
+from scenarios.summary import metrics_of
 from scenarios.watching import Unwatched, Watcher
 
 

@@ -13,9 +13,8 @@ from rich.table import Table
 from agent.errors import InvalidSetting
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import check_name, settings_from, with_options
-from scenarios.cli.progress import Bar
-from scenarios.cli.show import gflop, percent, program, results_console, view_command
-from scenarios.cli.stopping import advising
+from scenarios.cli.running import running
+from scenarios.cli.show import gflop, percent, results_console, view_command
 from scenarios.config import CompareConfig
 
 if TYPE_CHECKING:
@@ -81,17 +80,11 @@ def live_in(
     quiet: bool = False,
 ) -> "Compared":
     """Live the lifetimes in a run directory, new or to be continued, and write the comparison."""
-    from agent.record import open_run
     from scenarios.compare import compare_policies, prepare, write_comparison
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
-    with (
-        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
-        redirect_stdout(sys.stderr),  # a policy of the user's own may print
-        open_run(path, described, anew=force) as run,
-        Bar(shown=not quiet) as bar,
-    ):
+    with running(path, described, force=force, quiet=quiet) as (run, bar):
         compared = compare_policies(settings, run, bar, download=download, data_dir=data_dir)
         write_comparison(compared, run)
         return compared

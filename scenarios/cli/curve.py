@@ -9,9 +9,8 @@ from rich.table import Table
 
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import settings_from, with_options
-from scenarios.cli.progress import Bar
-from scenarios.cli.show import gflop, percent, print_json, program, results_console, view_command
-from scenarios.cli.stopping import advising
+from scenarios.cli.running import running
+from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
 from scenarios.config import CurveConfig
 
 if TYPE_CHECKING:
@@ -70,16 +69,11 @@ def live_in(
     quiet: bool = False,
 ) -> "Curve":
     """Live the curve in a run directory, new or to be continued."""
-    from agent.record import open_run
     from scenarios.relative_value import live_curve, prepare
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, settings.first_seed, download=download, data_dir=data_dir)
-    with (
-        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
-        open_run(path, described, anew=force) as run,
-        Bar(shown=not quiet) as bar,
-    ):
+    with running(path, described, force=force, quiet=quiet) as (run, bar):
         return live_curve(settings, run, bar, download=download, data_dir=data_dir)
 
 

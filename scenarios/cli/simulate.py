@@ -11,9 +11,8 @@ from rich.table import Table
 
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import settings_from, with_options
-from scenarios.cli.progress import Bar
-from scenarios.cli.show import gflop, percent, print_json, program, results_console, view_command
-from scenarios.cli.stopping import advising
+from scenarios.cli.running import running
+from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
 from scenarios.config import SimulateConfig
 
 
@@ -69,17 +68,11 @@ def live_in(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Live the lifetime in a run directory, new or to be continued; returns its summary."""
-    from agent.record import open_run
     from scenarios.simulate import prepare, simulate
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
-    with (
-        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
-        redirect_stdout(sys.stderr),  # a policy of the user's own may print
-        open_run(path, described, anew=force) as run,
-        Bar(shown=not quiet) as bar,
-    ):
+    with running(path, described, force=force, quiet=quiet) as (run, bar):
         return simulate(settings, run, bar, download=download, data_dir=data_dir)
 
 

@@ -1,0 +1,37 @@
+"""What every command that lives something does around it."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scenarios.cli.progress import Bar
+from scenarios.cli.show import program
+from scenarios.cli.stopping import advising
+
+if TYPE_CHECKING:
+    from agent.record import RunDirectory
+
+
+@contextmanager
+def running(
+    path: Path, described: Mapping[str, Any], *, force: bool, quiet: bool
+) -> Iterator[tuple["RunDirectory", Bar]]:
+    """Own a run directory and show progress; whoever interrupts is told how to go on.
+
+    Args:
+        path: of the run, new or to be continued.
+        described: identifies the run.
+        force: drop what is there.
+        quiet: show no progress.
+    """
+    from agent.record import open_run
+
+    with (
+        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        redirect_stdout(sys.stderr),  # a policy of the user's own may print
+        open_run(path, described, anew=force) as run,
+        Bar(shown=not quiet) as bar,
+    ):
+        yield run, bar
