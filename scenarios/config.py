@@ -74,7 +74,7 @@ class AgentConfig(BaseModel):
     pool: bool = _setting(False, "average keys over space", MEMORY)
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
-    checkpoint_every: int = _setting(10, "chunks between checkpoints", MEASURING, ge=1)
+    checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, ge=1)
 
     @property
     def lr_schedule(self) -> str:

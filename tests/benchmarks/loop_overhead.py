@@ -2,7 +2,7 @@
 
 A tiny agent lives 500 small chunks of textures as `lifetime simulate` would: recorded to a run directory (trajectory
 and TensorBoard), predicted before each use, under a policy that looks at learner and memory, examined every 5 chunks;
-once without checkpoints and once with one every 10 chunks. Arithmetic is what the learner, the memory and the fit of
+once without checkpoints and once with one every 20 chunks. Arithmetic is what the learner, the memory and the fit of
 the mixture do; all the rest is the loop. Times are a chunk's.
 """
 
@@ -115,7 +115,7 @@ def main() -> None:
     torch.set_num_threads(1)  # a second thread would only wait for tensors this small
     with tempfile.TemporaryDirectory() as folder:
         live(settings(20, 10), Path(folder) / "warm", Stopwatch())
-        for title, every in (("without checkpoints", args.chunks), ("a checkpoint every 10 chunks", 10)):
+        for title, every in (("without checkpoints", args.chunks), ("a checkpoint every 20 chunks", 20)):
             stopwatch = Stopwatch()
             live(settings(args.chunks, every), Path(folder) / str(every), stopwatch)
             report(title, args.chunks, stopwatch)
