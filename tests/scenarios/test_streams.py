@@ -309,7 +309,12 @@ def test_chunkings_that_do_not_fit(n_chunks, chunk_size, message):
         (class_incremental, Chunking(10, 4), {}, "expected 3 to 9 chunks of 4 for 40 training images and 3 .*, got 10"),
         (recurring, Chunking(5), {}, "expected 6 to 40 chunks for 40 training images and 6 visits.*, got 5"),
         (recurring, Chunking(9), {"visits": 0}, "expected at least 1 visit to each experience, got 0"),
-        (recurring, Chunking(99), {"visits": 15}, "expected at most as many visits to experiences as the 40 training images, got 45"),
+        (
+            recurring,
+            Chunking(99),
+            {"visits": 15},
+            "expected at most as many visits to experiences as the 40 training images, got 45",
+        ),
         (class_incremental, Chunking(9), {"experiences": 4}, "expected 1 to 3 experiences for 3 classes, got 4"),
         (blurred, Chunking(9), {"experiences": 0}, "expected 1 to 3 experiences for 3 classes, got 0"),
         (blurred, Chunking(2), {}, "expected a chunk of each of 3 experiences, got none of experience 1 in 2 chunks"),
