@@ -392,3 +392,14 @@ def test_only_a_run_can_be_resumed(lifetime, tmp_path, config, message):
     if config is not None:
         (tmp_path / "config.json").write_text(config)
     assert_refused(lifetime("resume", tmp_path), message)
+
+
+@pytest.mark.cifar
+def test_a_life_on_real_cifar10_in_experiences_under_a_tariff(cifar_folder, tmp_path):
+    few = "--train-size 500 --validation-size 100 --test-size 200 --chunks 10 --width 4 --epochs 1".split()
+    world = ["--dataset", f"folder:{cifar_folder}", "--scenario", "class-incremental", "--tariff", "day-night"]
+    done = commands.lifetime("simulate", *few, *world, "--policy", "tariff", "--runs", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert len(summary["accuracy_matrix"]) == 6
+    assert summary["metrics"]["learned_fraction"] == 0.5
