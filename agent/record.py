@@ -75,13 +75,14 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
             lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"expected {path} to be free, but another process is running in it; wait for it") from None
+    is_new = not (path / CONFIG).exists()
     try:
         with _writing(path):
             _claim(path, config, anew)
             clear_parts(path)
         yield RunDirectory(path)
     except LifetimeError:
-        if {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
+        if is_new and {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
             shutil.rmtree(path, ignore_errors=True)  # nothing was lived: settings that cannot be leave no run behind
         raise
     finally:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agent.errors import CheckpointError, RunError
+from agent.errors import CheckpointError, InvalidSetting, RunError
 from agent.lifetime import live
 from agent.policies import StaticPolicy
 from agent.record import LifetimeRecord, open_run
@@ -312,3 +312,18 @@ def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(RunError, match=r"expected to write in .*, got: Permission denied"):
         open_run(tmp_path / "run", {}).__enter__()
+
+
+def test_settings_that_cannot_be_lived_leave_no_run_behind(tmp_path):
+    def refused(path, config):
+        with pytest.raises(InvalidSetting), open_run(path, config):
+            raise InvalidSetting("expected something else")
+
+    refused(tmp_path / "new", {"lr": 1})
+    assert not (tmp_path / "new").exists()
+    with open_run(tmp_path / "begun", {"lr": 1}):
+        pass
+    refused(tmp_path / "begun", {"lr": 1})
+    with pytest.raises(RunError, match=r"lr was 1 and is now 2"):
+        open_run(tmp_path / "begun", {"lr": 2}).__enter__()
+    assert (tmp_path / "begun/config.json").exists()
