@@ -80,21 +80,6 @@ def forward_transfer(matrix: Matrix, visited: Sequence[int]) -> PerExperience:
     return gained
 
 
-def seen_so_far(current: Sequence[int], experiences: int) -> Seen:
-    """Which experiences were current by each evaluation, for streams whose chunks come from one experience each.
-
-    An experience that passed between two evaluations is not in `current`; callers with sparse ones pass their own.
-
-    Raises:
-        ValueError: an unknown experience.
-    """
-    _check_experiences("current", current, experiences)
-    seen = np.zeros((len(current), experiences), dtype=bool)
-    for row, experience in enumerate(current):
-        seen[row:, experience] = True
-    return seen
-
-
 def average_anytime_accuracy(anytime: Anytime, seen: Seen) -> float:
     """AAA: the mean over all evaluations of the mean accuracy on the experiences seen so far, in [0, 1].
 
@@ -167,42 +152,13 @@ def mean_over_experiences(values: PerExperience) -> float | None:
     return float(defined.mean()) if defined.size else None
 
 
-def continual_metrics(
-    matrix: Matrix,
-    visited: Sequence[int],
-    *,
-    anytime: Anytime | None = None,
-    current: Sequence[int] | None = None,
-    seen: Seen | None = None,
-) -> dict[str, float | None]:
-    """All metrics of this module for one lifetime.
+def transfer_metrics(matrix: Matrix, visited: Sequence[int]) -> dict[str, float | None]:
+    """Means of `forgetting`, `backward_transfer` and `forward_transfer`, with their arguments and errors.
 
-    Args:
-        matrix: accuracies in [0, 1], row 0 at birth, then one row for each of `visited`.
-        visited: experiences in the order of their visits.
-        anytime: accuracies of all evaluations on the way; None takes those at the ends of visits, `matrix[1:]`.
-        current: the experience being learned at each row of `anytime`, given with it.
-        seen: the experiences seen by each row of `anytime`; None takes `seen_so_far(current, experiences)`.
-
-    Returns:
-        Means over the experiences where they are defined, None where that is nowhere (a single experience can neither
-        be forgotten nor profit from another), under the keys average_anytime_accuracy, worst_case_accuracy, forgetting,
-        backward_transfer, forward_transfer.
-
-    Raises:
-        ValueError: what the single metrics raise, or only one of `anytime` and `current` is given.
+    Over the experiences where they are defined; None where that is nowhere: a single experience can neither be
+    forgotten nor profit from another.
     """
-    if (anytime is None) != (current is None):
-        given, missing = ("anytime", "current") if current is None else ("current", "anytime")
-        raise ValueError(f"expected anytime and current together, got {given} alone; pass {missing} or neither")
-    if anytime is None or current is None:
-        _check_matrix(matrix, visited)
-        anytime, current = matrix[1:], visited
-    if seen is None:
-        seen = seen_so_far(current, anytime.shape[1])
     return {
-        "average_anytime_accuracy": average_anytime_accuracy(anytime, seen),
-        "worst_case_accuracy": worst_case_accuracy(anytime, seen, current),
         "forgetting": mean_over_experiences(forgetting(matrix, visited)),
         "backward_transfer": mean_over_experiences(backward_transfer(matrix, visited)),
         "forward_transfer": mean_over_experiences(forward_transfer(matrix, visited)),

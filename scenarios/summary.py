@@ -13,7 +13,7 @@ from agent.trajectory import Step, Trajectory, scores_as_json
 from agent.work import ACCOUNTS
 from scenarios.config import LivesConfig
 from scenarios.datasets import Dataset
-from scenarios.metrics import average_anytime_accuracy, continual_metrics
+from scenarios.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
 from scenarios.scenario import Scenario
 
 
@@ -77,13 +77,13 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
     current = [scenario.experience[step.step] for step in evaluated]
     anytime = np.array([_per_experience(step.scores) for step in evaluated if step.scores])
     seen = np.array([np.isin(range(anytime.shape[1]), scenario.experience[: step.step + 1]) for step in evaluated])
-    apart: dict[str, float | None] = dict.fromkeys(("worst_case_accuracy", "forgetting", "backward_transfer"))
-    apart["forward_transfer"] = None
+    worst_case, transfer = None, dict.fromkeys(("forgetting", "backward_transfer", "forward_transfer"))
     if trajectory.birth:
         ends = [steps[end].scores for end in scenario.ends]
         matrix = np.array([_per_experience(scores) for scores in (trajectory.birth, *ends) if scores])
         visited = [scenario.experience[end] for end in scenario.ends]
-        apart = continual_metrics(matrix, visited, anytime=anytime, current=current, seen=seen)
+        worst_case = worst_case_accuracy(anytime, seen, current)
+        transfer = transfer_metrics(matrix, visited)
     final = trajectory.accuracy
     megabyte = 1e6
     return {
@@ -93,8 +93,9 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
         "prequential_accuracy": _prequential(steps, "agent"),
         "prequential_learner_accuracy": _prequential(steps, "learner"),
         "prequential_memory_accuracy": _prequential(steps, "memory"),
-        **apart,
         "average_anytime_accuracy": average_anytime_accuracy(anytime[even], seen[even]),
+        "worst_case_accuracy": worst_case,
+        **transfer,
         "learned_fraction": last.learned / last.samples,
         "memory_entries": last.memory_entries,
         "memory_megabytes": last.memory_nbytes / megabyte,

@@ -17,7 +17,7 @@ from agent.work import ACCOUNTS
 from scenarios import lives
 from scenarios.config import SimulateConfig
 from scenarios.lives import live_together, load_world, resolve_specs, try_world
-from scenarios.metrics import continual_metrics
+from scenarios.metrics import transfer_metrics
 from scenarios.streams import SCENARIOS
 from scenarios.tariffs import TARIFFS
 from scenarios.watching import Interrupted, Unwatched
@@ -473,7 +473,7 @@ def test_forgetting_and_transfer_follow_from_the_matrix(measured):
     assert metrics["forgetting"] == pytest.approx(np.mean(lost))
     assert metrics["backward_transfer"] == pytest.approx(-np.mean(lost))
     assert metrics["forward_transfer"] == pytest.approx(np.mean(gained))
-    assert continual_metrics(np.array(matrix), visited)["forgetting"] == pytest.approx(metrics["forgetting"])
+    assert transfer_metrics(np.array(matrix), visited)["forgetting"] == pytest.approx(metrics["forgetting"])
 
 
 def test_anytime_accuracy_is_the_mean_over_evaluations_of_what_was_seen(measured):

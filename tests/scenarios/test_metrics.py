@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 from scenarios.metrics import (
     average_anytime_accuracy,
     backward_transfer,
-    continual_metrics,
     forgetting,
     forward_transfer,
     mean_over_experiences,
     min_accuracy,
-    seen_so_far,
+    transfer_metrics,
     worst_case_accuracy,
 )
+
+
+def seen_so_far(current, experiences):
+    return np.array([[i in current[: t + 1] for i in range(experiences)] for t in range(len(current))])
+
 
 # Three experiences, visited in the order 0, 1, 2: birth, then a row after each.
 MATRIX = np.array([[0.1, 0.2, 0.1], [0.9, 0.3, 0.1], [0.6, 0.8, 0.4], [0.5, 0.9, 0.7]])
@@ -45,11 +49,9 @@ def as_dict(values):
 def test_by_hand():
     assert forgetting(MATRIX, IN_ORDER) == pytest.approx([0.4, -0.1, np.nan], nan_ok=True)
     assert forward_transfer(MATRIX, IN_ORDER) == pytest.approx([np.nan, 0.1, 0.3], nan_ok=True)
-    metrics = continual_metrics(MATRIX, IN_ORDER)
+    metrics = transfer_metrics(MATRIX, IN_ORDER)
     assert metrics == pytest.approx(
         {
-            "average_anytime_accuracy": (0.9 + 0.7 + 0.7) / 3,
-            "worst_case_accuracy": (0.7 + 0.5 + 0.9) / 3,
             "forgetting": 0.15,
             "backward_transfer": -0.15,
             "forward_transfer": 0.2,
@@ -74,12 +76,9 @@ def test_evaluations_on_the_way_count_for_anytime_and_worst_case_accuracy():
     assert min_accuracy(anytime, seen, current) == 0.2
     assert worst_case_accuracy(anytime, seen, current) == pytest.approx((0.6 + 0.2) / 2)
     matrix = np.vstack([[0.0, 0.0], anytime[[1, 4]]])
-    metrics = continual_metrics(matrix, [0, 1], anytime=anytime, current=current)
-    assert metrics["worst_case_accuracy"] == pytest.approx(0.4)
-    assert metrics["forgetting"] == pytest.approx(0.2)
-    at_ends = continual_metrics(matrix, [0, 1])
-    assert at_ends == continual_metrics(matrix, [0, 1], anytime=matrix[1:], current=[0, 1])
-    assert at_ends["worst_case_accuracy"] > metrics["worst_case_accuracy"]  # the gap is missed
+    assert transfer_metrics(matrix, [0, 1])["forgetting"] == pytest.approx(0.2)
+    at_ends = worst_case_accuracy(anytime[[1, 4]], seen[[1, 4]], [0, 1])
+    assert at_ends > worst_case_accuracy(anytime, seen, current)  # the gap is missed
 
 
 def test_evaluations_while_an_experience_is_current_do_not_count_as_its_worst():
@@ -91,21 +90,14 @@ def test_evaluations_while_an_experience_is_current_do_not_count_as_its_worst():
 def test_what_was_seen_between_two_evaluations_can_be_told():
     anytime, current = np.array([[0.4, 0.2, 0.0], [0.6, 0.0, 0.6]]), [0, 2]
     seen = np.array([[True, True, False], [True, True, True]])
-    matrix = np.zeros((4, 3))
-    told = continual_metrics(matrix, IN_ORDER, anytime=anytime, current=current, seen=seen)
-    assert told["average_anytime_accuracy"] == pytest.approx((0.3 + 0.4) / 2)
-    assert told["worst_case_accuracy"] == pytest.approx((0.6 + 0.6 + 0.0) / 3)
-    assert continual_metrics(matrix, IN_ORDER, anytime=anytime, current=current)[
-        "worst_case_accuracy"
-    ] == pytest.approx(0.6)
+    assert average_anytime_accuracy(anytime, seen) == pytest.approx((0.3 + 0.4) / 2)
+    assert worst_case_accuracy(anytime, seen, current) == pytest.approx((0.6 + 0.6 + 0.0) / 3)
 
 
 def test_a_single_experience_can_neither_be_forgotten_nor_transfer():
-    metrics = continual_metrics(np.array([[0.1], [0.4], [0.8]]), [0, 0])
+    metrics = transfer_metrics(np.array([[0.1], [0.4], [0.8]]), [0, 0])
     assert metrics == pytest.approx(
         {
-            "average_anytime_accuracy": 0.6,
-            "worst_case_accuracy": 0.8,
             "forgetting": None,
             "backward_transfer": None,
             "forward_transfer": None,
@@ -218,7 +210,7 @@ def test_avalanches_plugins_report_the_same_of_a_learner_of_theirs(visited):
     assert len({*matrix.ravel()}) > 5
     assert as_dict(forgetting(matrix, visited)) == pytest.approx(lost)
     assert as_dict(forward_transfer(matrix, visited)) == pytest.approx(transferred)
-    ours = continual_metrics(matrix, visited)
+    ours = transfer_metrics(matrix, visited)
     assert ours["forgetting"] == pytest.approx(last["StreamForgetting/eval_phase/test_stream"])
     assert ours["backward_transfer"] == pytest.approx(last["StreamBWT/eval_phase/test_stream"])
     assert ours["forgetting"] != 0
@@ -246,9 +238,9 @@ def test_anytime_and_worst_case_accuracy_against_loops(life):
 @given(life=lives())
 def test_names_of_experiences_do_not_matter_and_numbers_are_finite(life):
     matrix, visited = life
-    metrics = continual_metrics(matrix, visited)
+    metrics = transfer_metrics(matrix, visited)
     assert all(value is None or math.isfinite(value) for value in metrics.values())
-    turned = continual_metrics(matrix[:, ::-1], [matrix.shape[1] - 1 - i for i in visited])
+    turned = transfer_metrics(matrix[:, ::-1], [matrix.shape[1] - 1 - i for i in visited])
     assert turned == pytest.approx(metrics)
 
 
@@ -282,14 +274,6 @@ SEEN = np.ones((2, 2), dtype=bool)
         (
             lambda: average_anytime_accuracy(MATRIX[:2, :2], np.array([[True, True], [False, False]])),
             "expected an experience seen by each evaluation, got none by row 1; leave out birth",
-        ),
-        (
-            lambda: continual_metrics(MATRIX, IN_ORDER, anytime=MATRIX),
-            "expected anytime and current together, got anytime alone; pass current or neither",
-        ),
-        (
-            lambda: continual_metrics(MATRIX, IN_ORDER, current=IN_ORDER),
-            "expected anytime and current together, got current alone; pass anytime or neither",
         ),
     ],
 )
