@@ -1,7 +1,8 @@
 """One lifetime's own, and what lifetimes share that have been one so far."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxtyping import UInt8
@@ -32,6 +33,13 @@ class Life:
     steps: list[Step] = field(default_factory=list)
     observed: dict[str, float] | None = None
     """What was seen of the chunk at hand."""
+
+    def fork(self) -> "Life":
+        """A life with the same past."""
+        policy = copy.copy(self.policy)
+        fork = Life(self.name, policy, Ledger(self.ledger.model))
+        fork.load_state(self.state(), self.steps)
+        return fork
 
     def pay(self, bill: Bill, price: float) -> None:
         """Charge a bill."""
@@ -149,6 +157,10 @@ class Branch:
         self.lives = [life for life in self.lives if life not in lives]
         fork = self.agent.fork()
         return Branch(lives, fork, self.step, self.validation, self.test, decided, self.prequential)
+
+    def fork(self) -> "Branch":
+        """The same lives and agent so far, which go on apart from these."""
+        return replace(self, lives=[life.fork() for life in self.lives], agent=self.agent.fork())
 
     def pay(self, bill: Bill, price: float) -> None:
         """Charge a bill to every life."""

@@ -29,6 +29,9 @@ class TrainingDiverged(LifetimeError):
         self.step = step
         self.lr = lr
 
+    def __reduce__(self) -> tuple[type["TrainingDiverged"], tuple[int, float]]:
+        return type(self), (self.step, self.lr)  # by default an exception is made anew from its message alone
+
 
 class RunError(LifetimeError):
     """A run directory that cannot be written, is in use, or holds another configuration."""

@@ -1,7 +1,9 @@
 """The loop: lifetimes on one stream, sharing what they have in common."""
 
+import copy
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -21,6 +23,16 @@ from agent.policies import Action, Policy
 from agent.policies.protocol import check_policy
 from agent.trajectory import Step, Trajectory, scores_as_json, scores_from_json
 from agent.work import Work
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What came of meeting a chunk."""
+
+    observations: dict[str, Observation]
+    """By lifetime."""
+    sight: Sight | None
+    """The learner's, if it has looked and will not have changed by the time of memorizing."""
 
 
 class Lives:
@@ -71,6 +83,7 @@ class Lives:
         lives = [Life(name, policy, Ledger(costs)) for name, policy in policies.items()]
         self._branches = [Branch(lives, agent)]
         self._ended: list[tuple[str, Trajectory, Agent]] = []
+        self._met: _Met | None = None
         self.birth: Scores | None = None
 
     def __bool__(self) -> bool:
@@ -78,12 +91,45 @@ class Lives:
         return bool(self._branches)
 
     def advance(self) -> dict[str, Step]:
-        """Live one chunk of one branch; returns the step for each lifetime on it."""
-        if self.birth is None and self.exam.groups is not None:
-            self._examine_newborn()
+        """Live one chunk of one branch, as its policies decide; returns the step for each lifetime on it.
+
+        Raises:
+            PolicyError: a policy failed.
+            TrainingDiverged: from the learner.
+        """
+        policies = {life.name: life.policy for life in self._branches[-1].lives}
+        return self.act({name: ask(policies[name], each) for name, each in self.meet().items()})
+
+    def meet(self) -> dict[str, Observation]:
+        """What the lifetimes on the branch at hand may know of its next chunk; asked again, the same.
+
+        None of those that have decided already, when they parted from others.
+        """
+        if self._met is None:
+            if self.birth is None and self.exam.groups is not None:
+                self._examine_newborn()
+            self._met = self._meet()
+        return self._met.observations
+
+    def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
+        """Live the chunk that has been met; returns the step for each lifetime on the branch.
+
+        Lifetimes that learn where others memorize go on in a branch of their own, later.
+
+        Args:
+            actions: for each lifetime that `meet` tells of.
+        """
+        self.meet()
+        met, self._met = self._met, None
+        assert met is not None
         branch = self._branches[-1]
-        chunk = self.stream[branch.step]
-        sight = self._decide(branch, chunk) if branch.decided is None else None
+        if branch.decided is None:
+            learners = [life for life in branch.lives if actions[life.name] is Action.LEARN]
+            if 0 < len(learners) < len(branch.lives):
+                self._branches.insert(-1, branch.part(learners, Action.LEARN))
+                learners = []
+            branch.decided = Action.LEARN if learners else Action.MEMORIZE
+        chunk, sight = self.stream[branch.step], met.sight
         action, branch.decided = branch.decided, None
         if action is Action.LEARN:
             branch.pay(branch.agent.learn(chunk), chunk.price)
@@ -103,7 +149,6 @@ class Lives:
             scores, mixture = self._finish(branch) if last else self._examine(branch, chunk.price)
         for life in branch.lives:
             life.ledger.hold(branch.agent.nbytes)
-            assert action is not None
             life.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
         branch.step, branch.prequential = branch.step + 1, None
         if last:
@@ -119,6 +164,13 @@ class Lives:
         first = branch.agent.memory.n_entries > 0 and branch.agent.mixture.theta is None
         return first or (branch.step + 1) % self.calibrate_every == 0
 
+    def fork(self) -> "Lives":
+        """The same lifetimes so far, which go on apart from these."""
+        fork = copy.copy(self)
+        fork._branches = [branch.fork() for branch in self._branches]
+        fork._ended = list(self._ended)
+        return fork
+
     def ended(self) -> list[tuple[str, Trajectory, Agent]]:
         """Name, trajectory and agent of the lifetimes that ended since the last call.
 
@@ -127,12 +179,12 @@ class Lives:
         ended, self._ended = self._ended, []
         return ended
 
-    def _decide(self, branch: Branch, chunk: Chunk) -> Sight | None:
-        """Ask every policy; those that want to learn where others memorize go on in a branch of their own, later.
-
-        Returns:
-            What the learner made of the chunk, if it has looked and will not have changed by the time of memorizing.
-        """
+    def _meet(self) -> "_Met":
+        """Look at the next chunk as far as anybody asks for it."""
+        branch = self._branches[-1]
+        if branch.decided is not None:
+            return _Met({}, None)
+        chunk = self.stream[branch.step]
         observers = [life for life in branch.lives if life.policy.observes != "nothing"]
         if branch.agent.learner.overdue and 0 < len(observers) < len(branch.lives):
             self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
@@ -141,9 +193,9 @@ class Lives:
             branch.pay(branch.agent.settle(), chunk.price)
         looks = bool(observers) or self.exam.prequential
         looker = branch.agent.fork() if looks and branch.agent.learner.overdue else branch.agent
-        sight, recall = self._meet(branch, looker, chunk) if looks else (None, None)
+        sight, recall = self._look(branch, looker, chunk) if looks else (None, None)
         foreseen = branch.agent.foresee_learning(chunk), branch.agent.foresee_memorizing(chunk)
-        learners = []
+        observations = {}
         for life in branch.lives:
             life.observed = None
             if sight and life.policy.observes != "nothing":
@@ -152,16 +204,10 @@ class Lives:
                     assert recall is not None
                     seen |= memory_impressions(sight, recall, chunk.labels)
                 life.observed = seen | life.averages.meet(seen)
-            observation = life.observation(branch.agent, chunk, len(self.stream), self.budget, *foreseen)
-            if _ask(life.policy, observation) is Action.LEARN:
-                learners.append(life)
-        if 0 < len(learners) < len(branch.lives):
-            self._branches.insert(-1, branch.part(learners, Action.LEARN))
-            learners = []
-        branch.decided = Action.LEARN if learners else Action.MEMORIZE
-        return sight if looker is branch.agent else None
+            observations[life.name] = life.observation(branch.agent, chunk, len(self.stream), self.budget, *foreseen)
+        return _Met(observations, sight if looker is branch.agent else None)
 
-    def _meet(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Sight, Recall | None]:
+    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Sight, Recall | None]:
         """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do."""
         settled = [work for _, work in looker.settle()]
         recall, compared = None, Work()
@@ -224,7 +270,11 @@ class Lives:
         return score(prediction, self.exam), agent.mixture
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load_state` goes on to the bit; the steps lived are not among them."""
+        """Tensors and plain values from which `load_state` goes on to the bit; the steps lived are not among them.
+
+        Between two chunks only: what has been met would be charged for twice.
+        """
+        assert self._met is None, "a chunk has been met and not been acted on"
         return {
             "birth": scores_as_json(self.birth) if self.birth else None,
             "branches": [branch.state() for branch in self._branches],
@@ -296,7 +346,12 @@ def live(
     return trajectory
 
 
-def _ask(policy: Policy, observation: Observation) -> Action:
+def ask(policy: Policy, observation: Observation) -> Action:
+    """The action of a policy, which may be a user's own and do anything.
+
+    Raises:
+        PolicyError: it failed, or gave something else.
+    """
     name = f"{type(policy).__name__}.decide"
     try:
         action = policy.decide(observation)

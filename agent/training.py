@@ -35,6 +35,11 @@ def steps(done: float) -> float:
     return 1.0 if done < 0.5 else 1 / 9 if done < 0.75 else 1 / 90
 
 
+def one_minus_sqrt(done: float) -> float:
+    """From 1 down to 0, steeply at first: the cool-down that Hägele et al. 2024 recommend (arXiv:2405.18392)."""
+    return 1 - math.sqrt(done)
+
+
 SCHEDULES: dict[str, Schedule] = {"constant": constant, "one-cycle": one_cycle, "steps": steps}
 
 
@@ -73,6 +78,7 @@ class Training:
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             nesterov=self.momentum > 0,
+            fused=self.device.type == "cuda" or None,  # one kernel for all parameters
         )
 
     def rate(self, done: float) -> float:

@@ -1,17 +1,29 @@
-"""Worlds for agents, and experiments in them; `live` lives one lifetime from Python."""
+"""Worlds for agents, and experiments in them.
+
+`live` lives one lifetime from Python; `LifetimeEnv` is lifetimes as a Gymnasium environment:
+
+    env = scenarios.LifetimeEnv(seeds=(0, 1, 2), observes="learner", cost_weight=0.001)
+    observation, info = env.reset(seed=0)
+    observation, reward, terminated, truncated, info = env.step(1)  # LEARN
+"""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scenarios.environment import LifetimeEnv as LifetimeEnv
     from scenarios.simulate import live as live
 
-__all__ = ["live"]
+__all__ = ["LifetimeEnv", "live"]
 
 
 def __getattr__(name: str) -> Any:
     """Imported when it is asked for: torch and Avalanche take seconds, and `lifetime --help` has none."""
-    if name != "live":
-        raise AttributeError(f"module 'scenarios' has no attribute {name!r}")
-    from scenarios.simulate import live
+    if name == "live":
+        from scenarios.simulate import live
 
-    return live
+        return live
+    if name == "LifetimeEnv":
+        from scenarios.environment import LifetimeEnv
+
+        return LifetimeEnv
+    raise AttributeError(f"module 'scenarios' has no attribute {name!r}")

@@ -235,8 +235,8 @@ def _t_quantile(n: int, confidence: float) -> float:
 
 
 def _check_confidence(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise InvalidSetting(f"expected a confidence between 0 and 1, both excluded, got {confidence:g}")
+    if not 0 < confidence <= 0.999999:
+        raise InvalidSetting(f"expected a confidence above 0 and up to 0.999999, got {confidence:g}")
     return confidence
 
 

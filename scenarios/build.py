@@ -5,7 +5,7 @@ import torch
 from agent.agent import Agent
 from agent.augmentation import Augmentation
 from agent.errors import InvalidSetting
-from agent.learners import Learner, OnlineLearner, RefitLearner
+from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.protocol import Progress
 from agent.memory import CacheMemory
 from agent.networks import KeyPlaces, ResNet
@@ -64,17 +64,19 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
     network = ResNet(config.depth, config.width, dataset.n_classes, generator=named_generator(seed, "weights"))
     keys = KeyPlaces(config.keys, config.pool)
     learner: Learner
-    if config.protocol == "online":
+    if config.protocol == "original":
+        learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)
+    else:
         learner = OnlineLearner(
             network,
             training,
             keys,
             passes=config.epochs,
             rehearsal=config.rehearsal,
-            ema_decay=config.ema_decay,
+            ema_decay=config.ema_decay if config.protocol == "online" else 0.0,
             seed=seed,
             progress=progress,
         )
-    else:
-        learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)
+        if config.protocol == "cooldown":
+            learner = CooldownLearner(learner, share=config.cooldown, seed=seed)
     return Agent(learner, CacheMemory(dataset.n_classes, device=device))

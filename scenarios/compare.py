@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from agent.errors import InvalidSetting, RunError
-from agent.policies.registry import POLICIES
 from agent.record import CONFIG, SUMMARY, RunDirectory, read_object
+from agent.utility import utility
 from scenarios.comparison import (
     Best,
     Comparison,
@@ -27,15 +27,24 @@ from scenarios.comparison import (
 from scenarios.config import AGENT_SETTINGS, CompareConfig
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
-from scenarios.lives import cost_model, live_together, load_world, resolve_specs, try_world, write_truth
+from scenarios.held_out import notes_on_training
+from scenarios.lives import (
+    cost_model,
+    live_together,
+    load_world,
+    resolve_policies,
+    resolve_specs,
+    try_world,
+    write_truth,
+)
 from scenarios.presets import validate
-from scenarios.specs import canonical, file_name, make, split_specs
+from scenarios.specs import file_name, split_specs
 from scenarios.summary import metrics_of
 from scenarios.watching import Watcher
 
 COST, ACCURACY = "total_cost", "final_accuracy"
 
-_FREE = {"policy", "policies", "seed", "seeds", "first_seed", "confidence", "checkpoint_every"}
+_FREE = {"policy", "policies", "seed", "seeds", "first_seed", "confidence", "cost_weight", "checkpoint_every"}
 """Settings in which compared runs may differ without a word."""
 
 
@@ -49,6 +58,8 @@ class Compared:
     comparison: Comparison
     n_test: int
     best: tuple[Best, ...]
+    cost_weight: float | None = None
+    """Behind the metric `utility`, if it is among them."""
     notes: tuple[str, ...] = ()
     """What a careful reader should know."""
 
@@ -59,13 +70,7 @@ def resolve_comparison(config: CompareConfig) -> CompareConfig:
     Raises:
         InvalidSetting: an unknown name or setting, or a policy twice.
     """
-    policies = []
-    for text in split_specs(config.policies):
-        make(text, POLICIES, "policy", seed=config.first_seed)
-        policies.append(canonical(text, POLICIES, "policy"))
-    for policy in policies:
-        if policies.count(policy) > 1:
-            raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
+    policies = resolve_policies(config.policies, config.first_seed)
     return config.model_copy(update={"policies": " ".join(policies), **resolve_specs(config)})
 
 
@@ -104,7 +109,8 @@ def compare_policies(
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
     lived = [Lived(policy, {s: metrics_of(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
-    return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], [])
+    notes = notes_on_training(policies, config.dataset, seeds)
+    return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], notes)
 
 
 def prepare(config: CompareConfig, *, download: bool, data_dir: Path | None) -> None:
@@ -112,12 +118,13 @@ def prepare(config: CompareConfig, *, download: bool, data_dir: Path | None) -> 
     try_world(config, config.first_seed, split_specs(config.policies), download=download, data_dir=data_dir)
 
 
-def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
+def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | None = None) -> Compared:
     """Put finished runs of `simulate` or `compare` side by side.
 
     Args:
         paths: folders of runs.
         confidence: level of all intervals, in (0, 1).
+        cost_weight: accuracy that one unit of cost is worth, to tell utilities by; None for none.
 
     Raises:
         RunError: a folder that is no such run, or one that is not finished.
@@ -141,7 +148,7 @@ def compare_runs(paths: Sequence[Path], confidence: float) -> Compared:
     config = validate(
         CompareConfig,
         {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
-        | {"confidence": confidence},
+        | {"confidence": confidence, "cost_weight": cost_weight},
     )
     return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, reference.n_test, notes)
 
@@ -162,6 +169,7 @@ def write_comparison(compared: Compared, run: RunDirectory) -> None:
     content = {
         "title": compared.title,
         "unit": compared.unit,
+        "cost_weight": compared.cost_weight,
         **comparison_json(comparison),
         "front": on_front,
         "best": [asdict(best) for best in compared.best],
@@ -254,8 +262,20 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
 
 
 def _compared(lived: Sequence[Lived], config: CompareConfig, n_test: int, notes: list[str]) -> Compared:
+    if config.cost_weight is not None:
+        lived = [_with_utility(each, config.cost_weight) for each in lived]
     comparison = compare(lived, config.confidence)
     tariff = "" if config.tariff == "constant" else f", {config.tariff} tariff"
     title = f"{config.dataset}, {config.scenario}{tariff}"
     best = best_at_each_budget(comparison, COST, ACCURACY)
-    return Compared(title, cost_model(config).unit, comparison, n_test, tuple(best), tuple(notes))
+    unit = cost_model(config).unit
+    return Compared(title, unit, comparison, n_test, tuple(best), config.cost_weight, tuple(notes))
+
+
+def _with_utility(lived: Lived, cost_weight: float) -> Lived:
+    by_seed = {}
+    for seed, metrics in lived.by_seed.items():
+        accuracy, spent = metrics[ACCURACY], metrics[COST]
+        worth = None if accuracy is None or spent is None else utility(accuracy, spent, cost_weight)
+        by_seed[seed] = metrics | {"utility": worth}
+    return Lived(lived.label, by_seed)

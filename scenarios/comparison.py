@@ -166,7 +166,7 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
                 label=best.label,
                 accuracy=mean,
                 runner_up=runner_up.label if runner_up else None,
-                lead=_paired_difference(best, runner_up, accuracy, comparison.confidence) if runner_up else None,
+                lead=paired_difference(best, runner_up, accuracy, comparison.confidence) if runner_up else None,
             )
         )
     return found
@@ -247,7 +247,8 @@ def _by_cost(comparison: Comparison, cost: str, accuracy: str) -> list[tuple[flo
     return sorted(defined, key=lambda each: (each[0], -each[1]))
 
 
-def _paired_difference(best: Schedule, other: Schedule, metric: str, confidence: float) -> Interval:
+def paired_difference(best: Schedule, other: Schedule, metric: str, confidence: float) -> Interval:
+    """What one schedule has more of than another, seed by seed; for two of one comparison and a defined metric."""
     a, b = (np.array([values[metric] for values in each.by_seed.values()], dtype=float) for each in (best, other))
     difference = a - b
     return mean_interval(np.where(np.abs(difference) < ROUNDING, 0.0, difference), confidence)

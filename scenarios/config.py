@@ -1,13 +1,18 @@
 """Every setting of every experiment, documented and checked."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream and protocol", "Learner", "Memory", "Measuring"
-COSTS = "Costs"
+COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"
+UTILITY_HELP = "utility = accuracy - cost weight × cost: accuracy (0 to 1) that one unit of cost is worth"
 DEFAULT_CHUNKS = 30
+PROTOCOLS = (
+    "online: one pass, with rehearsal; cooldown: the same, and a copy cooled down wherever the learner is used; "
+    "original: trained anew on all that was learned from so far"
+)
 
 
 def _setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
@@ -34,6 +39,8 @@ class AgentConfig(BaseModel):
     """Settings of the data and of the agent, which every experiment has; the defaults are those of `quick`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    unused: ClassVar[frozenset[str]] = frozenset()
+    """Settings that decide nothing in this experiment, and are no options of its command."""
 
     dataset: str = _setting(
         "textures", "textures, digits, cifar10, cifar100, or folder:PATH (train/<class>/, test/<class>/)", DATA
@@ -48,11 +55,7 @@ class AgentConfig(BaseModel):
     )
     mirror: bool | None = _setting(None, "augmentation: mirror left and right (default: by data set)", DATA)
 
-    protocol: Literal["online", "original"] = _setting(
-        "online",
-        "online: one pass, with rehearsal; original: trained to convergence on all that was learned from so far",
-        STREAM,
-    )
+    protocol: Literal["online", "cooldown", "original"] = _setting("online", PROTOCOLS, STREAM)
 
     depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, ge=8, le=1202)
     width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1, le=10**5)
@@ -60,12 +63,17 @@ class AgentConfig(BaseModel):
     batch: int = _setting(64, "samples in a gradient step", LEARNER, ge=1)
     lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0, le=1e30)
     schedule: Literal["constant", "one-cycle", "steps"] | None = _setting(
-        None, "of the learning rate, over one training (default: constant if online, one-cycle if original)", LEARNER
+        None, "of the learning rate, over one training (default: one-cycle if original, else constant)", LEARNER
     )
     momentum: float = _setting(0.9, "Nesterov momentum", LEARNER, ge=0, lt=1)
     weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, ge=0, le=1e30)
-    rehearsal: float = _setting(0.5, "online: share of a batch drawn from chunks learned before", LEARNER, ge=0, lt=1)
+    rehearsal: float = _setting(
+        0.5, "online, cooldown: share of a batch drawn from chunks learned before", LEARNER, ge=0, lt=1
+    )
     ema_decay: float = _setting(0.99, "online: decay of the averaged weights that predict", LEARNER, ge=0, lt=1)
+    cooldown: float = _setting(
+        0.1, "cooldown: length of a cool-down, as a share of the steps before it", LEARNER, gt=0, le=100
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER)
 
     keys: str = _setting(
@@ -79,12 +87,12 @@ class AgentConfig(BaseModel):
     @property
     def lr_schedule(self) -> str:
         """The schedule as chosen, or as suits the protocol."""
-        return self.schedule or ("constant" if self.protocol == "online" else "one-cycle")
+        return self.schedule or ("one-cycle" if self.protocol == "original" else "constant")
 
     @model_validator(mode="after")
     def _agree_on_the_learner(self) -> "AgentConfig":
-        if self.protocol == "online" and self.schedule not in (None, "constant"):
-            raise ValueError(f"expected --schedule constant with --protocol online, got {self.schedule}")
+        if self.protocol != "original" and self.schedule not in (None, "constant"):
+            raise ValueError(f"expected --schedule constant with --protocol {self.protocol}, got {self.schedule}")
         if (self.depth - 2) % 6:
             raise ValueError(f"expected --depth 6n + 2 (8, 14, 20, 26, 32, ...), got {self.depth}")
         return self
@@ -100,13 +108,20 @@ class CurveConfig(AgentConfig):
         min_length=1,
     )
     chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
+    protocol: Literal["online", "cooldown", "original"] = _setting("cooldown", PROTOCOLS, STREAM)
+    epochs: float = _setting(4, "passes over the samples learned from", LEARNER, gt=0, le=1e5)
+    lr: float = _setting(0.1, "learning rate (at the schedule's peak)", LEARNER, gt=0, le=1e30)
+    evaluate_every: int = _setting(0, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     seeds: int = _setting(
-        5, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
+        4, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
     )
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
     warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
+    with_policies: Annotated[str | None, BeforeValidator(_joined)] = _setting(
+        None, "policies to live the same stream beside the k%-learners, separated by blanks or semicolons", STREAM
+    )
 
-    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
+    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, le=0.999999)
 
     @model_validator(mode="after")
     def _agree(self) -> "CurveConfig":
@@ -120,9 +135,9 @@ class CurveConfig(AgentConfig):
                 )
         if len({round(part) for part in parts}) < len(parts):
             raise ValueError("expected each k once, got one twice; change --k")
-        if self.warm and self.protocol == "online":
+        if self.warm and self.protocol != "original":
             raise ValueError(
-                "expected --protocol original with --warm: an online learner's y always continues its k%-learner"
+                f"expected --protocol original with --warm: with {self.protocol} y always continues the k%-learner"
             )
         return self
 
@@ -143,13 +158,13 @@ class LivesConfig(AgentConfig):
     rekey: str = _setting("never", "when stale keys are computed anew: never, on-learn or every:n (chunks)", MEMORY)
     calibrate_every: int | None = _setting(
         None,
-        "chunks between fittings of w and θ; 0: only at the end (default: 5 if online, 0 if original)",
+        "chunks between fittings of w and θ; 0: only at the end (default: 5 if online, else 0)",
         MEMORY,
         ge=0,
     )
     prequential: bool | None = _setting(
         None,
-        "predict each chunk before it is used (default: if online; it trains at every chunk if original)",
+        "predict each chunk before it is used (default: if online; otherwise it trains at every chunk)",
         MEASURING,
     )
 
@@ -162,7 +177,8 @@ class LivesConfig(AgentConfig):
         online = values.get("protocol", "online") == "online"
         filled = dict(values)
         if filled.get("chunks") is None and filled.get("chunk_size") is None:
-            filled["chunks"] = DEFAULT_CHUNKS
+            filled["chunks"] = cls.model_fields["chunks"].default or DEFAULT_CHUNKS
+        filled.setdefault("chunks", None)
         if filled.get("calibrate_every") is None:
             filled["calibrate_every"] = 5 if online else 0
         if filled.get("prequential") is None:
@@ -189,7 +205,82 @@ class CompareConfig(LivesConfig):
         3, "lifetimes for each policy, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
     )
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
-    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, lt=1)
+    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, le=0.999999)
+    cost_weight: float | None = _setting(None, f"also tell {UTILITY_HELP}", COSTS, ge=0, le=1e30)
+
+
+class TreeConfig(LivesConfig):
+    """Settings of decision trees: every schedule of a short stream."""
+
+    unused: ClassVar[frozenset[str]] = frozenset(
+        ("protocol", "schedule", "test_size", "evaluate_every", "checkpoint_every", "prequential")
+    )
+
+    train_size: int | None = _setting(1200, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
+    validation_size: int | None = _setting(
+        1000,
+        "validation images: half of them fit the mixture, the others serve utility alone (default: by data set)",
+        DATA,
+        ge=2,
+        le=10**9,
+    )
+    batch: int = _setting(16, "samples in a gradient step", LEARNER, ge=1)
+    chunks: int | None = _setting(8, "chunks in the stream, n: there are 2^n schedules", STREAM, ge=1)
+    seeds: int = _setting(1, "trees, each with its own split, order and initial weights", STREAM, ge=1, le=10**6)
+    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
+    search: Literal["all", "bound", "beam"] = _setting(
+        "all",
+        "all: the whole tree, kept as a table; bound: the best schedule, by branch and bound; beam: a good one",
+        SEARCH,
+    )
+    beam_width: int = _setting(8, "beam: schedules kept at every chunk", SEARCH, ge=1, le=10**6)
+    ceiling: float = _setting(1.0, "bound: accuracy that no schedule exceeds; below 1 a guess", SEARCH, gt=0, le=1)
+    cost_weight: float = _setting(0.004, UTILITY_HELP, COSTS, ge=0, le=1e30)
+
+    @model_validator(mode="after")
+    def _agree_on_searching(self) -> "TreeConfig":
+        if self.protocol != "online":
+            raise ValueError("expected --protocol online: a learner trained lazily has no state at every decision")
+        return self
+
+
+class TrainConfig(TreeConfig):
+    """Settings of training a policy."""
+
+    unused: ClassVar[frozenset[str]] = TreeConfig.unused | {"search", "beam_width", "ceiling"}
+
+    method: Literal["cma", "reinforce", "ppo", "forecast"] = _setting(
+        "cma",
+        "cma: a linear threshold policy by CMA-ES; reinforce, ppo: a small network by policy gradient (ppo needs the "
+        "extra `ppo`); forecast: the prior of a policy that forecasts accuracy",
+        TRAINING,
+    )
+    observes: Literal["nothing", "learner", "memory"] = _setting(
+        "learner", "what the policy may see of a chunk, at the agent's expense", TRAINING
+    )
+    seeds: int = _setting(4, "worlds to train in; never those that it is evaluated in", TRAINING, ge=1, le=10**6)
+    first_seed: int = _setting(0, "seeds of the worlds count up from here", TRAINING, ge=0)
+    tariff_draws: int = _setting(
+        8,
+        "with --trees: paths of a tariff that is drawn (random-walk), for each tree",
+        TRAINING,
+        ge=1,
+        le=10**4,
+    )
+    iterations: int | None = _setting(
+        None,
+        "generations or gradient steps (default: cma 60, reinforce 300, ppo 100, forecast 1)",
+        TRAINING,
+        ge=1,
+        le=10**6,
+    )
+    population: int = _setting(
+        16, "policies or episodes tried at each iteration, in every world", TRAINING, ge=4, le=10**5
+    )
+    hidden: int = _setting(16, "reinforce, ppo: units of the hidden layer", TRAINING, ge=1, le=4096)
+    policy_lr: float = _setting(0.02, "reinforce, ppo: learning rate of Adam", TRAINING, gt=0, le=1e3)
+    entropy: float = _setting(0.01, "reinforce, ppo: bonus for entropy", TRAINING, ge=0, le=1e3)
+    policy_seed: int = _setting(0, "of what the training draws", TRAINING, ge=0)
 
 
 AGENT_SETTINGS = frozenset(

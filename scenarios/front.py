@@ -2,6 +2,7 @@
 
 import textwrap
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,7 +20,9 @@ LOG_FROM = 30.0  # costs that span more than this factor stand on a logarithmic 
 ROWS = 24  # of the legend beside the panel, before it gets another column
 
 
-def front_figure(comparison: Comparison, *, cost: str, accuracy: str, unit: str, title: str) -> Figure:
+def front_figure(
+    comparison: Comparison, *, cost: str, accuracy: str, unit: str, title: str, cost_weight: float = 0.0
+) -> Figure:
     """Mean accuracy against mean cost, one point a schedule, with t intervals and the front as a step line.
 
     The step line is the best mean accuracy that a budget affords. Accuracies are in percent, their bars cut at 0 and
@@ -33,6 +36,7 @@ def front_figure(comparison: Comparison, *, cost: str, accuracy: str, unit: str,
         accuracy: name of a metric in [0, 1], such as `final_accuracy`.
         unit: of the cost, such as `GFLOP`.
         title: over the figure; the number of seeds is added.
+        cost_weight: accuracy that one unit of cost is worth; above 0, dotted lines join what has the same utility.
 
     Returns:
         A figure of 10 x 5 inches with an Agg canvas; `figures.figure_png` makes the file.
@@ -61,6 +65,7 @@ def front_figure(comparison: Comparison, *, cost: str, accuracy: str, unit: str,
     axes.grid(color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
 
+    of_utility = _draw_equal_utilities(axes, cost_weight) if cost_weight else []
     # A dearer budget still affords the last step: the line goes on to the edge.
     ends = [*steps, (axes.get_xlim()[1], steps[-1][1])]
     keys = axes.step(*zip(*ends, strict=True), where="post", color="#BBBBBB", linewidth=2.5, zorder=1)
@@ -68,6 +73,7 @@ def front_figure(comparison: Comparison, *, cost: str, accuracy: str, unit: str,
     if len(comparison.seeds) > 1:
         label = f"bars: {100 * comparison.confidence:g}% t intervals over seeds"
         keys.append(Line2D([], [], color=GREY, linestyle="none", marker="|", markersize=9, label=label))
+    keys += of_utility
     schedules = [_draw_point(axes, i, *point) for i, point in enumerate(points)]
     schedules += [Line2D([], [], linestyle="none", label=_wrapped(f"{label} (undefined)")) for label in undefined]
     # Above and beside the axes, where no data can be.
@@ -91,7 +97,7 @@ def front_figure(comparison: Comparison, *, cost: str, accuracy: str, unit: str,
         bbox_to_anchor=(-0.01, 1.0),
         frameon=False,
         fontsize=8,
-        ncols=2,
+        ncols=3,
         borderaxespad=0.2,
     )
     seeds = "1 seed" if len(comparison.seeds) == 1 else f"{len(comparison.seeds)} seeds"
@@ -154,6 +160,21 @@ def _scale_costs(axes: Axes, costs: list[Interval]) -> None:
         )
         axes.set_xlim(left - margin if left > 0 else -0.04 * (right + margin), right + margin)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+
+
+def _draw_equal_utilities(axes: Axes, cost_weight: float) -> list[Line2D]:
+    """Lines of equal utility, accuracy - cost weight × cost, at round numbers of points; returns their legend entry."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    on_log = axes.get_xscale() == "log"
+    costs = np.geomspace(left, right, 200) if on_log else np.linspace(max(left, 0.0), right, 2)
+    rise = 100 * cost_weight * costs
+    levels = MaxNLocator(8).tick_values(bottom - rise[-1], top - rise[0])
+    for level in levels:
+        axes.plot(costs, level + rise, color="#C8C8C8", linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=0.5)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    label = f"equal utility, {levels[1] - levels[0]:g} points apart"
+    return [Line2D([], [], color="#A0A0A0", linewidth=1.2, linestyle=(0, (1, 2)), label=label)]
 
 
 def _limit_accuracies(axes: Axes, accuracies: list[Interval]) -> None:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from agent.agent import Agent
 from agent.checkpoint import Checkpoints
+from agent.chunk import LabelledImages
 from agent.costs import COST_MODELS, CostModel
+from agent.episode import Episode, Undecided
+from agent.errors import InvalidSetting
 from agent.exam import Exam
 from agent.learners.protocol import unwatched
 from agent.lifetime import Lives
 from agent.policies import Policy
+from agent.policies.protocol import Observes
 from agent.policies.registry import POLICIES
 from agent.record import LifetimeRecord
 from agent.rekeying import Rekeying
@@ -22,11 +26,31 @@ from scenarios.config import LivesConfig
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.recording import live_on_record
 from scenarios.scenario import Scenario
-from scenarios.specs import canonical, make
+from scenarios.specs import canonical, make, split_specs
 from scenarios.streams import SCENARIOS
 from scenarios.summary import facts_of, hyperparameters
 from scenarios.tariffs import TARIFFS
 from scenarios.watching import Unwatched, Watcher
+
+
+def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
+    """The policies that a text specifies, each in its one spelling.
+
+    Args:
+        text: specs, separated by blanks or semicolons.
+        seed: to try them with.
+
+    Raises:
+        InvalidSetting: no policy, an unknown name or setting, or a policy twice.
+    """
+    policies = []
+    for spec in split_specs(text):
+        make(spec, POLICIES, "policy", seed=seed)
+        policies.append(canonical(spec, POLICIES, "policy"))
+    for policy in policies:
+        if policies.count(policy) > 1:
+            raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
+    return tuple(policies)
 
 
 def resolve_specs(config: LivesConfig) -> dict[str, str]:
@@ -85,10 +109,16 @@ def try_world(
         InvalidSetting: settings that the data set or the machine do not allow.
     """
     world = load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
-    newborn(config, seed, world, _made(policies, seed))
+    newborn(config, seed, world, made(policies, seed))
 
 
-def newborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], policies: Mapping[str, Policy]) -> Lives:
+def newborn(
+    config: LivesConfig,
+    seed: int,
+    world: tuple[Dataset, Scenario],
+    policies: Mapping[str, Policy],
+    exam: Exam | None = None,
+) -> Lives:
     """Lifetimes about to begin.
 
     Args:
@@ -96,30 +126,71 @@ def newborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], pol
         seed: of the agent.
         world: of the same seed.
         policies: by name.
+        exam: None for the one of the settings, on the test set.
 
     Raises:
         InvalidSetting: settings that the data set or the machine do not allow.
     """
     dataset, scenario = world
-    several = scenario.n_experiences > 1
-    exam = Exam(
-        scenario.validation,
-        scenario.test,
-        every=config.evaluate_every,
-        after=frozenset(scenario.ends) if several else frozenset(),
-        groups=scenario.group if several else None,
-        prequential=bool(config.prequential),
-    )
     agent = build_agent(config, dataset, seed=seed, progress=unwatched)
     agent.rekeying = Rekeying.parse(config.rekey)
     return Lives(
         agent,
         scenario.stream,
         policies,
-        exam,
+        exam or _exam(config, scenario),
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
         calibrate_every=config.calibrate_every or 0,
+    )
+
+
+def unborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], observes: Observes) -> Episode:
+    """A lifetime about to begin, to be decided from outside and examined on validation data after every chunk.
+
+    One half of the validation images fits the mixture, as ever; the other serves nothing else than the examinations.
+    The test images are not used.
+
+    Args:
+        config: resolved settings.
+        seed: of the agent.
+        world: of the same seed.
+        observes: what whoever decides asks to see.
+
+    Raises:
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    fitting, examining = halves(world[1].validation)
+    exam = Exam(fitting, examining, every=1)
+    return Episode(newborn(config, seed, world, {"": Undecided(observes)}, exam))
+
+
+def halves(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """Every other image, and the others.
+
+    Raises:
+        InvalidSetting: fewer than two.
+    """
+    if len(images) < 2:
+        raise InvalidSetting(
+            f"expected 2 validation images or more, half of which fit the mixture while the others examine, got "
+            f"{len(images)}; raise --validation-size"
+        )
+    return (
+        LabelledImages(images.images[::2], images.labels[::2]),
+        LabelledImages(images.images[1::2], images.labels[1::2]),
+    )
+
+
+def _exam(config: LivesConfig, scenario: Scenario) -> Exam:
+    several = scenario.n_experiences > 1
+    return Exam(
+        scenario.validation,
+        scenario.test,
+        every=config.evaluate_every,
+        after=frozenset(scenario.ends) if several else frozenset(),
+        groups=scenario.group if several else None,
+        prequential=bool(config.prequential),
     )
 
 
@@ -158,7 +229,7 @@ def live_together(
         records[policy].finish(trajectory, facts, settings=shown, weights=agent.learner.weights())
 
     live_on_record(
-        lambda policies: newborn(config, seed, world, _made(policies, seed)),
+        lambda policies: newborn(config, seed, world, made(policies, seed)),
         records,
         checkpoints,
         watcher,
@@ -175,5 +246,6 @@ def write_truth(scenario: Scenario) -> str:
     return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
 
 
-def _made(specs: Iterable[str], seed: int) -> dict[str, Policy]:
+def made(specs: Iterable[str], seed: int) -> dict[str, Policy]:
+    """The policies that specs name, by spec; raises what `specs.make` raises."""
     return {spec: make(spec, POLICIES, "policy", seed=seed) for spec in specs}

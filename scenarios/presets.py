@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from agent.errors import InvalidSetting
-from scenarios.config import AgentConfig, CompareConfig, CurveConfig, SimulateConfig
+from scenarios.config import AgentConfig, CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
 
 Config = TypeVar("Config", bound=AgentConfig)
 
@@ -21,52 +21,59 @@ class Preset:
     settings: dict[str, Any]
 
 
+SMALL: dict[str, Any] = {
+    "dataset": "cifar10",
+    "train_size": 10_000,
+    "validation_size": 2_000,
+    "chunks": 20,
+    "depth": 8,
+    "width": 16,
+    "epochs": 12,
+    "batch": 125,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    # Those places of Cache3 that a last stage of a single block has.
+    "keys": "stage2.block0.relu,stage2.block0",
+    "pool": False,
+    "evaluate_every": 0,
+    "seeds": 5,
+}
+"""A part of CIFAR-10 that two cores learn in minutes."""
+
+WHOLE: dict[str, Any] = {
+    "dataset": "cifar10",
+    "train_size": 45_000,
+    "validation_size": 5_000,
+    "k": (10, 20, 30, 40, 50, 60, 70, 80, 90),
+    "chunks": 100,
+    "depth": 32,
+    "width": 16,
+    "batch": 125,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "keys": "cache3",
+    "pool": False,
+    "evaluate_every": 0,
+}
+"""All of CIFAR-10, with the network and the keys of the paper."""
+
 CURVE_PRESETS: dict[str, Preset] = {
-    "quick": Preset("textures, ResNet-8, online; about a minute on two cores", {}),
+    "quick": Preset("textures, ResNet-8, cooldown protocol; about a minute on two cores", {}),
+    "cifar10-cooldown": Preset(
+        "10,000 images of CIFAR-10, ResNet-8, cooldown protocol; 4 to 8 minutes a seed on two cores",
+        {**SMALL, "protocol": "cooldown", "lr": 0.05, "cooldown": 0.1},
+    ),
     "cifar10-small": Preset(
-        "10,000 images of CIFAR-10, ResNet-8, original protocol; 4 to 8 minutes a seed on two cores",
-        {
-            "dataset": "cifar10",
-            "train_size": 10_000,
-            "validation_size": 2_000,
-            "protocol": "original",
-            "k": (20, 40, 60, 80),
-            "chunks": 20,
-            "depth": 8,
-            "width": 16,
-            "epochs": 12,
-            "batch": 125,
-            "lr": 0.1,
-            "schedule": "one-cycle",
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            # Those places of Cache3 that a last stage of a single block has.
-            "keys": "stage2.block0.relu,stage2.block0",
-            "pool": False,
-            "evaluate_every": 0,
-        },
+        "the same under the original protocol, four k's; 4 to 8 minutes a seed on two cores",
+        {**SMALL, "protocol": "original", "k": (20, 40, 60, 80), "lr": 0.1, "schedule": "one-cycle"},
+    ),
+    "cifar10-gpu": Preset(
+        "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, cooldown protocol; for a GPU, best with --workers",
+        {**WHOLE, "protocol": "cooldown", "epochs": 60, "lr": 0.09, "cooldown": 0.2, "seeds": 3},
     ),
     "cifar10-paper": Preset(
         "all of CIFAR-10, ResNet-32, 180 epochs, Cache3 keys, original protocol; for a GPU",
-        {
-            "dataset": "cifar10",
-            "train_size": 45_000,
-            "validation_size": 5_000,
-            "protocol": "original",
-            "k": (10, 20, 30, 40, 50, 60, 70, 80, 90),
-            "chunks": 100,
-            "depth": 32,
-            "width": 16,
-            "epochs": 180,
-            "batch": 125,
-            "lr": 0.09,
-            "schedule": "steps",
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            "keys": "cache3",
-            "pool": False,
-            "evaluate_every": 0,
-        },
+        {**WHOLE, "protocol": "original", "epochs": 180, "lr": 0.09, "schedule": "steps", "seeds": 5},
     ),
 }
 
@@ -89,10 +96,33 @@ LIFE_PRESETS: dict[str, Preset] = {
     ),
 }
 
+TREE_PRESETS: dict[str, Preset] = {
+    "quick": Preset("textures, 8 chunks, ResNet-8; about two minutes a tree on two cores", {}),
+    "cifar10": Preset(
+        "1,800 images of CIFAR-10, 6 chunks, ResNet-8; about two minutes a tree on two cores",
+        {
+            "dataset": "cifar10",
+            "train_size": 1_800,
+            "validation_size": 1_000,
+            "chunks": 6,
+            "width": 16,
+            "epochs": 4,
+            "batch": 16,
+        },
+    ),
+}
+
+TRAIN_PRESETS: dict[str, Preset] = {
+    name: Preset(preset.description.partition(";")[0], preset.settings) for name, preset in TREE_PRESETS.items()
+}
+"""The worlds of trees; how long training takes depends on the method."""
+
 PRESETS: dict[type[AgentConfig], dict[str, Preset]] = {
     CurveConfig: CURVE_PRESETS,
     SimulateConfig: LIFE_PRESETS,
     CompareConfig: LIFE_PRESETS,
+    TreeConfig: TREE_PRESETS,
+    TrainConfig: TRAIN_PRESETS,
 }
 """The presets of each experiment."""
 
@@ -139,7 +169,7 @@ def from_toml(path: Path) -> dict[str, Any]:
         import tomli as tomllib
     try:
         return {name.replace("-", "_"): value for name, value in tomllib.loads(path.read_text()).items()}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidSetting(f"expected a TOML file at {path}, got: {reason}") from None
 

@@ -23,6 +23,9 @@ T = TypeVar("T")
 HIDDEN = ("seed", "dataset", "chunking", "n_chunks")
 """Parameters that the program gives: left out of descriptions, and always spelled out where a user sets them."""
 
+FILE = "file"
+"""The name of policies that are read from a file: `file:PATH`, where all that follows the colon is the path."""
+
 _NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
 _KEY = re.compile(r"[^\W\d]\w*")
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
@@ -81,18 +84,28 @@ def split_specs(text: str) -> list[str]:
     """The specs in a text, separated by blanks or semicolons: `static:k=20; interleaved:k=20 loss`.
 
     Raises:
-        InvalidSetting: a text without any.
+        InvalidSetting: a text without any; a path of a policy file that was split.
     """
     specs = [spec for spec in re.split(r"[;\s]+", text) if spec]
     if not specs:
         raise InvalidSetting(
             "expected names with their settings, separated by blanks or semicolons, as in 'static:k=20 loss', got none"
         )
+    from_file = next((spec for spec in specs if spec.startswith(f"{FILE}:")), "")
+    for spec in specs if from_file else ():
+        name = spec.partition(":")[0]
+        if "/" in name or name.endswith(".json"):
+            raise InvalidSetting(
+                f"expected paths without blanks and semicolons in a list of policies, got {_shown(spec)} beside "
+                f"{_shown(from_file)}; link or rename the policy file"
+            )
     return specs
 
 
 def parse(text: str) -> Spec:
     """Read `name` or `name:key=value,...`; blanks around names, keys and values do not count.
+
+    `file:PATH` has one setting, path: all of the rest, in its shortest spelling.
 
     Raises:
         InvalidSetting: any other text, or a key that comes twice.
@@ -100,6 +113,11 @@ def parse(text: str) -> Spec:
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if not _NAME.fullmatch(name):
         raise InvalidSetting(f"expected a name, with settings as in static:k=20, got {_shown(text)}")
+    if name == FILE:
+        path = Path(rest).as_posix()  # without .. taken away, which may lead through a link
+        if not rest or not path.isprintable() or path != path.strip():
+            raise InvalidSetting(f"expected the path of a policy file, as in file:policy.json, got {_shown(text)}")
+        return Spec(FILE, {"path": path})
     settings: dict[str, str] = {}
     for pair in rest.split(",") if colon else ():
         key, _, value = (part.strip() for part in pair.partition("="))
@@ -117,7 +135,8 @@ def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **give
     """What a spec names, built with its settings.
 
     Args:
-        text: the spec, `name:key=value,...`. A policy may also be `package.module.Class:key=value,...`.
+        text: the spec, `name:key=value,...`. A policy may also be `file:PATH`, or
+            `package.module.Class:key=value,...`.
         family: the callables to choose from, by name.
         kind: what they make, for messages: policy, scenario, tariff or cost model. Policies may be imported.
         given: further arguments, passed on where the signature has them and the spec does not set them.
@@ -160,6 +179,8 @@ def canonical(text: str, family: Mapping[str, Callable[..., Any]], kind: str) ->
     """
     spec = parse(text)
     factory = _find(spec.name, family, kind)
+    if spec.name == FILE:
+        return f"{FILE}:{spec.settings['path']}"
     settings = _converted(spec, factory)
     pairs = [
         f"{name}={_written(settings[name])}"
@@ -221,12 +242,21 @@ def describe(family: Mapping[str, Callable[..., Any]], hidden: tuple[str, ...] =
 def _find(name: str, family: Mapping[str, Callable[..., T]], kind: str) -> Callable[..., T]:
     if name in family:
         return family[name]
+    if kind == "policy" and name == FILE:
+        return _from_file()
     if kind == "policy" and "." in name:
         return _imported_policy(name)
     lists = {"policy": "`lifetime policies` lists them", "scenario": "`lifetime scenarios` lists them"}
-    own = ", or package.module.Class" if kind == "policy" else ""
+    own = ", file:PATH or package.module.Class" if kind == "policy" else ""
     fix = f"; {lists[kind]}" if kind in lists else ""
     raise InvalidSetting(f"expected a {kind} out of {', '.join(family)}{own}, got {name}{fix}")
+
+
+def _from_file() -> Any:
+    """What makes a policy of a path."""
+    from agent.policies.file import policy_from_file  # brings torch, which the command line's --help must not wait for
+
+    return policy_from_file
 
 
 def _imported_policy(path: str) -> Any:

@@ -88,11 +88,14 @@ class OnlineLearner:
         fresh = n_earlier + passes(n_new, n_steps * n_fresh, self.order).view(n_steps, n_fresh)
         rehearsed = torch.randint(max(1, n_earlier), (n_steps, n_rehearsed), generator=self.order)
         losses = []
-        for rows in torch.cat([fresh, rehearsed], dim=1):
+        for rows in torch.cat([fresh, rehearsed], dim=1).to(self.training.device):  # moved there once
             images, labels = self.learned.batch(rows)
             losses.append(self.training.step(self.network, self.optimizer, images, labels, self.augmentation))
-            self._follow(self.n_steps + len(losses))
+            if self.ema_decay:
+                self._follow(self.n_steps + len(losses))
             self.progress(3 * len(rows))
+        if not self.ema_decay:
+            self.average.load_state_dict(self.network.state_dict())
         check_finite(self.network, losses, [self.training.rate(0.0)] * n_steps, first_step=self.n_steps)
         self.n_steps += n_steps
         self.token = object()
@@ -110,7 +113,11 @@ class OnlineLearner:
         n_rehearsed = min(round(self.rehearsal * batch), batch - 1) if len(self.learned) else 0
         n_fresh = min(batch - n_rehearsed, n_new)
         n_rehearsed = min(n_rehearsed, round(n_fresh * self.rehearsal / (1 - self.rehearsal)))  # chunks below a batch
-        return max(1, round(self.passes * n_new / batch)), n_fresh, n_rehearsed
+        return self.n_steps_for(n_new), n_fresh, n_rehearsed
+
+    def n_steps_for(self, n_new: int) -> int:
+        """Gradient steps on a chunk of n_new samples."""
+        return max(1, round(self.passes * n_new / self.training.batch_size)) if n_new else 0
 
     def foresee(self, chunk: Chunk) -> Work:
         """The work of `learn`, without its seconds."""
@@ -132,7 +139,7 @@ class OnlineLearner:
         return self.learned.nbytes
 
     def _follow(self, n_steps: int) -> None:
-        decay = min(self.ema_decay, n_steps / (9 + n_steps)) if self.ema_decay else 0.0
+        decay = min(self.ema_decay, n_steps / (9 + n_steps))
         with torch.no_grad():
             pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
             averaged, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)

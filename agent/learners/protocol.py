@@ -37,10 +37,12 @@ class Sight(NamedTuple):
 class Learner(Protocol):
     """A network that learns from chunks; prediction and keys always come from its current state."""
 
-    n_steps: int
-    """Gradient steps since birth."""
     token: object
     """Stands for the weights that predict: replaced whenever they change, shared by forks until then."""
+
+    @property
+    def n_steps(self) -> int:
+        """Gradient steps since birth."""
 
     @property
     def overdue(self) -> bool:

@@ -101,7 +101,7 @@ class RefitLearner:
         n_steps, batch = self._plan(n)
         network = copy.deepcopy(self.network if self.warm else self.initial).train()
         optimizer = self.training.optimizer(network)
-        rows = passes(n, n_steps * batch, self.order).view(n_steps, batch)
+        rows = passes(n, n_steps * batch, self.order).view(n_steps, batch).to(self.training.device)
         steps_an_epoch = -(-n // batch)
         for first in range(0, n_steps, steps_an_epoch):
             losses, rates = [], []

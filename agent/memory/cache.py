@@ -160,7 +160,7 @@ class CacheMemory:
         return found
 
     def _check(self, keys: Tensor) -> None:
-        if not bool(torch.isfinite(keys).all()):
+        if not bool(torch.isfinite(_largest(keys)).all()):
             raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
         if self._blocks and keys.shape[1] != self._blocks[0].rows.shape[1]:
             raise InvalidSetting(
@@ -188,8 +188,15 @@ class CacheMemory:
 
 def _normalized(keys: Tensor) -> Tensor:
     keys = keys.float()
-    largest = keys.abs().amax(dim=1, keepdim=True)
-    return F.normalize(keys / torch.where(largest > 0, largest, 1), dim=1)  # squares neither overflow nor vanish
+    largest = _largest(keys)[:, None]
+    scaled = keys / torch.where(largest > 0, largest, 1)  # squares neither overflow nor vanish
+    return scaled.div_(scaled.norm(dim=1, keepdim=True).clamp_min_(1e-12))
+
+
+def _largest(keys: Tensor) -> Tensor:
+    """Magnitude of the largest number of each key, without a copy of them; NaN if one is."""
+    low, high = keys.aminmax(dim=1)
+    return torch.maximum(-low, high)
 
 
 def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: Tensor, mass: Tensor) -> None:
@@ -198,7 +205,8 @@ def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: T
     highest = torch.maximum(peak, similarity.amax(dim=1))
     fall = peak - highest  # -inf the first time, when there is no mass to scale
     similarity -= highest[:, None]
-    for theta, sums in zip(thetas, mass, strict=True):
+    for i, (theta, sums) in enumerate(zip(thetas, mass, strict=True)):
         sums *= (theta * fall).exp()[:, None]
-        sums += (theta * similarity).exp_() @ classes
+        scaled = theta * similarity if i + 1 < len(thetas) else similarity.mul_(theta)  # the last needs no copy
+        sums += scaled.exp_() @ classes
     peak.copy_(highest)

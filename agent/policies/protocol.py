@@ -3,7 +3,7 @@
 import reprlib
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -40,7 +40,7 @@ class Policy(ABC):
     overrides `state` and `load_state`, too.
     """
 
-    observes: ClassVar[Observes] = "nothing"
+    observes: Observes = "nothing"
 
     @abstractmethod
     def decide(self, observation: Observation) -> Action:

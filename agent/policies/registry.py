@@ -1,7 +1,9 @@
 """The policies by the names they go by on the command line."""
 
+from agent.policies.bandits import LinUCBPolicy, ThompsonPolicy
 from agent.policies.budget import BudgetPolicy
 from agent.policies.coin import RandomPolicy
+from agent.policies.forecast import ForecastPolicy
 from agent.policies.interleaved import InterleavedPolicy
 from agent.policies.periodic import PeriodicPolicy
 from agent.policies.protocol import Policy
@@ -19,5 +21,8 @@ POLICIES: dict[str, type[Policy]] = {
     "novelty": NoveltyPolicy,
     "tariff": TariffPolicy,
     "budget": BudgetPolicy,
+    "linucb": LinUCBPolicy,
+    "thompson": ThompsonPolicy,
+    "forecast": ForecastPolicy,
 }
 """Every policy of the program: adding one means adding a line."""

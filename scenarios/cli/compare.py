@@ -14,7 +14,7 @@ from agent.errors import InvalidSetting
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import check_name, settings_from, with_options
 from scenarios.cli.running import running
-from scenarios.cli.show import gflop, percent, results_console, view_command
+from scenarios.cli.show import gflop, percent, plus_minus, results_console, spread, view_command
 from scenarios.config import CompareConfig
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _compare_runs(
 ) -> None:
     check_name(name)
     given = [f"--{option.replace('_', '-')}" for option, value in overrides.items() if value is not None]
-    if set(given) - {"--confidence"}:
+    if set(given) - {"--confidence", "--cost-weight"}:
         raise InvalidSetting(
             f"expected no settings beside finished runs, which have their own, got {', '.join(given)}; leave them out"
         )
@@ -111,11 +111,15 @@ def _compare_runs(
     from scenarios.compare import compare_runs, runs_digest, write_comparison
     from scenarios.presets import resolve
 
-    confidence = resolve(
-        CompareConfig, "quick", {key: value for key, value in overrides.items() if value is not None}
-    ).confidence
-    compared = compare_runs(found, confidence)
-    described = {"experiment": "compare-runs", "digest": runs_digest(found), "confidence": confidence}
+    of_reading = resolve(CompareConfig, "quick", {key: value for key, value in overrides.items() if value is not None})
+    confidence, cost_weight = of_reading.confidence, of_reading.cost_weight
+    compared = compare_runs(found, confidence, cost_weight)
+    described = {
+        "experiment": "compare-runs",
+        "digest": runs_digest(found),
+        "confidence": confidence,
+        "cost_weight": cost_weight,
+    }
     path = runs / "compare" / (name or default_name(["runs"], described))
     with open_run(path, described, anew=force) as directory:
         write_comparison(compared, directory)
@@ -154,9 +158,11 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
         if costs
         else "costs by account: in a wider window, and in comparison.csv"
     )
+    weight = compared.cost_weight
+    worth = "" if weight is None else f"; utility in points: final accuracy - {weight:g} × total cost in {unit}"
     table = Table(
         title=escape(f"{compared.title}, {n} seed{'s' * (n > 1)}"),
-        caption=f"accuracies in %, means ± half of {confidence}; {of_costs}",
+        caption=escape(f"accuracies in %, means ± half of {confidence}; {of_costs}{worth}"),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -167,6 +173,8 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
     shares = {"final": "final_accuracy", "prequential": "prequential_accuracy", "anytime": "average_anytime_accuracy"}
     if any(schedule.means["forgetting"] for schedule in comparison.schedules):
         shares["forgetting"] = "forgetting"
+    if "utility" in comparison.metrics:
+        shares["utility"] = "utility"
     accounts = ["learn", "memorize", "recall", "rekey", "calibrate", "decide", "total"] if costs else []
     for column in ("learned", *shares, *accounts):
         table.add_column(column, justify="right", no_wrap=True)
@@ -177,7 +185,7 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
         table.add_column(f"total\n{escape(unit)}", justify="right", no_wrap=True)
     for schedule in sorted(comparison.schedules, key=lambda each: _estimate(each.means["total_cost"])):
         row = [escape(schedule.label), percent(_estimate(schedule.means["learned_fraction"]))]
-        row += [_spread(schedule.means[name]) for name in shares.values()]
+        row += [plus_minus(schedule.means[name]) for name in shares.values()]
         row += [gflop(_estimate(schedule.means[f"{account}_gflop"])) for account in accounts]
         if priced:
             row.append(gflop(_estimate(schedule.means["storage_cost"])))
@@ -202,23 +210,9 @@ def _best(compared: "Compared") -> Table:
         table.add_column(column, overflow="fold")
     table.add_column("by (paired, points)", no_wrap=True)
     for best in compared.best:
-        lead = "-" if best.lead is None else _interval(best.lead)
-        table.add_row(gflop(best.budget), escape(best.label), escape(best.runner_up or "-"), lead)
+        table.add_row(gflop(best.budget), escape(best.label), escape(best.runner_up or "-"), spread(best.lead))
     return table
 
 
 def _estimate(interval: "Interval | None") -> float:
     return interval.estimate if interval else 0.0
-
-
-def _spread(interval: "Interval | None") -> str:
-    if interval is None:
-        return "-"
-    half = "" if interval.high is None else f" ± {100 * (interval.high - interval.estimate):.1f}"
-    return f"{percent(interval.estimate)}{half}"
-
-
-def _interval(interval: "Interval") -> str:
-    if interval.low is None:
-        return percent(interval.estimate)
-    return f"{percent(interval.estimate)} [{percent(interval.low)}, {percent(interval.high)}]"

@@ -1,24 +1,30 @@
 """`lifetime curve`: the relative value of learning over memorizing."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import running
-from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
+from scenarios.cli.show import gflop, percent, print_json, results_console, spread, view_command
 from scenarios.config import CurveConfig
 
 if TYPE_CHECKING:
     from scenarios.analysis import Ratio
-    from scenarios.relative_value import Curve
+    from scenarios.curve import Curve
+    from scenarios.placement import Placement
 
 
 def curve(
+    workers: int | None,
     preset: str,
     config: Path | None,
     runs: Path,
@@ -42,20 +48,32 @@ def curve(
     settings = settings_from(CurveConfig, preset, config, overrides, name)
 
     from scenarios.build import choose_device
+    from scenarios.relative_value import resolve_curve
 
+    with redirect_stdout(sys.stderr):  # a policy of the user's own may print
+        settings = resolve_curve(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = describe("curve", preset, settings)
+    described = describe("curve", preset, settings, threads=1 if workers else None)
     path = runs / "curve" / (name or default_name([dataset_word(settings.dataset), settings.protocol], described))
-    found = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
-    if as_json:
-        from scenarios.relative_value import curve_json
-
-        print_json(curve_json(found))
-    elif not quiet:
-        show(found, path, runs)
+    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
+    found = live_in(path, settings, described, workers=workers, **options)
+    report(found, path, runs, quiet=quiet, as_json=as_json)
 
 
-with_options(CurveConfig, curve)
+with_options(
+    CurveConfig,
+    curve,
+    (
+        "workers",
+        int | None,
+        typer.Option(
+            None,
+            min=1,
+            help="Processes of one thread each that live seeds side by side, as one GPU takes several; how many there "
+            "are changes no number (default: none, but all threads for one seed after the other).",
+        ),
+    ),
+)
 
 
 def live_in(
@@ -63,6 +81,7 @@ def live_in(
     settings: CurveConfig,
     described: dict[str, Any],
     *,
+    workers: int | None = None,
     force: bool = False,
     data_dir: Path | None = None,
     download: bool = False,
@@ -74,10 +93,21 @@ def live_in(
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, settings.first_seed, download=download, data_dir=data_dir)
     with running(path, described, force=force, quiet=quiet) as (run, bar):
-        return live_curve(settings, run, bar, download=download, data_dir=data_dir)
+        return live_curve(settings, run, bar, workers=workers, download=download, data_dir=data_dir)
 
 
-def show(found: "Curve", path: Path, runs: Path) -> None:
+def report(found: "Curve", path: Path, runs: Path, *, quiet: bool, as_json: bool) -> None:
+    """Print the curve as was asked for."""
+    if as_json:
+        from scenarios.curve import curve_json, policies_json
+
+        beside = {"policies": policies_json(found, found.placement)["policies"]} if found.placement else {}
+        print_json(curve_json(found) | beside)
+    elif not quiet:
+        _show(found, path, runs)
+
+
+def _show(found: "Curve", path: Path, runs: Path) -> None:
     """Print the table, and where everything lies."""
     console = results_console()
     table = _table(found, costs=True)
@@ -87,8 +117,44 @@ def show(found: "Curve", path: Path, runs: Path) -> None:
     ratios = [(name, ratio) for values in found.statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
     for name, reason in dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason):
         console.print(f"{name} not told: {reason}.")
+    if found.placement:
+        _show_policies(found, found.placement, console)
     print(f"\nfigure: {path / 'curve.png'}\ntable:  {path / 'curve.csv'}, {path / 'curve.json'}")
+    if found.placement:
+        print(f"policies: {path / 'policies.png'}, {path / 'policies.csv'}, {path / 'policies.json'}")
     print(f"trajectories: {view_command(runs)}")
+
+
+def _show_policies(found: "Curve", placement: "Placement", console: Console) -> None:
+    config = found.config
+    table = Table(
+        title="policies on the same streams",
+        caption=f"accuracies in %, with {100 * config.confidence:g}% t intervals; static: z between the k's that were "
+        "lived, at the share that the policy learned; ahead: paired by seed, in points",
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("policy", overflow="fold")
+    for column in ("learned\n%", "final accuracy", "static", "ahead", "spent\nGFLOP"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for placed in placement.policies:
+        table.add_row(
+            escape(placed.policy),
+            percent(placed.learned.estimate),
+            spread(placed.accuracy),
+            percent(placed.static.estimate if placed.static else None),
+            spread(placed.lead),
+            gflop(placed.gflop.estimate),
+        )
+    console.print()
+    console.print(table)
+    if any(placed.lead is None for placed in placement.policies):
+        console.print(f"static not told: less was learned than by any k%-learner ({min(placement.statics):g}%).")
+    if not config.evaluate_every:
+        console.print("Only ends are drawn: nothing was examined on the way. --evaluate-every draws trajectories.")
 
 
 def _table(found: "Curve", *, costs: bool) -> Table:

@@ -9,16 +9,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from scenarios.cli.show import print_json, results_console
-from scenarios.specs import Described, describe
+from scenarios.specs import FILE, Described, describe
 
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
 def policies(as_json: Json = False) -> None:
     """List the policies, what they decide by, and their parameters."""
+    from agent.policies.file import policy_from_file
     from agent.policies.registry import POLICIES
 
-    _show({"--policy": POLICIES}, as_json)
+    _show({"--policy": {**POLICIES, FILE: policy_from_file}}, as_json)
     if not as_json:
         results_console().print(
             "As in --policy loss:threshold=1.2. A policy of your own: --policy package.module.Class:key=value, a "

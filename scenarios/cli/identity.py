@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import platform
 import re
 import sys
@@ -10,34 +11,43 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from agent.errors import InvalidSetting
 from scenarios.config import AgentConfig
-from scenarios.specs import parse, split_specs
+from scenarios.specs import FILE, parse, split_specs
 
 _VERSIONED = ("learn-or-memorize", "torch", "torchvision", "avalanche-lib", "numpy", "scikit-learn", "scipy")
 
 
-def describe(experiment: str, preset: str, settings: AgentConfig) -> dict[str, Any]:
-    """The content of config.json."""
+def describe(
+    experiment: str, preset: str, settings: AgentConfig, *, reads_data: bool = True, threads: int | None = None
+) -> dict[str, Any]:
+    """The content of config.json; `data` is None where the data set is not read, `threads` None for all of torch's."""
     import torch
 
     from scenarios.datasets import fingerprint
 
     plain = settings.model_dump(mode="json")
-    versions = {"python": platform.python_version()} | {name: distribution_version(name) for name in _VERSIONED}
     described = {
         "experiment": experiment,
         "preset": preset,
         "settings": plain,
-        "data": fingerprint(settings.dataset),
-        "versions": versions | {"source": _source_digest()},
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+        "data": fingerprint(settings.dataset) if reads_data else None,
+        "versions": versions(),
+        "machine": {"processor": platform.machine(), "threads": threads or torch.get_num_threads()},
     }
-    own = {
-        policy: digest
-        for policy in split_specs(plain.get("policies") or plain.get("policy") or "none")
-        if (digest := _policy_digest(policy))
-    }
+    own = own_policies(plain)
     return described | ({"own_policies": own} if own else {})
+
+
+def own_policies(settings: dict[str, Any]) -> dict[str, str]:
+    """Digests of the policies in an experiment's settings that come from files or from a user's own code."""
+    return {policy: digest for policy in _policies(settings) if (digest := _policy_digest(policy))}
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the numbers of a run."""
+    found = {"python": platform.python_version()} | {name: distribution_version(name) for name in _VERSIONED}
+    return found | {"source": _source_digest()}
 
 
 def default_name(parts: list[str], described: dict[str, Any]) -> str:
@@ -69,9 +79,23 @@ def _source_digest() -> str:
     return digest.hexdigest()
 
 
+def _policies(settings: dict[str, Any]) -> list[str]:
+    """The policies of any experiment; the path of a single one may have blanks."""
+    if several := settings.get("policies") or settings.get("with_policies"):
+        return split_specs(several)
+    return [settings["policy"]] if settings.get("policy") else []
+
+
 def _policy_digest(policy: str) -> str | None:
-    """Identifies the module of a user's own policy; None for the program's."""
-    name = parse(policy).name
+    """Identifies the file of a policy, or the module of a user's own; None for the program's."""
+    parsed = parse(policy)
+    name = parsed.name
+    if name == FILE:
+        file = parsed.settings["path"]
+        try:
+            return hashlib.blake2b(Path(os.path.expanduser(file)).read_bytes(), digest_size=8).hexdigest()  # noqa: PTH111
+        except OSError as error:
+            raise InvalidSetting(f"expected a readable policy file at {file}, got: {error.strerror}") from error
     if "." not in name:
         return None
     module = sys.modules.get(name.rpartition(".")[0])

@@ -16,12 +16,15 @@ import typer
 from agent.errors import LifetimeError
 from scenarios.cli.compare import compare
 from scenarios.cli.curve import curve
+from scenarios.cli.evaluate import evaluate
 from scenarios.cli.families import costs, policies, scenarios
 from scenarios.cli.identity import distribution_version
 from scenarios.cli.resume import resume
 from scenarios.cli.show import program
 from scenarios.cli.simulate import simulate
 from scenarios.cli.stopping import STOP, Stopped
+from scenarios.cli.train_policy import train_policy
+from scenarios.cli.tree import tree
 
 LONGEST = 1000
 """Characters of an error message; what users typed can be of any length."""
@@ -32,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Simulate agents that, for each chunk of a stream, learn (gradient updates) or memorize (a key-value cache).",
 )
-for command in (simulate, compare, curve, resume, policies, scenarios, costs):
+for command in (simulate, compare, curve, tree, train_policy, evaluate, resume, policies, scenarios, costs):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     # Typer keeps the line breaks of a docstring, whatever the width of the terminal.
     app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)

@@ -33,6 +33,8 @@ def with_options(kind: type[AgentConfig], command: Callable[..., None], *more: t
         ("as_json", bool, typer.Option(False, "--json", help="Print the results as JSON, and nothing else.")),
     ]
     for name, field in kind.model_fields.items():
+        if name in kind.unused:
+            continue
         extra = field.json_schema_extra
         assert isinstance(extra, dict)
         flag = "--" + name.replace("_", "-")

@@ -11,9 +11,11 @@ from agent.errors import RunError
 from scenarios.cli import compare as compare_command
 from scenarios.cli import curve as curve_command
 from scenarios.cli import simulate as simulate_command
+from scenarios.cli import train_policy as train_command
+from scenarios.cli import tree as tree_command
 from scenarios.cli.identity import describe
-from scenarios.cli.show import print_json
-from scenarios.config import CompareConfig, CurveConfig, SimulateConfig
+from scenarios.cli.running import n_cores
+from scenarios.config import CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
 from scenarios.presets import validate
 
 
@@ -23,6 +25,10 @@ def resume(
         Path | None, typer.Option(help="Folder of data sets and caches (default: the user's cache).")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a tree, or of a curve begun with some: processes (default: one a core)."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,
 ) -> None:
@@ -38,6 +44,8 @@ def resume(
         raise RunError(f"expected a run at {run}, found no {CONFIG} there; give the folder of a run") from None
     if config.get("experiment") == "compare-runs":
         raise RunError(f"expected a run of lifetimes at {run}, got a comparison of finished runs, which is all there")
+    if config.get("experiment") == "evaluate":
+        raise RunError(f"expected a run that can be resumed at {run}, got an evaluation, which is all there")
     try:
         experiment, preset, given = config["experiment"], config["preset"], dict(config["settings"])
     except (KeyError, TypeError, ValueError) as error:
@@ -59,13 +67,38 @@ def resume(
         compared = compare_command.live_in(run, comparison, describe(experiment, preset, comparison), **options)
         compare_command.report(compared, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "curve":
-        settings = validate(CurveConfig, given)
-        found = curve_command.live_in(run, settings, describe(experiment, preset, settings), **options)
-        if as_json:
-            from scenarios.relative_value import curve_json
+        from scenarios.relative_value import resolve_curve
 
-            print_json(curve_json(found))
-        elif not quiet:
-            curve_command.show(found, run, runs)
+        with redirect_stdout(sys.stderr):
+            settings = resolve_curve(validate(CurveConfig, given))
+        if workers is None and _lived_by_workers(config):
+            workers = n_cores()
+        described = describe(experiment, preset, settings, threads=1 if workers else None)
+        found = curve_command.live_in(run, settings, described, workers=workers, **options)
+        curve_command.report(found, run, runs, quiet=quiet, as_json=as_json)
+    elif experiment == "train-policy":
+        from scenarios.training_policy import resolve_training
+
+        training = resolve_training(validate(TrainConfig, given))
+        tables, digest = config.get("trees"), config.get("trees_digest")
+        if not all(isinstance(each, str | None) for each in (tables, digest)):
+            raise RunError(f"expected a run of this program at {run}, got one with odd trees: {tables}, {digest}")
+        trained = train_command.go_on_in(run, training, preset, tables, digest, **options)
+        train_command.report(trained, run, runs, quiet=quiet, as_json=as_json)
+    elif experiment == "tree":
+        from scenarios.tree import resolve_tree
+
+        trees = resolve_tree(validate(TreeConfig, given))
+        described = describe(experiment, preset, trees, threads=1)
+        oracles = tree_command.grow_in(run, trees, described, workers=workers, **options)
+        tree_command.report(oracles, trees, run, quiet=quiet, as_json=as_json)
     else:
         raise RunError(f"expected a run that can be resumed at {run}, got one of {experiment}")
+
+
+def _lived_by_workers(config: dict[str, Any]) -> bool:
+    """Whether a run began in processes of one thread each, where this one has more."""
+    import torch
+
+    machine = config.get("machine")
+    return isinstance(machine, dict) and machine.get("threads") == 1 != torch.get_num_threads()

@@ -1,5 +1,6 @@
 """What every command that lives something does around it."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -35,3 +36,8 @@ def running(
         Bar(shown=not quiet) as bar,
     ):
         yield run, bar
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

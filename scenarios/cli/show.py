@@ -4,9 +4,12 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from scenarios.analysis import Interval
 
 
 def results_console() -> Console:
@@ -38,6 +41,21 @@ def view_command(runs: Path) -> str:
 def percent(share: float | None) -> str:
     """A share in percent, to a tenth."""
     return "-" if share is None else f"{round(100 * share, 1) + 0.0:.1f}"  # no "-0.0"
+
+
+def spread(interval: "Interval | None") -> str:
+    """The mean of shares in percent with its interval, if it has one."""
+    if interval is None or interval.low is None:
+        return percent(interval.estimate if interval else None)
+    return f"{percent(interval.estimate)} [{percent(interval.low)}, {percent(interval.high)}]"
+
+
+def plus_minus(interval: "Interval | None") -> str:
+    """The mean of shares in percent with half the width of its interval, if it has one."""
+    if interval is None:
+        return "-"
+    half = "" if interval.high is None else f" ± {100 * (interval.high - interval.estimate):.1f}"
+    return f"{percent(interval.estimate)}{half}"
 
 
 def gflop(amount: float) -> str:

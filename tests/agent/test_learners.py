@@ -6,9 +6,10 @@ import torch
 from agent.errors import InvalidSetting, TrainingDiverged
 from agent.exam import accuracy_of
 from agent.flops import flops_per_sample
+from agent.randomness import named_generator
 from agent.samples import SampleStore
-from agent.training import Training, one_cycle
-from tests.agent.toys import LEARNERS, online, refit, same, toy_chunk, toy_images, toy_stream
+from agent.training import Training, one_cycle, passes
+from tests.agent.toys import LEARNERS, cooldown, online, refit, same, toy_chunk, toy_images, toy_stream
 
 
 @pytest.fixture(params=LEARNERS)
@@ -111,7 +112,8 @@ def test_learning_is_paid_for(make):
     settled = learner.settle()
     n_trained = sum(work.samples for work in [*learned, settled])
     flops = sum(work.flops for work in [*learned, settled])
-    assert n_trained == 2 * 24
+    n_cooling = round(0.5 * 6) * 8 if learner.n_steps > 6 else 0
+    assert n_trained == 2 * 24 + n_cooling
     assert flops == n_trained * flops_per_sample(learner.network, 8, 8).training
     assert sum(work.nbytes for work in learned) == 24 * (3 * 8 * 8 + 8)
 
@@ -267,3 +269,96 @@ def test_predicting_before_settling_is_a_mistake():
 def test_bad_settings_of_a_refitting_learner():
     with pytest.raises(InvalidSetting, match="expected more than 0 epochs, got 0"):
         refit(epochs=0.0)
+
+
+# The learner that cools down
+
+
+def cooled_slowly(learner):
+    """The network that a cool-down gives, by a loop over its definition."""
+    trunk = learner.trunk
+    network, optimizer = copy.deepcopy((trunk.network, trunk.optimizer))
+    n, n_steps = len(trunk.learned), max(1, round(learner.share * trunk.n_steps))
+    generator = named_generator(learner.seed, f"cool-down at step {trunk.n_steps}")
+    rows = passes(n, n_steps * trunk.training.batch_size, generator).tolist()
+    for step in range(n_steps):
+        drawn = torch.tensor(rows[step * trunk.training.batch_size :][: trunk.training.batch_size])
+        images, labels = trunk.learned.batch(drawn)
+        inputs = trunk.training.normalization(trunk.training.augmentation(images, generator))
+        optimizer.param_groups[0]["lr"] = trunk.training.lr * (1 - (step / n_steps) ** 0.5)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(inputs), labels).backward()
+        optimizer.step()
+    return network
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 3.0])
+def test_a_cool_down_is_a_short_training_from_the_trunk(share):
+    learner = cooldown(2, share=share)
+    for chunk in toy_stream([10, 16]):
+        learner.learn(chunk)
+    expected = cooled_slowly(learner).state_dict()
+    learner.settle()
+    assert same(dict(learner.weights()), dict(expected))
+
+
+def test_the_trunk_never_cools():
+    chunks = toy_stream([10, 16, 9])
+    asked, trunk = cooldown(3), online(3, ema_decay=0.0)
+    for chunk in chunks:
+        asked.learn(chunk)
+        asked.settle()
+        trunk.learn(chunk)
+    assert same(asked.trunk.state(), trunk.state())
+
+
+def test_a_cool_down_does_not_depend_on_those_before():
+    chunks = toy_stream([10, 16, 9])
+    often, once = cooldown(3), cooldown(3)
+    for chunk in chunks:
+        often.learn(chunk)
+        often.settle()
+        once.learn(chunk)
+    once.settle()
+    assert same(often.weights(), once.weights())
+    assert often.n_steps > once.n_steps
+
+
+def test_forks_share_a_cool_down_and_pay_for_it_each(monkeypatch):
+    learner = cooldown(0)
+    learner.learn(toy_chunk(12))
+    fork = learner.fork()
+    first = learner.settle()
+    monkeypatch.setattr(Training, "step", None)
+    second = fork.settle()
+    assert (second.flops, second.samples) == (first.flops, first.samples) != (0, 0)
+    assert same(fork.state(), learner.state())
+
+
+def test_a_fork_that_went_on_cools_down_anew():
+    learner = cooldown(0)
+    learner.learn(toy_chunk(12))
+    fork = learner.fork()
+    learner.settle()
+    fork.learn(toy_chunk(9, seed=1))
+    fork.settle()
+    alone = live(cooldown(0), [toy_chunk(12), toy_chunk(9, seed=1)])
+    assert same(fork.state(), alone.state())
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0])
+def test_a_cool_down_has_a_length(share):
+    with pytest.raises(
+        InvalidSetting, match=f"expected a cool-down of more than 0 times the steps so far, got {share}"
+    ):
+        cooldown(share=share)
+
+
+def test_a_trunk_has_no_averaged_weights():
+    with pytest.raises(InvalidSetting, match=r"expected an EMA decay of 0 for a learner that cools down, got 0\.9"):
+        cooldown(ema_decay=0.9)
+
+
+def test_without_averaging_the_weights_themselves_predict():
+    learner = live(online(0, ema_decay=0.0), toy_stream([10, 6]))
+    assert same(dict(learner.average.state_dict()), dict(learner.network.state_dict()))

@@ -14,14 +14,19 @@ from agent.policies import (
     Action,
     BudgetPolicy,
     DisagreementPolicy,
+    ForecastPolicy,
     InterleavedPolicy,
+    LinearPolicy,
+    LinUCBPolicy,
     LossPolicy,
+    NetworkPolicy,
     NoveltyPolicy,
     PeriodicPolicy,
     Policy,
     RandomPolicy,
     StaticPolicy,
     TariffPolicy,
+    ThompsonPolicy,
     UncertaintyPolicy,
 )
 from agent.rekeying import Rekeying
@@ -50,6 +55,14 @@ POLICIES = {
     "novelty": lambda: NoveltyPolicy(0.9),
     "tariff": lambda: TariffPolicy(1.0),
     "budget": lambda: BudgetPolicy(gflop=0.004),
+    "linucb": lambda: LinUCBPolicy(cost_weight=0.0, alpha=0.1),
+    "thompson": lambda: ThompsonPolicy(seed=4, observes="learner"),
+    "forecast": lambda: ForecastPolicy(noise=0.1),
+    "linear": lambda: LinearPolicy(("seen", "learner_margin", "loss_rise"), (-1.0, 2.0, 3.0), 0.3),
+    "network": lambda: NetworkPolicy(
+        ("memory_empty", "disagreement"),
+        [{"weight": [[1.0, -2.0], [0.5, 1.0]], "bias": [0.1, -0.3]}, {"weight": [[2.0, 1.0]], "bias": [-1.0]}],
+    ),
     "alternate": Alternate,
 }
 """Every family of policy: adding one means adding a line."""
@@ -63,7 +76,14 @@ LIVES = {
     "rekeying": {"rekeying": Rekeying(on_learn=True), "calibrate_every": 2},
     "rekeying now and then": {"rekeying": Rekeying(every=2), "every": 1, "prequential": True},
 }
-"""Ways to live, each with every learner."""
+"""Ways to live."""
+FEW = {"refit-warm": ("plain", "prequential", "rekeying"), "cooldown": ("examined", "calibrating", "rekeying")}
+"""For learners that are much like another one."""
+WAYS = [
+    pytest.param(LEARNERS[learner], how, id=f"{learner}-{how}")
+    for learner in LEARNERS
+    for how in FEW.get(learner, LIVES)
+]
 PRICED = [replace(chunk, price=price) for chunk, price in zip(STREAM, (1, 2, 0.5, 1, 3), strict=True)]
 
 
@@ -88,7 +108,7 @@ def make(request):
     return LEARNERS[request.param]
 
 
-@pytest.mark.parametrize("how", LIVES)
+@pytest.mark.parametrize(("make", "how"), WAYS)
 def test_living_together_is_living_alone(make, how):
     together = lived(lives(make, {name: policy() for name, policy in POLICIES.items()}, **LIVES[how]))
     assert together.keys() == POLICIES.keys()
@@ -100,9 +120,9 @@ def test_living_together_is_living_alone(make, how):
         assert same(state, alone_state)
 
 
-@pytest.mark.parametrize("how", LIVES)
+@pytest.mark.parametrize(("make", "how"), WAYS)
 def test_lives_go_on_from_any_checkpoint_to_the_bit(make, how, tmp_path):
-    policies = ("k0", "k60", "random", "loss", "disagreement", "budget", "alternate")
+    policies = ("k0", "k60", "random", "loss", "disagreement", "budget", "linucb", "thompson", "forecast", "alternate")
     whole = lives(make, {name: POLICIES[name]() for name in policies}, **LIVES[how])
     saved, steps, ended = [], {name: [] for name in policies}, {}
     while whole:

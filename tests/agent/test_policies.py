@@ -15,7 +15,9 @@ from agent.policies import (
     BudgetPolicy,
     DisagreementPolicy,
     InterleavedPolicy,
+    LinearPolicy,
     LossPolicy,
+    NetworkPolicy,
     NoveltyPolicy,
     Observation,
     PeriodicPolicy,
@@ -38,8 +40,22 @@ EXAMPLES: dict[str, dict] = {
     "novelty": {},
     "tariff": {},
     "budget": {"gflop": 12.0},
+    "linucb": {},
+    "thompson": {"seed": 7},
+    "forecast": {"cost_weight": 0.01},
+    "linear": {"features": ("loss_rise", "seen"), "weights": (1.0, -0.5), "bias": 0.1},
+    "network": {
+        "features": ("price", "memory_accuracy"),
+        "layers": [
+            {"weight": [[1.0, -1.0], [-0.5, 2.0], [0.0, 1.0]], "bias": [0.0, 0.5, -0.5]},
+            {"weight": [[1.0, -1.0, 0.5]], "bias": [0.25]},
+        ],
+    },
 }
 """Settings for every policy: adding one means adding a line."""
+
+FAMILIES: dict[str, type[Policy]] = {**POLICIES, "linear": LinearPolicy, "network": NetworkPolicy}
+"""With those that come from files alone."""
 
 
 LOOKED = [name for name in Observation.names() if math.isnan(getattr(Observation(0, 1), name))]
@@ -73,45 +89,45 @@ def decides(policy: Policy, **observed: float) -> bool:
 
 
 def test_there_is_an_example_of_every_policy() -> None:
-    assert EXAMPLES.keys() == POLICIES.keys()
+    assert EXAMPLES.keys() == FAMILIES.keys()
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_restored_policy_goes_on_as_the_saved_one_would(name: str) -> None:
-    policy = POLICIES[name](**EXAMPLES[name])
+    policy = FAMILIES[name](**EXAMPLES[name])
     lived(policy, 5)
     file = io.BytesIO()
     torch.save(policy.state(), file)
     file.seek(0)
-    restored = POLICIES[name](**EXAMPLES[name])
+    restored = FAMILIES[name](**EXAMPLES[name])
     restored.load_state(torch.load(file, weights_only=True))
     assert same(restored.state(), policy.state())
     assert lived(restored, 40, start=5) == lived(policy, 40, start=5)
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_policy_decides_the_same_every_time(name: str) -> None:
-    first, second = (lived(POLICIES[name](**EXAMPLES[name]), 40) for _ in range(2))
+    first, second = (lived(FAMILIES[name](**EXAMPLES[name]), 40) for _ in range(2))
     assert first == second
     assert set(first) == set(Action), "an example that does both tests more"
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_state_is_a_copy(name: str) -> None:
-    policy = POLICIES[name](**EXAMPLES[name])
+    policy = FAMILIES[name](**EXAMPLES[name])
     state, again = policy.state(), policy.state()
     lived(policy, 5)
     assert same(state, again)
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_stream_of_one_chunk(name: str) -> None:
-    assert lived(POLICIES[name](**EXAMPLES[name]), 1)[0] in Action
+    assert lived(FAMILIES[name](**EXAMPLES[name]), 1)[0] in Action
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_policy_reads_nothing_that_it_does_not_ask_to_see(name: str) -> None:
-    policy, other = (POLICIES[name](**EXAMPLES[name]) for _ in range(2))
+    policy, other = (FAMILIES[name](**EXAMPLES[name]) for _ in range(2))
     seen = {"nothing": [], "learner": [n for n in LOOKED if "learner" in n], "memory": LOOKED}[policy.observes]
     for step in range(10):
         full = Observation(step, 10, memory_entries=1, **{name: float(step) for name in LOOKED})

@@ -8,7 +8,7 @@ import torch
 from agent.agent import Agent
 from agent.augmentation import Augmentation, Normalization
 from agent.chunk import Chunk, LabelledImages
-from agent.learners import Learner, OnlineLearner, RefitLearner
+from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.memory import CacheMemory
 from agent.networks import KeyPlaces, ResNet
 from agent.policies import Action, Observation, Policy
@@ -67,7 +67,16 @@ def refit_warm(seed: int = 0, **changed: Any) -> RefitLearner:
     return refit(seed, warm=True, **changed)
 
 
-LEARNERS: dict[str, Callable[..., Learner]] = {"online": online, "refit-cold": refit, "refit-warm": refit_warm}
+def cooldown(seed: int = 0, *, share: float = 0.5, **changed: Any) -> CooldownLearner:
+    return CooldownLearner(online(seed, **{"ema_decay": 0.0, **changed}), share=share, seed=seed)
+
+
+LEARNERS: dict[str, Callable[..., Learner]] = {
+    "online": online,
+    "cooldown": cooldown,
+    "refit-cold": refit,
+    "refit-warm": refit_warm,
+}
 """Every learner, by a function of the seed: adding one means adding a line."""
 
 

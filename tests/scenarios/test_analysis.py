@@ -240,9 +240,7 @@ def test_data_errors_say_what_was_expected(call, message):
     ],
 )
 def test_confidence_lies_between_0_and_1(call, confidence):
-    with pytest.raises(
-        InvalidSetting, match=f"expected a confidence between 0 and 1, both excluded, got {confidence:g}"
-    ):
+    with pytest.raises(InvalidSetting, match=f"expected a confidence above 0 and up to 0.999999, got {confidence:g}"):
         call(confidence)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios import commands
+
 LIFETIME = str(Path(sys.executable).parent / "lifetime")
 TINY = (
     "--device cpu "
@@ -32,7 +34,13 @@ def test_a_clean_run_shows_a_table_and_where_to_look_and_no_warnings(finished):
     assert done.returncode == 0
     assert "Warning" not in done.stderr
     [run] = (runs / "curve").iterdir()
-    for expected in ("textures, online protocol, 2 seeds", "1/R", "θ", str(run / "curve.png"), "lifetime view --runs"):
+    for expected in (
+        "textures, cooldown protocol, 2 seeds",
+        "1/R",
+        "θ",
+        str(run / "curve.png"),
+        "lifetime view --runs",
+    ):
         assert expected in done.stdout
     written = {path.name for path in run.iterdir()}
     assert written >= {"config.json", "curve.json", "curve.csv", "curve.png", "seed0", "seed1"}
@@ -88,10 +96,31 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
     assert (tmp_path / "curve/run/curve.json").read_bytes() == (whole / "curve.json").read_bytes()
 
 
+def test_workers_change_no_number_and_may_be_interrupted(tmp_path):
+    for n in (1, 2):
+        done = lifetime("curve", *TINY, "--runs", tmp_path, "--name", n, "--workers", n)
+        assert (done.returncode, "Warning" in done.stderr) == (0, False)
+    whole = (tmp_path / "curve/1/curve.json").read_bytes()
+    assert (tmp_path / "curve/2/curve.json").read_bytes() == whole
+    command = [LIFETIME, "curve", *TINY, "--runs", str(tmp_path), "--name", "run", "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("curve/run/seed*/*/trajectory.jsonl")) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "lifetime resume" in errors
+    assert lifetime("resume", tmp_path / "curve/run", "--workers", 1).returncode == 0
+    assert (tmp_path / "curve/run/curve.json").read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "fast"], "expected a preset out of quick, cifar10-small, cifar10-paper, got fast"),
+        (
+            ["--preset", "fast"],
+            "expected a preset out of quick, cifar10-cooldown, cifar10-small, cifar10-gpu, cifar10-paper, got fast",
+        ),
         (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
         (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),
         (["--name", "{tmp}/elsewhere", "--force"], "expected --name to be a plain folder name"),
@@ -110,19 +139,19 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
         pytest.param(["--device", "cuda"], "expected a device of this machine", id="device"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
     if "cuda" in arguments:
         import torch
 
         if torch.cuda.is_available():
             pytest.skip("this machine has CUDA")
     given = [argument.format(tmp=tmp_path) for argument in arguments]
-    done = lifetime("curve", *TINY, "--runs", tmp_path, *given)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    done = commands.within(monkeypatch, capsys, "curve", *TINY, "--runs", tmp_path, *given)
+    commands.assert_refused(done, message)
+
+
+def test_bad_input_to_a_process(tmp_path):
+    commands.assert_refused(lifetime("curve", *TINY, "--runs", tmp_path, "--k", "140"), "got 140")
 
 
 def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path):
@@ -130,7 +159,7 @@ def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path
     assert first.returncode == 0
     second = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run", "--lr", "0.01")
     assert second.returncode == 2
-    assert "settings.lr was 0.05 and is now 0.01" in second.stderr
+    assert "settings.lr was 0.1 and is now 0.01" in second.stderr
 
 
 def test_a_terminal_without_greek_letters(finished):

@@ -267,8 +267,21 @@ def test_a_level_of_confidence_can_be_asked_for(simulated, compared):
     runs = [simulated(str(seed), "--seed", seed) for seed in (0, 1)]
     assert compared(*runs, "--confidence", 0.5).returncode == 0
     assert strictly((compared.path / "comparison.json").read_text())["confidence"] == 0.5
-    assert_refused(compared(*runs, "--confidence", 1), "expected --confidence to be less than 1, got 1")
+    assert_refused(
+        compared(*runs, "--confidence", 1), "expected --confidence to be less than or equal to 0.999999, got 1"
+    )
     assert_refused(compared(*runs, "--lr", 0.1), "expected no settings beside finished runs, which have their own")
+
+
+def test_utility_is_told_where_a_cost_weight_is_given(simulated, compared):
+    runs = [simulated(policy, "--policy", policy) for policy in ("static:k=50", "loss")]
+    assert "utility in points" not in compared(*runs).stdout
+    done = compared(*runs, "--cost-weight", 0.5, "--force")
+    assert "utility in points: final accuracy - 0.5 × total cost in GFLOP" in done.stdout
+    for schedule in strictly((compared.path / "comparison.json").read_text())["schedules"]:
+        [metrics] = schedule["by_seed"].values()
+        assert metrics["utility"] == metrics["final_accuracy"] - 0.5 * metrics["total_cost"]
+    assert_refused(compared(*runs, "--cost-weight", -1), "expected --cost-weight to be greater than or equal to 0")
 
 
 @pytest.mark.parametrize(
@@ -363,7 +376,7 @@ def test_runs_of_another_source_are_compared_with_a_note(simulated, compared):
         (["--scenario", "nope"], "expected a scenario out of"),
         (["--rekey", "every:0"], "expected never, on-learn or every:n"),
         (["--seeds", "0"], "expected --seeds to be greater than or equal to 1, got 0"),
-        (["--confidence", "1.5"], "expected --confidence to be less than 1, got 1.5"),
+        (["--confidence", "1.5"], "expected --confidence to be less than or equal to 0.999999, got 1.5"),
         (["--chunks", "500"], "expected 1 to 120 chunks for 120 training images, got 500"),
         (["--policy", "loss"], "--policy"),
         (["--runs", "/dev/null/runs"], "expected to write in /dev/null/runs"),

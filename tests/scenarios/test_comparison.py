@@ -219,5 +219,5 @@ def test_an_unknown_metric_is_refused():
 
 
 def test_confidence_lies_between_0_and_1():
-    with pytest.raises(InvalidSetting, match="expected a confidence between 0 and 1, both excluded, got 95"):
+    with pytest.raises(InvalidSetting, match=r"expected a confidence above 0 and up to 0\.999999, got 95"):
         compare([CHEAP], 95)

@@ -226,3 +226,29 @@ def test_what_cannot_be_drawn_is_refused():
         draw([undefined("a")])
     with pytest.raises(InvalidSetting, match="expected one of the metrics total_gflop, final_accuracy, got price"):
         draw(CASES["three"], cost="price")
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_dotted_lines_join_what_has_the_same_utility(case):
+    plain = draw(case)
+    most = plain.axes[0].get_xlim()[1]
+    for weight in (0.01 / most, 0.3 / most, 20 / most):
+        figure = draw(case, cost_weight=weight)
+        (axes,) = figure.axes
+        assert (axes.get_xlim(), axes.get_ylim()) == (plain.axes[0].get_xlim(), plain.axes[0].get_ylim())
+        dotted = [line for line in axes.lines if line.get_zorder() == 0.5]
+        levels = [line.get_ydata() - 100 * weight * line.get_xdata() for line in dotted]
+        assert all(np.ptp(level) < 1e-6 * max(1, abs(level[0])) for level in levels)
+        steps = np.diff([level[0] for level in levels])
+        assert 2 <= len(dotted) <= 12
+        entry = entries(figure)[0][-1]
+        assert entry == f"equal utility, {round(steps[0], 9):g} points apart"
+        assert steps == pytest.approx(steps[0])
+        boxes = texts(figure)
+        for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
+            assert not box.padded(-1).overlaps(other_box), f"{one!r} covers {other!r}"
+        assert max(box.x1 for _, box in boxes) <= figure.bbox.x1
+
+
+def test_without_a_cost_weight_there_are_no_dotted_lines():
+    assert not any("utility" in entry for entry in entries(draw(made_up(3)))[0])

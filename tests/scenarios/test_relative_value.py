@@ -9,8 +9,9 @@ from agent.record import open_run
 from agent.training import Training
 from scenarios import relative_value
 from scenarios.config import CurveConfig
+from scenarios.curve import LearnerAt
 from scenarios.presets import resolve
-from scenarios.relative_value import LearnerAt, live_curve
+from scenarios.relative_value import live_curve
 from tests.scenarios.worlds import colours
 
 TINY = {
@@ -22,7 +23,10 @@ TINY = {
     "epochs": 2,
     "width": 2,
     "batch": 5,
+    "lr": 0.05,
+    "protocol": "online",
 }
+COOLDOWN = {**TINY, "protocol": "cooldown", "cooldown": 0.5}  # cool-downs of whole steps
 ORIGINAL = {**TINY, "protocol": "original", "schedule": "one-cycle"}
 
 
@@ -61,7 +65,9 @@ def live(path, settings, log=None):
         return live_curve(config, run, log or Log())
 
 
-@pytest.mark.parametrize("settings", [TINY, ORIGINAL, {**ORIGINAL, "warm": True}, {**TINY, "evaluate_every": 1}])
+@pytest.mark.parametrize(
+    "settings", [TINY, ORIGINAL, {**ORIGINAL, "warm": True}, COOLDOWN, {**TINY, "evaluate_every": 1}]
+)
 def test_a_curve_is_what_its_lifetimes_say(tmp_path, settings):
     log = Log()
     curve = live(tmp_path / "run", settings, log)
@@ -102,6 +108,19 @@ def test_the_trunk_of_the_online_protocol_is_trained_once(tmp_path, monkeypatch)
     assert alone == len(steps) > 0
 
 
+def test_one_trunk_and_a_cool_down_at_each_k_make_a_curve(tmp_path, monkeypatch):
+    """Also where it is examined on the way, at those k and others."""
+    steps = []
+    step = Training.step
+    monkeypatch.setattr(Training, "step", lambda *args, **kwargs: steps.append(1) or step(*args, **kwargs))
+    of_k = {25: 4, 50: 8, 75: 12, 100: 16}  # of the trunk: 2 passes of 10 images in batches of 5
+    for every, cooled in ((0, (25, 75, 100)), (1, (25, 50, 75, 100))):
+        steps.clear()
+        settings = {**COOLDOWN, "k": (25, 75), "seeds": 1, "evaluate_every": every}
+        live(tmp_path / str(every), settings)
+        assert len(steps) == 16 + sum(of_k[k] // 2 for k in cooled)
+
+
 def test_warm_starts_go_on_from_the_learner_they_follow(tmp_path):
     curve = live(tmp_path / "run", {**ORIGINAL, "warm": True})
     at: LearnerAt = curve.learners[-1]
@@ -115,7 +134,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-@pytest.mark.parametrize("settings", [TINY, {**ORIGINAL, "warm": True}])
+@pytest.mark.parametrize("settings", [TINY, {**ORIGINAL, "warm": True}, COOLDOWN])
 def test_a_continued_curve_ends_in_the_bytes_of_an_uninterrupted_one(tmp_path, settings):
     live(tmp_path / "whole", settings)
     live(tmp_path / "cut", settings)
@@ -126,6 +145,11 @@ def test_a_continued_curve_ends_in_the_bytes_of_an_uninterrupted_one(tmp_path, s
     live(tmp_path / "cut", settings, log)
     assert (tmp_path / "cut/curve.json").read_bytes() == (tmp_path / "whole/curve.json").read_bytes()
     assert log.done == pytest.approx(log.total, rel=0.02)
+
+
+def test_a_k_that_rounds_to_all_of_the_stream_shares_the_lifetime_of_y(tmp_path):
+    at = live(tmp_path / "run", {**TINY, "k": (25, 99.99999)}).learners[-1]
+    assert at.point.x == at.point.y
 
 
 def test_a_finished_curve_lives_nothing_again(tmp_path, monkeypatch):

@@ -9,7 +9,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from agent.errors import InvalidSetting
-from agent.policies import POLICIES, LossPolicy, Policy, RandomPolicy, StaticPolicy
+from agent.policies import (
+    POLICIES,
+    LinearPolicy,
+    LossPolicy,
+    Policy,
+    PolicyFile,
+    RandomPolicy,
+    StaticPolicy,
+    policy_file_text,
+)
 from scenarios.specs import Described, Parameter, Spec, canonical, describe, file_name, make, parse, split_specs
 from tests.agent.test_policies import EXAMPLES
 from tests.agent.toys import same
@@ -69,6 +78,8 @@ def test_specs_are_read(text: str, spec: Spec) -> None:
 
 
 def written(spec: Spec) -> str:
+    if spec.name == "file":
+        return f"file:{spec.settings['path']}"
     settings = ",".join(f"{key}={value}" for key, value in spec.settings.items())
     return f"{spec.name}:{settings}" if settings else spec.name
 
@@ -101,7 +112,48 @@ def test_malformed_specs_are_refused(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@given(st.text(max_size=30))
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("file:policy.json", "policy.json"),
+        ("file:runs/a=b,c:d.json", "runs/a=b,c:d.json"),
+        ("file:path=a.json", "path=a.json"),
+        (" file : ./runs//x/../y z.json ", "runs/x/../y z.json"),
+        ("file:/a/b/", "/a/b"),
+        ("file:../é.json", "../é.json"),
+    ],
+)
+def test_all_that_follows_file_is_a_path(text: str, path: str) -> None:
+    assert parse(text) == Spec("file", {"path": path})
+    assert canonical(text, POLICIES, "policy") == f"file:{path}"
+    assert re.fullmatch(r"file-path_[a-z0-9_.-]+-[0-9a-f]{8}", file_name(text))
+
+
+@pytest.mark.parametrize("text", ["file", "file:", "file: ", "file:./ a", "file:a /", "file:a\nb"])
+def test_file_wants_a_path(text: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"^expected the path of a policy file, as in file:policy\.json, got "):
+        parse(text)
+
+
+def test_different_policy_files_have_different_folders() -> None:
+    paths = ["a/b.json", "a-b.json", "A/b.json", "a/b,json", "b.json", "x/a/b.json"]
+    assert len({file_name(f"file:{path}").lower() for path in paths}) == len(paths)
+    assert file_name("file:./a/b.json") == file_name("file:a/b.json")
+
+
+def test_a_policy_is_made_as_its_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"features": ["seen"], "weights": [-2.0], "bias": 1.0}
+    Path("my policy,k=1:a.json").write_text(policy_file_text(PolicyFile("linear", settings)))
+    made = make("file:my policy,k=1:a.json", POLICIES, "policy", seed=3)
+    assert same(made.state(), LinearPolicy(("seen",), (-2.0,), 1.0).state())
+    with pytest.raises(InvalidSetting, match=r"^expected a policy file at no\.json, got none; give its path, as in"):
+        make("file:no.json", POLICIES, "policy")
+    with pytest.raises(InvalidSetting, match=r"^expected a scenario out of world, bare, got file"):
+        make("file:my policy,k=1:a.json", WORLDS, "scenario")
+
+
+@given(st.text(max_size=30) | st.text(max_size=10).map("file:{}".format))
 def test_any_text_is_a_spec_or_a_one_line_error(text: str) -> None:
     try:
         spec = parse(text)
@@ -118,6 +170,23 @@ def test_lists_of_specs_are_split_at_blanks_and_semicolons() -> None:
     assert split_specs(" static:k=20; interleaved:k=20,a=b\n loss;;") == expected
     with pytest.raises(InvalidSetting, match=r"^expected names .*, got none$"):
         split_specs(" ;")
+    files = ["file:runs/a=b,c:d.json", "loss", "file:b.json", "own.module.Class:path=x/y.json"]
+    assert split_specs("; ".join(files)) == files
+
+
+@pytest.mark.parametrize(
+    ("text", "piece"),
+    [
+        ("loss file:my runs/policy.json", "runs/policy.json beside file:my;"),
+        ("file:my policy.json loss", "policy.json beside file:my;"),
+        ("file: policy.json", "policy.json beside file:;"),
+        ("file:a;b c/d.json", "c/d.json beside file:a;"),
+    ],
+)
+def test_a_path_that_was_split_is_told_of(text: str, piece: str) -> None:
+    message = f"expected paths without blanks and semicolons in a list of policies, got {piece} link or rename"
+    with pytest.raises(InvalidSetting, match=re.escape(message)):
+        split_specs(text)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +230,8 @@ def test_what_is_given_reaches_who_wants_it_unless_the_user_says_otherwise() -> 
         (
             "wrld",
             "policy",
-            "expected a policy out of world, bare, or package.module.Class, got wrld; `lifetime policies` lists them",
+            "expected a policy out of world, bare, file:PATH or package.module.Class, got wrld; `lifetime policies` "
+            "lists them",
         ),
         (
             "world:x=1",
@@ -309,6 +379,12 @@ SETTINGS = {
     "gflop": st.floats(0, 1e9),
     "how": st.sampled_from(["evenly", "greedily"]),
     "seed": st.integers(0, 3),
+    "cost_weight": st.floats(0, 1),
+    "alpha": st.floats(0, 2),
+    "scale": st.floats(0, 2),
+    "ridge": st.floats(0.1, 2),
+    "noise": st.floats(0.01, 1),
+    "observes": st.sampled_from(["learner", "memory"]),
 }
 
 

@@ -1,0 +1,70 @@
+"""A small neural network over features."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from agent.errors import InvalidSetting
+from agent.observation import Observation
+from agent.policies.features import features_of, observes_of
+from agent.policies.protocol import Action, Policy
+
+
+class NetworkPolicy(Policy):
+    """Learns where a small network says so: tanh layers over features, with the logit of LEARN at the end.
+
+    Greedy: LEARN if the logit >= 0. What it observes is what its features need.
+
+    Args:
+        features: names out of `agent.policies.features.FEATURES`.
+        layers: from the first to the last, each a mapping of `weight`, a list of n_outputs lists of n_inputs numbers,
+            and `bias`, a list of n_outputs numbers. tanh follows all but the last, which has one output.
+
+    Raises:
+        InvalidSetting: an unknown feature; no layer; layers that do not fit each other, or hold NaN or infinity.
+    """
+
+    def __init__(self, features: tuple[str, ...], layers: Sequence[Mapping[str, Any]]) -> None:
+        self.observes = observes_of(features)
+        self.features = features
+        self.layers: list[dict[str, list[Any]]] = []
+        width = len(features)
+        for number, layer in enumerate(layers):
+            weight, bias = _checked(layer, f"layer {number}", width)
+            self.layers.append({"weight": weight.tolist(), "bias": bias.tolist()})
+            width = len(bias)
+        if not self.layers or width != 1:
+            got = f"{width} outputs" if self.layers else "no layers"
+            raise InvalidSetting(f"expected layers that end in 1 output, the logit of LEARN, got {got}")
+
+    def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, " n"]:
+        """Logits of LEARN, by observation."""
+        for layer in self.layers[:-1]:
+            x = np.tanh(x @ np.array(layer["weight"]).T + layer["bias"])
+        return (x @ np.array(self.layers[-1]["weight"]).T + self.layers[-1]["bias"])[:, 0]
+
+    def decide(self, observation: Observation) -> Action:
+        """LEARN where the logit is at least 0."""
+        x = features_of(observation.vector()[None], self.features)
+        return Action.LEARN if self.scores(x)[0] >= 0 else Action.MEMORIZE
+
+
+def _checked(
+    layer: Mapping[str, Any], name: str, n_inputs: int
+) -> tuple[Float[np.ndarray, "n_outputs {n_inputs}"], Float[np.ndarray, " n_outputs"]]:
+    if layer.keys() != {"weight", "bias"}:
+        raise InvalidSetting(f"expected weight and bias in {name}, got {', '.join(map(repr, layer)) or 'nothing'}")
+    try:
+        weight, bias = (np.array(layer[key], dtype=np.float64) for key in ("weight", "bias"))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidSetting(f"expected lists of numbers, equally long, in {name}, got something else") from None
+    if not weight.size or bias.ndim != 1 or weight.shape != (len(bias), n_inputs):
+        raise InvalidSetting(
+            f"expected a weight of shape (n_outputs, {n_inputs}) and as many biases as outputs in {name}, got shapes "
+            f"{weight.shape} and {bias.shape}"
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise InvalidSetting(f"expected finite numbers in {name}, got NaN or infinity among them")
+    return weight, bias

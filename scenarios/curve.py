@@ -1,0 +1,228 @@
+"""A finished curve: read from the summaries of its lifetimes, and written as JSON, CSV, figure and events."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from agent.record import LifetimeRecord, RunDirectory
+from scenarios.analysis import CurvePoint, Ratio, RelativeValue
+from scenarios.config import CurveConfig
+from scenarios.figures import curve_figure, figure_png
+from scenarios.placement import Placement, mean_marks, placement_csv, placement_json
+from scenarios.plane import plane_figure
+from scenarios.specs import file_name
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+COSTS = ("learn", "memorize", "recall", "calibrate")
+
+
+@dataclass(frozen=True)
+class LearnerAt:
+    """The k%-learner at one k: its accuracies, and what it was and cost, one value a seed."""
+
+    point: CurvePoint
+    y_warm: tuple[float, ...] | None
+    warm_gflop: tuple[float, ...] | None
+    """GFLOPs of the training that leads from the k%-learner to y_warm; no lifetime pays them."""
+    w: tuple[float, ...]
+    theta: tuple[float | None, ...]
+    gflop: dict[str, tuple[float, ...]]
+    memory_entries: tuple[int, ...]
+    memory_nbytes: tuple[int, ...]
+
+    @property
+    def typical_theta(self) -> float | None:
+        """Geometric mean over the seeds whose memory was not empty, as θ is searched on a logarithmic grid."""
+        logarithms = [math.log(theta) for theta in self.theta if theta is not None]
+        return math.exp(_mean(logarithms)) if logarithms else None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The finished experiment."""
+
+    config: CurveConfig
+    n_train: int
+    n_test: int
+    """Images, the same number for every seed."""
+    learners: tuple[LearnerAt, ...]
+    statistics: tuple[RelativeValue, ...]
+    """By k, in the order of `learners`."""
+    warm_statistics: tuple[RelativeValue, ...] | None
+    """The same with y from a warm start."""
+    placement: Placement | None = None
+    """The policies that lived the same streams; None without any."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """In the order of every value a seed."""
+        return list(range(self.config.first_seed, self.config.first_seed + self.config.seeds))
+
+
+def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRecord]]) -> Curve:
+    """The curve that finished lifetimes make, by k; those of 100 among them.
+
+    Raises:
+        KeyError, TypeError, ValueError: a summary without, or with odd, values.
+    """
+    summaries: dict[float, list[dict[str, Any]]] = {
+        k: [summary for record in lived if (summary := record.summary())] for k, lived in records.items()
+    }
+    y = tuple(summary["accuracy"]["learner"] for summary in summaries[100])
+    learners = []
+    for k in sorted(config.k):
+        lived = summaries[k]
+        point = CurvePoint(
+            k,
+            x=tuple(summary["accuracy"]["learner"] for summary in lived),
+            y=y,
+            z=tuple(summary["accuracy"]["agent"] for summary in lived),
+        )
+        learners.append(
+            LearnerAt(
+                point,
+                y_warm=tuple(summary["y_warm"] for summary in lived) if config.warm else None,
+                warm_gflop=tuple(summary["warm_gflop"] for summary in lived) if config.warm else None,
+                w=tuple(summary["mixture"]["w"] for summary in lived),
+                theta=tuple(summary["mixture"]["theta"] for summary in lived),
+                gflop={cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in lived) for cost in COSTS},
+                memory_entries=tuple(summary["memory_entries"] for summary in lived),
+                memory_nbytes=tuple(summary["memory_nbytes"] for summary in lived),
+            )
+        )
+    warm = None
+    if config.warm:
+        warm = tuple(
+            CurvePoint(at.point.k, at.point.x, at.y_warm or (), at.point.z).statistics(config.confidence)
+            for at in learners
+        )
+    statistics = tuple(at.point.statistics(config.confidence) for at in learners)
+    last = summaries[100][-1]
+    return Curve(config, last["n_train"], last["n_test"], tuple(learners), statistics, warm)
+
+
+def write_curve(curve: Curve, run: RunDirectory) -> None:
+    """Into the run directory: JSON, CSV, figure and TensorBoard, and the same of policies beside it."""
+    run.write("curve.json", json.dumps(curve_json(curve), indent=2) + "\n")
+    run.write("curve.csv", curve_csv(curve))
+    config = curve.config
+    points = [at.point for at in curve.learners]
+    png = figure_png(
+        curve_figure(points, dataset=config.dataset, protocol=config.protocol, confidence=config.confidence)
+    )
+    run.write("curve.png", png)
+    with run.tensorboard() as board:
+        for at, values in zip(curve.learners, curve.statistics, strict=True):
+            step = round(at.point.k)
+            board.add_scalar("curve/x", values.x.estimate, step)
+            board.add_scalar("curve/z", values.z.estimate, step)
+            board.add_scalar("curve/y", values.y.estimate, step)
+            if values.R.estimate is not None:
+                board.add_scalar("curve/R", values.R.estimate, step)
+            if values.share.estimate is not None:
+                board.add_scalar("curve/share", values.share.estimate, step)
+        board.add_image("curve", _pixels(png), dataformats="HWC")
+        if curve.placement:
+            _write_placement(curve, curve.placement, run, board)
+
+
+def _write_placement(curve: Curve, placement: Placement, run: RunDirectory, board: "SummaryWriter") -> None:
+    run.write("policies.json", json.dumps(policies_json(curve, placement), indent=2) + "\n")
+    run.write("policies.csv", placement_csv(placement))
+    png = figure_png(plane_figure(placement, title=f"{curve.config.dataset}, {curve.config.protocol}"))
+    run.write("policies.png", png)
+    board.add_image("policies", _pixels(png), dataformats="HWC")
+    paths = {f"by_learned/accuracy_{file_name(each.policy)}": mean_marks(each.courses) for each in placement.policies}
+    paths["by_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in placement.statics.values())
+    for tag, marks in paths.items():
+        for mark in marks:
+            board.add_scalar(tag, mark.agent, round(100 * mark.learned))
+    chart = {"agent's accuracy (0 to 1) over % of the stream learned": ["Multiline", list(paths)]}
+    board.add_custom_scalars({"Policies and static k%-learners": chart})
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def policies_json(curve: Curve, placement: Placement) -> dict[str, Any]:
+    """The policies beside the k%-learners as plain values: with intervals, and what is drawn of every seed."""
+    config = curve.config
+    about = {"dataset": config.dataset, "protocol": config.protocol, "seeds": curve.seeds, "n_test": curve.n_test}
+    return {
+        **about,
+        "chunks": config.chunks,
+        "evaluate_every": config.evaluate_every,
+        "confidence": config.confidence,
+        **placement_json(placement, curve.seeds),
+    }
+
+
+def curve_json(curve: Curve) -> dict[str, Any]:
+    """The curve as plain values: for each k the statistics, and the values of every seed behind them."""
+    config = curve.config
+    points = []
+    for i, (at, values) in enumerate(zip(curve.learners, curve.statistics, strict=True)):
+        point: dict[str, Any] = {"k": at.point.k, **values.as_json()}
+        if curve.warm_statistics:
+            warm = curve.warm_statistics[i]
+            point["warm"] = {"y": asdict(warm.y), "R": asdict(warm.R), "share": asdict(warm.share)}
+        point["by_seed"] = {
+            "x": at.point.x,
+            "z": at.point.z,
+            "y": at.point.y,
+            **({"y_warm": at.y_warm, "warm_gflop": at.warm_gflop} if at.y_warm else {}),
+            "w": at.w,
+            "theta": at.theta,
+            "gflop": at.gflop,
+            "memory_entries": at.memory_entries,
+            "memory_nbytes": at.memory_nbytes,
+        }
+        points.append(point)
+    return {
+        "dataset": config.dataset,
+        "protocol": config.protocol,
+        "seeds": curve.seeds,
+        "n_train": curve.n_train,
+        "n_test": curve.n_test,
+        "confidence": config.confidence,
+        "points": points,
+    }
+
+
+def curve_csv(curve: Curve) -> str:
+    """One line for each k: means over seeds, and the ends of their intervals."""
+    rows = []
+    for i, (at, values) in enumerate(zip(curve.learners, curve.statistics, strict=True)):
+        row: dict[str, Any] = {"k": at.point.k, "n_seeds": values.seeds, "n_test": curve.n_test}
+        columns: dict[str, Any] = {name: getattr(values, name) for name in ("x", "z", "y", "y_minus_x", "z_minus_x")}
+        columns |= {"R": values.R, "share": values.share}
+        if curve.warm_statistics:
+            warm = curve.warm_statistics[i]
+            columns |= {"y_warm": warm.y, "R_warm": warm.R, "share_warm": warm.share}
+        for name, interval in columns.items():
+            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            if isinstance(interval, Ratio):
+                row[f"{name}_note"] = interval.reason
+        row |= {"w": _mean(at.w), "theta": at.typical_theta}
+        row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
+        row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

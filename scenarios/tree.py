@@ -1,0 +1,245 @@
+"""Decision trees over seeds: grown by several processes, kept as tables, and searched for the best schedule."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent.errors import InvalidSetting, RunError
+from agent.record import RunDirectory, read_object
+from scenarios.branches import episode_of, growing_in, live_branch, lived_before, read_rows
+from scenarios.config import TreeConfig
+from scenarios.crew import Crew
+from scenarios.datasets import Dataset, fingerprint
+from scenarios.decision_tree import read_tree, schedule_of
+from scenarios.growing import Found, assemble, beam_search, branch_and_bound
+from scenarios.lives import cost_model, halves, load_world, resolve_specs, unborn
+from scenarios.scenario import Scenario
+from scenarios.watching import Unwatched, Watcher
+
+TABLE, ORACLE, TREES = "table.npz", "oracle.json", "tree.json"
+LARGEST = 14
+"""Chunks of a tree that is lived in full: 2^14 trainings, and a table of 5 MB."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The best schedule of a seed, in hindsight.
+
+    Attributes:
+        seed: of the tree.
+        schedule: L and M by chunk.
+        utility: accuracy - cost_weight × spent.
+        accuracy: of the agent on the validation images that serve nothing else, 0 to 1.
+        spent: in the unit of the cost model, by who does not look.
+        trainings: chunks learned from in order to find it.
+        separate: that lives apart would have taken, one for each schedule.
+        exact: whether no better schedule exists.
+    """
+
+    seed: int
+    schedule: str
+    utility: float
+    accuracy: float
+    spent: float
+    trainings: int
+    separate: int
+    exact: bool
+
+
+def resolve_tree(config: TreeConfig) -> TreeConfig:
+    """The settings with every spec in its one spelling.
+
+    Raises:
+        InvalidSetting: an unknown name or setting, or more chunks than can be lived in full.
+    """
+    if config.search == "all":
+        _check_size(config.chunks or 1)
+    return config.model_copy(update=resolve_specs(config))
+
+
+def grow_trees(
+    config: TreeConfig,
+    run: RunDirectory,
+    watcher: Watcher,
+    *,
+    workers: int,
+    download: bool = False,
+    data_dir: Path | None = None,
+) -> list[Oracle]:
+    """Grow or search the tree of every seed; trees that the run directory holds are not grown again.
+
+    Args:
+        config: resolved settings.
+        run: where everything is written.
+        watcher: told of progress.
+        workers: processes, each with one thread; how many there are does not change a bit of what is found.
+        download: fetch a missing data set.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+
+    Raises:
+        DatasetError: from loading.
+        Interrupted: the watcher asked to stop; what is found is saved.
+        InvalidSetting: settings that the data set or the machine do not allow.
+        TrainingDiverged: from the learner.
+        RunError: from writing, or tables that cannot be read.
+    """
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    unfinished = [seed for seed in seeds if not (run.path / _result(config, seed)).exists()]
+    if unfinished:
+        watcher.say("data")
+        n = _try_seed(config, unfinished[0], watcher, download=download, data_dir=data_dir)
+        with Crew(workers, watcher) as crew:
+            if config.search == "all":
+                watcher.expect(len(unfinished) * ((2 << n) - 2))
+                for seed in unfinished:
+                    watcher.say(f"seed {seed}")
+                    _grow_seed(config, seed, n, run, watcher, crew, data_dir)
+            else:
+                watcher.expect(len(unfinished))
+                watcher.say("searching")
+                _search_seeds(config, unfinished, run, watcher, crew, data_dir)
+    for seed in seeds:
+        shutil.rmtree(growing_in(run.path, seed), ignore_errors=True)  # of a process killed just before it could
+    oracles = [_oracle(config, run, seed) for seed in seeds]
+    content = {"cost_weight": config.cost_weight, "unit": cost_model(config).unit, "oracle": [*map(asdict, oracles)]}
+    run.write(TREES, json.dumps(content, indent=2) + "\n")
+    return oracles
+
+
+def prepare(config: TreeConfig, *, download: bool, data_dir: Path | None) -> None:
+    """Try whether the tree of the first seed could begin.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    _try_seed(config, config.first_seed, Unwatched(), download=download, data_dir=data_dir)
+
+
+def _try_seed(config: TreeConfig, seed: int, watcher: Watcher, *, download: bool, data_dir: Path | None) -> int:
+    """Refuse, before any process begins, settings that cannot be; returns the number of chunks."""
+    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
+    unborn(config, seed, world, "nothing")
+    n = len(world[1].stream)
+    if config.search == "all":
+        _check_size(n)
+    return n
+
+
+def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
+    path = run.path / _result(config, seed)
+    if config.search != "all":
+        try:
+            return Oracle(**read_object(path, "--force starts anew"))
+        except TypeError as error:
+            raise RunError(f"expected an oracle in {path}, got: {error}; --force starts anew") from None
+    tree = read_tree(path)
+    if tree.facts["seed"] != seed:
+        raise RunError(
+            f"expected the tree of seed {seed} at {path}, got that of seed {tree.facts['seed']}; put it back"
+        )
+    priced = tree.priced(tree.facts["prices"], cost_model(config))
+    leaf, n = priced.best(config.cost_weight), tree.n_chunks
+    return Oracle(
+        seed,
+        schedule_of(leaf),
+        float(priced.utility(config.cost_weight)[leaf]),
+        float(tree.accuracy[leaf, 0]),
+        float(priced.spent[leaf]),
+        trainings=tree.n_trainings,
+        separate=n << (n - 1),
+        exact=True,
+    )
+
+
+def _result(config: TreeConfig, seed: int) -> str:
+    return f"seed{seed}/{TABLE if config.search == 'all' else ORACLE}"
+
+
+def _check_size(n_chunks: int) -> None:
+    if n_chunks > LARGEST:
+        raise InvalidSetting(
+            f"expected at most {LARGEST} chunks for a whole tree, got {n_chunks}, which have 2^{n_chunks} schedules; "
+            "lower --chunks, or --search beam"
+        )
+
+
+def _grow_seed(
+    config: TreeConfig, seed: int, n: int, run: RunDirectory, watcher: Watcher, crew: Crew, data_dir: Path | None
+) -> None:
+    growing = growing_in(run.path, seed)
+    lived = lived_before(growing, n, watcher)
+    live = partial(live_branch, config, seed, n, run.path, data_dir)
+    waiting = [1]
+    while waiting or crew.working:
+        branches = []
+        while waiting and crew.free:
+            node = waiting.pop()
+            if node in lived:
+                branches.append(lived[node])
+                waiting += lived[node].children
+            else:
+                crew.begin(live, node)
+        if not branches:
+            branches = crew.ended()
+            waiting += [child for branch in branches for child in branch.children]
+        for branch in branches:
+            watcher.advance(branch.n_steps)
+            if branch.warning:
+                watcher.warn(branch.warning)
+    parts = [read_rows(path, n) for path in sorted(growing.glob("rows*.npz"))]
+    world = load_world(config, seed, data_dir=data_dir, download=False, watcher=Unwatched())
+    tree = assemble(parts, _facts(config, seed, world), [len(chunk) for chunk in world[1].stream])
+    run.write(f"seed{seed}/{TABLE}", tree.as_npz())
+    shutil.rmtree(growing)
+
+
+def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario]) -> dict[str, Any]:
+    dataset, scenario = world
+    fitting, examining = halves(scenario.validation)
+    return {
+        "settings": config.model_dump(mode="json"),
+        "data": fingerprint(config.dataset),
+        "seed": seed,
+        "prices": list(scenario.stream.prices),
+        "classes": list(dataset.class_names),
+        "n_fitting": len(fitting),
+        "n_examining": len(examining),
+    }
+
+
+def _search_seeds(
+    config: TreeConfig, seeds: list[int], run: RunDirectory, watcher: Watcher, crew: Crew, data_dir: Path | None
+) -> None:
+    waiting = list(seeds)
+    while waiting or crew.working:
+        while waiting and crew.free:
+            crew.begin(_search, config, run.path, data_dir, waiting.pop(0))
+        watcher.advance(len(crew.ended()))
+
+
+def _search(config: TreeConfig, path: Path, data_dir: Path | None, seed: int) -> None:
+    episode = episode_of(config, seed, data_dir, "nothing")
+    n = episode.observe().n_chunks
+    if config.search == "bound":
+        found = branch_and_bound(episode, config.cost_weight, ceiling=config.ceiling)
+    else:
+        found = beam_search(episode, config.cost_weight, config.beam_width)
+    oracle = _as_oracle(found, seed, n, exact=config.search == "bound" and config.ceiling == 1)
+    RunDirectory(path).write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
+
+
+def _as_oracle(found: Found, seed: int, n: int, *, exact: bool) -> Oracle:
+    return Oracle(
+        seed,
+        schedule_of(found.leaf),
+        found.utility,
+        found.accuracy,
+        found.spent,
+        trainings=found.trainings,
+        separate=n << (n - 1),
+        exact=exact,
+    )

@@ -1,0 +1,45 @@
+"""The benchmarks that give ratios: `python -m tests.benchmarks [learning sharing recalling starting growth]`.
+
+Without a name, all of them, about a quarter of an hour on two cores. Prints a line as each is measured, and at the end
+a table in Markdown.
+"""
+
+import argparse
+
+from tests.benchmarks import growth, learning, recalling, sharing, starting
+from tests.benchmarks.ratios import Ratio, machine
+
+SUITES = {
+    "learning": learning.measure,
+    "sharing": sharing.measure,
+    "recalling": recalling.measure,
+    "starting": starting.measure,
+    "growth": growth.measure,
+}
+
+
+def table(found: list[tuple[str, Ratio]]) -> str:
+    """In Markdown."""
+    lines = ["| suite | what / against what | ratio | rounds | target |", "|---|---|--:|---|---|"]
+    for suite, ratio in found:
+        what = f"{ratio.what} / {ratio.rival}" + (f" ({ratio.detail})" if ratio.detail else "")
+        between = f"{min(ratio.rounds):.2f} to {max(ratio.rounds):.2f}"
+        lines.append(f"| {suite} | {what} | {ratio.value:.2f} | {between} | {ratio.target} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Ratios against stated rivals, each measured in one process.")
+    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], default=[], help="default: all")
+    names = parser.parse_args().suites or list(SUITES)
+    print(machine())
+    found = []
+    for name in names:
+        for ratio in SUITES[name]():
+            print(f"{name:<10}{ratio}", flush=True)
+            found.append((name, ratio))
+    print(f"\n{table(found)}\n\n{machine()}")
+
+
+if __name__ == "__main__":
+    main()

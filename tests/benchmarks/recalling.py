@@ -1,0 +1,138 @@
+"""How fast the memory recalls, against a plain NumPy cache and FAISS, and how much memory that takes.
+
+`python -m tests.benchmarks recalling`. FAISS is timed where it is installed (`pip install faiss-cpu`): it gives the
+nearest entries of a query, which are a part of the job, as p(c | q) takes all of them.
+"""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+
+from agent.memory import CacheMemory
+from tests.benchmarks.ratios import SGEMM_FLOPS, Ratio, alternately, ratios, sgemm
+
+THETA = 85.6
+N_CLASSES = 10
+
+
+def drawn(n: int, length: int, seed: int) -> torch.Tensor:
+    """Positive keys, as behind a ReLU."""
+    return torch.randn(n, length, generator=torch.Generator().manual_seed(seed)).relu_()
+
+
+def filled(n: int, length: int) -> CacheMemory:
+    """A memory of n entries."""
+    memory = CacheMemory(N_CLASSES)
+    for first in range(0, n, 2000):
+        keys = drawn(min(2000, n - first), length, seed=first)
+        memory.insert(keys, torch.arange(len(keys)) % N_CLASSES)
+    return memory
+
+
+class NumpyCache:
+    """The cache in the author's form (github.com/eminorhan/simple-cache): every similarity of a batch at once.
+
+    With the largest cosine subtracted, without which float32 overflows at θ = 89.
+    """
+
+    def __init__(self, keys: np.ndarray, labels: np.ndarray) -> None:
+        self.keys = keys / np.linalg.norm(keys, axis=1, keepdims=True)
+        self.values = np.eye(N_CLASSES, dtype=np.float32)[labels]
+
+    def recall(self, queries: np.ndarray, theta: float) -> np.ndarray:
+        """Class probabilities."""
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        similarities = queries @ self.keys.T
+        mass = np.exp(theta * (similarities - similarities.max(axis=1, keepdims=True))) @ self.values
+        return mass / mass.sum(axis=1, keepdims=True)
+
+
+def numpy_cache(memory: CacheMemory) -> NumpyCache:
+    """With the same entries."""
+    blocks = [(block.rows.numpy(), block.labels.numpy()) for block in memory._blocks]
+    return NumpyCache(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+
+def against_numpy(n: int, length: int, n_queries: int, target: str) -> list[Ratio]:
+    """Queries/s over those of NumPy, in batches of 500 queries for NumPy; and FLOP/s over those of products."""
+    memory, queries = filled(n, length), drawn(n_queries, length, seed=1)
+    rival, theta = numpy_cache(memory), torch.tensor([THETA])
+    arrays = np.array_split(queries.numpy(), max(1, n_queries // 500))
+    torch.testing.assert_close(
+        memory.recall(queries[:50], theta)[0].probabilities[0],
+        torch.from_numpy(rival.recall(queries[:50].numpy(), THETA)),
+        atol=1e-5,
+        rtol=0,
+    )
+    product = sgemm()
+    ours, theirs, products = alternately(
+        lambda: memory.recall(queries, theta)[0].probabilities,
+        lambda: [rival.recall(array, THETA) for array in arrays],
+        product,
+    )
+    what = f"recall, {n:,} keys of {length:,} numbers"
+    rates = f"{n_queries / min(ours):,.0f} against {n_queries / min(theirs):,.0f} queries/s"
+    found = [Ratio(what, "NumPy cache", ratios(theirs, ours), target if length < 1000 else "", rates)]
+    flops = 2 * n_queries * n * (length + N_CLASSES)
+    shares = tuple(flops / a / (SGEMM_FLOPS / b) for a, b in zip(ours, products, strict=True))
+    found.append(Ratio(what, "sgemm rate", shares, target if length > 1000 else ""))
+    if find_spec("faiss"):
+        found.append(against_faiss(memory, rival, queries, what))
+    return found
+
+
+def against_faiss(memory: CacheMemory, rival: NumpyCache, queries: torch.Tensor, what: str) -> Ratio:
+    """Queries/s over those of an exact search for the 100 nearest entries."""
+    import faiss
+
+    index, theta = faiss.IndexFlatIP(queries.shape[1]), torch.tensor([THETA])
+    index.add(rival.keys)
+    asked = queries.numpy() / np.linalg.norm(queries.numpy(), axis=1, keepdims=True)
+    ours, theirs = alternately(lambda: memory.recall(queries, theta), lambda: index.search(asked, 100))
+    return Ratio(what, "FAISS IndexFlatIP, the 100 nearest alone", ratios(theirs, ours))
+
+
+def after_an_insert(n: int, length: int, n_queries: int) -> Ratio:
+    """Evaluating the same queries again after n/50 new entries, over evaluating from scratch; ideally 1/51."""
+    memory, queries, theta = filled(n, length), drawn(n_queries, length, seed=1), torch.tensor([THETA])
+    before, _ = memory.recall(queries, theta)
+    new = drawn(n // 50, length, seed=2)
+    memory.insert(new, torch.arange(len(new)) % N_CLASSES)
+    again, scratch = alternately(
+        lambda: memory.recall(queries, theta, after=before), lambda: memory.recall(queries, theta)
+    )
+    what = f"again after an insert of {n // 50:,}, {n:,} keys of {length:,} numbers"
+    return Ratio(what, "recall from scratch", ratios(again, scratch), "∝ new: 0.02")
+
+
+def peak_memory(n: int, length: int) -> Ratio:
+    """Largest growth of a process that fills a memory and recalls from it, over the bytes of the keys (Linux)."""
+    code = (
+        "import sys, torch\n"
+        "from tests.benchmarks.recalling import *\n"
+        "def status(name):\n"
+        "    return 1024 * int(next(l for l in open('/proc/self/status') if l.startswith(name)).split()[1])\n"
+        f"small = filled(4000, {length}); small.recall(drawn(1000, {length}, 1), torch.tensor([THETA])); del small\n"
+        f"queries = drawn({1_000 if length > 1000 else 10_000}, {length}, 1)\n"
+        "before = status('VmRSS')\n"
+        f"memory = filled({n}, {length})\n"
+        "memory.recall(queries, torch.tensor([THETA]))\n"
+        "print((status('VmHWM') - before) / sum(b.rows.nbytes for b in memory._blocks))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    what = f"peak memory of filling and recalling, {n:,} keys of {length:,} numbers"
+    return Ratio(what, "bytes of the keys", (float(done.stdout),), "< 1.2")
+
+
+def measure() -> list[Ratio]:
+    """All of it; about three minutes."""
+    return [
+        *against_numpy(50_000, 64, 10_000, "≥ 3"),
+        *against_numpy(50_000, 12_288, 500, "≥ 0.8"),
+        after_an_insert(50_000, 64, 10_000),
+        peak_memory(50_000, 64),
+        peak_memory(50_000, 12_288),
+    ]

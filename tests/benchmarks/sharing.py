@@ -1,0 +1,52 @@
+"""What a curve costs in lifetimes: ten k's lived together, against ten lifetimes and against one.
+
+`python -m tests.benchmarks sharing`. The lifetimes are those of `lifetime curve` with its defaults, seed 0.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from agent.exam import Exam
+from agent.learners.protocol import unwatched
+from agent.lifetime import live_many
+from agent.policies import StaticPolicy
+from scenarios.build import build_agent
+from scenarios.config import CurveConfig
+from scenarios.datasets import load_dataset
+from scenarios.presets import resolve
+from scenarios.streams import iid_stream
+from tests.benchmarks.ratios import Ratio, alternately, ratios, seconds_of
+
+KS = tuple(range(10, 101, 10))
+ROUNDS = 3
+
+
+def lifetimes(protocol: str) -> Callable[[tuple[int, ...]], None]:
+    """Lives k%-learners together, as the experiment does."""
+    config = resolve(CurveConfig, "quick", {"protocol": protocol, "evaluate_every": 0, "device": "cpu"})
+    dataset = load_dataset(config.dataset, seed=0, n_train=None, n_validation=None, n_test=None)
+    stream = iid_stream(dataset, config.chunks, seed=0)
+    exam = Exam(dataset.validation, dataset.test)
+
+    def lived(ks: tuple[int, ...]) -> None:
+        agent = build_agent(config, dataset, seed=0, progress=unwatched)
+        for _ in live_many(agent, stream, {f"k{k}": StaticPolicy(k) for k in ks}, exam):
+            pass
+
+    return lived
+
+
+def measure() -> list[Ratio]:
+    """Both protocols with a trunk; about five minutes."""
+    found = []
+    for protocol in ("online", "cooldown"):
+        lived = lifetimes(protocol)
+
+        together, one = alternately(partial(lived, KS), partial(lived, (100,)), rounds=ROUNDS, warm_up=False)
+        ten = (sum(seconds_of(partial(lived, (k,))) for k in KS),)
+        what = f"{protocol} curve with ten k's"
+        target = "≤ 1.6" if protocol == "online" else ""
+        seconds = f"{min(together):.1f} s"
+        found.append(Ratio(what, "one lifetime (k = 100)", ratios(together, one), target, seconds))
+        found.append(Ratio(f"ten {protocol} lifetimes apart", "the curve with ten k's", ratios(ten, together[-1:])))
+    return found
