@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 from torch import Tensor
 
 
@@ -19,22 +19,31 @@ class Augmentation:
     shift: int = 0
     mirror: bool = False
 
-    def __call__(
-        self, images: UInt8[Tensor, "n channels height width"], generator: torch.Generator
-    ) -> UInt8[Tensor, "n channels height width"]:
-        """Augmented copies, each drawn for itself, in channels_last layout; one gather for the whole batch.
+    def draw(self, n_steps: int, n: int, generator: torch.Generator) -> Int32[Tensor, "n_steps 3 n"]:
+        """Moves for the n images of each of several batches: shift down, shift right (pixels) and mirror (0 or 1).
 
-        Three numbers an image come from `generator`, on the CPU, so that they do not depend on the device.
+        Drawn on the CPU, so that they do not depend on the device, and for many steps at once, so that one copy takes
+        them there; how many at once does not change them. An augmentation that does nothing draws nothing.
         """
+        moves = torch.zeros(n_steps, 3, n, dtype=torch.int32)
+        if self.shift or self.mirror:
+            for move in moves:
+                move[:2] = torch.randint(-self.shift, self.shift + 1, (2, n), generator=generator)
+                move[2] = torch.rand(n, generator=generator) < (0.5 if self.mirror else 0.0)
+        return moves
+
+    def __call__(
+        self, images: UInt8[Tensor, "n channels height width"], moves: Int32[Tensor, "3 n"]
+    ) -> UInt8[Tensor, "n channels height width"]:
+        """Augmented copies, each moved as was drawn for it, in channels_last layout; one gather for the whole batch."""
         if not self.shift and not self.mirror:
             return images
         n, channels, height, width = images.shape
         device = images.device
-        offsets = torch.randint(-self.shift, self.shift + 1, (2, n, 1), generator=generator).to(device)
-        mirrored = (torch.rand(n, 1, generator=generator) < (0.5 if self.mirror else 0.0)).to(device)
-        rows = (torch.arange(height, device=device) + offsets[0]).clamp(0, height - 1)
-        columns = (torch.arange(width, device=device) + offsets[1]).clamp(0, width - 1)
-        columns = torch.where(mirrored, columns.flip(1), columns)
+        down, right, mirrored = moves[:, :, None]
+        rows = (torch.arange(height, device=device) + down).clamp(0, height - 1)
+        columns = (torch.arange(width, device=device) + right).clamp(0, width - 1)
+        columns = torch.where(mirrored > 0, columns.flip(1), columns)
         first = torch.arange(n, device=device)[:, None, None] * (height * width)
         pixels = first + rows[:, :, None] * width + columns[:, None, :]
         flat = images.permute(0, 2, 3, 1).reshape(n * height * width, channels)

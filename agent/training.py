@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int32, Int64, UInt8
 from torch import Tensor
 
 from agent.augmentation import Augmentation, Normalization
@@ -59,6 +60,8 @@ class Training:
     batch_size: int = 125
     schedule: Schedule = constant
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
+    compiled: bool = False
+    """Fuse forward and backward pass with `torch.compile`: another order of additions, and so other last digits."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
@@ -91,28 +94,54 @@ class Training:
         optimizer: torch.optim.SGD,
         images: UInt8[Tensor, "n 3 height width"],
         labels: Int64[Tensor, " n"],
-        generator: torch.Generator,
+        moves: Int32[Tensor, "3 n"],
         *,
         done: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """One gradient step on a batch that lies on the device; returns the loss, not yet looked at.
+        """One gradient step on a batch; returns the loss, not yet looked at.
+
+        Everything lies on the device already, and nothing is asked of it: a GPU is given the next step while it works.
 
         Args:
             network: in training mode.
             optimizer: of the network's parameters.
             images: the batch.
             labels: its classes.
-            generator: draws the augmentation.
+            moves: of the augmentation, drawn for the batch.
             done: share of the training done so far, for the schedule.
+
+        Raises:
+            InvalidSetting: `compiled`, and the machine cannot.
         """
         optimizer.param_groups[0]["lr"] = self.rate(done)
-        inputs = self.normalization(self.augmentation(images, generator))
+        inputs = self.normalization(self.augmentation(images, moves))
+        loss_of = _compiled_loss if self.compiled else _loss
         with mixed_precision(self.device):
-            loss = F.cross_entropy(network(inputs), labels)
+            loss = loss_of(network, inputs, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return loss.detach()
+
+
+def _loss(network: ResNet, inputs: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(network(inputs), labels)
+
+
+@cache
+def _compiler() -> Callable[[ResNet, Tensor, Tensor], Tensor]:
+    return torch.compile(_loss, dynamic=False)
+
+
+def _compiled_loss(network: ResNet, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Compiled at the first batch of each size, once for all networks of the same shape."""
+    from torch._dynamo.exc import TorchDynamoException  # a second of imports that few need
+
+    try:
+        return _compiler()(network, inputs, labels)
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidSetting(f"expected torch.compile to work here, got: {reason}; --no-compile does without") from None
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:

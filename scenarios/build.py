@@ -60,6 +60,7 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
         batch_size=config.batch,
         schedule=SCHEDULES[config.lr_schedule],
         device=device,
+        compiled=device.type == "cuda" if config.compile is None else config.compile,
     )
     network = ResNet(config.depth, config.width, dataset.n_classes, generator=named_generator(seed, "weights"))
     keys = KeyPlaces(config.keys, config.pool)

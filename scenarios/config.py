@@ -75,6 +75,9 @@ class AgentConfig(BaseModel):
         0.1, "cooldown: length of a cool-down, as a share of the steps before it", LEARNER, gt=0, le=100
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER)
+    compile: bool | None = _setting(
+        None, "fuse the gradient step with torch.compile, a minute's work at first (default: on cuda alone)", LEARNER
+    )
 
     keys: str = _setting(
         "stage2.block0", "places read as keys: cache3, features, or stage1.block0,stage2.block0.relu", MEMORY

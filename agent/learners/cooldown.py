@@ -89,10 +89,11 @@ class CooldownLearner:
         generator = named_generator(self.seed, f"cool-down at step {trunk.n_steps}")
         losses, rates = [], []
         rows = passes(len(trunk.learned), n_steps * batch, generator).view(n_steps, batch).to(self.cooling.device)
+        moves = self.cooling.augmentation.draw(n_steps, batch, generator).to(self.cooling.device)
         for step in range(n_steps):
             images, labels = trunk.learned.batch(rows[step])
             done = step / n_steps
-            losses.append(self.cooling.step(network, optimizer, images, labels, generator, done=done))
+            losses.append(self.cooling.step(network, optimizer, images, labels, moves[step], done=done))
             rates.append(self.cooling.rate(done))
             trunk.progress(3 * batch)
         check_finite(network, losses, rates, first_step=trunk.n_steps)

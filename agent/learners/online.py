@@ -87,10 +87,13 @@ class OnlineLearner:
         self.learned.append(chunk.images, chunk.labels)
         fresh = n_earlier + passes(n_new, n_steps * n_fresh, self.order).view(n_steps, n_fresh)
         rehearsed = torch.randint(max(1, n_earlier), (n_steps, n_rehearsed), generator=self.order)
+        batches = torch.cat([fresh, rehearsed], dim=1).to(self.training.device)  # for all steps at once
+        moves = self.training.augmentation.draw(n_steps, n_fresh + n_rehearsed, self.augmentation)
+        moves = moves.to(self.training.device)
         losses = []
-        for rows in torch.cat([fresh, rehearsed], dim=1).to(self.training.device):  # moved there once
+        for rows, moved in zip(batches, moves, strict=True):
             images, labels = self.learned.batch(rows)
-            losses.append(self.training.step(self.network, self.optimizer, images, labels, self.augmentation))
+            losses.append(self.training.step(self.network, self.optimizer, images, labels, moved))
             if self.ema_decay:
                 self._follow(self.n_steps + len(losses))
             self.progress(3 * len(rows))

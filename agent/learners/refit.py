@@ -104,11 +104,13 @@ class RefitLearner:
         rows = passes(n, n_steps * batch, self.order).view(n_steps, batch).to(self.training.device)
         steps_an_epoch = -(-n // batch)
         for first in range(0, n_steps, steps_an_epoch):
+            epoch = range(first, min(first + steps_an_epoch, n_steps))
+            moves = self.training.augmentation.draw(len(epoch), batch, self.augmentation).to(self.training.device)
             losses, rates = [], []
-            for step in range(first, min(first + steps_an_epoch, n_steps)):
+            for step, moved in zip(epoch, moves, strict=True):
                 images, labels = self.admitted.batch(rows[step])
                 done = step / n_steps
-                losses.append(self.training.step(network, optimizer, images, labels, self.augmentation, done=done))
+                losses.append(self.training.step(network, optimizer, images, labels, moved, done=done))
                 rates.append(self.training.rate(done))
                 self.progress(3 * batch)
             check_finite(network, losses, rates, first_step=self.n_steps + first)

@@ -37,9 +37,13 @@ def distinct(n: int, height: int, width: int) -> Tensor:
     )
 
 
+def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    return augmentation(images, augmentation.draw(1, len(images), generator)[0])
+
+
 def drawn(images: Tensor, augmentation: Augmentation, seed: int) -> list[tuple[int, int, bool]]:
     """Which shift and mirroring turned each image into its augmented copy, found by trying all that are allowed."""
-    augmented = augmentation(images, torch.Generator().manual_seed(seed)).numpy()
+    augmented = augment(images, augmentation, torch.Generator().manual_seed(seed)).numpy()
     shifts = range(-augmentation.shift, augmentation.shift + 1)
     allowed = list(itertools.product(shifts, shifts, (False, True) if augmentation.mirror else (False,)))
     found = []
@@ -82,35 +86,45 @@ def test_shifts_do_not_depend_on_mirroring_nor_draws_on_layout() -> None:
     assert any(move is None for move in unmirrored)
     assert all(move in (None, expected) for move, expected in zip(unmirrored, plain, strict=True))
     augmentation = Augmentation(shift=2, mirror=True)
-    there = augmentation(images.contiguous(memory_format=torch.channels_last), torch.Generator().manual_seed(4))
-    assert torch.equal(there, augmentation(images, torch.Generator().manual_seed(4)))
+    moves = augmentation.draw(1, len(images), torch.Generator().manual_seed(4))[0]
+    there = augmentation(images.contiguous(memory_format=torch.channels_last), moves)
+    assert torch.equal(there, augmentation(images, moves))
 
 
 def test_the_generator_decides() -> None:
     images = distinct(30, 5, 5)
     generator = torch.Generator().manual_seed(1)
     augmentation = Augmentation(shift=1, mirror=True)
-    first, second = augmentation(images, generator), augmentation(images, generator)
-    again = augmentation(images, torch.Generator().manual_seed(1))
+    first, second = augment(images, augmentation, generator), augment(images, augmentation, generator)
+    again = augment(images, augmentation, torch.Generator().manual_seed(1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_moves_drawn_at_once_are_those_drawn_batch_by_batch(mirror: bool) -> None:
+    augmentation = Augmentation(shift=3, mirror=mirror)
+    at_once, one_by_one = (torch.Generator().manual_seed(6) for _ in range(2))
+    expected = torch.cat([augmentation.draw(1, 20, one_by_one) for _ in range(5)])
+    assert torch.equal(augmentation.draw(5, 20, at_once), expected)
+    assert torch.equal(at_once.get_state(), one_by_one.get_state())
 
 
 def test_nothing_to_do_is_the_identity() -> None:
     images, generator = distinct(4, 5, 6), torch.Generator().manual_seed(1)
     before = generator.get_state()
-    assert torch.equal(Augmentation()(images, generator), images)
+    assert torch.equal(augment(images, Augmentation(), generator), images)
     assert torch.equal(generator.get_state(), before)
 
 
 def test_no_image_at_all() -> None:
     empty = torch.empty(0, 3, 5, 6, dtype=torch.uint8)
-    assert Augmentation(shift=1, mirror=True)(empty, torch.Generator()).shape == (0, 3, 5, 6)
+    assert augment(empty, Augmentation(shift=1, mirror=True), torch.Generator()).shape == (0, 3, 5, 6)
 
 
 def test_output_is_channels_last() -> None:
     images = distinct(4, 5, 6)
-    augmented = Augmentation(shift=1, mirror=True)(images, torch.Generator())
+    augmented = augment(images, Augmentation(shift=1, mirror=True), torch.Generator())
     assert augmented.is_contiguous(memory_format=torch.channels_last)
     normalized = Normalization((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))(images)
     assert normalized.is_contiguous(memory_format=torch.channels_last)

@@ -284,7 +284,8 @@ def cooled_slowly(learner):
     for step in range(n_steps):
         drawn = torch.tensor(rows[step * trunk.training.batch_size :][: trunk.training.batch_size])
         images, labels = trunk.learned.batch(drawn)
-        inputs = trunk.training.normalization(trunk.training.augmentation(images, generator))
+        moves = trunk.training.augmentation.draw(1, len(images), generator)[0]
+        inputs = trunk.training.normalization(trunk.training.augmentation(images, moves))
         optimizer.param_groups[0]["lr"] = trunk.training.lr * (1 - (step / n_steps) ** 0.5)
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(inputs), labels).backward()

@@ -1,9 +1,12 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from agent import training
 from agent.augmentation import Augmentation
 from agent.errors import InvalidSetting, TrainingDiverged
 from agent.training import check_finite, constant, one_cycle, passes, steps
@@ -49,7 +52,8 @@ def test_a_step_is_plain_sgd_with_nesterov_momentum():
     velocity = [torch.zeros_like(p) for p in plain.parameters()]
     for step in range(3):
         data = toy_images(8, seed=step)
-        loss = training.step(network, optimizer, data.images, data.labels, torch.Generator(), done=step / 3)
+        moves = training.augmentation.draw(1, 8, torch.Generator())[0]
+        loss = training.step(network, optimizer, data.images, data.labels, moves, done=step / 3)
         expected = F.cross_entropy(plain(training.normalization(data.images)), data.labels)
         plain.zero_grad()
         expected.backward()
@@ -61,6 +65,48 @@ def test_a_step_is_plain_sgd_with_nesterov_momentum():
                 p -= 0.1 * (1 - step / 3) * (gradient + 0.9 * v)
     for p, expected in zip(network.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)
+
+
+COMPILED_STEPS = """
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from agent import training
+from tests.agent.toys import toy_images, toy_network, toy_training
+
+counter = CompileCounterWithBackend("aot_eager")  # traced as always, and run without the minute of a C++ compiler
+compiled_loss = torch.compile(training._loss, dynamic=False, backend=counter)
+training._compiler = lambda: compiled_loss
+plain, compiled = toy_training(), toy_training(compiled=True)
+for seed in range(3):
+    data = toy_images(8, seed=seed)
+    moves = plain.augmentation.draw(1, 8, torch.Generator().manual_seed(seed))[0]
+    losses, weights = [], []
+    for how in (plain, compiled):
+        network = toy_network(seed).train()
+        losses.append(how.step(network, how.optimizer(network), data.images, data.labels, moves))
+        weights.append(network.state_dict())
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*weights)
+assert counter.frame_count == 1, counter.frame_count
+"""
+
+
+def test_a_compiled_step_is_the_same_step_and_is_compiled_once_for_all_networks():
+    """In a process of its own: the shape checks of tests are nothing that torch can compile."""
+    done = subprocess.run([sys.executable, "-c", COMPILED_STEPS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_machine_that_cannot_compile_says_so(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no compiler\nof any kind")
+
+    monkeypatch.setattr(training, "_compiler", lambda: torch.compile(training._loss, backend=broken))
+    torch._dynamo.reset()
+    data, how, network = toy_images(4), toy_training(compiled=True), toy_network().train()
+    moves = how.augmentation.draw(1, 4, torch.Generator())[0]
+    with pytest.raises(InvalidSetting, match=r"to work here, got: .*; --no-compile does without$"):
+        how.step(network, how.optimizer(network), data.images, data.labels, moves)
 
 
 def test_the_first_step_that_is_not_finite_is_named():
