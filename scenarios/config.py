@@ -31,6 +31,11 @@ def _joined(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
+def _bounded(value: Any) -> Any:
+    """None for what knows no bound."""
+    return None if value in (math.inf, "inf") else value
+
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 Percents = Annotated[tuple[Percent, ...], BeforeValidator(_listed)]
 
@@ -155,8 +160,8 @@ class LivesConfig(AgentConfig):
     )
     chunk_size: int | None = _setting(None, "samples in a chunk; the last may be short", STREAM, ge=1)
     cost: str = _setting("flops", "cost model, name:key=value,...; `lifetime costs` lists them", COSTS)
-    budget: float | None = _setting(
-        None, "what a lifetime may spend, in the unit of the cost model; shown to policies", COSTS, ge=0
+    budget: Annotated[float | None, BeforeValidator(_bounded)] = _setting(
+        None, "what a lifetime may spend, in the unit of the cost model (inf: anything); shown to policies", COSTS, ge=0
     )
     rekey: str = _setting("never", "when stale keys are computed anew: never, on-learn or every:n (chunks)", MEMORY)
     calibrate_every: int | None = _setting(
@@ -233,7 +238,8 @@ class TreeConfig(LivesConfig):
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
     search: Literal["all", "bound", "beam"] = _setting(
         "all",
-        "all: the whole tree, kept as a table; bound: the best schedule, by branch and bound; beam: a good one",
+        "all: the whole tree, kept as a table; bound: the best schedule, by branch and bound, which lives less only "
+        "where compute is dear or a --ceiling is known; beam: a good one",
         SEARCH,
     )
     beam_width: int = _setting(8, "beam: schedules kept at every chunk", SEARCH, ge=1, le=10**6)
@@ -278,12 +284,33 @@ class TrainConfig(TreeConfig):
         le=10**6,
     )
     population: int = _setting(
-        16, "policies or episodes tried at each iteration, in every world", TRAINING, ge=4, le=10**5
+        16,
+        "policies tried at each iteration, in every world; ppo: lifetimes in all, in worlds that are drawn",
+        TRAINING,
+        ge=4,
+        le=10**5,
     )
     hidden: int = _setting(16, "reinforce, ppo: units of the hidden layer", TRAINING, ge=1, le=4096)
-    policy_lr: float = _setting(0.02, "reinforce, ppo: learning rate of Adam", TRAINING, gt=0, le=1e3)
+    policy_lr: float | None = _setting(
+        None, "learning rate of Adam (default: reinforce 0.02, ppo 0.002)", TRAINING, gt=0, le=1e3
+    )
     entropy: float = _setting(0.01, "reinforce, ppo: bonus for entropy", TRAINING, ge=0, le=1e3)
     policy_seed: int = _setting(0, "of what the training draws", TRAINING, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_training(cls, values: Any) -> Any:
+        """What suits the method is written out. PPO takes several steps on the same lifetimes, REINFORCE one."""
+        if not isinstance(values, dict):
+            return values
+        suited: dict[str, dict[str, Any]] = {
+            "cma": {"iterations": 60},
+            "reinforce": {"iterations": 300, "policy_lr": 0.02},
+            "ppo": {"iterations": 100, "policy_lr": 0.002},
+            "forecast": {"iterations": 1},
+        }
+        suits = suited.get(values.get("method", "cma"), {})
+        return {**suits, **{name: value for name, value in values.items() if value is not None or name not in suits}}
 
 
 AGENT_SETTINGS = frozenset(

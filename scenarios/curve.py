@@ -15,7 +15,7 @@ from agent.record import LifetimeRecord, RunDirectory
 from scenarios.analysis import CurvePoint, Ratio, RelativeValue
 from scenarios.config import CurveConfig
 from scenarios.figures import curve_figure, figure_png
-from scenarios.placement import Placement, mean_marks, placement_csv, placement_json
+from scenarios.placement import Placement, mean_learned, mean_marks, placement_csv, placement_json
 from scenarios.plane import plane_figure
 from scenarios.specs import file_name
 
@@ -141,13 +141,22 @@ def _write_placement(curve: Curve, placement: Placement, run: RunDirectory, boar
     png = figure_png(plane_figure(placement, title=f"{curve.config.dataset}, {curve.config.protocol}"))
     run.write("policies.png", png)
     board.add_image("policies", _pixels(png), dataformats="HWC")
-    paths = {f"by_learned/accuracy_{file_name(each.policy)}": mean_marks(each.courses) for each in placement.policies}
+    named = {file_name(each.policy): each.courses for each in placement.policies}
+    paths = {f"by_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
     paths["by_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in placement.statics.values())
     for tag, marks in paths.items():
         for mark in marks:
             board.add_scalar(tag, mark.agent, round(100 * mark.learned))
-    chart = {"agent's accuracy (0 to 1) over % of the stream learned": ["Multiline", list(paths)]}
-    board.add_custom_scalars({"Policies and static k%-learners": chart})
+    named |= {f"static-k{k:g}": lived for k, lived in placement.statics.items()}
+    shares = {f"by_chunk/learned_{name}": mean_learned(courses) for name, courses in named.items()}
+    for tag, learned in shares.items():
+        for chunk, share in enumerate(learned, start=1):
+            board.add_scalar(tag, share, chunk)
+    charts = {
+        "agent's accuracy (0 to 1) over % of the stream learned": ["Multiline", list(paths)],
+        "share of the stream learned (0 to 1) over chunks": ["Multiline", list(shares)],
+    }
+    board.add_custom_scalars({"Policies and static k%-learners": charts})
 
 
 def _pixels(png: bytes) -> np.ndarray:

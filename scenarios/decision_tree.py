@@ -337,15 +337,15 @@ class PricedTree:
 
     def observation(self, node: int) -> Observation:
         """What is known where a decision is taken."""
+        if node not in self._observations:
+            named = zip(Observation.names(), self.vectors[node].tolist(), strict=True)
+            self._observations[node] = Observation(**{n: int(v) if n in _INTEGERS else v for n, v in named})
         return self._observations[node]
 
     @cached_property
-    def _observations(self) -> list[Observation]:
-        names = Observation.names()
-        return [
-            Observation(**{name: int(v) if name in _INTEGERS else v for name, v in zip(names, row, strict=True)})
-            for row in np.vstack([self.vectors[1:2], self.vectors[1:]]).tolist()  # row 0 holds nothing
-        ]
+    def _observations(self) -> dict[int, Observation]:
+        """Of the nodes where somebody has been: most of a tree is never visited."""
+        return {}
 
     def follow(self, learns: Bool[np.ndarray, " decisions"]) -> int:
         """The leaf that a decision at every node leads to: True where it is LEARN."""

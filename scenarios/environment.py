@@ -58,8 +58,9 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
 
     Reward: what the step adds to utility = accuracy - cost weight × spent, which is 0 at birth; so the rewards of a
     lifetime sum to its final utility, up to rounding. Accuracy is that of the agent on those validation images that
-    serve nothing else (half of them); no test image is looked at. Everything that the agent pays counts, looking at
-    chunks (`observes`) included.
+    serve nothing else (half of them); no test image is looked at. Everything that the agent pays counts: learning,
+    memorizing, looking at chunks (`observes`), and at the end fitting the mixture on the other half and comparing those
+    images with the memory once, so that costs depend a little on how many validation images there are.
 
     Starting state: birth, in a world (a seed of data, their order and initial weights) that is drawn from those there
     are, or is the one that `reset(options={"world": 2})` names.
@@ -74,7 +75,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
     Args:
         tables: files of decision trees, or trees, to look lifetimes up in; None to live them.
         preset: live only: where the settings start, quick or cifar10; None for quick.
-        seeds: live only: worlds to draw from.
+        seeds: live only: worlds to draw from; None for 0, 1 and 2.
         cost_weight: accuracy (0 to 1) that one unit of cost is worth, over the preset's or the first table's.
         observes: what to see of each chunk: nothing, learner or memory; the agent pays for it.
         tariff: prices of compute, over the preset's or those that a table was grown with.
@@ -116,7 +117,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         tables: Table | Sequence[Table] | None = None,
         *,
         preset: str | None = None,
-        seeds: Sequence[int] = (0, 1, 2),
+        seeds: Sequence[int] | None = None,
         cost_weight: float | None = None,
         observes: Observes = "memory",
         tariff: str | None = None,
@@ -140,11 +141,13 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
             config = _settings(preset or "quick", settings, overrides)
             weight = config.cost_weight
             born = partial(_born, config, observes=observes, data_dir=folder, download=download)
-            self._worlds = [_World(number, partial(born, number)) for number in _checked(seeds)]
+            self._worlds = [
+                _World(number, partial(born, number)) for number in _checked((0, 1, 2) if seeds is None else seeds)
+            ]
         else:
             live = {
                 "preset": preset,
-                "seeds": None if seeds == (0, 1, 2) else seeds,
+                "seeds": seeds,
                 "data_dir": data_dir,
                 "download": download or None,
                 **settings,
@@ -320,7 +323,7 @@ def _born(config: TreeConfig, seed: int, *, observes: Observes, data_dir: Path |
     return _Lived(unborn(config, seed, _loaded(config, seed, data_dir, download), observes))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _loaded(config: TreeConfig, seed: int, data_dir: Path | None, download: bool) -> tuple[Dataset, Scenario]:
     return load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
 

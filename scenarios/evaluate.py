@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,6 @@ def pricing_of(trees: Sequence[DecisionTree], given: Mapping[str, Any]) -> Prici
     """
     settings = trees[0].facts["settings"]
     chosen = {name: settings[name] if given[name] is None else given[name] for name in given}
-    chosen["budget"] = None if chosen["budget"] == inf else chosen["budget"]
     config = validate(TreeConfig, {**settings, **chosen})
     make(config.tariff, TARIFFS, "tariff", n_chunks=trees[0].n_chunks, seed=0)
     make(config.cost, COST_MODELS, "cost model")

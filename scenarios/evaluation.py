@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from agent.costs import COST_MODELS, CostModel
 from agent.errors import InvalidSetting, RunError
-from agent.policies import Policy
+from agent.policies import LinearPolicy, NetworkPolicy, Policy
+from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
 from agent.policies.registry import POLICIES
 from agent.randomness import named_seed
@@ -25,6 +27,7 @@ from scenarios.tariffs import TARIFFS
 ORACLE, FIXED = "oracle", "best fixed schedule"
 OF_PRICES = frozenset(("tariff", "cost", "cost_weight", "budget"))
 """Settings that a table leaves open."""
+Among = Literal["statics", "statics and heuristics"]
 COST, ACCURACY, UTILITY, REGRET = "total_cost", "final_accuracy", "utility", "regret"
 
 
@@ -71,6 +74,12 @@ class Orchard:
         self.pricing = pricing
         self.by_seed = {int(tree.facts["seed"]): tree for tree in trees}
         self._priced: dict[tuple[int, Observes], PricedTree] = {}
+        self._features: dict[tuple[int, tuple[str, ...]], Float[np.ndarray, "decisions features"]] = {}
+
+    @property
+    def worlds(self) -> dict[int, int]:
+        """By seed the world of the tree, which several have that differ in their tariffs alone."""
+        return {seed: int(tree.facts.get("world", seed)) for seed, tree in self.by_seed.items()}
 
     @property
     def n_chunks(self) -> int:
@@ -116,8 +125,14 @@ class Orchard:
         return Lived(spec, by_seed)
 
     def leaf(self, seed: int, policy: Policy) -> int:
-        """Where a policy, newly made, comes to."""
-        return self.priced(seed, policy.observes).live(policy)
+        """Where a policy, newly made, comes to; one that keeps nothing in mind decides at all nodes at once."""
+        priced = self.priced(seed, policy.observes)
+        if not isinstance(policy, LinearPolicy | NetworkPolicy):
+            return priced.live(policy)
+        key = seed, policy.features
+        if key not in self._features:
+            self._features[key] = features_of(priced.vectors, policy.features)
+        return priced.follow(policy.scores(self._features[key]) >= 0)
 
     def oracle(self) -> Lived:
         """The best schedule of every seed, in hindsight."""
@@ -126,7 +141,7 @@ class Orchard:
         return Lived(ORACLE, {seed: self.metrics(seed, "nothing", leaf) for seed, leaf in leaves.items()})
 
     def fixed(self) -> tuple[str, Lived]:
-        """The one schedule of highest mean utility over these very seeds: what no policy that cannot look surpasses."""
+        """The one schedule of highest mean utility over these very seeds: the best that goes by the position alone."""
         n_leaves = 1 << self.n_chunks
         weight = self.pricing.cost_weight
         mean = sum(self.priced(seed, "nothing").utility(weight)[n_leaves:] for seed in self.by_seed)
@@ -138,7 +153,7 @@ def with_tariffs_drawn(trees: Sequence[DecisionTree], tariff: str, n_draws: int)
     """Each tree under its own path of a tariff and, where paths are drawn, under others, n_draws in all.
 
     The own path is the one of a lifetime with the tree's seed. A tree knows its path by its seed: under other paths it
-    has other seeds.
+    has other seeds, and its facts say of which `world` it is.
 
     Raises:
         InvalidSetting: a tariff that cannot be.
@@ -153,7 +168,7 @@ def with_tariffs_drawn(trees: Sequence[DecisionTree], tariff: str, n_draws: int)
     for tree in trees:
         seed = int(tree.facts["seed"])
         others = [named_seed(seed, f"tariff {number}") % 2**31 for number in range(1, n_draws)]
-        drawn += [replace(tree, facts={**tree.facts, "seed": number}) for number in (seed, *others)]
+        drawn += [replace(tree, facts={**tree.facts, "seed": number, "world": seed}) for number in (seed, *others)]
     return drawn
 
 
@@ -191,17 +206,19 @@ class Lead:
 
 @dataclass(frozen=True)
 class AtEqualCost:
-    """A policy beside the static schedules at the policy's own mean cost.
+    """A policy beside others at the policy's own mean cost.
 
     Attributes:
         policy: of which is spoken.
-        statics: the two between which one would choose by lot, the first with the share `share`.
+        among: whether static schedules alone stand beside it, or heuristics too.
+        rivals: the two between which one would choose by lot, the first with the share `share`.
         share: 0 to 1.
-        lead: accuracy of the policy minus that of the lot, paired by seed; None where no static is as cheap.
+        lead: accuracy of the policy minus that of the lot, paired by seed; None where no rival is as cheap.
     """
 
     policy: str
-    statics: tuple[str, str] | None
+    among: Among
+    rivals: tuple[str, str] | None
     share: float
     lead: Interval | None
 
@@ -217,7 +234,7 @@ class Evaluated:
         best_static: the static schedule of highest mean utility.
         fixed: the best fixed schedule, as L and M.
         leads: of every policy over every static and heuristic one.
-        at_equal_cost: of every policy that is not static.
+        at_equal_cost: of every policy that is not static, first beside statics alone, then beside heuristics too.
         left_out: seeds of the trees that a policy was trained on.
     """
 
@@ -277,6 +294,11 @@ def evaluate(
     comparison = compare([_averaged(each, n_paths) for each in lived] if n_paths > 1 else lived, confidence)
     by_label = {schedule.label: schedule for schedule in comparison.schedules}
     best_static = max(statics, key=lambda spec: _mean(by_label[spec], UTILITY))
+    untrained = [spec for spec in names if spec not in trained_on]
+
+    def at_equal_cost(policy: str, among: Among, specs: Sequence[str]) -> AtEqualCost:
+        return _at_equal_cost(by_label[policy], among, [by_label[spec] for spec in specs if spec != policy], confidence)
+
     return Evaluated(
         comparison,
         pricing,
@@ -290,9 +312,10 @@ def evaluate(
             if baseline != policy
         ),
         at_equal_cost=tuple(
-            _at_equal_cost(by_label[policy], [by_label[spec] for spec in statics], confidence)
+            at_equal_cost(policy, *beside)
             for policy in policies
             if policy not in statics
+            for beside in (("statics", statics), ("statics and heuristics", untrained))
         ),
         n_paths=n_paths,
         left_out=tuple(sorted(seen & {int(tree.facts["seed"]) for tree in trees})),
@@ -355,16 +378,16 @@ def _lead(policy: Schedule, baseline: Schedule, confidence: float) -> Lead:
     )
 
 
-def _at_equal_cost(policy: Schedule, statics: Sequence[Schedule], confidence: float) -> AtEqualCost:
-    """The best lot between two static schedules whose mean cost is that of the policy, or below.
+def _at_equal_cost(policy: Schedule, among: Among, rivals: Sequence[Schedule], confidence: float) -> AtEqualCost:
+    """The best lot between two rivals whose mean cost is that of the policy, or below.
 
     Choosing between two schedules by lot costs and achieves, in the mean, what lies between them; the best such lot is
     on the upper hull of mean accuracy over mean cost.
     """
     budget = _mean(policy, COST)
     best: tuple[float, Schedule, Schedule, float] | None = None
-    for a in statics:
-        for b in statics:
+    for a in rivals:
+        for b in rivals:
             low, high = _mean(a, COST), _mean(b, COST)
             if low > budget or (high <= budget and a is not b):
                 continue
@@ -373,13 +396,13 @@ def _at_equal_cost(policy: Schedule, statics: Sequence[Schedule], confidence: fl
             if best is None or accuracy > best[0]:
                 best = accuracy, a, b, share
     if best is None:
-        return AtEqualCost(policy.label, None, 0.0, None)
+        return AtEqualCost(policy.label, among, None, 0.0, None)
     _, a, b, share = best
     leads = [
         float(own[ACCURACY] or 0) - share * float(one[ACCURACY] or 0) - (1 - share) * float(other[ACCURACY] or 0)
         for own, one, other in zip(policy.by_seed.values(), a.by_seed.values(), b.by_seed.values(), strict=True)
     ]
-    return AtEqualCost(policy.label, (a.label, b.label), share, mean_interval(leads, confidence))
+    return AtEqualCost(policy.label, among, (a.label, b.label), share, mean_interval(leads, confidence))
 
 
 def _learned(tree: DecisionTree, leaf: int) -> float:

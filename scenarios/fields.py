@@ -9,9 +9,6 @@ from jaxtyping import Float
 
 from agent.exam import Exam
 from agent.policies import Policy
-from agent.policies.features import features_of
-from agent.policies.linear import LinearPolicy
-from agent.policies.network import NetworkPolicy
 from agent.utility import utility
 from scenarios.config import TreeConfig
 from scenarios.datasets import Dataset
@@ -28,46 +25,43 @@ Made = Callable[[int], Policy]
 class Field(Protocol):
     """Worlds to try policies in."""
 
-    seeds: tuple[int, ...]
+    worlds: dict[int, int]
+    """By seed, the world: seeds of one world differ in their tariffs alone."""
     n_chunks: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the lifetimes."""
 
     def utilities(self, policies: Sequence[Made]) -> Float[np.ndarray, "policies seeds"]:
         """The utility of each policy in the world of each seed."""
 
 
 class TableField:
-    """Decision trees: a lifetime takes microseconds.
+    """Decision trees: a lifetime takes microseconds, if the policy itself takes no longer.
 
     Args:
         orchard: the trees, priced.
     """
 
     def __init__(self, orchard: Orchard) -> None:
-        self.orchard = orchard
-        self.seeds, self.n_chunks = tuple(orchard.by_seed), orchard.n_chunks
-        self._features: dict[tuple[int, tuple[str, ...]], np.ndarray] = {}
+        self.orchard, self.worlds, self.n_chunks = orchard, orchard.worlds, orchard.n_chunks
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the trees."""
+        return tuple(self.worlds)
 
     def utilities(self, policies: Sequence[Made]) -> Float[np.ndarray, "policies seeds"]:
-        """See Field. Policies that keep nothing in mind decide at all nodes at once."""
+        """See Field."""
         weight = self.orchard.pricing.cost_weight
         found = np.empty((len(policies), len(self.seeds)))
         for j, seed in enumerate(self.seeds):
             for i, made in enumerate(policies):
                 policy = made(seed)
                 priced = self.orchard.priced(seed, policy.observes)
-                if isinstance(policy, LinearPolicy | NetworkPolicy):
-                    leaf = priced.follow(policy.scores(self._features_of(seed, policy)) >= 0)
-                else:
-                    leaf = priced.live(policy)
-                found[i, j] = priced.utility(weight)[leaf]
+                found[i, j] = priced.utility(weight)[self.orchard.leaf(seed, policy)]
         return found
-
-    def _features_of(self, seed: int, policy: LinearPolicy | NetworkPolicy) -> np.ndarray:
-        key = seed, policy.features
-        if key not in self._features:
-            vectors = self.orchard.priced(seed, policy.observes).vectors
-            self._features[key] = features_of(vectors, policy.features)
-        return self._features[key]
 
 
 class LiveField:
@@ -76,7 +70,7 @@ class LiveField:
     Args:
         config: resolved settings of the world and the agent.
         seeds: of the worlds.
-        watcher: asked after each chunk whether to stop.
+        watcher: told of every chunk of every lifetime, and asked after each whether to stop.
         download: fetch a missing data set.
         data_dir: where data sets and caches lie; None for the user's cache folder.
 
@@ -88,14 +82,20 @@ class LiveField:
     def __init__(
         self, config: TreeConfig, seeds: Sequence[int], watcher: Watcher, *, download: bool, data_dir: Path | None
     ) -> None:
-        self.config, self.seeds, self.watcher = config, tuple(seeds), watcher
+        self.config, self.watcher = config, watcher
+        self.worlds = {seed: seed for seed in seeds}
         self.download, self.data_dir = download, data_dir
-        self._worlds: Mapping[int, tuple[Dataset, Scenario]] = {
+        self._loaded: Mapping[int, tuple[Dataset, Scenario]] = {
             seed: load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher) for seed in seeds
         }
-        first = self._worlds[self.seeds[0]]
+        first = self._loaded[self.seeds[0]]
         self.n_chunks = len(first[1].stream)
         unborn(config, self.seeds[0], first, "nothing")  # settings that cannot be are refused before anything is lived
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the worlds."""
+        return tuple(self.worlds)
 
     def utilities(self, policies: Sequence[Made]) -> Float[np.ndarray, "policies seeds"]:
         """See Field.
@@ -105,12 +105,12 @@ class LiveField:
             TrainingDiverged: from the learner.
         """
         found = np.empty((len(policies), len(self.seeds)))
-        for j, (seed, world) in enumerate(self._worlds.items()):
+        for j, (seed, world) in enumerate(self._loaded.items()):
             exam = Exam(*halves(world[1].validation))
             named = {str(i): made(seed) for i, made in enumerate(policies)}
             lives = newborn(self.config, seed, world, named, exam)
             while lives:
-                lives.advance()
+                self.watcher.advance(len(lives.advance()))
                 if self.watcher.stopping:
                     raise Interrupted
                 for name, trajectory, _ in lives.ended():

@@ -148,7 +148,8 @@ def branch_and_bound(episode: Episode, cost_weight: float, *, ceiling: float = 1
 
     What is spent never falls, and no accuracy exceeds the ceiling: no schedule that goes on from a node has a utility
     above ceiling - cost_weight × spent. With a ceiling of 1 the schedule found is the best one (of equals, some one);
-    with a lower one only if no accuracy exceeds it.
+    with a lower one only if no accuracy exceeds it. Nothing else is known of accuracies to come, so that little is cut
+    off unless learning costs about as much utility as there is between the ceiling and the best schedule.
 
     Args:
         episode: about to begin, of a decider who asks to see nothing.

@@ -13,8 +13,10 @@ from scenarios.specs import FILE, parse
 def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[int]:
     """The seeds of a data set that the policy in a file was trained on; none for one made by hand.
 
-    Another scenario or tariff on the same seed has the same images, and counts as seen. A folder is known by its
-    fingerprint, however it is spelled; where a fingerprint is missing, any two folders count as the same.
+    Another scenario or tariff on the same seed has the same images, and counts as seen. Other seeds of a data set that
+    is made up (textures) have other images. Those of a finite one share its images and part them otherwise: what is
+    held out there are order, initial weights and which images serve for what, and not the images. A folder is known by
+    its fingerprint, however it is spelled; where a fingerprint is missing, any two folders count as the same.
 
     Args:
         path: of the policy file.
@@ -41,6 +43,26 @@ def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[in
     else:
         same = theirs == dataset
     return frozenset(listed) if same else frozenset()
+
+
+def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
+    """What a careful reader should know of policies trained under a tariff that live where prices are constant.
+
+    Raises:
+        InvalidSetting: a policy file that cannot be read.
+    """
+    notes = []
+    for spec in policies:
+        if parse(spec).name != FILE:
+            continue
+        settings = read_policy_file(Path(parse(spec).settings["path"])).training.get("settings")
+        tariff = settings.get("tariff", "constant") if isinstance(settings, dict) else "constant"
+        if tariff != "constant":
+            notes.append(
+                f"{spec} was trained under the tariff {tariff}, and lives here at a constant price of 1; "
+                "`lifetime compare --tariff` lives it in such a world"
+            )
+    return notes
 
 
 def notes_on_training(policies: Iterable[str], dataset: str, seeds: Sequence[int]) -> list[str]:

@@ -172,6 +172,11 @@ def mean_marks(courses: Sequence[Course]) -> tuple[Mark, ...]:
     )
 
 
+def mean_learned(courses: Sequence[Course]) -> tuple[float, ...]:
+    """The mean over seeds of the share of the stream learned, in [0, 1], after each chunk."""
+    return tuple(np.mean([course.learned for course in courses], axis=0).tolist())
+
+
 def placement_json(placement: Placement, seeds: Sequence[int]) -> dict[str, Any]:
     """Everything that is drawn, as plain values: shares and accuracies in [0, 1], work in GFLOP.
 

@@ -1,7 +1,7 @@
 """A policy by proximal policy optimization, through Stable-Baselines3: an optional extra."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ from agent.randomness import named_seed
 from scenarios.config import TrainConfig, TreeConfig
 from scenarios.environment import ABSENT, LifetimeEnv
 from scenarios.fields import Field, LiveField, TableField
-from scenarios.watching import Interrupted
+from scenarios.watching import Interrupted, Unwatched, Watcher
 
 
 def check_installed() -> None:
@@ -78,15 +78,16 @@ class PpoTrainer:
             from stable_baselines3 import PPO
             from stable_baselines3.common.vec_env import DummyVecEnv
 
+        assert config.policy_lr is not None, "the settings fill it in"
         self.config, self.features, self.n_iterations = config, features_at(config.observes), 0
-        self._stopping = (lambda: field.watcher.stopping) if isinstance(field, LiveField) else (lambda: False)
+        self._field = field
         n_steps = config.population * field.n_chunks
         self._envs = DummyVecEnv([lambda: OnFeatures(_environment(config, field), self.features)] * config.population)
         with _own_draws():
             self._ppo = PPO(
                 "MlpPolicy",
                 self._envs,
-                learning_rate=config.policy_lr / 10,  # several steps on the same lifetimes, where REINFORCE takes one
+                learning_rate=config.policy_lr,
                 n_steps=field.n_chunks,
                 batch_size=n_steps if n_steps % 2 else n_steps // 2,
                 gamma=1.0,
@@ -104,7 +105,7 @@ class PpoTrainer:
             Interrupted: the field's watcher asked to stop; nothing has been learned of this iteration.
         """
         drawn = named_seed(self.config.policy_seed, f"policy {self.n_iterations}") % 2**31
-        returns = _returns(self._stopping)
+        returns = _returns(self._field.watcher if isinstance(self._field, LiveField) else Unwatched())
         with _own_draws():
             torch.manual_seed(drawn)
             np.random.seed(drawn)  # noqa: NPY002 (Stable-Baselines3 draws from the global generators)
@@ -116,7 +117,7 @@ class PpoTrainer:
         if returns.stopped:
             raise Interrupted
         self.n_iterations += 1
-        return {"utility": float(np.mean(returns.utilities)), "best_utility": float(np.max(returns.utilities))}
+        return {"utility": float(np.mean(returns.utilities)), "best_life": float(np.max(returns.utilities))}
 
     def policy(self) -> PolicyFile:
         """The network, acting greedily; the logit of LEARN is that of its two outputs' difference."""
@@ -156,7 +157,7 @@ def _own_draws() -> Iterator[None]:
         np.random.set_state(of_numpy)  # noqa: NPY002
 
 
-def _returns(stopping: Callable[[], bool]) -> Any:
+def _returns(watcher: Watcher) -> Any:
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Returns(BaseCallback):
@@ -170,7 +171,8 @@ def _returns(stopping: Callable[[], bool]) -> Any:
         def _on_step(self) -> bool:
             infos = self.locals["infos"]
             self.utilities += [info["utility"] for info in infos if "schedule" in info]
-            self.stopped = stopping()
+            watcher.advance(len(infos))
+            self.stopped = watcher.stopping
             return not self.stopped
 
     return Returns()

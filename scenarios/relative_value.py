@@ -20,7 +20,7 @@ from scenarios.crew import Crew
 from scenarios.curve import Curve, read_curve, write_curve
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.expectation import expected_work
-from scenarios.held_out import notes_on_training
+from scenarios.held_out import notes_on_tariffs, notes_on_training
 from scenarios.lives import made, resolve_policies
 from scenarios.placement import Placement, course_of, place
 from scenarios.recording import live_on_record
@@ -102,7 +102,8 @@ def live_curve(
             f"{str(error) or type(error).__name__}; --force starts anew"
         ) from error
     if config.with_policies:
-        for note in notes_on_training(_policies(config), config.dataset, seeds):
+        policies = _policies(config)
+        for note in [*notes_on_training(policies, config.dataset, seeds), *notes_on_tariffs(policies)]:
             watcher.warn(note)
         curve = replace(curve, placement=_placed(config, by_name))
     write_curve(curve, run)

@@ -146,6 +146,7 @@ class ReinforceTrainer:
     """
 
     def __init__(self, config: TrainConfig, field: Field) -> None:
+        assert config.policy_lr is not None, "the settings fill it in"
         self.config, self.field, self.features = config, field, features_at(config.observes)
         self.generator = named_generator(config.policy_seed, "policy")
         self.network = small_network(len(self.features), config.hidden, self.generator)
@@ -184,7 +185,7 @@ class ReinforceTrainer:
         self.optimizer.step()
         return {
             "utility": float(found.mean()),
-            "best_utility": float(found.mean(dim=1).max()),
+            "best_of_population": float(found.mean(dim=1).max()),
             "entropy": entropy.item(),
         }
 
@@ -266,8 +267,9 @@ class ForecastTrainer:
         found = self.field.utilities([watching(i) for i in range(self.config.population)])
         rows = []
         for seed, policy in lived:
+            world = self.field.worlds[seed]
             terms = terms_of(counts_before_each(np.array(policy.learned)), len(policy.learned))
-            rows += [[seed, *each, seen] for each, seen in zip(terms.tolist(), policy.seen, strict=True)]
+            rows += [[world, *each, seen] for each, seen in zip(terms.tolist(), policy.seen, strict=True)]
         self._rows.append(rows)
         return {"utility": float(found.mean()), "error": self._error()}
 

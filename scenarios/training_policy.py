@@ -18,12 +18,10 @@ from scenarios.trainers import CmaTrainer, ForecastTrainer, ReinforceTrainer, Tr
 from scenarios.watching import Interrupted, Unwatched, Watcher
 
 TRAINING = "training.json"
-ITERATIONS = {"cma": 60, "reinforce": 300, "ppo": 100, "forecast": 1}
-"""By default."""
 
 
 def resolve_training(config: TrainConfig) -> TrainConfig:
-    """The settings with every spec in its one spelling, and the iterations that suit the method.
+    """The settings with every spec in its one spelling.
 
     Raises:
         InvalidSetting: an unknown name or setting, or a method whose libraries are missing.
@@ -34,8 +32,7 @@ def resolve_training(config: TrainConfig) -> TrainConfig:
         check_installed()
     if config.method == "forecast" and config.observes == "nothing":
         raise InvalidSetting("expected --observes learner or memory for --method forecast, got nothing to forecast by")
-    iterations = config.iterations or ITERATIONS[config.method]
-    return config.model_copy(update={"iterations": iterations, **resolve_specs(config)})
+    return config.model_copy(update=resolve_specs(config))
 
 
 def training_trees(trees: Sequence[DecisionTree], config: TrainConfig) -> list[DecisionTree]:
@@ -102,8 +99,13 @@ def train_policy(
     checkpoints = run.checkpoints()
     trainer, history = _resumed(config, field, run, watcher)
     assert config.iterations is not None
-    watcher.expect(config.iterations)
-    watcher.advance(len(history))
+    if trees is not None:
+        of_iteration, of_policy = 1, 0
+    else:  # chunks of lifetimes; whoever lives them tells of them
+        of_policy = field.n_chunks * len(field.seeds)
+        of_iteration = config.population * (field.n_chunks if config.method == "ppo" else of_policy)
+    watcher.expect(config.iterations * of_iteration + of_policy)
+    watcher.advance(len(history) * of_iteration)
     saved, every = len(history), config.checkpoint_every if trees is not None else 1  # a lifetime is worth a file
     with run.tensorboard() as board:
         for number, values in enumerate(history):
@@ -113,7 +115,8 @@ def train_policy(
                 values = trainer.iterate()
                 _draw(board, values, len(history))
                 history.append(values)
-                watcher.advance(1)
+                if trees is not None:
+                    watcher.advance(1)
                 watcher.say(f"utility {100 * values['utility']:.1f}")
                 if watcher.stopping:
                     raise Interrupted

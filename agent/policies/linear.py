@@ -1,5 +1,7 @@
 """A weighted sum of features."""
 
+from typing import final
+
 import numpy as np
 from jaxtyping import Float
 
@@ -9,6 +11,7 @@ from agent.policies.features import features_of, observes_of
 from agent.policies.protocol import Action, Policy
 
 
+@final
 class LinearPolicy(Policy):
     """Learns where a weighted sum of features reaches 0.
 

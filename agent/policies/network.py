@@ -1,7 +1,7 @@
 """A small neural network over features."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from agent.policies.features import features_of, observes_of
 from agent.policies.protocol import Action, Policy
 
 
+@final
 class NetworkPolicy(Policy):
     """Learns where a small network says so: tanh layers over features, with the logit of LEARN at the end.
 

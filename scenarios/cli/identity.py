@@ -15,7 +15,18 @@ from agent.errors import InvalidSetting
 from scenarios.config import AgentConfig
 from scenarios.specs import FILE, parse, split_specs
 
-_VERSIONED = ("learn-or-memorize", "torch", "torchvision", "avalanche-lib", "numpy", "scikit-learn", "scipy")
+_VERSIONED = (
+    "learn-or-memorize",
+    "torch",
+    "torchvision",
+    "avalanche-lib",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "cmaes",
+    "gymnasium",
+    "stable-baselines3",
+)
 
 
 def describe(

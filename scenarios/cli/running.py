@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def running(
-    path: Path, described: Mapping[str, Any], *, force: bool, quiet: bool
+    path: Path, described: Mapping[str, Any], *, force: bool, quiet: bool, saved: str = "chunk"
 ) -> Iterator[tuple["RunDirectory", Bar]]:
     """Own a run directory and show progress; whoever interrupts is told how to go on.
 
@@ -26,11 +26,12 @@ def running(
         described: identifies the run.
         force: drop what is there.
         quiet: show no progress.
+        saved: what is not done again after an interruption.
     """
     from agent.record import open_run
 
     with (
-        advising(f"`{program()} resume {path}` continues from the last chunk that was saved"),
+        advising(f"`{program()} resume {path}` continues from the last {saved} that was saved"),
         redirect_stdout(sys.stderr),  # a policy of the user's own may print
         open_run(path, described, anew=force) as run,
         Bar(shown=not quiet) as bar,

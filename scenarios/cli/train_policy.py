@@ -123,7 +123,7 @@ def train_in(
     about: dict[str, Any] = {
         name: described[name] for name in ("versions", "data", "trees_digest") if name in described
     }
-    with running(path, described, force=force, quiet=quiet) as (run, bar):
+    with running(path, described, force=force, quiet=quiet, saved="iteration") as (run, bar):
         options: dict[str, Any] = {"download": download, "data_dir": data_dir}
         return train_policy(settings, run, bar, trees=tables, about=about, **options)
 

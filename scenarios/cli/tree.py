@@ -35,9 +35,9 @@ def tree(
 
     Schedules that begin alike share what they have in common, so that a tree of n chunks takes 2^n - 1 trainings on a
     chunk and not n 2^(n-1). The table that is kept holds what policies observe, what everything takes and how accurate
-    the agent is at every node: `lifetime evaluate` and `lifetime train-policy` live policies on it in microseconds,
-    under any tariff and cost model. Utility is accuracy - cost weight × cost, on validation images that serve nothing
-    else.
+    the agent is at every node: `lifetime evaluate` and `lifetime train-policy` live policies on it in microseconds to
+    a millisecond, under any tariff and cost model. Utility is accuracy - cost weight × cost, on validation images that
+    serve nothing else.
 
     The same command given again continues interrupted trees, and shows finished ones.
     """

@@ -92,10 +92,10 @@ def stopped(run, how, generator: random.Random, *arguments):
     return Done(process.returncode, output, errors)
 
 
-def assert_advises_to_resume(done, run):
+def assert_advises_to_resume(done, run, saved="chunk"):
     """One line that says how to go on."""
     assert done.stderr.startswith("error: interrupted; `")
-    assert f"lifetime resume {run}` continues from the last chunk that was saved" in done.stderr
+    assert f"lifetime resume {run}` continues from the last {saved} that was saved" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert list(run.rglob("checkpoint.pt"))

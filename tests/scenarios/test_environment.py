@@ -247,6 +247,7 @@ def test_environments_live_in_processes(trees, tmp_path):
         ({"seeds": (-1,)}, r"whole numbers from 0 on .*, got \(-1,\)"),
         ({"render_mode": "human"}, "expected a render_mode of ansi or None, got 'human'"),
         ({"tables": []}, "expected one or more tables, got none"),
+        ({"tables": ["x.npz"], "seeds": (0, 1, 2)}, "got both: tables and seeds; leave out either"),
         ({"tables": ["x.npz"], "width": 2, "seeds": (1,)}, "got both: tables and seeds, width; leave out either"),
         ({"tables": ["x.npz"], "download": True}, "got both: tables and download"),
     ],

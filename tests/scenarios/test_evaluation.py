@@ -154,6 +154,22 @@ def test_every_policy_leads_over_every_other_but_itself(evaluated):
     assert {each.policy for each in evaluated.at_equal_cost} == policies - set(statics)
 
 
+def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(trees, policy):
+    trained = policy({"settings": {"dataset": "digits"}, "seeds": [0]})
+    found = evaluate_policies(trees, trained, PRICING, 0.95).at_equal_cost
+    by_kind = {(each.policy, each.among): each for each in found}
+    statics = set(static_schedules(4))
+    names = {each.policy for each in found}
+    assert {among for _, among in by_kind} == {"statics", "statics and heuristics"}
+    for name in names:
+        alone, among_all = by_kind[name, "statics"], by_kind[name, "statics and heuristics"]
+        assert alone.rivals is None or set(alone.rivals) <= statics
+        assert among_all.rivals is None or set(among_all.rivals) <= (statics | names) - {name, trained}
+        if alone.lead and among_all.lead:
+            assert among_all.lead.estimate <= alone.lead.estimate + 1e-12
+    assert any(set(each.rivals or ()) - statics for each in found)
+
+
 def test_the_oracle_s_regret_is_nothing_and_nobody_blind_is_better(evaluated):
     assert {value[REGRET] for value in evaluated.schedule("oracle").by_seed.values()} == {0.0}
     fixed = evaluated.schedule("best fixed schedule").means[UTILITY].estimate
@@ -189,10 +205,10 @@ def test_at_equal_cost_stands_the_best_lot(statics, budget):
 
     lived = [schedule(f"s{i}", *each) for i, each in enumerate(statics)]
     policy, *others = compare([schedule("policy", budget, 50), *lived]).schedules
-    found = _at_equal_cost(policy, others, 0.95)
+    found = _at_equal_cost(policy, "statics", others, 0.95)
     expected = lot([cost for cost, _ in statics], [accuracy / 100 for _, accuracy in statics], budget)
     if expected == -inf:
-        assert (found.statics, found.lead) == (None, None)
+        assert (found.rivals, found.lead) == (None, None)
     else:
         assert 0 <= found.share <= 1
         assert 0.5 - found.lead.estimate == pytest.approx(expected, abs=0.011)

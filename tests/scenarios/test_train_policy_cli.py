@@ -91,7 +91,7 @@ def test_stopped_and_resumed_as_often_as_one_likes(train, lifetime, method):
     n_stopped = 0
     while done.returncode == 143:
         n_stopped += 1
-        assert_advises_to_resume(done, run)
+        assert_advises_to_resume(done, run, "iteration")
         assert not (run / "policy.json").exists()
         done = lifetime("resume", run, stop_after=2) if n_stopped % 2 else train(run.name, "--method", method)[0]
     assert (done.returncode, done.stderr) == (0, "")
@@ -105,7 +105,7 @@ def test_stopped_and_resumed_as_often_as_one_likes(train, lifetime, method):
 
 def test_a_stop_at_the_last_iteration_loses_nothing(train, lifetime):
     done, run = train("x", stop_after=5)
-    assert_advises_to_resume(done, run)
+    assert_advises_to_resume(done, run, "iteration")
     assert lifetime("resume", run).returncode == 0
     assert (run / "policy.json").read_bytes() == (train("y")[1] / "policy.json").read_bytes()
 

@@ -281,8 +281,9 @@ def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(lifetime, who
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--chunks", "15"], "expected at most 14 chunks for a whole tree, got 15, which have 2^15 schedules; lower"),
-        (["--chunk-size", "2"], "expected at most 14 chunks for a whole tree, got 20"),
+        (["--chunks", "15"], "expected at most 14 chunks for --search all, got 15, which have 2^15 schedules; lower"),
+        (["--chunks", "15", "--search", "bound"], "expected at most 14 chunks for --search bound, got 15, which have"),
+        (["--chunk-size", "2"], "expected at most 14 chunks for --search all, got 20"),
         (["--protocol", "original"], "No such option: --protocol"),
         (["--prequential"], "No such option"),
         (["--validation-size", "1"], "expected --validation-size to be greater than or equal to 2, got 1"),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -99,6 +100,11 @@ def test_tensorboard_gets_the_figure_and_the_paths(finished):
         assert path[-1] == (round(100 * placed["learned"]["estimate"]), pytest.approx(placed["accuracy"]["estimate"]))
         assert len(path) == 3
         assert len(scalars[f"seed1/{folder}:decision/learned_fraction"]) == 6
+        by_chunk = np.mean([lived["learned_by_chunk"] for lived in placed["by_seed"]], axis=0)
+        assert scalars[f".:by_chunk/learned_{folder}"] == list(enumerate(map(pytest.approx, by_chunk), start=1))
+    assert [share for _, share in scalars[".:by_chunk/learned_static-k50"]] == pytest.approx(
+        [1 / 6, 2 / 6, 3 / 6, 3 / 6, 3 / 6, 3 / 6]
+    )
 
 
 def test_json_has_the_policies(finished, lifetime, protocol):
