@@ -26,7 +26,7 @@ from scenarios.placement import Placement, course_of, place
 from scenarios.recording import live_on_record
 from scenarios.specs import file_name, split_specs
 from scenarios.streams import ChunkStream, iid_stream
-from scenarios.watching import Unwatched, Watcher
+from scenarios.watching import Noting, Unwatched, Watcher
 
 
 def resolve_curve(config: CurveConfig) -> CurveConfig:
@@ -195,15 +195,17 @@ def _live_side_by_side(
             while waiting and crew.free:
                 crew.begin(_live_seed_apart, config, waiting.pop(0), run.path, data_dir)
             watcher.say(f"{len(works) - len(waiting)} of {len(works)} seeds begun")
-            for seed in crew.ended():
+            for seed, warnings in crew.ended():
                 watcher.advance(works[seed])
+                for warning in warnings:
+                    watcher.warn(warning)
 
 
-def _live_seed_apart(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> int:
+def _live_seed_apart(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
     """A worker's task, in the run directory of its parent; stopped, it loses what came after the last checkpoint."""
-    dataset = _load(config, seed, data_dir, False, None)
-    _live_seed(config, dataset, seed, RunDirectory(path), Unwatched())
-    return seed
+    dataset, noting = _load(config, seed, data_dir, False, None), Noting()
+    _live_seed(config, dataset, seed, RunDirectory(path), noting)
+    return seed, noting.warnings
 
 
 def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirectory, watcher: Watcher) -> None:

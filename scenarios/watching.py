@@ -50,5 +50,16 @@ class Unwatched:
         warnings.warn(what, stacklevel=2)
 
 
+class Noting(Unwatched):
+    """Keeps what is worth a warning for whoever is told later."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, what: str) -> None:
+        """Kept."""
+        self.warnings.append(what)
+
+
 class Interrupted(Exception):
     """Stopped between two chunks, as the watcher asked; everything so far is saved."""

@@ -90,12 +90,14 @@ class OnlineLearner:
         batches = torch.cat([fresh, rehearsed], dim=1).to(self.training.device)  # for all steps at once
         moves = self.training.augmentation.draw(n_steps, n_fresh + n_rehearsed, self.augmentation)
         moves = moves.to(self.training.device)
+        averages = self._averages()
         losses = []
         for rows, moved in zip(batches, moves, strict=True):
             images, labels = self.learned.batch(rows)
             losses.append(self.training.step(self.network, self.optimizer, images, labels, moved))
             if self.ema_decay:
-                self._follow(self.n_steps + len(losses))
+                decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
+                torch._foreach_lerp_(*averages, 1 - decay)
             self.progress(3 * len(rows))
         if not self.ema_decay:
             self.average.load_state_dict(self.network.state_dict())
@@ -141,12 +143,11 @@ class OnlineLearner:
         """Bytes of the samples held for rehearsal."""
         return self.learned.nbytes
 
-    def _follow(self, n_steps: int) -> None:
-        decay = min(self.ema_decay, n_steps / (9 + n_steps))
-        with torch.no_grad():
-            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-            averaged, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+    def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
+        """What is averaged, weights and statistics alike, and what it follows."""
+        networks = self.average, self.network
+        averaged, current = ([v for v in each.state_dict().values() if v.is_floating_point()] for each in networks)
+        return averaged, current
 
     def settle(self) -> Work:
         """Nothing to do: the network follows every chunk."""

@@ -201,12 +201,12 @@ def _largest(keys: Tensor) -> Tensor:
 
 def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: Tensor, mass: Tensor) -> None:
     """Add a tile of entries to the running sums of a tile of queries (a streaming log-sum-exp), in place."""
-    similarity = queries @ keys.T
+    similarity, by_class = queries @ keys.T, classes.T.contiguous()
     highest = torch.maximum(peak, similarity.amax(dim=1))
     fall = peak - highest  # -inf the first time, when there is no mass to scale
     similarity -= highest[:, None]
     for i, (theta, sums) in enumerate(zip(thetas, mass, strict=True)):
         sums *= (theta * fall).exp()[:, None]
         scaled = theta * similarity if i + 1 < len(thetas) else similarity.mul_(theta)  # the last needs no copy
-        sums += scaled.exp_() @ classes
+        sums += (by_class @ scaled.exp_().T).T  # several times as fast as `scaled @ classes`, whose result is narrow
     peak.copy_(highest)

@@ -70,7 +70,7 @@ with_options(
             None,
             min=1,
             help="Processes of one thread each that live seeds side by side, as one GPU takes several; how many there "
-            "are changes no number (default: none, but all threads for one seed after the other).",
+            "are changes no number on a CPU (default: none, but all threads for one seed after the other).",
         ),
     ),
 )

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.errors import InvalidSetting, TrainingDiverged
 from agent.exam import accuracy_of
@@ -271,6 +272,89 @@ def test_bad_settings_of_a_refitting_learner():
         refit(epochs=0.0)
 
 
+# Fast code beside slow, obvious code, to the bit
+
+
+def slow_step(training, network, optimizer, images, labels, generator, lr):
+    """A gradient step that draws and moves its own batch."""
+    moves = training.augmentation.draw(1, len(images), generator)[0]
+    inputs = training.normalization(training.augmentation(images, moves))
+    optimizer.param_groups[0]["lr"] = lr
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(network(inputs), labels).backward()
+    optimizer.step()
+
+
+def test_learning_online_is_a_loop_over_batches_new_and_rehearsed():
+    learner, slow = online(2), online(2)
+    training, network, average = slow.training, slow.network, dict(slow.average.state_dict())
+    images, labels, step = torch.empty(0, 3, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), 0
+    for chunk in toy_stream([10, 16, 9]):
+        learner.learn(chunk)
+        n_before, n_steps = len(labels), round(2 * len(chunk) / 8)
+        n_rehearsed = 4 if n_before else 0
+        images, labels = torch.cat([images, chunk.images]), torch.cat([labels, chunk.labels])
+        new = passes(len(chunk), n_steps * (8 - n_rehearsed), slow.order).tolist()
+        old = torch.randint(max(1, n_before), (n_steps * n_rehearsed,), generator=slow.order).tolist()
+        for i in range(n_steps):
+            fresh = [n_before + row for row in new[i * (8 - n_rehearsed) :][: 8 - n_rehearsed]]
+            rows = torch.tensor([*fresh, *old[i * n_rehearsed :][:n_rehearsed]])
+            slow_step(training, network, slow.optimizer, images[rows], labels[rows], slow.augmentation, training.lr)
+            step += 1
+            for name, value in network.state_dict().items():
+                if value.is_floating_point():
+                    average[name].lerp_(value, 1 - min(0.995, step / (9 + step)))
+        assert same(dict(learner.network.state_dict()), dict(network.state_dict()))
+        assert same(dict(learner.weights()), average)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_refitting_is_a_loop_over_epochs(warm):
+    learner, slow = refit(2, warm=warm), refit(2, warm=warm)
+    network, images, labels = slow.initial, [], []
+    for chunk in toy_stream([10, 16]):
+        learner.learn(chunk)
+        learner.settle()
+        images.append(chunk.images)
+        labels.append(chunk.labels)
+        every, of = torch.cat(images), torch.cat(labels)
+        n_steps = round(2 * len(of) / 8)
+        network = copy.deepcopy(network if warm else slow.initial).train()
+        optimizer = slow.training.optimizer(network)
+        rows = passes(len(of), n_steps * 8, slow.order).view(n_steps, 8)
+        for i, batch in enumerate(rows):
+            lr = slow.training.lr * one_cycle(i / n_steps)
+            slow_step(slow.training, network, optimizer, every[batch], of[batch], slow.augmentation, lr)
+        assert same(dict(learner.weights()), dict(network.state_dict()))
+
+
+class Asked(TorchDispatchMode):
+    """Remembers the operations that would make a host wait for its device: those whose values it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.name()
+        if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::item"):
+            self.waits.append(name)
+        return operation(*args, **(kwargs or {}))
+
+
+def test_nobody_waits_for_a_device_within_a_step():
+    training, network, data = online(0).training, online(0).network, toy_images(8)
+    moves = training.augmentation.draw(1, 8, torch.Generator())[0]
+    optimizer = training.optimizer(network)
+    for _ in range(2):  # a first step makes what later ones find
+        with Asked() as asked:
+            loss = training.step(network, optimizer, data.images, data.labels, moves)
+    assert asked.waits == []
+    with Asked() as asked:
+        loss.item()
+    assert asked.waits == ["aten::_local_scalar_dense"]
+
+
 # The learner that cools down
 
 
@@ -284,12 +368,8 @@ def cooled_slowly(learner):
     for step in range(n_steps):
         drawn = torch.tensor(rows[step * trunk.training.batch_size :][: trunk.training.batch_size])
         images, labels = trunk.learned.batch(drawn)
-        moves = trunk.training.augmentation.draw(1, len(images), generator)[0]
-        inputs = trunk.training.normalization(trunk.training.augmentation(images, moves))
-        optimizer.param_groups[0]["lr"] = trunk.training.lr * (1 - (step / n_steps) ** 0.5)
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(inputs), labels).backward()
-        optimizer.step()
+        lr = trunk.training.lr * (1 - (step / n_steps) ** 0.5)
+        slow_step(trunk.training, network, optimizer, images, labels, generator, lr)
     return network
 
 

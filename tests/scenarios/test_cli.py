@@ -114,6 +114,22 @@ def test_workers_change_no_number_and_may_be_interrupted(tmp_path):
     assert (tmp_path / "curve/run/curve.json").read_bytes() == whole
 
 
+def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypatch):
+    (tmp_path / "chatty.py").write_text(
+        "from agent import Action, Policy\n"
+        "class Chatty(Policy):\n"
+        "    def decide(self, observation):\n"
+        "        print('hello from a policy')\n"
+        "        return Action.LEARN\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = ["curve", *TINY, "--runs", tmp_path, "--workers", 1, "--with-policies", "chatty.Chatty", "--json"]
+    done = lifetime(*command)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["points"]
+    assert "hello from a policy" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
