@@ -45,7 +45,6 @@ def test_the_numpy_cache_does_the_same_job():
     torch.testing.assert_close(recalled, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("buffer", "n_samples"), [(None, [10] * 6), ("default", [10] + [20] * 5), ("reservoir", [10] + [20] * 5)]
 )

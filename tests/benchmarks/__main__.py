@@ -1,18 +1,20 @@
-"""The benchmarks that give ratios: `python -m tests.benchmarks [learning sharing recalling starting growth]`.
+"""The benchmarks that give ratios: `python -m tests.benchmarks [learning sharing recalling loop starting growth]`.
 
-Without a name, all of them, about a quarter of an hour on two cores. Prints a line as each is measured, and at the end
-a table in Markdown.
+Without a name, all of them, about twenty minutes on two cores, which should have nothing else to do. Prints a line as
+each is measured, and at the end a table in Markdown.
 """
 
 import argparse
+import os
 
-from tests.benchmarks import growth, learning, recalling, sharing, starting
+from tests.benchmarks import growth, learning, loop_overhead, recalling, sharing, starting
 from tests.benchmarks.ratios import Ratio, machine
 
 SUITES = {
     "learning": learning.measure,
     "sharing": sharing.measure,
     "recalling": recalling.measure,
+    "loop": loop_overhead.measure,
     "starting": starting.measure,
     "growth": growth.measure,
 }
@@ -33,6 +35,8 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", choices=[[], *SUITES], default=[], help="default: all")
     names = parser.parse_args().suites or list(SUITES)
     print(machine())
+    if (load := os.getloadavg()[0]) > 0.5:
+        print(f"the machine is busy (load {load:.1f}): these ratios will be off; wait until it is idle")
     found = []
     for name in names:
         for ratio in SUITES[name]():

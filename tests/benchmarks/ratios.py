@@ -1,4 +1,8 @@
-"""Ratios of times measured side by side in one process, so that a busy or slow machine changes both sides alike."""
+"""Ratios of times measured side by side in one process, so that a slow machine changes both sides alike.
+
+A busy one does not: two threads that meet many times in a millisecond, as small tensors make them, wait for whoever has
+lost its core, and far longer than large products do. Measure on an idle machine.
+"""
 
 import platform
 import statistics
@@ -6,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -71,9 +77,20 @@ def sgemm() -> Callable[[], object]:
     return lambda: a @ b
 
 
+def processor() -> str:
+    """The model, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{named[0]} ({platform.machine()})" if named else platform.machine()
+
+
 def machine() -> str:
     """What the figures were measured on."""
     cores = torch.get_num_threads()
     names = {"torch": "torch", "numpy": "NumPy", "avalanche-lib": "Avalanche"}
+    names |= {"faiss-cpu": "FAISS"} if find_spec("faiss") else {}
     versions = ", ".join(f"{name} {version(package).partition('+')[0]}" for package, name in names.items())
-    return f"{platform.machine()}, {cores} threads, Python {platform.python_version()}, {versions}"
+    return f"{processor()}, {cores} threads, Python {platform.python_version()}, {versions}"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from statistics import median
 
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 
@@ -31,6 +32,6 @@ def measure() -> list[Ratio]:
             run(TO_FIRST_STEP.format(folder=folder))
 
     started, imported = alternately(start, lambda: run(IMPORTS))
-    seconds = f"{min(started):.1f} against {min(imported):.1f} s"
+    seconds = f"{median(started):.1f} against {median(imported):.1f} s"
     what = "`lifetime curve` up to its first gradient step"
     return [Ratio(what, "importing torch, torchvision and Avalanche", ratios(started, imported), detail=seconds)]
