@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from agent.errors import InvalidSetting
 from agent.work import Work
 
+LARGEST_PRICE = 1e15
+"""Beyond it, costs and their squares could overflow."""
+
 
 @dataclass(frozen=True)
 class CostModel:
@@ -29,6 +32,8 @@ class CostModel:
             value = getattr(self, price)
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidSetting(f"expected prices that are finite and at least 0, got {price} = {value:g}")
+            if value > LARGEST_PRICE:
+                raise InvalidSetting(f"expected prices of at most {LARGEST_PRICE:g}, got {price} = {value:g}; lower it")
 
     def of(self, work: Work, price: float = 1.0) -> float:
         """What work costs while the price of compute is `price`."""

@@ -1,5 +1,6 @@
 """Gradient descent: its settings, its schedules, and the one step that both learners take."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,7 @@ def _loss(network: ResNet, inputs: Tensor, labels: Tensor) -> Tensor:
 
 @cache
 def _compiler() -> Callable[[ResNet, Tensor, Tensor], Tensor]:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA that is not used is no news
     return torch.compile(_loss, dynamic=False)
 
 

@@ -131,6 +131,9 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
         widths = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(IMPRESSIONS) + 2)}
         if any(rows[name].shape != shape or rows[name].dtype != np.float64 for name, shape in widths.items()):
             raise ValueError("rows of another shape")
+        accuracies, amounts = rows["steps"][:, :3], rows["steps"][:, 3:]
+        if not (((accuracies >= 0) & (accuracies <= 1)).all() and ((amounts >= 0) & (amounts < 2**53)).all()):
+            raise ValueError("accuracies outside 0..1 or amounts that are none")
     except Exception as error:  # a file can hold anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"expected rows of a tree in {path}, got: {reason[:200]}") from None

@@ -56,7 +56,7 @@ class AgentConfig(BaseModel):
     )
     test_size: int | None = _setting(None, "test images (default: all)", DATA, ge=1, le=10**9)
     shift: int | None = _setting(
-        None, "augmentation: shifts of up to so many pixels (default: by data set)", DATA, ge=0
+        None, "augmentation: shifts of up to so many pixels (default: by data set)", DATA, ge=0, le=1000
     )
     mirror: bool | None = _setting(None, "augmentation: mirror left and right (default: by data set)", DATA)
 
@@ -233,7 +233,9 @@ class TreeConfig(LivesConfig):
         le=10**9,
     )
     batch: int = _setting(16, "samples in a gradient step", LEARNER, ge=1)
-    chunks: int | None = _setting(8, "chunks in the stream, n: there are 2^n schedules", STREAM, ge=1)
+    chunks: int | None = _setting(
+        8, "chunks in the stream, n: there are 2^n schedules; at most 14, but for beam", STREAM, ge=1
+    )
     seeds: int = _setting(1, "trees, each with its own split, order and initial weights", STREAM, ge=1, le=10**6)
     first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
     search: Literal["all", "bound", "beam"] = _setting(

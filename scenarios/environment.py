@@ -35,6 +35,8 @@ ACTIONS = (Action.MEMORIZE, Action.LEARN)
 """By the number that an agent of Gymnasium's knows them by, which is the bit that they add to a tree's nodes."""
 ABSENT = -1.0
 """Stands in observations for what is not there."""
+HIGHEST = float(np.finfo(np.float32).max)
+"""Of what is there; what is more is shown as this."""
 
 Table = str | Path | DecisionTree
 _LETTERS = "ML"
@@ -160,8 +162,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
             self._worlds, weight = _tabulated(tables, overrides, observes)
         self.cost_weight, self.render_mode = weight, render_mode
         self.action_space = Discrete(len(ACTIONS))
-        highest = float(np.finfo(np.float32).max)
-        self.observation_space = Box(ABSENT, highest, (len(Observation.names()),), np.float32)
+        self.observation_space = Box(ABSENT, HIGHEST, (len(Observation.names()),), np.float32)
         self._life: _Life | None = None
         self._world = 0
         self._schedule = ""
@@ -349,7 +350,7 @@ def _tabulated(
 
 
 def _encoded(vector: Float[np.ndarray, " fields"]) -> Float[np.ndarray, " fields"]:
-    return np.where(np.isfinite(vector), vector, ABSENT).astype(np.float32)
+    return np.where(np.isfinite(vector), np.minimum(vector, HIGHEST), ABSENT).astype(np.float32)
 
 
 if ENVIRONMENT_ID not in gymnasium.registry:

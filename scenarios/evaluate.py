@@ -114,7 +114,8 @@ def _short(label: str) -> str:
 
 def shown(evaluated: Evaluated) -> list[str]:
     """Labels of what a reader wants to see: all but most of the static schedules."""
-    few = {evaluated.best_static, "static:k=0", "static:k=100", ORACLE, FIXED}
+    asked = {lead.policy for lead in evaluated.leads}
+    few = {evaluated.best_static, "static:k=0", "static:k=100", ORACLE, FIXED} | asked
     statics = set(static_schedules(evaluated.n_chunks))
     return [each.label for each in evaluated.comparison.schedules if each.label in few or each.label not in statics]
 

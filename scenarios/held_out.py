@@ -1,5 +1,6 @@
 """Seeds that a policy has seen in training, and on which its results say little about others."""
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
         tariff = settings.get("tariff", "constant") if isinstance(settings, dict) else "constant"
         if tariff != "constant":
             notes.append(
-                f"{spec} was trained under the tariff {tariff}, and lives here at a constant price of 1; "
+                f"{spec} was trained under the tariff {reprlib.repr(tariff)}, and lives here at a constant price of 1; "
                 "`lifetime compare --tariff` lives it in such a world"
             )
     return notes

@@ -24,9 +24,10 @@ from scenarios.build import build_agent
 from scenarios.chunking import Chunking
 from scenarios.config import LivesConfig
 from scenarios.datasets import Dataset, load_dataset
+from scenarios.held_out import seeds_trained_on
 from scenarios.recording import live_on_record
 from scenarios.scenario import Scenario
-from scenarios.specs import canonical, make, split_specs
+from scenarios.specs import FILE, canonical, make, parse, split_specs
 from scenarios.streams import SCENARIOS
 from scenarios.summary import facts_of, hyperparameters
 from scenarios.tariffs import TARIFFS
@@ -47,6 +48,8 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
     for spec in split_specs(text):
         make(spec, POLICIES, "policy", seed=seed)
         policies.append(canonical(spec, POLICIES, "policy"))
+        if parse(spec).name == FILE:
+            seeds_trained_on(Path(parse(spec).settings["path"]), "", None)  # refused now, not when all is lived
     for policy in policies:
         if policies.count(policy) > 1:
             raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")

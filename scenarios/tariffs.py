@@ -66,13 +66,14 @@ def random_walk(n_chunks: int, *, seed: int, sigma: float = 0.1) -> tuple[float,
     level, prices = 0.0, [1.0]
     for _ in range(n_chunks - 1):  # one by one: a vector's numbers depend on its length
         level += sigma * float(torch.randn((), generator=generator, dtype=torch.float64))
-        prices.append(math.exp(level) if level < _LARGEST else math.inf)
+        prices.append(math.exp(level) if level < math.log(_LARGEST) else math.inf)
     if math.inf in prices:
-        raise InvalidSetting(f"expected prices that stay finite, got an overflow with sigma={sigma:g}; lower it")
+        raise InvalidSetting(f"expected prices of at most {_LARGEST:g}, got larger ones with sigma={sigma:g}; lower it")
     return tuple(prices)
 
 
-_LARGEST = 700.0  # exp of more than 709 is beyond a float
+_LARGEST = 1e15
+"""Beyond it, costs and their squares could overflow."""
 
 
 def _check_chunks(n_chunks: int) -> None:
@@ -83,6 +84,8 @@ def _check_chunks(n_chunks: int) -> None:
 def _check(name: str, value: float) -> None:
     if not (math.isfinite(value) and value >= 0):
         raise InvalidSetting(f"expected a finite {name} of 0 or more, got {value:g}; change the tariff's {name}")
+    if value > _LARGEST:
+        raise InvalidSetting(f"expected a {name} of at most {_LARGEST:g}, got {value:g}; change the tariff's {name}")
 
 
 TARIFFS: dict[str, Callable[..., tuple[float, ...]]] = {

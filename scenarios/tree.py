@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
 from agent.errors import InvalidSetting, RunError
 from agent.record import RunDirectory, read_object
 from scenarios.branches import episode_of, growing_in, live_branch, lived_before, read_rows
@@ -106,6 +109,11 @@ def grow_trees(
     for seed in seeds:
         shutil.rmtree(growing_in(run.path, seed), ignore_errors=True)  # of a process killed just before it could
     oracles = [_oracle(config, run, seed) for seed in seeds]
+    if config.search == "bound" and (beyond := [each for each in oracles if each.accuracy > config.ceiling]):
+        watcher.warn(
+            f"expected no accuracy above the ceiling of {config.ceiling:g}, got {beyond[0].accuracy:g} at seed "
+            f"{beyond[0].seed}: better schedules may have been cut off; raise --ceiling"
+        )
     content = {"cost_weight": config.cost_weight, "unit": cost_model(config).unit, "oracle": [*map(asdict, oracles)]}
     run.write(TREES, json.dumps(content, indent=2) + "\n")
     return oracles
@@ -134,14 +142,22 @@ def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
     path = run.path / _result(config, seed)
     if config.search != "all":
         try:
-            return Oracle(**read_object(path, "--force starts anew"))
-        except TypeError as error:
-            raise RunError(f"expected an oracle in {path}, got: {error}; --force starts anew") from None
+            oracle = TypeAdapter(Oracle).validate_python(read_object(path, "--force starts anew"))
+        except ValidationError as error:
+            what = error.errors()[0]
+            raise RunError(
+                f"expected an oracle in {path}, got an odd {'.'.join(map(str, what['loc']))}; start anew with --force"
+            ) from None
+        if oracle.seed != seed or not np.isfinite([oracle.utility, oracle.accuracy, oracle.spent]).all():
+            raise RunError(f"expected the oracle of seed {seed} in {path}, got an odd one; start anew with --force")
+        return oracle
     tree = read_tree(path)
     if tree.facts["seed"] != seed:
         raise RunError(
             f"expected the tree of seed {seed} at {path}, got that of seed {tree.facts['seed']}; put it back"
         )
+    if tree.facts["settings"] != config.model_dump(mode="json"):
+        raise RunError(f"expected the tree that these settings made at {path}, got one of other settings; put it back")
     priced = tree.priced(tree.facts["prices"], cost_model(config))
     leaf, n = priced.best(config.cost_weight), tree.n_chunks
     return Oracle(

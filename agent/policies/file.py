@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import reprlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -128,9 +129,8 @@ def _read(content: bytes) -> PolicyFile:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{reprlib.repr(twice)} twice")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"{reprlib.repr(max(counts, key=counts.__getitem__))} twice")
     return found
 
 

@@ -10,7 +10,7 @@ from agent.errors import InvalidSetting
 from agent.observation import Observation
 from agent.policies.features import accuracy_seen
 from agent.policies.protocol import Action, Policy
-from agent.policies.ranges import check_at_least
+from agent.policies.ranges import LARGEST, check_at_least
 
 N_TERMS = 4
 MEAN = (0.1, 0.2, 0.1, 0.05)
@@ -157,6 +157,8 @@ def fit_prior(
 def _checked_mean(mean: tuple[float, ...]) -> Float[np.ndarray, "4"]:
     if len(mean) != N_TERMS or not np.isfinite(mean).all():
         raise InvalidSetting(f"expected {N_TERMS} finite numbers for the prior's mean, got {reprlib.repr(mean)}")
+    if np.abs(mean).max() > LARGEST:
+        raise InvalidSetting(f"expected numbers of at most ±{LARGEST:g} for the prior's mean, got {reprlib.repr(mean)}")
     return np.array(mean, dtype=np.float64)
 
 

@@ -9,6 +9,7 @@ from agent.errors import InvalidSetting
 from agent.observation import Observation
 from agent.policies.features import features_of, observes_of
 from agent.policies.protocol import Action, Policy
+from agent.policies.ranges import LARGEST
 
 
 @final
@@ -32,6 +33,8 @@ class LinearPolicy(Policy):
             raise InvalidSetting(f"expected a weight for each of {len(features)} features, got {len(weights)} weights")
         if not np.isfinite([*weights, bias]).all():
             raise InvalidSetting("expected finite weights and a finite bias, got NaN or infinity among them")
+        if np.abs([*weights, bias]).max() > LARGEST:
+            raise InvalidSetting(f"expected weights and a bias of at most ±{LARGEST:g}, got larger ones among them")
         self.features, self.weights, self.bias = features, weights, bias
 
     def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, " n"]:

@@ -10,6 +10,7 @@ from agent.errors import InvalidSetting
 from agent.observation import Observation
 from agent.policies.features import features_of, observes_of
 from agent.policies.protocol import Action, Policy
+from agent.policies.ranges import LARGEST
 
 
 @final
@@ -68,4 +69,6 @@ def _checked(
         )
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise InvalidSetting(f"expected finite numbers in {name}, got NaN or infinity among them")
+    if max(np.abs(weight).max(), np.abs(bias).max()) > LARGEST:
+        raise InvalidSetting(f"expected numbers of at most ±{LARGEST:g} in {name}, got larger ones among them")
     return weight, bias

@@ -4,6 +4,9 @@ from math import inf
 
 from agent.errors import InvalidSetting
 
+LARGEST = 1e30
+"""Of any number in a policy: its square, and sums of such, are far from overflowing."""
+
 
 def check_within(name: str, value: float, low: float, high: float) -> None:
     """Refuse a setting outside `low`..`high`.
@@ -16,13 +19,15 @@ def check_within(name: str, value: float, low: float, high: float) -> None:
 
 
 def check_at_least(name: str, value: float, low: float) -> None:
-    """Refuse a setting below `low`.
+    """Refuse a setting below `low`, or beyond what can be reckoned with.
 
     Raises:
-        InvalidSetting: value below low, infinite or NaN.
+        InvalidSetting: value below low, above 1e30, infinite or NaN.
     """
     if not low <= value < inf:
         raise InvalidSetting(f"expected a finite {name} of at least {_written(low)}, got {_written(value)}")
+    if value > LARGEST:
+        raise InvalidSetting(f"expected {name} of at most {LARGEST:g}, got {value:g}")
 
 
 def _written(value: float) -> str:

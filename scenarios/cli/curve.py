@@ -13,7 +13,7 @@ from rich.table import Table
 
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import settings_from, with_options
-from scenarios.cli.running import running
+from scenarios.cli.running import MOST_WORKERS, running
 from scenarios.cli.show import gflop, percent, print_json, results_console, spread, view_command
 from scenarios.config import CurveConfig
 
@@ -69,6 +69,7 @@ with_options(
         typer.Option(
             None,
             min=1,
+            max=MOST_WORKERS,
             help="Processes of one thread each that live seeds side by side, as one GPU takes several; how many there "
             "are changes no number on a CPU (default: none, but all threads for one seed after the other).",
         ),

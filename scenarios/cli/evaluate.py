@@ -119,7 +119,7 @@ def _table(evaluated: "Evaluated", trees: Path, columns: Sequence[str]) -> Table
     told = [
         f"means ± half of {100 * comparison.confidence:g}% t intervals over {n} seed{'s' * (n > 1)}, in points",
         f"utility = accuracy - {pricing.cost_weight:g} × cost in {unit}",
-        "regret: to the schedule that is best on these very images, luck included",
+        *(["regret: to the schedule that is best on these very images, luck included"] if "regret" in columns else []),
         f"over {best}: utility, paired by seed",
     ]
     if "equal" in columns:

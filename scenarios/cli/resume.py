@@ -14,7 +14,7 @@ from scenarios.cli import simulate as simulate_command
 from scenarios.cli import train_policy as train_command
 from scenarios.cli import tree as tree_command
 from scenarios.cli.identity import describe
-from scenarios.cli.running import n_cores
+from scenarios.cli.running import MOST_WORKERS, n_cores
 from scenarios.config import CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
 from scenarios.presets import validate
 
@@ -27,7 +27,9 @@ def resume(
     download: Annotated[bool, typer.Option("--download", help="Fetch a missing data set.")] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a tree, or of a curve begun with some: processes (default: one a core)."),
+        typer.Option(
+            min=1, max=MOST_WORKERS, help="Of a tree, or of a curve begun with some: processes (default: one a core)."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,

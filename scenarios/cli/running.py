@@ -39,6 +39,10 @@ def running(
         yield run, bar
 
 
+MOST_WORKERS = 256
+"""Processes of a command; each imports torch for itself."""
+
+
 def n_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from scenarios.cli.identity import dataset_word, default_name, describe
 from scenarios.cli.options import settings_from, with_options
-from scenarios.cli.running import n_cores, running
+from scenarios.cli.running import MOST_WORKERS, n_cores, running
 from scenarios.cli.show import gflop, percent, print_json, results_console
 from scenarios.config import TreeConfig
 
@@ -62,7 +62,7 @@ with_options(
     (
         "workers",
         int | None,
-        typer.Option(None, min=1, help="Processes (default: one a core); they change no number."),
+        typer.Option(None, min=1, max=MOST_WORKERS, help="Processes (default: one a core); they change no number."),
     ),
 )
 

@@ -233,6 +233,15 @@ def test_environments_live_in_processes(trees, tmp_path):
     envs.close()
 
 
+def test_what_float32_cannot_hold_stays_within_the_space(trees):
+    env = LifetimeEnv(trees, cost="prices:gflop=1e15", tariff="constant:price=1e15", budget=1e300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        observation, _ = env.reset(seed=0)
+        assert env.observation_space.contains(observation)
+        assert env.observation_space.contains(env.step(1)[0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

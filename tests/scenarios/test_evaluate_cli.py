@@ -128,6 +128,8 @@ def test_a_single_tree_has_no_intervals(lifetime, tmp_path):
         (["--policies", " ; "], "expected names with their settings"),
         (["--cost-weight", "nan"], "expected --cost-weight to be a finite number, got nan"),
         (["--cost-weight", "-1"], "expected --cost-weight to be greater than or equal to 0, got -1"),
+        (["--cost", "prices:gflop=1e300"], "expected prices of at most 1e+15, got per_flop = 1e+291; lower it"),
+        (["--policies", "forecast:noise=1e200"], "expected noise of at most 1e+30, got 1e+200"),
         (["--budget", "nan"], "expected --budget to be"),
         (["--confidence", "1.5"], "expected a confidence above 0 and up to 0.999999, got 1.5"),
         (["--confidence", "0.99999999999999994"], "expected a confidence above 0 and up to 0.999999, got 1"),

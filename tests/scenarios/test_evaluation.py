@@ -170,6 +170,10 @@ def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(trees,
     assert any(set(each.rivals or ()) - statics for each in found)
 
 
+def test_whoever_is_asked_for_is_shown_static_or_not(evaluated):
+    assert {"static:k=30", "random:p=0.3", "oracle", evaluated.best_static} <= set(shown(evaluated))
+
+
 def test_the_oracle_s_regret_is_nothing_and_nobody_blind_is_better(evaluated):
     assert {value[REGRET] for value in evaluated.schedule("oracle").by_seed.values()} == {0.0}
     fixed = evaluated.schedule("best fixed schedule").means[UTILITY].estimate

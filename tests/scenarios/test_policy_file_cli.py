@@ -110,6 +110,14 @@ def test_no_policy_in_a_file_is_one_line(lifetime, tmp_path, policy, message):
     assert_refused(lifetime(*command, "loss file:my runs/a.json"), "got runs/a.json beside file:my; link or rename")
 
 
+def test_a_training_that_nobody_understands_is_refused_before_anything_is_lived(lifetime, tmp_path):
+    path = written(tmp_path / "policy.json", bias=-9.0)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"settings": 5, "seeds": [1]}}))
+    command = ["compare", *TINY, "--seeds", 1, "--runs", tmp_path / "runs", "--policies", f"loss file:{path}"]
+    assert_refused(lifetime(*command), "to tell the data set and the seeds that it was trained on, got none or odd")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_policies_from_files_are_listed(lifetime):
     members = json.loads(lifetime("policies", "--json").stdout)["--policy"]
     assert [each["name"] for each in members][-4:] == ["linucb", "thompson", "forecast", "file"]

@@ -362,7 +362,7 @@ def test_chunks_of_a_size_and_a_budget(lifetime, tmp_path):
         (["--chunk-size", "0"], "expected --chunk-size to be greater than or equal to 1, got 0"),
         (["--chunk-size", "50"], "expected 1 to 2 chunks of 50 for 120 training images, got 6"),
         (["--budget", "-1"], "expected --budget to be greater than or equal to 0, got -1"),
-        (["--budget", "inf"], "expected --budget to be a finite number, got inf"),
+        (["--budget", "nan"], "expected --budget to be a finite number, got nan"),
         (["--checkpoint-every", "0"], "expected --checkpoint-every to be greater than or equal to 1, got 0"),
         (["--seed", "-1"], "expected --seed to be greater than or equal to 0, got -1"),
         (["--seeds", "2"], "--seeds"),

@@ -70,7 +70,8 @@ def test_a_random_walk_starts_at_1_and_takes_steps_of_sigma():
         (day_night, {"day": math.inf}, "expected a finite day of 0 or more, got inf; change the tariff's day"),
         (day_night, {"night": -0.5}, "expected a finite night of 0 or more, got -0.5; change the tariff's night"),
         (random_walk, {"sigma": -0.1}, "expected a finite sigma of 0 or more, got -0.1; change the tariff's sigma"),
-        (random_walk, {"sigma": 1e6}, "expected prices that stay finite, got an overflow with sigma=1e.06; lower it"),
+        (random_walk, {"sigma": 1e6}, "expected prices of at most 1e.15, got larger ones with sigma=1e.06; lower it"),
+        (constant, {"price": 1e16}, "expected a price of at most 1e.15, got 1e.16; change the tariff's price"),
     ],
 )
 def test_settings_outside_their_range(tariff, own, message):
