@@ -20,7 +20,7 @@ LINEAR = {"features": ["seen"], "weights": [-2.0], "bias": 1.0}
 NETWORK = {"features": ["seen"], "layers": [{"weight": [[1.5]], "bias": [0.1]}, {"weight": [[2.0]], "bias": [-0.0]}]}
 GOOD = {"format": FORMAT, "kind": "linear", "settings": LINEAR, "training": {"seeds": [1, 2]}}
 
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+FLOATS = st.floats(-1e30, 1e30)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | FLOATS | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
