@@ -114,7 +114,8 @@ class CacheMemory:
             for block_keys, block_labels in new:
                 for first in range(0, len(block_keys), TILE[1]):
                     keys = block_keys[first : first + TILE[1]].float()
-                    classes = F.one_hot(block_labels[first : first + TILE[1]], self.n_classes).float()
+                    labels = block_labels[first : first + TILE[1]]
+                    classes = F.one_hot(labels, self.n_classes).float().T.contiguous()
                     for row in range(0, n, TILE[0]):
                         rows = slice(row, row + TILE[0])
                         _add(normalized[rows], keys, classes, scale, peak[rows], mass[:, rows])
@@ -201,12 +202,12 @@ def _largest(keys: Tensor) -> Tensor:
 
 def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: Tensor, mass: Tensor) -> None:
     """Add a tile of entries to the running sums of a tile of queries (a streaming log-sum-exp), in place."""
-    similarity, by_class = queries @ keys.T, classes.T.contiguous()
+    similarity = queries @ keys.T
     highest = torch.maximum(peak, similarity.amax(dim=1))
     fall = peak - highest  # -inf the first time, when there is no mass to scale
     similarity -= highest[:, None]
     for i, (theta, sums) in enumerate(zip(thetas, mass, strict=True)):
         sums *= (theta * fall).exp()[:, None]
         scaled = theta * similarity if i + 1 < len(thetas) else similarity.mul_(theta)  # the last needs no copy
-        sums += (by_class @ scaled.exp_().T).T  # several times as fast as `scaled @ classes`, whose result is narrow
+        sums += (classes @ scaled.exp_().T).T  # several times as fast as `scaled @ classes.T`, whose result is narrow
     peak.copy_(highest)
