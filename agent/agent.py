@@ -2,10 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from agent.chunk import Chunk, LabelledImages
@@ -13,11 +13,9 @@ from agent.learners import Learner, Sight
 from agent.memory import Memory, Recall
 from agent.mixture import PRIOR_THETA, THETA_GRID, Mixture, fit_mixture
 from agent.rekeying import Rekeying
-from agent.samples import SampleStore
-from agent.work import Account, Work
-
-Bill = list[tuple[Account, Work]]
-"""Work and the accounts that it belongs to."""
+from agent.samples import LABEL_NBYTES, SampleStore
+from agent.version import Version
+from agent.work import Bill, Charge, Work
 
 
 @dataclass(frozen=True)
@@ -26,16 +24,17 @@ class Prediction:
 
     agent: Float[Tensor, "n classes"]
     learner: Float[Tensor, "n classes"]
-    memory: Float[Tensor, "n classes"]
+    memory: Float[Tensor, "n classes"] | None
+    """None while the memory is empty."""
 
 
 @dataclass(frozen=True)
 class Glance:
     """What an agent made of a fixed set of images, kept for the next look at them; forks may go on from the same."""
 
-    token: object
+    learner: Version
     """The learner's, at the time."""
-    generation: object
+    memory: Version
     """The memory's, at the time."""
     sight: Sight
     thetas: tuple[float, ...]
@@ -44,8 +43,47 @@ class Glance:
     """What the recall has cost in all, as much as one from scratch would."""
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """What a learner has been given since it was last brought up to date, and at which prices."""
+
+    n_samples: int = 0
+    priced: float = 0.0
+    """Samples times the price of compute at which each was given, summed."""
+
+    def plus(self, chunk: Chunk) -> "Admitted":
+        """With a chunk more."""
+        return Admitted(self.n_samples + len(chunk), self.priced + len(chunk) * chunk.price)
+
+    @property
+    def price(self) -> float:
+        """At which bringing the learner up to date is billed: each chunk pays its samples' share at its own price."""
+        return self.priced / self.n_samples if self.n_samples else 1.0
+
+
+class Estimate(NamedTuple):
+    """What an action will take; nothing is done for it."""
+
+    bill: Bill
+    """For the action alone."""
+    shared: tuple[Charge, ...] = ()
+    """For a training right after, which other chunks have ordered too."""
+    share: float = 1.0
+    """Of that the part of the chunk at hand: by samples, 0 to 1."""
+    held_nbytes: int = 0
+    """Bytes that will be held in addition."""
+
+    @property
+    def flops(self) -> float:
+        """Charged for the chunk at hand."""
+        alone, shared = (sum(charge.work.flops for charge in bill) for bill in (self.bill, self.shared))
+        return alone + self.share * shared
+
+
 class Agent:
-    """Learner and memory under one roof; every method that computes returns its work.
+    """Learner and memory under one roof; every method that computes returns its bill.
+
+    Work is billed at the price of the chunk that ordered it, also where a learner does it later.
 
     Args:
         learner: the slow system: gradient descent.
@@ -67,9 +105,10 @@ class Agent:
         self.rekeying = rekeying
         self.kept = SampleStore(torch.device("cpu"))
         self.n_chunks = 0
-        self.met: set[int] = set()
-        """Classes that it has been taught, by learning or memorizing."""
-        self._keyed_by: object = learner.token  # the weights behind all keys in memory; if several, no learner's token
+        self.taught: set[int] = set()
+        """Classes that it has learned or memorized."""
+        self.admitted = Admitted()
+        self._keyed_by: Version | None = learner.version  # of the weights behind all keys in memory; None for several
 
     @property
     def memory_nbytes(self) -> int:
@@ -84,15 +123,17 @@ class Agent:
     @property
     def stale(self) -> bool:
         """Whether the memory holds keys of an older network."""
-        return self.memory.n_entries > 0 and self._keyed_by is not self.learner.token
+        return self.memory.n_entries > 0 and self._keyed_by != self.learner.version
 
     def learn(self, chunk: Chunk) -> Bill:
         """Spend compute: let the learner learn from the chunk."""
-        bill: Bill = [("learn", self.learner.learn(chunk))]
-        self.met.update(chunk.labels.tolist())
-        if self.rekeying.on_learn and not self.learner.overdue:
-            bill += self._rekey()
-        return bill + self._age()
+        bill: Bill = [Charge("learn", self.learner.learn(chunk), chunk.price)]
+        self.taught.update(chunk.labels.tolist())
+        if self.learner.overdue:
+            self.admitted = self.admitted.plus(chunk)
+        elif self.rekeying.on_learn:
+            bill += self._rekey(chunk.price)
+        return bill + self._age(chunk.price)
 
     def memorize(self, chunk: Chunk, sight: Sight | None = None) -> Bill:
         """Spend storage: append the chunk to the memory, under keys of the learner as it is now.
@@ -104,32 +145,36 @@ class Agent:
         bill = self.settle()
         seen = sight or self.learner.forward(chunk.images)
         if not self.memory.n_entries:
-            self._keyed_by = self.learner.token
+            self._keyed_by = self.learner.version
         elif self.stale:
-            self._keyed_by = object()
+            self._keyed_by = None
         stored = self.memory.insert(seen.keys, chunk.labels)
-        self.met.update(chunk.labels.tolist())
+        self.taught.update(chunk.labels.tolist())
         if self.rekeying.needs_images:
             before = self.kept.nbytes
             self.kept.append(chunk.images, chunk.labels)
             stored += Work(nbytes=self.kept.nbytes - before)
-        bill.append(("memorize", stored if sight else seen.work + stored))
-        return bill + self._age()
+        bill.append(Charge("memorize", stored if sight else seen.work + stored, chunk.price))
+        return bill + self._age(chunk.price)
 
     def settle(self) -> Bill:
-        """Bring the learner up to date with all it has admitted, and the keys with the learner if they follow it."""
+        """Bring the learner up to date with all it has admitted, and the keys with the learner if they follow it.
+
+        Whoever asks for it, the chunks that were admitted pay, in proportion to their samples, each at its own price.
+        """
         if not self.learner.overdue:
             return []
-        bill: Bill = [("learn", self.learner.settle())]
-        return bill + (self._rekey() if self.rekeying.on_learn else [])
+        price, self.admitted = self.admitted.price, Admitted()
+        bill: Bill = [Charge("learn", self.learner.settle(), price)]
+        return bill + (self._rekey(price) if self.rekeying.on_learn else [])
 
-    def _age(self) -> Bill:
+    def _age(self, price: float) -> Bill:
         self.n_chunks += 1
         if not self.rekeying.every or self.n_chunks % self.rekeying.every:
             return []
-        return self.settle() + self._rekey()
+        return self.settle() + self._rekey(price)
 
-    def _rekey(self) -> Bill:
+    def _rekey(self, price: float) -> Bill:
         if not self.stale:
             return []
         looked = Work()
@@ -141,23 +186,68 @@ class Agent:
             return sight.keys
 
         stored = self.memory.rekey(keys_of)
-        self._keyed_by = self.learner.token
-        return [("rekey", looked + stored)]
+        self._keyed_by = self.learner.version
+        return [Charge("rekey", looked + stored, price)]
 
-    def foresee_learning(self, chunk: Chunk) -> Work:
-        """What `learn` would take, settling and the re-keying on learning included; nothing is done.
+    def estimate_settling(self, images: UInt8[Tensor, "n 3 height width"]) -> Bill:
+        """What `settle` would bill now, without its seconds; nothing is done.
 
-        Re-keying every n chunks follows from no single decision, and is left out.
+        Args:
+            images: any number of the size of those admitted.
         """
-        work = self.learner.foresee(chunk)
-        if self.rekeying.on_learn and len(self.kept):
-            first, n = self.kept.batch(torch.arange(1))[0], len(self.kept)
-            work += Work(n * self.learner.forward_flops(first), self.memory.nbytes - self.kept.labels.nbytes)
-        return work
+        if not self.learner.overdue:
+            return []
+        price = self.admitted.price
+        bill: Bill = [Charge("learn", self.learner.foresee(images[:0]).later, price)]
+        return bill + ([Charge("rekey", self._rekeying_work(), price)] if self._rekeys_on_learn else [])
 
-    def foresee_memorizing(self, chunk: Chunk) -> Work:
-        """The FLOPs that `memorize` would take for the keys; nothing is done."""
-        return Work(self.learner.forward_flops(chunk.images))
+    def estimate_learning(self, chunk: Chunk) -> Estimate:
+        """What LEARN takes, and the `settle` right after it as far as this chunk pays for it; nothing is done.
+
+        The re-keying on learning is part of it. Re-keying every n chunks follows from no single decision, and is left
+        out; so is holding what the learner keeps.
+        """
+        at_once, later = self.learner.foresee(chunk.images)
+        rekeyed = self._rekeying_work() if self._rekeys_on_learn else Work()
+        if later == Work():
+            work = at_once + rekeyed
+            return Estimate([Charge("learn", work, chunk.price)])
+        share = len(chunk) / (self.admitted.n_samples + len(chunk))
+        shared = Charge("learn", later + rekeyed, chunk.price)
+        return Estimate([Charge("learn", at_once, chunk.price)], (shared,), share)
+
+    def estimate_memorizing(self, chunk: Chunk, *, looked: bool) -> Estimate:
+        """What MEMORIZE takes, and the `settle` that it makes necessary; nothing is done.
+
+        Args:
+            chunk: to be stored.
+            looked: whether the learner as it is has looked at the chunk already, and been paid for it.
+        """
+        entries = self.memory.nbytes_of(len(chunk), self.learner.key_length(chunk.images))
+        kept = chunk.images.nbytes + len(chunk) * LABEL_NBYTES if self.rekeying.needs_images else 0
+        flops = 0 if looked else self.learner.forward_flops(chunk.images)
+        pending = self.estimate_settling(chunk.images)
+        bill = [*pending, Charge("memorize", Work(flops, entries + kept), chunk.price)]
+        return Estimate(bill, held_nbytes=entries + kept)
+
+    @property
+    def _rekeys_on_learn(self) -> bool:
+        return self.rekeying.on_learn and len(self.kept) > 0
+
+    def _rekeying_work(self) -> Work:
+        """Of computing all keys anew."""
+        one, n = self.kept.batch(torch.arange(1))[0], len(self.kept)
+        return Work(n * self.learner.forward_flops(one), self.memory.nbytes - self.kept.labels.nbytes)
+
+    def answering(self, n: int, images: UInt8[Tensor, "m 3 height width"]) -> Work:
+        """The work of answering n queries: for each a forward pass, and a look-up in memory at one θ.
+
+        Args:
+            n: number of queries.
+            images: one or more of their size.
+        """
+        each = self.learner.forward_flops(images[:1]) + self.memory.query_flops
+        return Work(n * each, samples=n)
 
     def look(
         self, images: UInt8[Tensor, "n 3 height width"], thetas: tuple[float, ...], before: Glance | None = None
@@ -174,42 +264,59 @@ class Agent:
             The new glance, and the work it took: nothing for what has not changed.
         """
         spent = Work()
-        if before is not None and before.token is not self.learner.token:
+        if before is not None and before.learner != self.learner.version:
             before = None
         if before is None:
             sight = self.learner.forward(images)
             spent = sight.work
         else:
             sight = before.sight
-        if before is None or before.thetas != thetas or before.generation is not self.memory.generation:
+        if before is None or before.thetas != thetas or before.memory != self.memory.version:
             recall, new = self.memory.recall(sight.keys, torch.tensor(thetas))
             recalled = new
         else:
             recall, new = self.memory.recall(sight.keys, torch.tensor(thetas), after=before.recall)
             recalled = before.recalled + new
-        return Glance(self.learner.token, self.memory.generation, sight, thetas, recall, recalled), spent + new
+        return Glance(self.learner.version, self.memory.version, sight, thetas, recall, recalled), spent + new
 
-    def fit(self, validation: LabelledImages, before: Glance | None = None) -> tuple[Mixture, Glance | None, Work]:
+    def fit(
+        self,
+        validation: LabelledImages,
+        before: Glance | None = None,
+        usable: Bool[Tensor, " n_validation"] | None = None,
+    ) -> tuple[Mixture, Glance | None, Work]:
         """The mixture that suits validation data, which must neither train the learner nor enter the memory.
 
-        Of the validation data those count whose class the agent has met, lest it learn of the future; without any, the
-        mixture stays as it is. With an empty memory there is nothing to fit: w = 1, and no work. The learner must be
-        settled.
+        Of the validation data those count whose class the agent has been taught, lest it learn of the future; without
+        any, the mixture stays as it is. With an empty memory there is nothing to fit: w = 1, and no work. The learner
+        must be settled.
+
+        Args:
+            validation: images and their classes.
+            before: an earlier glance at them; see `look`.
+            usable: which of them show what the stream has shown so far; None for all.
         """
         if not self.memory.n_entries:
             return Mixture(), before, Work()
         glance, spent = self.look(validation.images, THETA_GRID, before)
         start = time.perf_counter()
-        known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.met)))
+        known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.taught)))
+        if usable is not None:
+            known &= usable
         learner, memory = glance.sight.probabilities.cpu(), glance.recall.probabilities.cpu()
         mixture = self.mixture
         if known.any():
             mixture = fit_mixture(learner[known], memory[:, known], validation.labels.cpu()[known])
         return mixture, glance, spent + Work(seconds=time.perf_counter() - start)
 
-    def calibrate(self, validation: LabelledImages, before: Glance | None = None) -> tuple[Glance | None, Work]:
-        """Take on the mixture that `fit` finds."""
-        self.mixture, glance, spent = self.fit(validation, before)
+    def calibrate(
+        self,
+        validation: LabelledImages,
+        before: Glance | None = None,
+        usable: Bool[Tensor, " n_validation"] | None = None,
+    ) -> tuple[Glance | None, Work]:
+        """Take on the mixture that `fit` finds; see there for the arguments."""
+        self.mixture, glance, spent = self.fit(validation, before, usable)
         return glance, spent
 
     def answer(
@@ -233,19 +340,20 @@ class Agent:
         thetas = THETA_GRID if at_every_theta else (theta,)
         glance, spent = self.look(images, thetas, before)
         learner, memory = glance.sight.probabilities, glance.recall.probabilities[thetas.index(theta)]
-        return Prediction(mixture.mix(learner, memory), learner, memory), glance, spent
+        told = memory if glance.recall.n_entries else None
+        return Prediction(mixture.mix(learner, memory), learner, told), glance, spent
 
     def predict(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Prediction, Bill]:
-        """Probabilities for images, once the learner is up to date; looking is `observe`, comparing is `recall`."""
+        """Probabilities for images, once the learner is up to date; the work is `answer`."""
         settled = self.settle()
         prediction, glance, _ = self.answer(images)
-        return prediction, [*settled, ("observe", glance.sight.work), ("recall", glance.recalled)]
+        return prediction, [*settled, Charge("answer", glance.sight.work + glance.recalled)]
 
     def fork(self) -> "Agent":
         """An agent with the same past, and a future that draws the same numbers."""
         fork = Agent(self.learner.fork(), self.memory.fork(), self.mixture, self.rekeying)
         fork.kept, fork.n_chunks, fork._keyed_by = self.kept.fork(), self.n_chunks, self._keyed_by
-        fork.met = set(self.met)
+        fork.taught, fork.admitted = set(self.taught), self.admitted
         return fork
 
     def state(self) -> dict[str, Any]:
@@ -256,7 +364,8 @@ class Agent:
             "mixture": {"w": self.mixture.w, "theta": self.mixture.theta},
             "kept": self.kept.state(),
             "n_chunks": self.n_chunks,
-            "met": sorted(self.met),
+            "taught": sorted(self.taught),
+            "admitted": [self.admitted.n_samples, self.admitted.priced],
             "stale": self.stale,
         }
 
@@ -266,5 +375,6 @@ class Agent:
         self.memory.load_state(state["memory"])
         self.mixture = Mixture(**state["mixture"])
         self.kept.load_state(state["kept"])
-        self.n_chunks, self.met = state["n_chunks"], set(state["met"])
-        self._keyed_by = object() if state["stale"] else self.learner.token
+        self.n_chunks, self.taught = state["n_chunks"], set(state["taught"])
+        self.admitted = Admitted(*state["admitted"])
+        self._keyed_by = None if state["stale"] else self.learner.version

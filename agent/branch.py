@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from agent.agent import Agent, Bill, Glance
+from agent.agent import Agent, Estimate, Glance
 from agent.chunk import Chunk
 from agent.exam import Accuracy, Exam, Scores
 from agent.impressions import RunningAverages
@@ -19,7 +19,11 @@ from agent.observation import Observation
 from agent.policies import Action, Policy
 from agent.policies.protocol import checked_state
 from agent.trajectory import Step
-from agent.work import Account, Work
+from agent.version import Version
+from agent.work import Account, Bill, Work
+
+OUTDATED = Version("", 0)
+"""Equals no version of a component."""
 
 
 @dataclass(eq=False)
@@ -41,13 +45,13 @@ class Life:
         fork.load_state(self.state(), self.steps)
         return fork
 
-    def pay(self, bill: Bill, price: float) -> None:
+    def pay(self, bill: Bill) -> None:
         """Charge a bill."""
-        for account, work in bill:
-            self.ledger.charge(account, work, price)
+        for charge in bill:
+            self.ledger.charge(*charge)
 
     def observation(
-        self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, learning: Work, memorizing: Work
+        self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, learning: Estimate, memorizing: Estimate
     ) -> Observation:
         """What the policy may know of a chunk.
 
@@ -56,8 +60,8 @@ class Life:
             chunk: at hand.
             n_chunks: of the stream.
             budget: what the lifetime may spend.
-            learning: what LEARN would take.
-            memorizing: what MEMORIZE would take.
+            learning: what LEARN will take.
+            memorizing: what MEMORIZE will take, for who looks at as much as this policy.
         """
         ledger = self.ledger
         before = self.steps[-1] if self.steps else None
@@ -80,11 +84,16 @@ class Life:
             learning_spent=ledger.spent(learning_accounts),
             learning_spent_gflop=ledger.flops(learning_accounts) / 1e9,
             learn_gflop=learning.flops / 1e9,
-            learn_cost=ledger.model.of(learning, chunk.price),
+            learn_cost=self.cost_of(learning),
             memorize_gflop=memorizing.flops / 1e9,
-            memorize_cost=ledger.model.of(memorizing, chunk.price),
+            memorize_cost=self.cost_of(memorizing),
             **(self.observed or {}),
         )
+
+    def cost_of(self, estimate: Estimate) -> float:
+        """What an action will cost, with holding for this chunk what it adds."""
+        shared = estimate.share * self.ledger.cost_of(estimate.shared)
+        return self.ledger.cost_of(estimate.bill) + shared + self.ledger.model.of_holding(estimate.held_nbytes)
 
     def write_down(
         self,
@@ -107,15 +116,18 @@ class Life:
             memory_nbytes=agent.memory_nbytes,
             held_nbytes=agent.nbytes,
             query_flops=agent.memory.query_flops,
+            answer_flops=agent.answering(1, chunk.images).flops,
             work=dict(self.ledger.accounts),
             costs=dict(self.ledger.costs),
             byte_chunks=self.ledger.byte_chunks,
+            pending_cost=self.ledger.cost_of(self.ledger.pending),
+            pending_flops=sum(charge.work.flops for charge in self.ledger.pending),
             spent=self.ledger.spent(),
             spent_gflop=self.ledger.flops() / 1e9,
             observed=self.observed,
             prequential=prequential,
             scores=scores,
-            mixture=mixture,
+            mixture=mixture if mixture and mixture.fitted else None,
         )
         self.steps.append(step)
 
@@ -162,10 +174,20 @@ class Branch:
         """The same lives and agent so far, which go on apart from these."""
         return replace(self, lives=[life.fork() for life in self.lives], agent=self.agent.fork())
 
-    def pay(self, bill: Bill, price: float) -> None:
+    def pay(self, bill: Bill) -> None:
         """Charge a bill to every life."""
         for life in self.lives:
-            life.pay(bill, price)
+            life.pay(bill)
+
+    def settle(self) -> None:
+        """Bring the learner up to date, at every life's expense."""
+        self.pay(self.agent.settle())
+        self.expect([])
+
+    def expect(self, bill: Bill) -> None:
+        """Tell every life what the learner still has to do."""
+        for life in self.lives:
+            life.ledger.expect(bill)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
@@ -212,11 +234,11 @@ class Branch:
 
 def _glance_state(glance: Glance | None, agent: Agent) -> dict[str, Any] | None:
     """What a glance knows beyond what looking again would tell; nothing if the learner has moved on, or will first."""
-    if glance is None or glance.token is not agent.learner.token or agent.learner.overdue:
+    if glance is None or glance.learner != agent.learner.version or agent.learner.overdue:
         return None
     recall, recalled = glance.recall, glance.recalled
     return {
-        "outdated": glance.generation is not agent.memory.generation,
+        "outdated": glance.memory != agent.memory.version,
         "thetas": list(glance.thetas),
         "n_entries": recall.n_entries,
         "peak": recall.peak.cpu(),
@@ -233,5 +255,5 @@ def _glance_from(
     sight = agent.learner.forward(images)
     device = sight.probabilities.device
     recall = Recall(state["n_entries"], state["peak"].to(device), state["mass"].to(device))
-    generation = object() if state["outdated"] else agent.memory.generation
-    return Glance(agent.learner.token, generation, sight, tuple(state["thetas"]), recall, Work(*state["recalled"]))
+    memory = OUTDATED if state["outdated"] else agent.memory.version
+    return Glance(agent.learner.version, memory, sight, tuple(state["thetas"]), recall, Work(*state["recalled"]))

@@ -29,6 +29,8 @@ class Chunk:
     labels: Int64[Tensor, " n"]
     price: float = 1.0
     """Of compute at this step, as a multiple of what the cost model says."""
+    queries: int = 0
+    """Put to the agent before the chunk is used, about images like the chunk's; each is answered and billed once."""
 
     def __len__(self) -> int:
         return len(self.labels)

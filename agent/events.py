@@ -5,25 +5,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.exam import Accuracy
 from agent.trajectory import Step
-from agent.work import ACCOUNTS, Work
+from agent.work import ACCOUNTS, PAID, Work
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
 _PARTS = ("agent", "learner", "memory")
-_ACCOUNTS = ("learn", "memorize", "recall", "calibrate", "decide")
+_ACCOUNTS = ("learn", "memorize", "answer", "calibrate", "decide")
 LAYOUT = {
     "Runs side by side": {
         "agent's accuracy (0 to 1) over samples": ["Multiline", ["accuracy/agent"]],
-        "agent's accuracy (0 to 1) over GFLOPs": ["Multiline", ["by_gflop/accuracy_agent"]],
+        "agent's accuracy (0 to 1) over FLOPs": ["Multiline", ["by_flop/accuracy_agent"]],
         "share learned from (0 to 1) over samples": ["Multiline", ["decision/learned_fraction"]],
         "GFLOPs over samples": ["Multiline", ["cost/total_gflop"]],
         "memory in MB over samples": ["Multiline", ["memory/megabytes"]],
     },
     "Agent, learner and memory of a run": {
         "accuracy (0 to 1) over samples": ["Multiline", [f"accuracy/{part}" for part in _PARTS]],
-        "accuracy (0 to 1) over GFLOPs": ["Multiline", [f"by_gflop/accuracy_{part}" for part in _PARTS]],
+        "accuracy (0 to 1) over FLOPs": ["Multiline", [f"by_flop/accuracy_{part}" for part in _PARTS]],
         "on each chunk before its use, over samples": ["Multiline", [f"prequential/{part}" for part in _PARTS]],
         "GFLOPs by account over samples": ["Multiline", [f"cost/{account}_gflop" for account in _ACCOUNTS]],
     },
@@ -44,6 +45,7 @@ CURVES = {
     "memory_entries": "memory/entries",
     "memory_megabytes": "memory/megabytes",
     "recall_mflop_per_query": "cost/recall_mflop_per_query",
+    "answer_mflop_per_query": "cost/answer_mflop_per_query",
     **{f"{account}_gflop": f"cost/{account}_gflop" for account in ACCOUNTS},
 }
 """Final metrics that are the end of a curve: the table takes them from there, and they get no chart of their own."""
@@ -67,18 +69,13 @@ class Events:
         self._add(custom_scalars(LAYOUT), 0)
 
     def step(self, step: Step) -> None:
-        """Write a step: over samples, and the accuracies over GFLOPs, too."""
+        """Write a step: over samples, and the accuracies over all FLOPs that the agent has paid for, too."""
         self._add(_summary(scalars(step)), step.samples)
-        accuracies = {"accuracy": step.accuracy, "prequential": step.prequential}
-        by_gflop = {
-            f"by_gflop/{name}_{part}": share
-            for name, accuracy in accuracies.items()
-            if accuracy
-            for part, share in asdict(accuracy).items()
-        }
-        if by_gflop:
-            # Recall is charged once, at the end: points before it would lie at unequal costs with the last one.
-            self._add(_summary(by_gflop), round(step.spent_gflop - step.work["recall"].flops / 1e9))
+        by_flop = _accuracies("by_flop/accuracy_", step.accuracy)
+        by_flop |= _accuracies("by_flop/prequential_", step.prequential)
+        if by_flop:
+            # In whole FLOPs, so that no two points share a place unless they cost the same.
+            self._add(_summary(by_flop), sum(step.work[account].flops for account in PAID) + step.pending_flops)
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
         """Write settings and final metrics for TensorBoard's table of hyper-parameters.
@@ -138,26 +135,29 @@ def scalars(step: Step) -> dict[str, float]:
         "cost/total": step.spent,
         "cost/total_gflop": step.spent_gflop,
         "cost/recall_mflop_per_query": step.query_flops / 1e6,
+        "cost/answer_mflop_per_query": step.answer_flops / 1e6,
         "price/compute": step.price,
     }
     if step.costs["storage"]:
         values["cost/storage"] = step.costs["storage"]
     values |= {f"cost/{account}_gflop": work.flops / 1e9 for account, work in step.work.items() if work != Work()}
-    if step.accuracy:
-        values |= {f"accuracy/{part}": share for part, share in asdict(step.accuracy).items()}
-    if step.prequential:
-        values |= {f"prequential/{part}": share for part, share in asdict(step.prequential).items()}
+    values |= _accuracies("accuracy/", step.accuracy) | _accuracies("prequential/", step.prequential)
     if step.scores and step.scores.per_experience:
         for i, accuracy in enumerate(step.scores.per_experience):
             if accuracy:
                 values[f"experience/{i}"] = accuracy.agent
     if step.observed:
         values |= {_observed(name): value for name, value in step.observed.items()}
-    if step.mixture:
-        values["mixture/w"] = step.mixture.w
-        if step.mixture.theta is not None:
-            values["mixture/theta"] = step.mixture.theta
+    if step.mixture and step.mixture.theta is not None:
+        values |= {"mixture/w": step.mixture.w, "mixture/theta": step.mixture.theta}
     return values
+
+
+def _accuracies(prefix: str, accuracy: Accuracy | None) -> dict[str, float]:
+    """Those that were measured, by tag."""
+    if accuracy is None:
+        return {}
+    return {f"{prefix}{part}": share for part, share in asdict(accuracy).items() if share is not None}
 
 
 def _observed(name: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from agent.agent import Prediction
@@ -18,6 +18,9 @@ class Exam:
 
     Args:
         validation: fits the mixture; disjoint from the stream.
+        shown: for each validation image the step of the first chunk that shows images like it; it fits no mixture
+            before that chunk has been used. None where only classes tell images apart: those of a class that the agent
+            has not been taught yet are never used.
         test: is only ever predicted; disjoint from both.
         every: chunks between examinations; 0 for one at the end alone. There is always one at the end.
         after: steps whose chunk is followed by an examination, too.
@@ -33,6 +36,7 @@ class Exam:
     after: frozenset[int] = frozenset()
     groups: Int64[Tensor, " n_test"] | None = None
     prequential: bool = False
+    shown: Int64[Tensor, " n_validation"] | None = None
 
     def __post_init__(self) -> None:
         for part, data in (("validation", self.validation), ("test", self.test)):
@@ -42,6 +46,15 @@ class Exam:
             raise InvalidSetting(f"expected 0 or more chunks between examinations, got {self.every}")
         if self.groups is not None and len(self.groups) != len(self.test):
             raise InvalidSetting(f"expected a group for each test image, got {len(self.groups)} for {len(self.test)}")
+        if self.shown is not None and len(self.shown) != len(self.validation):
+            n = len(self.validation)
+            raise InvalidSetting(f"expected a step for each validation image, got {len(self.shown)} for {n}")
+
+    def usable(self, step: int) -> Bool[Tensor, " n_validation"]:
+        """The validation images whose like has been shown by the end of a step."""
+        if self.shown is None:
+            return torch.ones(len(self.validation), dtype=torch.bool)
+        return self.shown <= step
 
     def due(self, step: int, n_chunks: int) -> bool:
         """Whether the chunk at `step` is followed by an examination."""
@@ -54,7 +67,8 @@ class Accuracy:
 
     agent: float
     learner: float
-    memory: float
+    memory: float | None
+    """None while the memory is empty, and has no answer."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +92,22 @@ def accuracies(prediction: Prediction, labels: Int64[Tensor, " n"]) -> Accuracy:
     return Accuracy(
         accuracy_of(prediction.agent, labels),
         accuracy_of(prediction.learner, labels),
-        accuracy_of(prediction.memory, labels),
+        None if prediction.memory is None else accuracy_of(prediction.memory, labels),
     )
 
 
 def score(prediction: Prediction, exam: Exam) -> Scores:
     """Score predictions of the exam's test set."""
     labels = exam.test.labels.cpu()
-    parts = (prediction.agent, prediction.learner, prediction.memory)
+    parts = [part for part in (prediction.agent, prediction.learner, prediction.memory) if part is not None]
     right = torch.stack([part.argmax(dim=1).cpu() == labels for part in parts])
     per_class = _shares(right[:1], labels, prediction.agent.shape[1])
     per_experience = None
     if exam.groups is not None:
         of_groups = _shares(right, exam.groups.cpu(), int(exam.groups.max()) + 1)
-        per_experience = tuple(Accuracy(*shares) if shares else None for shares in of_groups)
+        per_experience = tuple(
+            Accuracy(*shares, *[None] * (3 - len(parts))) if shares else None for shares in of_groups
+        )
     return Scores(
         accuracies(prediction, labels),
         tuple(shares[0] if shares else None for shares in per_class),

@@ -22,7 +22,7 @@ from agent.observation import Observation
 from agent.policies import Action, Policy
 from agent.policies.protocol import check_policy
 from agent.trajectory import Step, Trajectory, scores_as_json, scores_from_json
-from agent.work import Work
+from agent.work import Charge, Work
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,26 @@ class Lives:
         chunk, sight = self.stream[branch.step], met.sight
         action, branch.decided = branch.decided, None
         if action is Action.LEARN:
-            branch.pay(branch.agent.learn(chunk), chunk.price)
+            branch.pay(branch.agent.learn(chunk))
         else:
             bill = branch.agent.memorize(chunk, sight)
             looked = sight.work if sight else Work()
-            in_full = [(account, looked + work if account == "memorize" else work) for account, work in bill]
+            in_full = [
+                charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge
+                for charge in bill
+            ]
             for life in branch.lives:  # who asked to look has paid for it already
-                life.pay(in_full if life.policy.observes == "nothing" else bill, chunk.price)
+                life.pay(in_full if life.policy.observes == "nothing" else bill)
         last = branch.step + 1 == len(self.stream)
         if self._calibrates(branch) and not last:
-            settled = branch.agent.settle()
-            branch.validation, fitted = branch.agent.calibrate(self.exam.validation, branch.validation)
-            branch.pay([*settled, ("calibrate", fitted)], chunk.price)
+            branch.settle()
+            usable = self.exam.usable(branch.step)
+            branch.validation, fitted = branch.agent.calibrate(self.exam.validation, branch.validation, usable)
+            branch.pay([Charge("calibrate", fitted, chunk.price)])
         scores, mixture = None, None
         if self.exam.due(branch.step, len(self.stream)):
             scores, mixture = self._finish(branch) if last else self._examine(branch, chunk.price)
+        branch.expect(branch.agent.estimate_settling(chunk.images))
         for life in branch.lives:
             life.ledger.hold(branch.agent.nbytes)
             life.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
@@ -161,7 +166,7 @@ class Lives:
     def _calibrates(self, branch: Branch) -> bool:
         if not self.calibrate_every:
             return False
-        first = branch.agent.memory.n_entries > 0 and branch.agent.mixture.theta is None
+        first = branch.agent.memory.n_entries > 0 and not branch.agent.mixture.fitted
         return first or (branch.step + 1) % self.calibrate_every == 0
 
     def fork(self) -> "Lives":
@@ -180,36 +185,52 @@ class Lives:
         return ended
 
     def _meet(self) -> "_Met":
-        """Look at the next chunk as far as anybody asks for it."""
+        """Answer the queries that come before the next chunk, and look at it as far as anybody asks for it."""
         branch = self._branches[-1]
         if branch.decided is not None:
             return _Met({}, None)
         chunk = self.stream[branch.step]
         observers = [life for life in branch.lives if life.policy.observes != "nothing"]
+        if chunk.queries:
+            branch.settle()
+            branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.images), chunk.price)])
         if branch.agent.learner.overdue and 0 < len(observers) < len(branch.lives):
             self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
             observers = []
         if observers:
-            branch.pay(branch.agent.settle(), chunk.price)
+            branch.settle()
         looks = bool(observers) or self.exam.prequential
         looker = branch.agent.fork() if looks and branch.agent.learner.overdue else branch.agent
         sight, recall = self._look(branch, looker, chunk) if looks else (None, None)
-        foreseen = branch.agent.foresee_learning(chunk), branch.agent.foresee_memorizing(chunk)
+        return _Met(self._observations(branch, chunk, sight, recall), sight if looker is branch.agent else None)
+
+    def _observations(
+        self, branch: Branch, chunk: Chunk, sight: Sight | None, recall: Recall | None
+    ) -> dict[str, Observation]:
+        """What each lifetime may know of a chunk, from what was seen of it."""
+        learning = branch.agent.estimate_learning(chunk)
+        memorizing = {looked: branch.agent.estimate_memorizing(chunk, looked=looked) for looked in (False, True)}
         observations = {}
         for life in branch.lives:
             life.observed = None
-            if sight and life.policy.observes != "nothing":
+            looked = life.policy.observes != "nothing"
+            if sight and looked:
                 seen = learner_impressions(sight, chunk.labels)
                 if life.policy.observes == "memory":
                     assert recall is not None
                     seen |= memory_impressions(sight, recall, chunk.labels)
                 life.observed = seen | life.averages.meet(seen)
-            observations[life.name] = life.observation(branch.agent, chunk, len(self.stream), self.budget, *foreseen)
-        return _Met(observations, sight if looker is branch.agent else None)
+            estimates = learning, memorizing[looked]
+            observations[life.name] = life.observation(branch.agent, chunk, len(self.stream), self.budget, *estimates)
+        return observations
 
     def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Sight, Recall | None]:
-        """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do."""
-        settled = [work for _, work in looker.settle()]
+        """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do.
+
+        What is measured on answers that were billed already costs the experimenter nothing; what goes beyond them, or
+        beyond what the policy looks at, is `evaluate`.
+        """
+        settled = [work for _, work, _ in looker.settle()]
         recall, compared = None, Work()
         if self.exam.prequential or any(life.policy.observes == "memory" for life in branch.lives):
             prediction, glance, _ = looker.answer(chunk.images)
@@ -220,53 +241,57 @@ class Lives:
             sight = looker.learner.forward(chunk.images)
         by_asking = {"nothing": Work(), "learner": sight.work, "memory": sight.work + compared}
         by_measuring = {"nothing": sight.work + compared, "learner": compared, "memory": Work()}
+        unasked = max(0, len(chunk) - chunk.queries)
         for life in branch.lives:
-            life.pay([("decide", by_asking[life.policy.observes])], chunk.price)
+            life.pay([Charge("decide", by_asking[life.policy.observes], chunk.price)])
             if self.exam.prequential:
-                measuring = [*settled, by_measuring[life.policy.observes]]
-                life.pay([("observe", work) for work in measuring], chunk.price)
+                measuring = _share(by_measuring[life.policy.observes], unasked, len(chunk))
+                life.pay([Charge("evaluate", work, chunk.price) for work in (*settled, measuring)])
         return sight, recall
 
     def _examine_newborn(self) -> None:
         [branch] = self._branches
         prediction, branch.test, spent = branch.agent.answer(self.exam.test.images, at_every_theta=True)
-        branch.pay([("observe", spent)], self.stream[0].price)
+        branch.pay([Charge("evaluate", spent, self.stream[0].price)])
         self.birth = score(prediction, self.exam)
 
     def _examine(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
         """Predict the test set on the way: it is the experimenter who looks.
 
-        A learner with work to do is examined as a fork, and everything is charged to `observe`, so that whether and how
-        often one looks changes neither the agent nor what it pays.
+        A learner with work to do is examined as a fork, and everything is charged to `evaluate`, so that whether and
+        how often one looks changes neither the agent nor what it pays.
         """
         agent = branch.agent.fork() if branch.agent.learner.overdue else branch.agent
-        spent = [work for _, work in agent.settle()]
+        spent = [work for _, work, _ in agent.settle()]
         mixture = agent.mixture
         if not self.calibrate_every:
-            mixture, branch.validation, fitted = agent.fit(self.exam.validation, branch.validation)
+            usable = self.exam.usable(branch.step)
+            mixture, branch.validation, fitted = agent.fit(self.exam.validation, branch.validation, usable)
             spent.append(fitted)
         test = self.exam.test.images
         prediction, branch.test, answered = agent.answer(test, branch.test, mixture, at_every_theta=True)
-        branch.pay([("observe", work) for work in (*spent, answered)], price)
+        branch.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
         return score(prediction, self.exam), mixture
 
     def _finish(self, branch: Branch) -> tuple[Scores, Mixture]:
-        """At the end of life calibration and recall are the agent's own, at a price of 1: the stream is over.
+        """At the end of life the agent trains what is pending, and calibrates at a price of 1: the stream is over.
 
-        The FLOPs of this last look are charged in full, whatever an earlier one at the experimenter's expense has found
-        already; recall as that of every test image once, at the θ that was fitted.
+        The FLOPs of this last calibration are charged in full, whatever an earlier look at the experimenter's expense
+        has found already, and so are those of predicting the test set, which is the experimenter's.
         """
         agent = branch.agent
-        bill = agent.settle()
-        branch.validation, fitted = agent.calibrate(self.exam.validation, branch.validation)
+        branch.settle()
+        usable = self.exam.usable(branch.step)
+        branch.validation, fitted = agent.calibrate(self.exam.validation, branch.validation, usable)
         if branch.validation and not self.calibrate_every:
             in_full = branch.validation.sight.work + branch.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
         on_the_way = branch.test is not None and len(branch.test.thetas) > 1
-        prediction, branch.test, _ = agent.answer(self.exam.test.images, branch.test, at_every_theta=on_the_way)
-        looked, seconds = branch.test.sight.work, branch.test.recalled.seconds
-        recalled = Work(len(self.exam.test) * agent.memory.query_flops, seconds=seconds)
-        branch.pay([*bill, ("calibrate", fitted), ("observe", looked), ("recall", recalled)], 1.0)
+        test = self.exam.test.images
+        prediction, branch.test, _ = agent.answer(test, branch.test, at_every_theta=on_the_way)
+        looked, recalled = branch.test.sight.work, branch.test.recalled
+        measured = Work(agent.answering(len(test), test).flops, 0, looked.seconds + recalled.seconds, len(test))
+        branch.pay([Charge("calibrate", fitted), Charge("evaluate", measured)])
         return score(prediction, self.exam), agent.mixture
 
     def state(self) -> dict[str, Any]:
@@ -365,3 +390,8 @@ def ask(policy: Policy, observation: Observation) -> Action:
     if not isinstance(action, Action):
         raise PolicyError(f"expected {name} to give Action.LEARN or Action.MEMORIZE, got {reprlib.repr(action)}")
     return action
+
+
+def _share(work: Work, n: int, of: int) -> Work:
+    """The part of some work that n of its samples take, if it takes as much for each."""
+    return Work(work.flops * n // max(of, 1), work.nbytes, work.seconds, work.samples * n // max(of, 1))

@@ -30,12 +30,18 @@ class Mixture:
     """How learner and memory are combined.
 
     Attributes:
-        w: weight of the learner, 0 to 1; 1 for an empty memory.
-        theta: sharpness θ of the memory's similarity kernel; None for an empty memory.
+        w: weight of the learner, 0 to 1; 1 until it is fitted.
+        theta: sharpness θ of the memory's similarity kernel; None until it is fitted, which takes a memory that holds
+            something.
     """
 
     w: float = 1.0
     theta: float | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether these are fitted values, and not those of an agent that has fitted none yet."""
+        return self.theta is not None
 
     def mix(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"]
@@ -53,7 +59,8 @@ def fit_mixture(
     """The w and θ of highest accuracy on validation data; among equals, those of highest likelihood.
 
     Accuracy is what the experiment measures; the likelihood decides between the many pairs that classify a finite
-    validation set equally well.
+    validation set equally well. Where w = 1 is best the memory has no say, and all θ tie: θ is then the one of highest
+    likelihood of the memory alone, so that whoever reads the memory reads it at its best.
 
     Args:
         learner: probabilities of validation data that neither trained the learner nor entered the memory.
@@ -65,6 +72,7 @@ def fit_mixture(
     w = torch.tensor(W_GRID)[:, None, None]
     rows = max(1, TILE // (len(W_GRID) * learner.shape[1]))
     best, fitted = (-1, -math.inf), Mixture()
+    best_alone, theta_alone = -math.inf, thetas[0]
     for theta, recalled in zip(thetas, memory, strict=True):
         n_right, likelihood = torch.zeros(len(W_GRID), dtype=torch.int64), torch.zeros(len(W_GRID), dtype=torch.float64)
         for of_learner, of_memory, classes in zip(
@@ -77,4 +85,7 @@ def fit_mixture(
         for score, weight in zip(zip(n_right.tolist(), likelihood.tolist(), strict=True), W_GRID, strict=True):
             if score > best:
                 best, fitted = score, Mixture(weight, theta)
-    return fitted
+        alone = float(likelihood[0])  # at w = 0
+        if alone > best_alone:
+            best_alone, theta_alone = alone, theta
+    return Mixture(1.0, theta_alone) if fitted.w == 1 else fitted

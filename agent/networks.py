@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -151,6 +152,10 @@ class KeyPlaces:
             )
         return places
 
+    def length(self, network: ResNet, height: int, width: int) -> int:
+        """Numbers in a key of an image of height × width."""
+        return _length(self, network.depth, network.width, height, width)
+
     def read(self, activations: dict[str, Tensor]) -> Float[Tensor, "n length"]:
         """Keys in float32: each place pooled or flattened, side by side; not normalized (the memory does that)."""
         parts = []
@@ -158,3 +163,12 @@ class KeyPlaces:
             pooled = activation.mean(dim=(2, 3)) if self.pooled and activation.ndim == 4 else activation
             parts.append(pooled.flatten(1).float())
         return torch.cat(parts, dim=1)
+
+
+@lru_cache
+def _length(keys: KeyPlaces, depth: int, channels: int, height: int, width: int) -> int:
+    # Tensors on the meta device have shapes and no data: the length costs milliseconds, once.
+    with torch.inference_mode():
+        network = ResNet(depth, channels, 1, generator=torch.Generator()).to("meta").eval()
+        _, activations = network.tapped(torch.empty(1, 3, height, width, device="meta"), keys.of(network))
+        return keys.read(activations).shape[1]

@@ -25,17 +25,20 @@ class Observation:
         memory_entries: entries in memory.
         memory_nbytes: bytes of the memory, with the raw images kept for re-keying.
         price: of compute now, as a multiple of what the cost model says.
-        spent: paid so far on all of the agent's accounts and on storage, in the unit of the cost model.
+        spent: paid so far on all of the agent's accounts and on storage, in the unit of the cost model; training that
+            was ordered and is still to be done is part of it as estimated.
         left: what remains of the lifetime's budget, in the same unit, 0 at the least; infinite where there is
             no budget.
         spent_gflop: computed so far on all of the agent's accounts, in GFLOP.
         learning_spent: the part of `spent` that went to gradient updates, and to re-keying on learning.
         learning_spent_gflop: the part of `spent_gflop` that went there.
-        learn_gflop: what LEARN would take now, with the re-keying on learning, in GFLOP.
-        learn_cost: the same at the price of now, in the unit of the cost model.
-        memorize_gflop: what MEMORIZE would take now, in GFLOP.
-        memorize_cost: the same at the price of now, without the storage that follows, in the unit of the cost
-            model.
+        learn_gflop: what LEARN will take, with the re-keying on learning, in GFLOP. Where a learner trains later, it is
+            this chunk's part, by samples, of a training right after.
+        learn_cost: what is charged for that to `learn` and `rekey`, in the unit of the cost model.
+        memorize_gflop: what MEMORIZE will take, in GFLOP: the forward pass that gives the keys, unless the policy has
+            looked at the chunk and paid for it, and the training that is still to be done before it.
+        memorize_cost: what that costs, with the bytes that are written and with holding them for this chunk, in the
+            unit of the cost model. The training before it is in `spent` already, as estimated.
         learner_loss: mean cross-entropy of the learner on the chunk, in nats.
         learner_accuracy: share of the chunk that the learner classifies rightly.
         learner_entropy: mean entropy of the learner's predictions, in nats.

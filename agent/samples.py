@@ -4,6 +4,9 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+LABEL_NBYTES = 8
+"""Of an int64."""
+
 
 class SampleStore:
     """Rows of any one shape and type, and their labels, in one tensor each, so that any batch is one gather.
@@ -25,7 +28,7 @@ class SampleStore:
     @property
     def nbytes(self) -> int:
         """Bytes of the rows in use."""
-        return self._n * (self._rows[0].nbytes + 8) if self._rows is not None else 0
+        return self._n * (self._rows[0].nbytes + LABEL_NBYTES) if self._rows is not None else 0
 
     @property
     def rows(self) -> Shaped[Tensor, "n ..."]:

@@ -21,16 +21,19 @@ class Step:
         memory_entries: entries in memory.
         memory_nbytes: of keys and labels, and of raw images kept for re-keying.
         held_nbytes: all that storage is charged for: the memory, and what the learner rehearses.
-        query_flops: what looking up one image in memory takes by now; paid at every prediction.
+        query_flops: what looking up one image in memory takes by now.
+        answer_flops: what answering one query takes by now: a forward pass and the look-up.
         work: of each account since birth.
         costs: of each account and of storage since birth, in the unit of the cost model.
         byte_chunks: bytes held, summed over chunks: what storage was charged for.
-        spent: what the agent has paid in all: `costs` without `observe`.
+        pending_cost: of work that was ordered and has not been done yet, as estimated, at the prices of its orders.
+        pending_flops: of the same work.
+        spent: what the agent has paid in all: `costs` without `evaluate`, and `pending_cost`.
         spent_gflop: what the agent has computed in all, in GFLOP, likewise.
         observed: what the policy asked to see of the chunk: fields of the observation.
         prequential: on the chunk, before it was used for anything else.
         scores: on the test set, where this chunk was followed by an examination.
-        mixture: as used in that examination.
+        mixture: as used in that examination; None where none has been fitted, as the memory is empty.
     """
 
     step: int
@@ -42,9 +45,12 @@ class Step:
     memory_nbytes: int
     held_nbytes: int
     query_flops: int
+    answer_flops: int
     work: dict[Account, Work]
     costs: dict[str, float]
     byte_chunks: int
+    pending_cost: float
+    pending_flops: int
     spent: float
     spent_gflop: float
     observed: dict[str, float] | None = None
@@ -70,12 +76,15 @@ class Step:
             "memory_nbytes": self.memory_nbytes,
             "held_nbytes": self.held_nbytes,
             "query_flops": self.query_flops,
+            "answer_flops": self.answer_flops,
             "work": {
                 account: {"flops": work.flops, "nbytes": work.nbytes, "samples": work.samples}
                 for account, work in self.work.items()
             },
             "costs": self.costs,
             "byte_chunks": self.byte_chunks,
+            "pending_cost": self.pending_cost,
+            "pending_flops": self.pending_flops,
             "spent": self.spent,
             "spent_gflop": self.spent_gflop,
             "observed": self.observed,
@@ -147,7 +156,7 @@ def scores_from_json(values: dict[str, Any]) -> Scores:
     )
 
 
-def _accuracy(accuracy: Accuracy | None) -> dict[str, float] | None:
+def _accuracy(accuracy: Accuracy | None) -> dict[str, float | None] | None:
     if accuracy is None:
         return None
     return {"agent": accuracy.agent, "learner": accuracy.learner, "memory": accuracy.memory}

@@ -21,7 +21,7 @@ from agent.record import RunDirectory
 from agent.work import ACCOUNTS
 from scenarios.config import TreeConfig
 from scenarios.datasets import Dataset
-from scenarios.decision_tree import IMPRESSIONS, schedule_of
+from scenarios.decision_tree import IMPRESSIONS, are_accuracies, schedule_of
 from scenarios.growing import Rows, expand, grow
 from scenarios.lives import load_world, unborn
 from scenarios.scenario import Scenario
@@ -132,7 +132,7 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
         if any(rows[name].shape != shape or rows[name].dtype != np.float64 for name, shape in widths.items()):
             raise ValueError("rows of another shape")
         accuracies, amounts = rows["steps"][:, :3], rows["steps"][:, 3:]
-        if not (((accuracies >= 0) & (accuracies <= 1)).all() and ((amounts >= 0) & (amounts < 2**53)).all()):
+        if not (are_accuracies(accuracies) and ((amounts >= 0) & (amounts < 2**53)).all()):
             raise ValueError("accuracies outside 0..1 or amounts that are none")
     except Exception as error:  # a file can hold anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

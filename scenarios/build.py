@@ -74,6 +74,7 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
             keys,
             passes=config.epochs,
             rehearsal=config.rehearsal,
+            keeps=config.protocol == "cooldown",
             ema_decay=config.ema_decay if config.protocol == "online" else 0.0,
             seed=seed,
             progress=progress,

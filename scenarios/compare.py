@@ -24,7 +24,7 @@ from scenarios.comparison import (
     comparison_json,
     front,
 )
-from scenarios.config import AGENT_SETTINGS, CompareConfig
+from scenarios.config import CompareConfig, SimulateConfig, settings_of
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
 from scenarios.held_out import notes_on_training
@@ -44,8 +44,8 @@ from scenarios.watching import Watcher
 
 COST, ACCURACY = "total_cost", "final_accuracy"
 
-_FREE = {"policy", "policies", "seed", "seeds", "first_seed", "confidence", "cost_weight", "checkpoint_every"}
-"""Settings in which compared runs may differ without a word."""
+_AGENT = settings_of(CompareConfig, "agent")
+_FREE = settings_of(CompareConfig, "free") | settings_of(SimulateConfig, "free")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
     differing = [
         name
         for name in reference.settings
-        if name in AGENT_SETTINGS and any(life.settings.get(name) != reference.settings[name] for life in found)
+        if name in _AGENT and any(life.settings.get(name) != reference.settings[name] for life in found)
     ]
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
     for life in found:
@@ -201,7 +201,7 @@ class _Lifetime:
 def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     """What a reader should know of runs that may be compared; raises InvalidSetting for those that may not."""
     reference = found[0]
-    of_world = [name for name in reference.settings if name not in AGENT_SETTINGS | _FREE]
+    of_world = [name for name in reference.settings if name not in _AGENT | _FREE]
     for life in found[1:]:
         pairs = {name: (reference.settings.get(name), life.settings.get(name)) for name in of_world}
         pairs["data"] = reference.data, life.data

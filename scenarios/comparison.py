@@ -33,12 +33,15 @@ class Schedule:
     Attributes:
         label: its name, unique in the comparison.
         by_seed: for each seed, in ascending order, its metrics by name.
-        means: for each metric the mean over seeds with its t interval; None where it is undefined for any seed.
+        means: for each metric the mean with its t interval over the seeds for which it is defined; None where that is
+            none.
+        counts: for each metric the number of those seeds.
     """
 
     label: str
     by_seed: dict[int, dict[str, float | None]]
     means: dict[str, Interval | None]
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -175,18 +178,21 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
 def comparison_csv(comparison: Comparison) -> str:
     """A table of the means in CSV (RFC 4180, lines ending in \\n), one line a schedule, floats in full precision.
 
-    Columns: schedule, seeds (their number), then for each metric its mean under its name and the ends of the interval
-    under `<metric>_low` and `<metric>_high`; empty where undefined.
+    Columns: schedule, seeds (their number), then for each metric its mean under its name, the ends of the interval
+    under `<metric>_low` and `<metric>_high`, and under `<metric>_seeds` how many seeds it is defined for; empty where
+    undefined.
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    columns = [name for metric in comparison.metrics for name in (metric, f"{metric}_low", f"{metric}_high")]
+    ends = ("", "_low", "_high", "_seeds")
+    columns = [f"{metric}{end}" for metric in comparison.metrics for end in ends]
     writer.writerow(["schedule", "seeds", *columns])
     for schedule in comparison.schedules:
         cells: list[float | None] = []
         for metric in comparison.metrics:
             mean = schedule.means[metric]
             cells += [None] * 3 if mean is None else [mean.estimate, mean.low, mean.high]
+            cells.append(schedule.counts[metric])
         writer.writerow([schedule.label, len(comparison.seeds), *cells])
     return table.getvalue()
 
@@ -194,8 +200,8 @@ def comparison_csv(comparison: Comparison) -> str:
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """The comparison as plain JSON values, None for what is undefined, with the values of every seed.
 
-    Keys: confidence, seeds, and schedules, a list of {label, means: {metric: {estimate, low, high} or None}, by_seed:
-    {seed as a string: {metric: number or None}}}.
+    Keys: confidence, seeds, and schedules, a list of {label, means: {metric: {estimate, low, high, seeds} or None},
+    by_seed: {seed as a string: {metric: number or None}}}, where seeds counts those for which a metric is defined.
     """
     return {
         "confidence": comparison.confidence,
@@ -203,7 +209,10 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "schedules": [
             {
                 "label": schedule.label,
-                "means": {metric: mean and asdict(mean) for metric, mean in schedule.means.items()},
+                "means": {
+                    metric: mean and asdict(mean) | {"seeds": schedule.counts[metric]}
+                    for metric, mean in schedule.means.items()
+                },
                 "by_seed": {str(seed): dict(values) for seed, values in schedule.by_seed.items()},
             }
             for schedule in comparison.schedules
@@ -230,11 +239,9 @@ def _schedule(lived: Lived, first: str, seeds: list[int], metrics: list[str], co
                     f"expected a finite number or None in {metric} of {lived.label}, seed {seed}, got {value:g}"
                 )
     by_seed = {seed: {metric: lived.by_seed[seed][metric] for metric in metrics} for seed in seeds}
-    means: dict[str, Interval | None] = {}
-    for metric in metrics:
-        sample = [value for seed in seeds if (value := by_seed[seed][metric]) is not None]
-        means[metric] = mean_interval(sample, confidence) if len(sample) == len(seeds) else None
-    return Schedule(lived.label, by_seed, means)
+    samples = {metric: [value for seed in seeds if (value := by_seed[seed][metric]) is not None] for metric in metrics}
+    means = {metric: mean_interval(sample, confidence) if sample else None for metric, sample in samples.items()}
+    return Schedule(lived.label, by_seed, means, {metric: len(sample) for metric, sample in samples.items()})
 
 
 def _by_cost(comparison: Comparison, cost: str, accuracy: str) -> list[tuple[float, float, Schedule]]:

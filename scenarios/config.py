@@ -9,14 +9,26 @@ DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream and protocol", "Learn
 COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"
 UTILITY_HELP = "utility = accuracy - cost weight × cost: accuracy (0 to 1) that one unit of cost is worth"
 DEFAULT_CHUNKS = 30
+EPOCHS_HELP = (
+    "samples trained on for each sample learned from, whatever the size of chunks; online, cooldown: rehearsed samples "
+    "count, so that with --rehearsal 0.5 half of them are new"
+)
 PROTOCOLS = (
     "online: one pass, with rehearsal; cooldown: the same, and a copy cooled down wherever the learner is used; "
     "original: trained anew on all that was learned from so far"
 )
 
 
-def _setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
+Part = Literal["world", "agent", "free"]
+"""What a setting is part of, and so whether lifetimes that are compared may differ in it.
+
+world: of what the agent meets, pays and is measured on; all must agree. agent: of what the agent is; where lifetimes
+differ in it, their labels say so. free: of which lifetimes there are, or of nothing that changes a number.
+"""
+
+
+def _setting(default: Any, description: str, panel: str, part: Part = "world", **limits: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"panel": panel, "part": part}, **limits)
 
 
 def _listed(value: Any) -> Any:
@@ -55,42 +67,60 @@ class AgentConfig(BaseModel):
         None, "validation images (default: what suits the data set)", DATA, ge=1, le=10**9
     )
     test_size: int | None = _setting(None, "test images (default: all)", DATA, ge=1, le=10**9)
+    data_seed: int | None = _setting(
+        None,
+        "of the data's split (textures: of the images), in place of each lifetime's own seed: intervals over seeds "
+        "are then over order, initial weights and policy alone",
+        DATA,
+        ge=0,
+    )
+    max_megapixels: float = _setting(
+        180.0, "folders: largest picture that is decoded (a JPEG counts as it is reduced)", DATA, "free", gt=0, le=1e6
+    )
     shift: int | None = _setting(
         None, "augmentation: shifts of up to so many pixels (default: by data set)", DATA, ge=0, le=1000
     )
     mirror: bool | None = _setting(None, "augmentation: mirror left and right (default: by data set)", DATA)
 
-    protocol: Literal["online", "cooldown", "original"] = _setting("online", PROTOCOLS, STREAM)
+    protocol: Literal["online", "cooldown", "original"] = _setting("online", PROTOCOLS, STREAM, "agent")
 
-    depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, ge=8, le=1202)
-    width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, ge=1, le=10**5)
-    epochs: float = _setting(6, "passes over the samples learned from", LEARNER, gt=0, le=1e5)
-    batch: int = _setting(64, "samples in a gradient step", LEARNER, ge=1)
-    lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, gt=0, le=1e30)
+    depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, "agent", ge=8, le=1202)
+    width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, "agent", ge=1, le=10**5)
+    epochs: float = _setting(6, EPOCHS_HELP, LEARNER, "agent", gt=0, le=1e5)
+    batch: int = _setting(64, "samples in a gradient step", LEARNER, "agent", ge=1)
+    lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, "agent", gt=0, le=1e30)
     schedule: Literal["constant", "one-cycle", "steps"] | None = _setting(
-        None, "of the learning rate, over one training (default: one-cycle if original, else constant)", LEARNER
+        None,
+        "of the learning rate, over one training (default: one-cycle if original, else constant)",
+        LEARNER,
+        "agent",
     )
-    momentum: float = _setting(0.9, "Nesterov momentum", LEARNER, ge=0, lt=1)
-    weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, ge=0, le=1e30)
+    momentum: float = _setting(0.9, "Nesterov momentum", LEARNER, "agent", ge=0, lt=1)
+    weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, "agent", ge=0, le=1e30)
     rehearsal: float = _setting(
-        0.5, "online, cooldown: share of a batch drawn from chunks learned before", LEARNER, ge=0, lt=1
+        0.5, "online, cooldown: share of a batch drawn from chunks learned before", LEARNER, "agent", ge=0, lt=1
     )
-    ema_decay: float = _setting(0.99, "online: decay of the averaged weights that predict", LEARNER, ge=0, lt=1)
+    ema_decay: float = _setting(
+        0.99, "online: decay of the averaged weights that predict", LEARNER, "agent", ge=0, lt=1
+    )
     cooldown: float = _setting(
-        0.1, "cooldown: length of a cool-down, as a share of the steps before it", LEARNER, gt=0, le=100
+        0.1, "cooldown: length of a cool-down, as a share of the steps before it", LEARNER, "agent", gt=0, le=100
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER)
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER, "agent")
     compile: bool | None = _setting(
-        None, "fuse the gradient step with torch.compile, a minute's work at first (default: on cuda alone)", LEARNER
+        None,
+        "fuse the gradient step with torch.compile, a minute's work at first (default: on cuda alone)",
+        LEARNER,
+        "agent",
     )
 
     keys: str = _setting(
-        "stage2.block0", "places read as keys: cache3, features, or stage1.block0,stage2.block0.relu", MEMORY
+        "stage2.block0", "places read as keys: cache3, features, or stage1.block0,stage2.block0.relu", MEMORY, "agent"
     )
-    pool: bool = _setting(False, "average keys over space", MEMORY)
+    pool: bool = _setting(False, "average keys over space", MEMORY, "agent")
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
-    checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, ge=1)
+    checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, "free", ge=1)
 
     @property
     def lr_schedule(self) -> str:
@@ -116,20 +146,20 @@ class CurveConfig(AgentConfig):
         min_length=1,
     )
     chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
-    protocol: Literal["online", "cooldown", "original"] = _setting("cooldown", PROTOCOLS, STREAM)
-    epochs: float = _setting(4, "passes over the samples learned from", LEARNER, gt=0, le=1e5)
-    lr: float = _setting(0.1, "learning rate (at the schedule's peak)", LEARNER, gt=0, le=1e30)
+    protocol: Literal["online", "cooldown", "original"] = _setting("cooldown", PROTOCOLS, STREAM, "agent")
+    epochs: float = _setting(4, EPOCHS_HELP, LEARNER, "agent", gt=0, le=1e5)
+    lr: float = _setting(0.1, "learning rate (at the schedule's peak)", LEARNER, "agent", gt=0, le=1e30)
     evaluate_every: int = _setting(0, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     seeds: int = _setting(
-        4, "lifetimes for each k, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
+        4, "lifetimes for each k, each with its own split, order and initial weights", STREAM, "free", ge=1, le=10**6
     )
-    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
+    first_seed: int = _setting(0, "seeds count up from here", STREAM, "free", ge=0)
     warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
     with_policies: Annotated[str | None, BeforeValidator(_joined)] = _setting(
         None, "policies to live the same stream beside the k%-learners, separated by blanks or semicolons", STREAM
     )
 
-    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, le=0.999999)
+    confidence: float = _setting(0.95, "level of all intervals", MEASURING, "free", gt=0, le=0.999999)
 
     @model_validator(mode="after")
     def _agree(self) -> "CurveConfig":
@@ -161,18 +191,32 @@ class LivesConfig(AgentConfig):
     chunk_size: int | None = _setting(None, "samples in a chunk; the last may be short", STREAM, ge=1)
     cost: str = _setting("flops", "cost model, name:key=value,...; `lifetime costs` lists them", COSTS)
     budget: Annotated[float | None, BeforeValidator(_bounded)] = _setting(
-        None, "what a lifetime may spend, in the unit of the cost model (inf: anything); shown to policies", COSTS, ge=0
+        None,
+        "what a lifetime may spend, in the unit of the cost model (inf: anything); shown to policies",
+        COSTS,
+        "agent",
+        ge=0,
     )
-    rekey: str = _setting("never", "when stale keys are computed anew: never, on-learn or every:n (chunks)", MEMORY)
+    rekey: str = _setting(
+        "never", "when stale keys are computed anew: never, on-learn or every:n (chunks)", MEMORY, "agent"
+    )
     calibrate_every: int | None = _setting(
         None,
         "chunks between fittings of w and θ; 0: only at the end (default: 5 if online, else 0)",
         MEMORY,
+        "agent",
         ge=0,
+    )
+    queries: Annotated[int, Field(ge=0, le=10**9)] | Literal["chunk"] | None = _setting(
+        None,
+        "put to the agent before each chunk is used, answered at its expense: a number, or chunk for one about each of "
+        "the chunk's images (default: chunk if online, else 0, as others train before they answer)",
+        STREAM,
     )
     prequential: bool | None = _setting(
         None,
-        "predict each chunk before it is used (default: if online; otherwise it trains at every chunk)",
+        "measure accuracy on each chunk before it is used (default: if online; otherwise it trains at every chunk); "
+        "with --calibrate-every 0 the agent's is the learner's alone, as w stays 1 until the end",
         MEASURING,
     )
 
@@ -191,14 +235,17 @@ class LivesConfig(AgentConfig):
             filled["calibrate_every"] = 5 if online else 0
         if filled.get("prequential") is None:
             filled["prequential"] = online
+        if filled.get("queries") is None:
+            asked = cls.model_fields["queries"].default
+            filled["queries"] = ("chunk" if online else 0) if asked is None else asked
         return filled
 
 
 class SimulateConfig(LivesConfig):
     """Settings of one lifetime."""
 
-    policy: str = _setting("loss", "name:key=value,...; `lifetime policies` lists them", STREAM)
-    seed: int = _setting(0, "of the data's split, their order, initial weights and the policy", STREAM, ge=0)
+    policy: str = _setting("loss", "name:key=value,...; `lifetime policies` lists them", STREAM, "free")
+    seed: int = _setting(0, "of the data's split, their order, initial weights and the policy", STREAM, "free", ge=0)
 
 
 class CompareConfig(LivesConfig):
@@ -208,20 +255,26 @@ class CompareConfig(LivesConfig):
         "static:k=20 static:k=50 static:k=80 interleaved:k=20 interleaved:k=50 random:p=0.5 loss uncertainty",
         "policies, separated by blanks or semicolons",
         STREAM,
+        "free",
     )
     seeds: int = _setting(
-        3, "lifetimes for each policy, each with its own split, order and initial weights", STREAM, ge=1, le=10**6
+        3,
+        "lifetimes for each policy, each with its own split, order and initial weights",
+        STREAM,
+        "free",
+        ge=1,
+        le=10**6,
     )
-    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
-    confidence: float = _setting(0.95, "level of all intervals", MEASURING, gt=0, le=0.999999)
-    cost_weight: float | None = _setting(None, f"also tell {UTILITY_HELP}", COSTS, ge=0, le=1e30)
+    first_seed: int = _setting(0, "seeds count up from here", STREAM, "free", ge=0)
+    confidence: float = _setting(0.95, "level of all intervals", MEASURING, "free", gt=0, le=0.999999)
+    cost_weight: float | None = _setting(None, f"also tell {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)
 
 
 class TreeConfig(LivesConfig):
     """Settings of decision trees: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(
-        ("protocol", "schedule", "test_size", "evaluate_every", "checkpoint_every", "prequential")
+        ("protocol", "schedule", "test_size", "evaluate_every", "checkpoint_every", "prequential", "queries")
     )
 
     train_size: int | None = _setting(1200, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
@@ -232,12 +285,15 @@ class TreeConfig(LivesConfig):
         ge=2,
         le=10**9,
     )
-    batch: int = _setting(16, "samples in a gradient step", LEARNER, ge=1)
+    batch: int = _setting(16, "samples in a gradient step", LEARNER, "agent", ge=1)
+    queries: int = _setting(0, "trees ask nothing on the way", STREAM, ge=0, le=0)
     chunks: int | None = _setting(
         8, "chunks in the stream, n: there are 2^n schedules; at most 14, but for beam", STREAM, ge=1
     )
-    seeds: int = _setting(1, "trees, each with its own split, order and initial weights", STREAM, ge=1, le=10**6)
-    first_seed: int = _setting(0, "seeds count up from here", STREAM, ge=0)
+    seeds: int = _setting(
+        1, "trees, each with its own split, order and initial weights", STREAM, "free", ge=1, le=10**6
+    )
+    first_seed: int = _setting(0, "seeds count up from here", STREAM, "free", ge=0)
     search: Literal["all", "bound", "beam"] = _setting(
         "all",
         "all: the whole tree, kept as a table; bound: the best schedule, by branch and bound, which lives less only "
@@ -246,7 +302,7 @@ class TreeConfig(LivesConfig):
     )
     beam_width: int = _setting(8, "beam: schedules kept at every chunk", SEARCH, ge=1, le=10**6)
     ceiling: float = _setting(1.0, "bound: accuracy that no schedule exceeds; below 1 a guess", SEARCH, gt=0, le=1)
-    cost_weight: float = _setting(0.004, UTILITY_HELP, COSTS, ge=0, le=1e30)
+    cost_weight: float = _setting(0.004, UTILITY_HELP, COSTS, "free", ge=0, le=1e30)
 
     @model_validator(mode="after")
     def _agree_on_searching(self) -> "TreeConfig":
@@ -269,8 +325,10 @@ class TrainConfig(TreeConfig):
     observes: Literal["nothing", "learner", "memory"] = _setting(
         "learner", "what the policy may see of a chunk, at the agent's expense", TRAINING
     )
-    seeds: int = _setting(4, "worlds to train in; never those that it is evaluated in", TRAINING, ge=1, le=10**6)
-    first_seed: int = _setting(0, "seeds of the worlds count up from here", TRAINING, ge=0)
+    seeds: int = _setting(
+        4, "worlds to train in; never those that it is evaluated in", TRAINING, "free", ge=1, le=10**6
+    )
+    first_seed: int = _setting(0, "seeds of the worlds count up from here", TRAINING, "free", ge=0)
     tariff_draws: int = _setting(
         8,
         "with --trees: paths of a tariff that is drawn (random-walk), for each tree",
@@ -315,9 +373,7 @@ class TrainConfig(TreeConfig):
         return {**suits, **{name: value for name, value in values.items() if value is not None or name not in suits}}
 
 
-AGENT_SETTINGS = frozenset(
-    name
-    for name, field in AgentConfig.model_fields.items()
-    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra["panel"] in (LEARNER, MEMORY)
-) | {"protocol", "rekey", "calibrate_every", "budget"}
-"""Settings that make an agent what it is, and not the world that it lives in."""
+def settings_of(kind: type[AgentConfig], part: Part) -> frozenset[str]:
+    """The settings of an experiment that are declared as part of the world, of the agent, or free."""
+    extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    return frozenset(name for name, extra in extras.items() if isinstance(extra, dict) and extra["part"] == part)

@@ -12,17 +12,20 @@ import numpy as np
 from PIL import Image
 
 from agent.record import LifetimeRecord, RunDirectory
-from scenarios.analysis import CurvePoint, Ratio, RelativeValue
+from scenarios.analysis import CurvePoint, Interval, Ratio, RelativeValue
 from scenarios.config import CurveConfig
 from scenarios.figures import curve_figure, figure_png
 from scenarios.placement import Placement, mean_learned, mean_marks, placement_csv, placement_json
 from scenarios.plane import plane_figure
 from scenarios.specs import file_name
+from scenarios.summary import N_QUERIES
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-COSTS = ("learn", "memorize", "recall", "calibrate")
+COSTS = ("learn", "memorize", "calibrate")
+TOTAL, UNCALIBRATED, ANSWERING = "total", "total_without_calibration", "answer_10000"
+"""Beside the costs by account: their sum, the sum without calibration, and what answering `N_QUERIES` would cost."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,19 @@ class LearnerAt:
     y_warm: tuple[float, ...] | None
     warm_gflop: tuple[float, ...] | None
     """GFLOPs of the training that leads from the k%-learner to y_warm; no lifetime pays them."""
-    w: tuple[float, ...]
+    w: tuple[float | None, ...]
     theta: tuple[float | None, ...]
+    """Like w, None for a seed whose memory was empty, where nothing was fitted."""
     gflop: dict[str, tuple[float, ...]]
+    """`COSTS`, `TOTAL`, `UNCALIBRATED` and `ANSWERING`."""
     memory_entries: tuple[int, ...]
     memory_nbytes: tuple[int, ...]
+
+    @property
+    def mean_w(self) -> float | None:
+        """Over the seeds for which it was fitted."""
+        fitted = [w for w in self.w if w is not None]
+        return _mean(fitted) if fitted else None
 
     @property
     def typical_theta(self) -> float | None:
@@ -92,9 +103,9 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
                 point,
                 y_warm=tuple(summary["y_warm"] for summary in lived) if config.warm else None,
                 warm_gflop=tuple(summary["warm_gflop"] for summary in lived) if config.warm else None,
-                w=tuple(summary["mixture"]["w"] for summary in lived),
-                theta=tuple(summary["mixture"]["theta"] for summary in lived),
-                gflop={cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in lived) for cost in COSTS},
+                w=tuple(summary.get("mixture", _UNFITTED)["w"] for summary in lived),
+                theta=tuple(summary.get("mixture", _UNFITTED)["theta"] for summary in lived),
+                gflop=_gflop(lived),
                 memory_entries=tuple(summary["memory_entries"] for summary in lived),
                 memory_nbytes=tuple(summary["memory_nbytes"] for summary in lived),
             )
@@ -110,6 +121,19 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
     return Curve(config, last["n_train"], last["n_test"], tuple(learners), statistics, warm)
 
 
+_UNFITTED = {"w": None, "theta": None}
+
+
+def _gflop(summaries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, ...]]:
+    of = {cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in summaries) for cost in COSTS}
+    total = tuple(summary["spent_gflop"] for summary in summaries)
+    return of | {
+        TOTAL: total,
+        UNCALIBRATED: tuple(whole - part for whole, part in zip(total, of["calibrate"], strict=True)),
+        ANSWERING: tuple(N_QUERIES * summary["answer_flops"] / 1e9 for summary in summaries),
+    }
+
+
 def write_curve(curve: Curve, run: RunDirectory) -> None:
     """Into the run directory: JSON, CSV, figure and TensorBoard, and the same of policies beside it."""
     run.write("curve.json", json.dumps(curve_json(curve), indent=2) + "\n")
@@ -122,14 +146,12 @@ def write_curve(curve: Curve, run: RunDirectory) -> None:
     run.write("curve.png", png)
     with run.tensorboard() as board:
         for at, values in zip(curve.learners, curve.statistics, strict=True):
-            step = round(at.point.k)
-            board.add_scalar("curve/x", values.x.estimate, step)
-            board.add_scalar("curve/z", values.z.estimate, step)
-            board.add_scalar("curve/y", values.y.estimate, step)
-            if values.R.estimate is not None:
-                board.add_scalar("curve/R", values.R.estimate, step)
-            if values.share.estimate is not None:
-                board.add_scalar("curve/share", values.share.estimate, step)
+            step = round(at.point.k * config.chunks / 100)  # whole, where k need not be
+            found: dict[str, Interval | Ratio] = {"x": values.x, "z": values.z, "y": values.y}
+            found |= {"R": values.R, "share": values.share}
+            for name, estimated in found.items():
+                if estimated.estimate is not None:
+                    board.add_scalar(f"curve_by_chunks_learned/{name}", estimated.estimate, step)
         board.add_image("curve", _pixels(png), dataformats="HWC")
         if curve.placement:
             _write_placement(curve, curve.placement, run, board)
@@ -142,18 +164,18 @@ def _write_placement(curve: Curve, placement: Placement, run: RunDirectory, boar
     run.write("policies.png", png)
     board.add_image("policies", _pixels(png), dataformats="HWC")
     named = {file_name(each.policy): each.courses for each in placement.policies}
-    paths = {f"by_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
-    paths["by_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in placement.statics.values())
+    paths = {f"by_images_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
+    paths["by_images_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in placement.statics.values())
     for tag, marks in paths.items():
         for mark in marks:
-            board.add_scalar(tag, mark.agent, round(100 * mark.learned))
+            board.add_scalar(tag, mark.agent, round(curve.n_train * mark.learned))
     named |= {f"static-k{k:g}": lived for k, lived in placement.statics.items()}
     shares = {f"by_chunk/learned_{name}": mean_learned(courses) for name, courses in named.items()}
     for tag, learned in shares.items():
         for chunk, share in enumerate(learned, start=1):
             board.add_scalar(tag, share, chunk)
     charts = {
-        "agent's accuracy (0 to 1) over % of the stream learned": ["Multiline", list(paths)],
+        "agent's accuracy (0 to 1) over images learned": ["Multiline", list(paths)],
         "share of the stream learned (0 to 1) over chunks": ["Multiline", list(shares)],
     }
     board.add_custom_scalars({"Policies and static k%-learners": charts})
@@ -222,7 +244,7 @@ def curve_csv(curve: Curve) -> str:
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
             if isinstance(interval, Ratio):
                 row[f"{name}_note"] = interval.reason
-        row |= {"w": _mean(at.w), "theta": at.typical_theta}
+        row |= {"w": at.mean_w, "theta": at.typical_theta}
         row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
         row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
         rows.append(row)

@@ -35,12 +35,12 @@ IMPRESSIONS = (
 )
 """Fields of the observation that a table holds as they were seen; all others follow."""
 
-_FORMAT = "learn-or-memorize decision tree 1"
+_FORMAT = "learn-or-memorize decision tree 2"
 _LARGEST = 2**53
 """Of any amount in a table: whole numbers up to it are exact as floating-point numbers, too."""
 _INTEGERS = frozenset(("step", "n_chunks", "n_samples", "memory_entries", "memory_nbytes"))
 _LEARN, _MEMORIZE, _REKEY = (ACCOUNTS.index(account) for account in ("learn", "memorize", "rekey"))
-_DECIDE, _CALIBRATE, _RECALL = (ACCOUNTS.index(account) for account in ("decide", "calibrate", "recall"))
+_DECIDE, _CALIBRATE = (ACCOUNTS.index(account) for account in ("decide", "calibrate"))
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ class DecisionTree:
     Attributes:
         facts: settings, seed and versions behind the table; plain values.
         n_samples: of each chunk.
-        accuracy: of agent, learner and memory on images that serve nothing else, at every node.
+        accuracy: of agent, learner and memory on images that serve nothing else, at every node but the root; NaN for a
+            memory that is empty.
         flops: on the way from the parent to the node, by account (`agent.work.ACCOUNTS`), for who does not look; those
-            of calibrating and recalling at a leaf are spent after the last chunk, at a price of 1.
+            of calibrating at a leaf are spent after the last chunk, at a price of 1.
         nbytes: likewise, bytes written.
         memory_entries: entries in memory, at every node.
         memory_nbytes: bytes of the memory, with raw images kept for re-keying.
@@ -159,6 +160,13 @@ def read_tree(path: Path) -> DecisionTree:
     return tree
 
 
+def are_accuracies(values: Float[np.ndarray, "n 3"]) -> bool:
+    """Whether these are accuracies of agent, learner and memory, of which an empty memory alone has none."""
+    inside = (values >= 0) & (values <= 1)
+    inside[:, 2] |= np.isnan(values[:, 2])
+    return bool(inside.all())
+
+
 def _check(tree: DecisionTree) -> None:
     """Refuse what is no whole table.
 
@@ -185,7 +193,7 @@ def _check(tree: DecisionTree) -> None:
         kind = np.float64 if name in ("accuracy", "impressions") else np.int64
         if values.shape != shape or values.dtype != kind:
             raise ValueError(f"{name} of shape {values.shape} and type {values.dtype}")
-    if not ((tree.accuracy[1:] >= 0) & (tree.accuracy[1:] <= 1)).all():
+    if not are_accuracies(tree.accuracy[2:]):
         raise ValueError("nodes without an accuracy in 0..1")
     if (tree.n_samples < 1).any():
         raise ValueError("chunks without samples")
@@ -229,7 +237,7 @@ class PricedTree:
             costs = looked[nodes >> 1].copy()
             at = np.full(len(ACCOUNTS), price)
             if depth == n - 1:
-                at[[_CALIBRATE, _RECALL]] = 1.0  # after the stream
+                at[_CALIBRATE] = 1.0  # after the stream
             costs[:, :-1] += self._flops[nodes] * model.per_flop * at + tree.nbytes[nodes] * model.per_byte_written
             costs[:, -1] += tree.held_nbytes[nodes] * model.per_byte_chunk
             spent[nodes] = costs
@@ -287,6 +295,8 @@ class PricedTree:
         learning = [_LEARN, _REKEY] if tree.rekeys_on_learn else [_LEARN]
         learn_flops = tree.flops[1::2][nodes][:, learning].sum(axis=1)  # of the child that learns
         learn_nbytes = tree.nbytes[1::2][nodes][:, learning].sum(axis=1)
+        memorize_flops = self._flops[::2][nodes][:, _MEMORIZE]  # of the child that memorizes
+        memorize_nbytes = tree.nbytes[::2][nodes][:, _MEMORIZE]  # all of which is held from then on
         price, costs = np.array(self.prices)[depth], self._costs[1]
         spent, model = _total(costs), self.model
         share = learned[nodes] / np.maximum(samples[nodes], 1)
@@ -307,8 +317,10 @@ class PricedTree:
             "learning_spent_gflop": flops[:, learning].sum(axis=1) / 1e9,
             "learn_gflop": learn_flops / 1e9,
             "learn_cost": learn_flops * model.per_flop * price + learn_nbytes * model.per_byte_written,
-            "memorize_gflop": tree.learner_look / 1e9,
-            "memorize_cost": tree.learner_look * model.per_flop * price,
+            "memorize_gflop": memorize_flops / 1e9,
+            "memorize_cost": memorize_flops * model.per_flop * price
+            + memorize_nbytes * model.per_byte_written
+            + memorize_nbytes * model.per_byte_chunk,
             **self._seen(),
         }
         names = Observation.names()

@@ -1,9 +1,9 @@
 """Lifetimes as a Gymnasium environment: whoever acts decides between LEARN and MEMORIZE, chunk by chunk."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from math import inf
 from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, SupportsInt, get_args, runtime_checkable
@@ -61,16 +61,16 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
     Reward: what the step adds to utility = accuracy - cost weight × spent, which is 0 at birth; so the rewards of a
     lifetime sum to its final utility, up to rounding. Accuracy is that of the agent on those validation images that
     serve nothing else (half of them); no test image is looked at. Everything that the agent pays counts: learning,
-    memorizing, looking at chunks (`observes`), and at the end fitting the mixture on the other half and comparing those
-    images with the memory once, so that costs depend a little on how many validation images there are.
+    memorizing, looking at chunks (`observes`), and at the end fitting the mixture on the other half, so that
+    costs depend a little on how many validation images there are. Nothing is asked on the way.
 
     Starting state: birth, in a world (a seed of data, their order and initial weights) that is drawn from those there
     are, or is the one that `reset(options={"world": 2})` names.
 
     Episode end: terminated after the last chunk; never truncated.
 
-    Info: `world`, `step` (chunks decided on), `accuracy`, `spent` and `utility` as plain numbers, all but the first 0
-    at birth; after the last chunk `schedule` too, as in `"LLMM"`.
+    Info: `world`, `step` (chunks decided on), `accuracy`, `spent` and `utility` as plain numbers; at birth nothing has
+    been measured (accuracy is NaN) or spent, and utility is 0; after the last chunk `schedule` too, as in `"LLMM"`.
 
     Rendering: `ansi`, a line such as `seed 0: LLM  U 21.4`, utility in percent.
 
@@ -137,7 +137,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         priced = {"tariff": tariff, "cost": cost, "budget": budget}
         overrides: dict[str, Any] = {name: value for name, value in priced.items() if value is not None}
         overrides |= {} if cost_weight is None else {"cost_weight": cost_weight}
-        overrides |= {"budget": None} if budget == inf else {}
+        overrides |= {"budget": None} if budget == math.inf else {}
         if tables is None:
             folder = None if data_dir is None else Path(data_dir)
             config = _settings(preset or "quick", settings, overrides)
@@ -166,7 +166,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         self._life: _Life | None = None
         self._world = 0
         self._schedule = ""
-        self._accuracy = self._spent = self._utility = 0.0
+        self._accuracy, self._spent, self._utility = math.nan, 0.0, 0.0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -184,7 +184,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         super().reset(seed=seed)
         world = self._chosen(options or {})
         self._life, self._world, self._schedule = world.life(), world.seed, ""
-        self._accuracy = self._spent = self._utility = 0.0
+        self._accuracy, self._spent, self._utility = math.nan, 0.0, 0.0
         return _encoded(self._life.observe()), self._info()
 
     def step(self, action: SupportsInt) -> tuple[Float[np.ndarray, " fields"], float, bool, bool, dict[str, Any]]:
@@ -342,7 +342,7 @@ def _tabulated(
         tree = table if isinstance(table, DecisionTree) else read_tree(Path(table))
         config, seed = validate(TreeConfig, {**tree.facts["settings"], **overrides}), int(tree.facts["seed"])
         prices = make(config.tariff, TARIFFS, "tariff", n_chunks=tree.n_chunks, seed=seed)
-        budget = inf if config.budget is None else config.budget
+        budget = math.inf if config.budget is None else config.budget
         priced = tree.priced(prices, cost_model(config), budget, observes)
         worlds.append(_World(seed, partial(_LookedUp, priced)))
         weights.append(config.cost_weight)

@@ -105,7 +105,7 @@ class Orchard:
             REGRET: float(blind.utility(weight)[blind.best(weight)]) - reached,
             ACCURACY: float(priced.tree.accuracy[leaf, 0]),
             "learner_accuracy": float(priced.tree.accuracy[leaf, 1]),
-            "memory_accuracy": float(priced.tree.accuracy[leaf, 2]),
+            "memory_accuracy": None if np.isnan(of_memory := priced.tree.accuracy[leaf, 2]) else float(of_memory),
             "learned_fraction": _learned(priced.tree, leaf),
             COST: float(priced.spent[leaf]),
         }
@@ -179,7 +179,8 @@ def _averaged(lived: Lived, n_draws: int) -> Lived:
     for first in range(0, len(lives), n_draws):
         seed, metrics = lives[first]
         paths = [values for _, values in lives[first : first + n_draws]]
-        by_seed[seed] = {name: float(np.mean([float(values[name] or 0) for values in paths])) for name in metrics}
+        by_name = {name: [value for values in paths if (value := values[name]) is not None] for name in metrics}
+        by_seed[seed] = {name: float(np.mean(found)) if found else None for name, found in by_name.items()}
     return Lived(lived.label, by_seed)
 
 

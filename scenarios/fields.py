@@ -7,13 +7,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from agent.exam import Exam
 from agent.policies import Policy
 from agent.utility import utility
 from scenarios.config import TreeConfig
 from scenarios.datasets import Dataset
 from scenarios.evaluation import Orchard
-from scenarios.lives import halves, load_world, newborn, unborn
+from scenarios.lives import halved_exam, load_world, newborn, unborn
 from scenarios.scenario import Scenario
 from scenarios.watching import Interrupted, Watcher
 
@@ -106,7 +105,7 @@ class LiveField:
         """
         found = np.empty((len(policies), len(self.seeds)))
         for j, (seed, world) in enumerate(self._loaded.items()):
-            exam = Exam(*halves(world[1].validation))
+            exam = halved_exam(world[1])
             named = {str(i): made(seed) for i, made in enumerate(policies)}
             lives = newborn(self.config, seed, world, named, exam)
             while lives:

@@ -14,7 +14,7 @@ from agent.work import ACCOUNTS
 from scenarios.decision_tree import IMPRESSIONS, DecisionTree
 
 _DECIDE, _MEMORIZE = ACCOUNTS.index("decide"), ACCOUNTS.index("memorize")
-_OBSERVE = ACCOUNTS.index("observe")
+_EVALUATE = ACCOUNTS.index("evaluate")
 
 
 @dataclass
@@ -35,18 +35,18 @@ class Rows:
             children: by node, the step of either action.
             before: the step that had led to the node.
         """
-        looked = 0
+        learner_look = memory_look = 0
         for child, step in children.items():
             work = _since(step, before)
-            looked = work[_DECIDE][0]
-            work[_DECIDE] = work[_OBSERVE] = [0, 0]
+            memory_look = observation.n_samples * (before.query_flops if before else 0)
+            learner_look = work[_DECIDE][0] - memory_look
+            work[_DECIDE] = work[_EVALUATE] = [0, 0]
             if child % 2 == 0:
-                work[_MEMORIZE][0] += round(observation.memorize_gflop * 1e9)  # the keys, for who has not looked
+                work[_MEMORIZE][0] += learner_look  # the keys, for who has not looked
             self.steps[child] = [*_accuracies(step), step.memory_entries, step.memory_nbytes, step.held_nbytes]
             self.steps[child] += [amount for each in work for amount in each]
-        learner_look = round(observation.memorize_gflop * 1e9)
         seen = [getattr(observation, name) for name in IMPRESSIONS]
-        self.observations[node] = [*seen, learner_look, looked - learner_look]
+        self.observations[node] = [*seen, learner_look, memory_look]
 
     def as_arrays(self) -> dict[str, np.ndarray]:
         """All rows, for a file; work stays exact in float64, below 2^53."""
@@ -76,7 +76,7 @@ def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_sample
     looks = observations[:, -2:].astype(np.int64)
     work = whole[:, 3:].reshape(-1, n_accounts, 2)
     accuracy = steps[:, :3].copy()
-    accuracy[:2] = 0.0  # nobody has been asked yet
+    accuracy[:2] = np.nan  # nobody has been asked yet
     return DecisionTree(
         facts,
         np.array(n_samples, dtype=np.int64),
@@ -211,7 +211,8 @@ def _utility(episode: Episode, cost_weight: float) -> float:
 
 def _accuracies(step: Step) -> list[float]:
     assert step.accuracy is not None, "trees are examined at every chunk"
-    return [step.accuracy.agent, step.accuracy.learner, step.accuracy.memory]
+    of_memory = step.accuracy.memory
+    return [step.accuracy.agent, step.accuracy.learner, np.nan if of_memory is None else of_memory]
 
 
 def _since(step: Step, before: Step | None) -> list[list[int]]:

@@ -88,7 +88,7 @@ def load_world(
     """
     dataset = load_dataset(
         config.dataset,
-        seed=seed,
+        seed=seed if config.data_seed is None else config.data_seed,
         n_train=config.train_size,
         n_validation=config.validation_size,
         n_test=config.test_size,
@@ -99,7 +99,7 @@ def load_world(
     chunking = Chunking(config.chunks, config.chunk_size)
     scenario = make(config.scenario, SCENARIOS, "scenario", dataset=dataset, chunking=chunking, seed=seed)
     prices = make(config.tariff, TARIFFS, "tariff", n_chunks=len(scenario.stream), seed=seed)
-    return dataset, scenario.priced(prices)
+    return dataset, scenario.priced(prices).asked(config.queries or 0)
 
 
 def try_world(
@@ -151,8 +151,8 @@ def newborn(
 def unborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], observes: Observes) -> Episode:
     """A lifetime about to begin, to be decided from outside and examined on validation data after every chunk.
 
-    One half of the validation images fits the mixture, as ever; the other serves nothing else than the examinations.
-    The test images are not used.
+    Half of the validation images fit the mixture, the others serve nothing else than the examinations; the test images
+    are not used. See `halved_exam`.
 
     Args:
         config: resolved settings.
@@ -163,9 +163,21 @@ def unborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], obse
     Raises:
         InvalidSetting: settings that the data set or the machine do not allow.
     """
-    fitting, examining = halves(world[1].validation)
-    exam = Exam(fitting, examining, every=1)
-    return Episode(newborn(config, seed, world, {"": Undecided(observes)}, exam))
+    return Episode(newborn(config, seed, world, {"": Undecided(observes)}, halved_exam(world[1], every=1)))
+
+
+def halved_exam(scenario: Scenario, *, every: int = 0) -> Exam:
+    """Examinations on one half of the validation images, while the other half fits the mixture.
+
+    Args:
+        scenario: gives the validation images.
+        every: chunks between examinations; 0 for one at the end alone.
+
+    Raises:
+        InvalidSetting: fewer than two validation images.
+    """
+    fitting, examining = halves(scenario.validation)
+    return Exam(fitting, examining, every=every, shown=None if scenario.shown is None else scenario.shown[::2])
 
 
 def halves(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
@@ -194,6 +206,7 @@ def _exam(config: LivesConfig, scenario: Scenario) -> Exam:
         after=frozenset(scenario.ends) if several else frozenset(),
         groups=scenario.group if several else None,
         prequential=bool(config.prequential),
+        shown=scenario.shown,
     )
 
 

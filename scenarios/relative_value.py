@@ -26,6 +26,7 @@ from scenarios.placement import Placement, course_of, place
 from scenarios.recording import live_on_record
 from scenarios.specs import file_name, split_specs
 from scenarios.streams import ChunkStream, iid_stream
+from scenarios.summary import prior_knowledge
 from scenarios.watching import Noting, Unwatched, Watcher
 
 
@@ -152,7 +153,7 @@ def _load(
 ) -> Dataset:
     return load_dataset(
         config.dataset,
-        seed=seed,
+        seed=seed if config.data_seed is None else config.data_seed,
         n_train=config.train_size,
         n_validation=config.validation_size,
         n_test=config.test_size,
@@ -219,6 +220,7 @@ def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirecto
         "n_test": len(dataset.test),
         "n_classes": dataset.n_classes,
         "augmentation": asdict(choose_augmentation(config, dataset)),
+        "prior_knowledge": prior_knowledge(dataset),
     }
 
     def begin(names: Iterable[str]) -> Lives:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Int64
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from agent.chunk import Chunk, LabelledImages
 from agent.errors import InvalidSetting
+
+Queries = int | Literal["chunk"]
+"""Queries for each chunk: a number, or one about each of its images."""
 
 
 class ChunkStream(Sequence[Chunk]):
@@ -24,14 +27,25 @@ class ChunkStream(Sequence[Chunk]):
         experiences: each with a `sample_id` attribute in its data set.
         data: what the sample ids are rows of.
         prices: of compute at each chunk; None for 1 throughout.
+        queries: put to the agent before each chunk is used: a number, or "chunk" for one about each of its images.
 
     Raises:
-        InvalidSetting: another number of prices than of experiences, or one that is negative or not finite.
+        InvalidSetting: another number of prices than of experiences, one that is negative or not finite, or fewer than
+            0 queries.
     """
 
-    def __init__(self, experiences: Sequence[Any], data: LabelledImages, prices: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        experiences: Sequence[Any],
+        data: LabelledImages,
+        prices: Sequence[float] | None = None,
+        queries: Queries = 0,
+    ) -> None:
         self.experiences = experiences
         self.data = data
+        self.queries = queries
+        if queries != "chunk" and queries < 0:
+            raise InvalidSetting(f"expected 0 or more queries for each chunk, got {queries}; change --queries")
         self.prices = (1.0,) * len(experiences) if prices is None else tuple(prices)
         if len(self.prices) != len(experiences):
             raise InvalidSetting(
@@ -59,7 +73,8 @@ class ChunkStream(Sequence[Chunk]):
             return [self[i] for i in range(*step.indices(len(self)))]
         rows = self._sample_ids[step]
         position = range(len(self))[step]
-        return Chunk(position, rows, self.data.images[rows], self.data.labels[rows], self.prices[step])
+        queries = len(rows) if self.queries == "chunk" else self.queries
+        return Chunk(position, rows, self.data.images[rows], self.data.labels[rows], self.prices[step], queries)
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,13 @@ class Scenario:
     n_experiences: int
     truth: dict[str, tuple[float, ...]]
     """By chunk, for the analysis only."""
+    shown: Int64[Tensor, " n_validation"] | None = None
+    """For each validation image the step of the first chunk that shows images like it; None where only its class tells.
+
+    Nothing is fitted on a validation image before that chunk has been used.
+    """
+    new_classes: bool = False
+    """Whether no image of an experience's classes comes before its first visit."""
 
     def __post_init__(self) -> None:
         for number in range(self.n_experiences):
@@ -109,4 +131,14 @@ class Scenario:
         Raises:
             InvalidSetting: another number of prices than of chunks, or one that is negative or not finite.
         """
-        return replace(self, stream=ChunkStream(self.stream.experiences, self.stream.data, prices))
+        stream = self.stream
+        return replace(self, stream=ChunkStream(stream.experiences, stream.data, prices, stream.queries))
+
+    def asked(self, queries: Queries) -> "Scenario":
+        """The same scenario with another demand on the agent; see `ChunkStream`.
+
+        Raises:
+            InvalidSetting: fewer than 0 queries.
+        """
+        stream = self.stream
+        return replace(self, stream=ChunkStream(stream.experiences, stream.data, stream.prices, queries))

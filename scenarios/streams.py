@@ -168,7 +168,8 @@ def drift(
     """All classes in random order, while the images themselves change, sample by sample.
 
     The amount of change rises linearly from 0 at the first sample to `strength` at the last; `scenarios.drift` says
-    what an amount does. Validation and test images are spread over the same amounts, with the classes in proportion.
+    what an amount does. Validation and test images are spread over the same amounts, with the classes in proportion; a
+    validation image fits nothing before the stream has come to its amount.
     Contrast and noise are those of Hendrycks & Dietterich 2019 (arXiv:1903.12261).
 
     The truth holds `amount`, the mean of each chunk.
@@ -214,16 +215,19 @@ def drift(
     amounts = torch.empty(n, dtype=torch.float64)
     amounts[order] = torch.linspace(0, strength, n, dtype=torch.float64)
     places = spread(dataset.test, "test")
+    in_validation = strength * spread(dataset.validation, "validation")
+    reached = torch.stack([amounts[rows].max() for rows in chunks[0]])
     train = changed(LabelledImages(dataset.train.images[:n], dataset.train.labels[:n]), amounts, "train")
     return Scenario(
         name="drift",
         stream=_stream(train, dataset.normalization, chunks),
-        validation=changed(dataset.validation, strength * spread(dataset.validation, "validation"), "validation"),
+        validation=changed(dataset.validation, in_validation, "validation"),
         test=changed(dataset.test, strength * places, "test"),
         experience=experience_of_chunks(chunks[0], torch.arange(1, experiences + 1).double() * (n / experiences)),
         group=(places * experiences).long(),
         n_experiences=experiences,
         truth={"amount": tuple(float(amounts[rows].mean()) for rows in chunks[0])},
+        shown=torch.searchsorted(reached.cummax(0).values, in_validation),
     )
 
 
@@ -251,6 +255,7 @@ def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experi
         group=experience_of[dataset.test.labels],
         n_experiences=experiences,
         truth={},
+        new_classes=True,
     )
 
 

@@ -12,10 +12,11 @@ from agent.chunk import Chunk
 from agent.errors import InvalidSetting
 from agent.flops import flops_per_sample
 from agent.learners.online import OnlineLearner
-from agent.learners.protocol import Sight, look
+from agent.learners.protocol import Foreseen, Sight, look
 from agent.networks import ResNet
 from agent.randomness import named_generator
 from agent.training import check_finite, one_minus_sqrt, passes
+from agent.version import Lineage, Version
 from agent.work import Work
 
 
@@ -37,14 +38,17 @@ class CooldownLearner:
     def __init__(self, trunk: OnlineLearner, *, share: float = 0.1, seed: int = 0) -> None:
         if not share > 0:
             raise InvalidSetting(f"expected a cool-down of more than 0 times the steps so far, got {share}")
+        if not trunk.keeps:
+            raise InvalidSetting("expected a trunk that keeps its samples for cool-downs, got one that does not")
         if trunk.ema_decay:
             raise InvalidSetting(f"expected an EMA decay of 0 for a learner that cools down, got {trunk.ema_decay:g}")
         self.trunk, self.share, self.seed = trunk, share, seed
         self.cooling = replace(trunk.training, schedule=one_minus_sqrt)
         self.network = copy.deepcopy(trunk.network).eval()
         self.n_cooling_steps = 0
-        self.token = object()
-        self._cooled_at = trunk.token  # stands for the trunk that `network` was cooled down from
+        self.lineage = Lineage()
+        self.version = self.lineage.next()
+        self._cooled_at: Version | None = trunk.version  # stands for the trunk that `network` was cooled down from
         self._latest: list[_CoolDown] = []  # at most one, of this learner or of any fork, which share the list
 
     @property
@@ -59,7 +63,7 @@ class CooldownLearner:
     @property
     def overdue(self) -> bool:
         """Whether the trunk has moved on since the last cool-down."""
-        return self._cooled_at is not self.trunk.token
+        return self._cooled_at != self.trunk.version
 
     def settle(self) -> Work:
         """Cool a copy of the trunk down, if it has moved on; the work is told in full even where a fork has done it.
@@ -69,11 +73,11 @@ class CooldownLearner:
         """
         if not self.overdue:
             return Work()
-        if not self._latest or self._latest[0].trunk is not self.trunk.token:
+        if not self._latest or self._latest[0].trunk != self.trunk.version:
             self._latest[:] = [self._cool_down()]
         [done] = self._latest
         self.network, self._cooled_at = done.network, done.trunk
-        self.token = object()  # of its own: what is charged for looking must not depend on what forks have done
+        self.version = self.lineage.next()  # its own: what is charged for looking must not depend on what forks did
         self.n_cooling_steps += done.n_steps
         return done.work
 
@@ -99,16 +103,16 @@ class CooldownLearner:
         check_finite(network, losses, rates, first_step=trunk.n_steps)
         flops = n_steps * batch * flops_per_sample(network, *images.shape[2:]).training
         work = Work(flops, seconds=time.perf_counter() - start, samples=n_steps * batch)
-        return _CoolDown(trunk.token, network.eval(), n_steps, work)
+        return _CoolDown(trunk.version, network.eval(), n_steps, work)
 
-    def foresee(self, chunk: Chunk) -> Work:
-        """The work of `learn` and of the cool-down after it, without its seconds."""
-        learning, n = self.trunk.foresee(chunk), len(self.trunk.learned) + len(chunk)
-        if not (len(chunk) or self.overdue):
-            return learning
-        n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(chunk)), n)
-        flops = flops_per_sample(self.network, *chunk.images.shape[2:]).training
-        return learning + Work(n_steps * batch * flops, samples=n_steps * batch)
+    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+        """The work of `learn`, and of the cool-down after it."""
+        at_once, n = self.trunk.foresee(images).at_once, len(self.trunk.learned) + len(images)
+        if not (len(images) or self.overdue):
+            return Foreseen(at_once, Work())
+        n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(images)), n)
+        flops = flops_per_sample(self.network, *images.shape[2:]).training
+        return Foreseen(at_once, Work(n_steps * batch * flops, samples=n_steps * batch))
 
     @property
     def nbytes(self) -> int:
@@ -124,6 +128,10 @@ class CooldownLearner:
         """The FLOPs of `forward`."""
         return self.trunk.forward_flops(images)
 
+    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """Numbers in a key of such images."""
+        return self.trunk.key_length(images)
+
     def weights(self) -> dict[str, Tensor]:
         """The weights that were cooled down last."""
         return {name: values.cpu() for name, values in self.network.state_dict().items()}
@@ -131,6 +139,7 @@ class CooldownLearner:
     def fork(self) -> "CooldownLearner":
         """A learner with the same past, and a future that draws the same numbers; cooled weights are shared."""
         fork = copy.copy(self)
+        fork.lineage = Lineage()
         fork.trunk = self.trunk.fork()
         return fork
 
@@ -150,8 +159,8 @@ class CooldownLearner:
         self.network = copy.deepcopy(self.network)
         self.network.load_state_dict(state["network"])
         self.n_cooling_steps, self.seed = state["n_cooling_steps"], state["seed"]
-        self.token = object()
-        self._cooled_at = object() if state["overdue"] else self.trunk.token
+        self.version = self.lineage.next()
+        self._cooled_at = None if state["overdue"] else self.trunk.version
         self._latest = []
 
 
@@ -159,8 +168,8 @@ class CooldownLearner:
 class _CoolDown:
     """What a cool-down came to."""
 
-    trunk: object
-    """The token of the trunk that it began at."""
+    trunk: Version
+    """Of the trunk that it began at."""
     network: ResNet
     n_steps: int
     work: Work

@@ -2,7 +2,8 @@
 
 import copy
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import UInt8
@@ -11,20 +12,27 @@ from torch import Tensor
 from agent.chunk import Chunk
 from agent.errors import InvalidSetting
 from agent.flops import flops_per_sample
-from agent.learners.protocol import Progress, Sight, look, unwatched
+from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
 from agent.networks import KeyPlaces, ResNet
 from agent.randomness import clone_generator, named_generator
-from agent.samples import SampleStore
+from agent.samples import LABEL_NBYTES, SampleStore
 from agent.training import Training, check_finite, constant, passes
+from agent.version import Lineage
 from agent.work import Work
+
+ROUNDING = 1e-9
+"""Of a sample: a carried remainder that is so close to a whole one is one."""
 
 
 class OnlineLearner:
     """SGD on each chunk as it comes, with uniform rehearsal of earlier ones; predicts with averaged weights.
 
-    A chunk of n samples is trained for passes × n / batch steps, and for one at least. Each batch holds new samples,
-    every one as often as every other (to within one), and a share drawn uniformly from all chunks learned before: at an
-    equal number of steps no cleverer choice is known to do better (BudgetCL, arXiv:2303.11165). Predictions and keys
+    For a chunk of n samples, passes × n samples are trained on, those that are rehearsed included; what is left of a
+    sample is carried over to the next chunk. They come in as few batches as the batch size allows, of equal sizes to
+    one sample; where a chunk is smaller than its part of a batch, batches are smaller too. Each batch holds new
+    samples, every one as often as every other (to within one), and a share drawn uniformly from all chunks learned
+    before: at an equal number of steps no cleverer choice is known to do better (BudgetCL, arXiv:2303.11165).
+    Predictions and keys
     come from an exponential moving average of the weights, which stands in for the decay of the learning rate that a
     stream without end cannot have.
 
@@ -32,8 +40,10 @@ class OnlineLearner:
         network: the network to start from; the learner takes it over.
         training: optimization settings; its schedule must be constant in time.
         keys: where keys are read.
-        passes: sets the number of steps, passes × n / batch; a new sample is in passes × (1 - rehearsal) of them.
+        passes: samples trained on for each new sample, above 0; a new sample itself is in passes × (1 - rehearsal)
+            batches, and in passes of the first chunk, before which there is nothing to rehearse.
         rehearsal: share of a batch drawn from earlier chunks, 0 to below 1.
+        keeps: keep the samples of all chunks though none are rehearsed, for a learner that cools down.
         ema_decay: of the averaged weights, a step; 0 means the weights themselves. Early in life the average is
             shorter: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
         seed: of the streams "order" and "augmentation".
@@ -48,6 +58,7 @@ class OnlineLearner:
         *,
         passes: float,
         rehearsal: float = 0.5,
+        keeps: bool = False,
         ema_decay: float = 0.995,
         seed: int = 0,
         progress: Progress = unwatched,
@@ -61,6 +72,7 @@ class OnlineLearner:
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
         self.training, self.keys, self.passes, self.rehearsal = training, keys, passes, rehearsal
+        self.keeps = keeps or rehearsal > 0
         self.ema_decay, self.progress = ema_decay, progress
         keys.of(network)  # places that the network lacks are an error now, not after an hour
         self.network = network.to(training.device).train()
@@ -70,7 +82,10 @@ class OnlineLearner:
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
         self.n_steps = 0
-        self.token = object()
+        self.carried = 0.0
+        """Of a sample, what remains to be trained on with the next chunk; below 1."""
+        self.lineage = Lineage()
+        self.version = self.lineage.next()
 
     def learn(self, chunk: Chunk) -> Work:
         """Train on the chunk.
@@ -82,56 +97,78 @@ class OnlineLearner:
             return Work()
         start = time.perf_counter()
         n_earlier, n_new = len(self.learned), len(chunk)
-        n_steps, n_fresh, n_rehearsed = self._plan(n_new)
+        plan = self._plan(n_new)
         stored = self.learned.nbytes
         self.learned.append(chunk.images, chunk.labels)
-        fresh = n_earlier + passes(n_new, n_steps * n_fresh, self.order).view(n_steps, n_fresh)
-        rehearsed = torch.randint(max(1, n_earlier), (n_steps, n_rehearsed), generator=self.order)
-        batches = torch.cat([fresh, rehearsed], dim=1).to(self.training.device)  # for all steps at once
-        moves = self.training.augmentation.draw(n_steps, n_fresh + n_rehearsed, self.augmentation)
-        moves = moves.to(self.training.device)
-        averages = self._averages()
-        losses = []
-        for rows, moved in zip(batches, moves, strict=True):
-            images, labels = self.learned.batch(rows)
-            losses.append(self.training.step(self.network, self.optimizer, images, labels, moved))
-            if self.ema_decay:
-                decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
-                torch._foreach_lerp_(*averages, 1 - decay)
-            self.progress(3 * len(rows))
-        if not self.ema_decay:
-            self.average.load_state_dict(self.network.state_dict())
-        check_finite(self.network, losses, [self.training.rate(0.0)] * n_steps, first_step=self.n_steps)
-        self.n_steps += n_steps
-        self.token = object()
-        n_trained = n_steps * (n_fresh + n_rehearsed)
+        written = self.learned.nbytes - stored if self.keeps else 0
+        losses: list[Tensor] = []
+        if plan.sizes:
+            averages = self._averages()
+            for rows, moved in self._batches(plan, n_earlier, n_new):
+                images, labels = self.learned.batch(rows)
+                losses.append(self.training.step(self.network, self.optimizer, images, labels, moved))
+                if self.ema_decay:
+                    decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
+                    torch._foreach_lerp_(*averages, 1 - decay)
+                self.progress(3 * len(rows))
+            if not self.ema_decay:
+                self.average.load_state_dict(self.network.state_dict())
+            rates = [self.training.rate(0.0)] * len(losses)
+            check_finite(self.network, losses, rates, first_step=self.n_steps)
+        self.n_steps += len(losses)
+        self.carried = plan.carried
+        self.version = self.lineage.next()
+        if not self.keeps:
+            self.learned = SampleStore(self.training.device)
+        n_trained = sum(plan.sizes)
         return Work(
             flops=n_trained * flops_per_sample(self.network, *chunk.images.shape[2:]).training,
-            nbytes=self.learned.nbytes - stored,
+            nbytes=written,
             seconds=time.perf_counter() - start,
             samples=n_trained,
         )
 
-    def _plan(self, n_new: int) -> tuple[int, int, int]:
-        """Steps for a chunk of n_new samples, and how many samples of a batch are new and rehearsed."""
+    def _plan(self, n_new: int) -> "_Plan":
+        """The batches for a chunk of n_new samples."""
         batch = self.training.batch_size
-        n_rehearsed = min(round(self.rehearsal * batch), batch - 1) if len(self.learned) else 0
+        n_rehearsed = self._rehearsed(batch)
         n_fresh = min(batch - n_rehearsed, n_new)
         n_rehearsed = min(n_rehearsed, round(n_fresh * self.rehearsal / (1 - self.rehearsal)))  # chunks below a batch
-        return self.n_steps_for(n_new), n_fresh, n_rehearsed
+        largest = n_fresh + n_rehearsed
+        owed = self.passes * n_new + self.carried
+        n_samples = int(owed + ROUNDING)
+        n_steps = -(-n_samples // largest)
+        sizes = tuple(n_samples // n_steps + (step < n_samples % n_steps) for step in range(n_steps))
+        return _Plan(sizes, max(0.0, owed - n_samples))
+
+    def _rehearsed(self, size: int) -> int:
+        """Rehearsed samples in a batch of so many."""
+        return min(round(self.rehearsal * size), size - 1) if len(self.learned) else 0
+
+    def _batches(self, plan: "_Plan", n_earlier: int, n_new: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of the store and moves of the augmentation for each step, drawn and taken to the device at once."""
+        device = self.training.device
+        n_rehearsed = [self._rehearsed(size) if n_earlier else 0 for size in plan.sizes]
+        n_fresh = [size - rehearsed for size, rehearsed in zip(plan.sizes, n_rehearsed, strict=True)]
+        fresh = (n_earlier + passes(n_new, sum(n_fresh), self.order)).split(n_fresh)
+        rehearsed = torch.randint(max(1, n_earlier), (sum(n_rehearsed),), generator=self.order).split(n_rehearsed)
+        rows = torch.cat([part for both in zip(fresh, rehearsed, strict=True) for part in both]).to(device)
+        moves = self.training.augmentation.draw(len(plan.sizes), max(plan.sizes), self.augmentation).to(device)
+        for of_step, moved in zip(rows.split(plan.sizes), moves, strict=True):
+            yield of_step, moved[:, : len(of_step)]
 
     def n_steps_for(self, n_new: int) -> int:
         """Gradient steps on a chunk of n_new samples."""
-        return max(1, round(self.passes * n_new / self.training.batch_size)) if n_new else 0
+        return len(self._plan(n_new).sizes) if n_new else 0
 
-    def foresee(self, chunk: Chunk) -> Work:
-        """The work of `learn`, without its seconds."""
-        if not len(chunk):
-            return Work()
-        n_steps, n_fresh, n_rehearsed = self._plan(len(chunk))
-        n_trained = n_steps * (n_fresh + n_rehearsed)
-        flops = flops_per_sample(self.network, *chunk.images.shape[2:]).training
-        return Work(n_trained * flops, chunk.images.nbytes + chunk.labels.nbytes, samples=n_trained)
+    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+        """The work of `learn`; nothing is left for later."""
+        if not len(images):
+            return Foreseen(Work(), Work())
+        n_trained = sum(self._plan(len(images)).sizes)
+        flops = flops_per_sample(self.network, *images.shape[2:]).training
+        nbytes = images.nbytes + len(images) * LABEL_NBYTES if self.keeps else 0
+        return Foreseen(Work(n_trained * flops, nbytes, samples=n_trained), Work())
 
     @property
     def overdue(self) -> bool:
@@ -140,7 +177,7 @@ class OnlineLearner:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples held for rehearsal."""
+        """Bytes of the samples held for rehearsal or cool-downs; without either nothing is held."""
         return self.learned.nbytes
 
     def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -161,6 +198,10 @@ class OnlineLearner:
         """The FLOPs of `forward`."""
         return len(images) * flops_per_sample(self.network, *images.shape[2:]).forward
 
+    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """Numbers in a key of such images."""
+        return self.keys.length(self.network, *images.shape[2:])
+
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights that predict."""
         return {name: values.cpu() for name, values in self.average.state_dict().items()}
@@ -168,6 +209,7 @@ class OnlineLearner:
     def fork(self) -> "OnlineLearner":
         """A learner with the same past, and a future that draws the same numbers."""
         fork = copy.copy(self)
+        fork.lineage = Lineage()
         fork.network, fork.optimizer, fork.average = copy.deepcopy((self.network, self.optimizer, self.average))
         fork.learned = self.learned.fork()
         fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
@@ -183,6 +225,7 @@ class OnlineLearner:
                 "order": self.order.get_state(),
                 "augmentation": self.augmentation.get_state(),
                 "n_steps": self.n_steps,
+                "carried": self.carried,
             }
         )
         return {**state, "learned": self.learned.state()}
@@ -195,5 +238,13 @@ class OnlineLearner:
         self.learned.load_state(state["learned"])
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
-        self.n_steps = state["n_steps"]
-        self.token = object()
+        self.n_steps, self.carried = state["n_steps"], state["carried"]
+        self.version = self.lineage.next()
+
+
+class _Plan(NamedTuple):
+    """The batches that a chunk is trained with."""
+
+    sizes: tuple[int, ...]
+    """Samples in each step."""
+    carried: float

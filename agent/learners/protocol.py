@@ -12,6 +12,7 @@ from agent.chunk import Chunk
 from agent.flops import flops_per_sample
 from agent.networks import KeyPlaces, ResNet
 from agent.training import Training, mixed_precision
+from agent.version import Version
 from agent.work import Work
 
 FORWARD_BATCH = 500
@@ -33,12 +34,21 @@ class Sight(NamedTuple):
     work: Work
 
 
+class Foreseen(NamedTuple):
+    """What learning will take, without its seconds."""
+
+    at_once: Work
+    """Of `learn` itself."""
+    later: Work
+    """Of the `settle` that follows, for all that will have been admitted by then."""
+
+
 @runtime_checkable
 class Learner(Protocol):
     """A network that learns from chunks; prediction and keys always come from its current state."""
 
-    token: object
-    """Stands for the weights that predict: replaced whenever they change, shared by forks until then."""
+    version: Version
+    """Of the weights that predict: replaced whenever they change, shared by forks until then."""
 
     @property
     def n_steps(self) -> int:
@@ -61,11 +71,17 @@ class Learner(Protocol):
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
         """Probabilities and keys; the network must be settled."""
 
-    def foresee(self, chunk: Chunk) -> Work:
-        """What learning from a chunk, and settling then, would take; nothing is done."""
+    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+        """What learning from a chunk of these images, and settling then, would take; nothing is done.
+
+        Of no images it is what settling now would take.
+        """
 
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
         """The FLOPs of `forward` on images; nothing is done."""
+
+    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """Numbers in a key of such images; nothing is done."""
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that predict, by name."""

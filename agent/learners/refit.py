@@ -10,11 +10,12 @@ from torch import Tensor
 from agent.chunk import Chunk
 from agent.errors import InvalidSetting
 from agent.flops import flops_per_sample
-from agent.learners.protocol import Progress, Sight, look, unwatched
+from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
 from agent.networks import KeyPlaces, ResNet
 from agent.randomness import clone_generator, named_generator
-from agent.samples import SampleStore
+from agent.samples import LABEL_NBYTES, SampleStore
 from agent.training import Training, check_finite, passes
+from agent.version import Lineage
 from agent.work import Work
 
 
@@ -56,7 +57,8 @@ class RefitLearner:
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
         self.n_steps = 0
-        self.token = object()
+        self.lineage = Lineage()
+        self.version = self.lineage.next()
 
     def learn(self, chunk: Chunk) -> Work:
         """Admit the chunk to the samples of the next training."""
@@ -69,14 +71,15 @@ class RefitLearner:
         batch = min(self.training.batch_size, n)
         return max(1, round(self.epochs * n / batch)), batch
 
-    def foresee(self, chunk: Chunk) -> Work:
-        """The work of a training on everything admitted and the chunk, without its seconds."""
-        n = len(self.admitted) + len(chunk)
+    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+        """The work of admitting the images, and of a training on everything admitted by then."""
+        admitting = Work(nbytes=images.nbytes + len(images) * LABEL_NBYTES)
+        n = len(self.admitted) + len(images)
         if n == self.n_trained_on:
-            return Work()
+            return Foreseen(admitting, Work())
         n_steps, batch = self._plan(n)
-        flops = flops_per_sample(self.initial, *chunk.images.shape[2:]).training
-        return Work(n_steps * batch * flops, chunk.images.nbytes + chunk.labels.nbytes, samples=n_steps * batch)
+        flops = flops_per_sample(self.initial, *images.shape[2:]).training
+        return Foreseen(admitting, Work(n_steps * batch * flops, samples=n_steps * batch))
 
     @property
     def overdue(self) -> bool:
@@ -116,7 +119,7 @@ class RefitLearner:
             check_finite(network, losses, rates, first_step=self.n_steps + first)
         self.network = network.eval()
         self.n_steps += n_steps
-        self.token = object()
+        self.version = self.lineage.next()
         self.n_trained_on = n
         return Work(
             flops=n_steps * batch * flops_per_sample(network, *images.shape[2:]).training,
@@ -133,6 +136,10 @@ class RefitLearner:
         """The FLOPs of `forward`."""
         return len(images) * flops_per_sample(self.initial, *images.shape[2:]).forward
 
+    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """Numbers in a key of such images."""
+        return self.keys.length(self.initial, *images.shape[2:])
+
     def weights(self) -> dict[str, Tensor]:
         """The weights that predict."""
         return {name: values.cpu() for name, values in self.network.state_dict().items()}
@@ -140,6 +147,7 @@ class RefitLearner:
     def fork(self) -> "RefitLearner":
         """A learner with the same past, and a future that draws the same numbers; trained weights are shared."""
         fork = copy.copy(self)
+        fork.lineage = Lineage()
         fork.admitted = self.admitted.fork()
         fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
         return fork
@@ -174,4 +182,4 @@ class RefitLearner:
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
         self.n_steps = state["n_steps"]
-        self.token = object()
+        self.version = self.lineage.next()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from agent.errors import InvalidSetting
 from agent.memory.recall import Recall
-from agent.samples import SampleStore
+from agent.samples import LABEL_NBYTES, SampleStore
+from agent.version import Lineage
 from agent.work import Work
 
 CPU = torch.device("cpu")
@@ -46,13 +47,18 @@ class CacheMemory:
         self.device = device
         self.dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
         self.n_entries = 0
-        self.generation = object()
+        self.lineage = Lineage()
+        self.version = self.lineage.next()
         self._blocks: list[SampleStore] = []  # of keys; only the last one grows
 
     @property
     def nbytes(self) -> int:
         """Bytes of keys and labels."""
         return sum(block.nbytes for block in self._blocks)
+
+    def nbytes_of(self, n: int, length: int) -> int:
+        """Bytes that n more entries will take, with keys of `length` numbers."""
+        return n * (length * self.dtype.itemsize + LABEL_NBYTES)
 
     def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n_labels"]) -> Work:
         """Append entries.
@@ -148,7 +154,7 @@ class CacheMemory:
             self._blocks[i].append(_normalized(keys.to(self.device)).to(self.dtype), block.labels)
             first += len(block)
             seconds += time.perf_counter() - start
-        self.generation = object()
+        self.version = self.lineage.next()
         return Work(nbytes=sum(block.rows.nbytes for block in self._blocks), seconds=seconds)
 
     def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
@@ -171,6 +177,7 @@ class CacheMemory:
     def fork(self) -> "CacheMemory":
         """A memory with the same entries and a future of its own; blocks are shared."""
         fork = copy.copy(self)
+        fork.lineage = Lineage()
         fork._blocks = [block.fork() for block in self._blocks]
         return fork
 
@@ -184,7 +191,7 @@ class CacheMemory:
         for block, saved in zip(self._blocks, state["blocks"], strict=True):
             block.load_state(saved)
         self.n_entries = sum(map(len, self._blocks))
-        self.generation = object()
+        self.version = self.lineage.next()
 
 
 def _normalized(keys: Tensor) -> Tensor:

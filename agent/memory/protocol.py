@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from agent.memory.recall import Recall
+from agent.version import Version
 from agent.work import Work
 
 
@@ -16,12 +17,15 @@ class Memory(Protocol):
 
     n_entries: int
     """Entries held."""
-    generation: object
-    """Stands for the keys as written: replaced by `rekey`, shared by forks until then."""
+    version: Version
+    """Of the keys as written: replaced by `rekey`, shared by forks until then."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
+
+    def nbytes_of(self, n: int, length: int) -> int:
+        """Bytes that `insert` will write for n keys of `length` numbers and their labels; nothing is done."""
 
     def insert(self, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n"]) -> Work:
         """Append entries."""

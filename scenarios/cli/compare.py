@@ -20,6 +20,7 @@ from scenarios.config import CompareConfig
 if TYPE_CHECKING:
     from scenarios.analysis import Interval
     from scenarios.compare import Compared
+    from scenarios.comparison import Schedule
 
 
 def compare(
@@ -154,7 +155,7 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
     confidence = f"{100 * comparison.confidence:g}% t intervals over seeds"
     n = len(comparison.seeds)
     of_costs = (
-        f"costs in GFLOP, means; recall: of {compared.n_test:,} test images, once"
+        "costs in GFLOP, means; 10,000 queries: what answering so many takes at the end"
         if costs
         else "costs by account: in a wider window, and in comparison.csv"
     )
@@ -175,7 +176,7 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
         shares["forgetting"] = "forgetting"
     if "utility" in comparison.metrics:
         shares["utility"] = "utility"
-    accounts = ["learn", "memorize", "recall", "rekey", "calibrate", "decide", "total"] if costs else []
+    accounts = _COSTS if costs else {}
     for column in ("learned", *shares, *accounts):
         table.add_column(column, justify="right", no_wrap=True)
     priced = unit != "GFLOP"
@@ -185,14 +186,29 @@ def _table(compared: "Compared", *, costs: bool) -> Table:
         table.add_column(f"total\n{escape(unit)}", justify="right", no_wrap=True)
     for schedule in sorted(comparison.schedules, key=lambda each: _estimate(each.means["total_cost"])):
         row = [escape(schedule.label), percent(_estimate(schedule.means["learned_fraction"]))]
-        row += [plus_minus(schedule.means[name]) for name in shares.values()]
-        row += [gflop(_estimate(schedule.means[f"{account}_gflop"])) for account in accounts]
+        row += [_mean(schedule, name, n) for name in shares.values()]
+        row += [gflop(_estimate(schedule.means[metric])) for metric in accounts.values()]
         if priced:
             row.append(gflop(_estimate(schedule.means["storage_cost"])))
         if priced or not costs:
             row.append(gflop(_estimate(schedule.means["total_cost"])))
         table.add_row(*row)
     return table
+
+
+_COSTS = {
+    **{account: f"{account}_gflop" for account in ("learn", "memorize", "answer", "rekey", "calibrate", "decide")},
+    "total": "total_gflop",
+    "without\ncalibrating": "total_gflop_without_calibration",
+    "10,000\nqueries": "answer_10000_gflop",
+}
+"""Metrics by the headings of their columns."""
+
+
+def _mean(schedule: "Schedule", metric: str, n_seeds: int) -> str:
+    """A mean, and over how many seeds, where that is not all of them."""
+    count = schedule.counts[metric]
+    return plus_minus(schedule.means[metric]) + (f" ({count} of {n_seeds})" if 0 < count < n_seeds else "")
 
 
 def _best(compared: "Compared") -> Table:

@@ -158,6 +158,16 @@ def _show_policies(found: "Curve", placement: "Placement", console: Console) -> 
         console.print("Only ends are drawn: nothing was examined on the way. --evaluate-every draws trajectories.")
 
 
+_COSTS = {
+    "learn\nGFLOP": "learn",
+    "memorize\nGFLOP": "memorize",
+    "total\nGFLOP": "total",
+    "without\ncalibrating": "total_without_calibration",
+    "10,000\nqueries": "answer_10000",
+}
+"""Costs of a k%-learner by the headings of their columns."""
+
+
 def _table(found: "Curve", *, costs: bool) -> Table:
     """The curve as a table; without its costs it fits in 80 columns."""
     config = found.config
@@ -166,7 +176,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
         caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
         + f"[{100 * config.confidence:g}% Fieller interval]"
         + (
-            f"; θ: geometric mean; recall: of {found.n_test:,} test images, once"
+            "; θ: geometric mean; 10,000 queries: what answering so many takes"
             if costs
             else "; w, θ and costs in GFLOP: in a wider window, and in curve.csv"
         ),
@@ -178,7 +188,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
     )
     columns = ["k %", "x", "z", "y", "y - x", "z - x", "R", "1/R"]
     columns += ["y warm", "R warm"] if found.warm_statistics else []
-    columns += ["w", "θ", "learn\nGFLOP", "memorize\nGFLOP", "recall\nGFLOP"] if costs else []
+    columns += ["w", "θ", *_COSTS] if costs else []
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for i, (at, values) in enumerate(zip(found.learners, found.statistics, strict=True)):
@@ -189,8 +199,9 @@ def _table(found: "Curve", *, costs: bool) -> Table:
             warm = found.warm_statistics[i]
             row += [percent(warm.y.estimate), _ratio(warm.R)]
         if costs:
-            row += [f"{sum(at.w) / len(at.w):.2f}", f"{at.typical_theta:.0f}" if at.typical_theta else "-"]
-            row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in ("learn", "memorize", "recall")]
+            row.append("-" if at.mean_w is None else f"{at.mean_w:.2f}")
+            row.append(f"{at.typical_theta:.0f}" if at.typical_theta else "-")
+            row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in _COSTS.values()]
         table.add_row(*row)
     return table
 

@@ -103,8 +103,11 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
     console.print(_accuracies(metrics))
     console.print(_costs(metrics, unit))
     entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
-    per_query = gflop(metrics["recall_mflop_per_query"] or 0)
-    print(f"memory:       {entries:,.0f} entries, {gflop(megabytes)} MB; looking up one image takes {per_query} MFLOP")
+    per_query, recall = (gflop(metrics[f"{name}_mflop_per_query"] or 0) for name in ("answer", "recall"))
+    print(
+        f"memory:       {entries:,.0f} entries, {gflop(megabytes)} MB; answering a query takes {per_query} MFLOP, "
+        f"{recall} of them in memory"
+    )
     print(f"lifetime:     {path / 'summary.json'}, {path / 'trajectory.jsonl'}\ntrajectories: {view_command(runs)}")
 
 
@@ -141,10 +144,14 @@ def _costs(metrics: dict[str, float | None], unit: str) -> Table:
     table.add_column("GFLOP", justify="right")
     if priced:
         table.add_column(escape(unit), justify="right")
-    for account in ("learn", "memorize", "recall", "rekey", "calibrate", "decide", "storage", "total"):
+    for account in ("learn", "memorize", "answer", "rekey", "calibrate", "decide", "storage", "total"):
         work, cost = metrics.get(f"{account}_gflop"), metrics[f"{account}_cost"]
-        if work or cost or account in ("learn", "memorize", "recall"):
+        if work or cost or account in ("learn", "memorize", "answer"):
             table.add_row(account, "" if work is None else gflop(work), *([gflop(cost or 0.0)] if priced else []))
+    work, cost = metrics["total_gflop_without_calibration"], metrics["total_cost_without_calibration"]
+    table.add_row("total without calibration", gflop(work or 0.0), *([gflop(cost or 0.0)] if priced else []))
+    answering = gflop(metrics["answer_10000_gflop"] or 0.0)
+    table.add_row("10,000 more queries", answering, *([""] if priced else []))
     return table
 
 

@@ -14,7 +14,7 @@ def grown(make=None):
 
 def flops(bill):
     total = {}
-    for account, work in bill:
+    for account, work, _ in bill:
         total[account] = total.get(account, 0) + work.flops
     return total
 
@@ -29,12 +29,13 @@ def test_a_prediction_mixes_learner_and_memory():
     assert torch.equal(found.learner, sight.probabilities)
     assert torch.equal(found.memory, recall.probabilities[0])
     torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
-    assert flops(bill) == {"observe": sight.work.flops, "recall": work.flops}
+    assert flops(bill) == {"answer": sight.work.flops + work.flops} == {"answer": agent.answering(6, images).flops}
 
 
 def test_an_untouched_agent_predicts_with_its_learner_alone():
     found, _ = toy_agent().predict(toy_images(3).images)
     assert torch.equal(found.agent, found.learner)
+    assert found.memory is None  # it has nothing to say
 
 
 def test_an_empty_memory_needs_no_calibration():

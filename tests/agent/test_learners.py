@@ -275,9 +275,9 @@ def test_bad_settings_of_a_refitting_learner():
 # Fast code beside slow, obvious code, to the bit
 
 
-def slow_step(training, network, optimizer, images, labels, generator, lr):
-    """A gradient step that draws and moves its own batch."""
-    moves = training.augmentation.draw(1, len(images), generator)[0]
+def slow_step(training, network, optimizer, images, labels, generator, lr, largest=0):
+    """A gradient step that draws and moves its own batch; moves are drawn for the largest of several."""
+    moves = training.augmentation.draw(1, max(largest, len(images)), generator)[0][:, : len(images)]
     inputs = training.normalization(training.augmentation(images, moves))
     optimizer.param_groups[0]["lr"] = lr
     optimizer.zero_grad()
@@ -289,23 +289,50 @@ def test_learning_online_is_a_loop_over_batches_new_and_rehearsed():
     learner, slow = online(2), online(2)
     training, network, average = slow.training, slow.network, dict(slow.average.state_dict())
     images, labels, step = torch.empty(0, 3, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), 0
-    for chunk in toy_stream([10, 16, 9]):
+    # By hand: twice as many samples as are new, in batches of 8 or less, of equal size to one.
+    for chunk, sizes in zip(toy_stream([10, 16, 9]), ([7, 7, 6], [8, 8, 8, 8], [6, 6, 6]), strict=True):
         learner.learn(chunk)
-        n_before, n_steps = len(labels), round(2 * len(chunk) / 8)
-        n_rehearsed = 4 if n_before else 0
+        n_before = len(labels)
+        n_old = [round(size / 2) if n_before else 0 for size in sizes]
         images, labels = torch.cat([images, chunk.images]), torch.cat([labels, chunk.labels])
-        new = passes(len(chunk), n_steps * (8 - n_rehearsed), slow.order).tolist()
-        old = torch.randint(max(1, n_before), (n_steps * n_rehearsed,), generator=slow.order).tolist()
-        for i in range(n_steps):
-            fresh = [n_before + row for row in new[i * (8 - n_rehearsed) :][: 8 - n_rehearsed]]
-            rows = torch.tensor([*fresh, *old[i * n_rehearsed :][:n_rehearsed]])
-            slow_step(training, network, slow.optimizer, images[rows], labels[rows], slow.augmentation, training.lr)
+        new = passes(len(chunk), sum(sizes) - sum(n_old), slow.order).tolist()
+        old = torch.randint(max(1, n_before), (sum(n_old),), generator=slow.order).tolist()
+        for size, n in zip(sizes, n_old, strict=True):
+            fresh = [n_before + new.pop(0) for _ in range(size - n)]
+            rows = torch.tensor([*fresh, *(old.pop(0) for _ in range(n))])
+            drawn = slow.augmentation, training.lr, max(sizes)
+            slow_step(training, network, slow.optimizer, images[rows], labels[rows], *drawn)
             step += 1
             for name, value in network.state_dict().items():
                 if value.is_floating_point():
                     average[name].lerp_(value, 1 - min(0.995, step / (9 + step)))
         assert same(dict(learner.network.state_dict()), dict(network.state_dict()))
         assert same(dict(learner.weights()), average)
+
+
+@pytest.mark.parametrize("passes_", [6, 0.3, 2.5])
+@pytest.mark.parametrize("rehearsal", [0, 0.3, 0.5])
+@pytest.mark.parametrize("sizes", [[10] * 30, [20] * 9, [40] * 3, [48], [1] * 40, [100, 7, 3, 64, 65]])
+def test_epochs_hold_at_every_size_of_chunks(sizes, rehearsal, passes_, monkeypatch):
+    monkeypatch.setattr(Training, "step", lambda *_, **__: torch.zeros(()))
+    learner = online(passes=passes_, rehearsal=rehearsal, batch_size=64)
+    trained = 0
+    for i, chunk in enumerate(toy_stream(sizes)):
+        expected = learner.foresee(chunk.images).at_once
+        work = learner.learn(chunk)
+        assert work == expected
+        trained += work.samples
+        assert trained == pytest.approx(passes_ * sum(sizes[: i + 1]), abs=1)  # the first chunk included
+
+
+def test_what_is_never_read_again_is_not_stored():
+    learner = online(rehearsal=0)
+    assert learner.learn(toy_chunk(8)).nbytes == learner.nbytes == 0
+    assert online().learn(toy_chunk(8)).nbytes > 0
+    cooling = cooldown(rehearsal=0, keeps=True)
+    assert cooling.learn(toy_chunk(8)).nbytes == cooling.nbytes > 0
+    with pytest.raises(InvalidSetting, match="expected a trunk that keeps its samples"):
+        cooldown(rehearsal=0)
 
 
 @pytest.mark.parametrize("warm", [False, True])

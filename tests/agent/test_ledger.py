@@ -5,7 +5,7 @@ import pytest
 from agent.costs import COST_MODELS, CostModel
 from agent.errors import InvalidSetting
 from agent.ledger import Ledger
-from agent.work import ACCOUNTS, Work
+from agent.work import ACCOUNTS, Charge, Work
 
 MODEL = CostModel("toy", "credits", per_flop=2.0, per_byte_written=0.5, per_byte_chunk=0.25)
 
@@ -14,12 +14,12 @@ def test_accounts_are_charged_apart():
     ledger = Ledger(MODEL)
     ledger.charge("learn", Work(flops=5, samples=1))
     ledger.charge("learn", Work(flops=7, seconds=1.5), price=3)
-    ledger.charge("recall", Work(nbytes=3))
-    ledger.charge("observe", Work(flops=1000))
+    ledger.charge("answer", Work(nbytes=3))
+    ledger.charge("evaluate", Work(flops=1000))
     assert ledger.accounts["learn"] == Work(12, samples=1)
     assert ledger.accounts["rekey"] == Work()
     assert ledger.costs["learn"] == 5 * 2 + 7 * 2 * 3
-    assert ledger.costs["recall"] == 1.5
+    assert ledger.costs["answer"] == 1.5
     assert ledger.seconds() == dict.fromkeys(ACCOUNTS, 0.0) | {"learn": 1.5}
     assert ledger.flops() == 12
     assert ledger.spent() == 52 + 1.5
@@ -32,6 +32,20 @@ def test_storage_is_charged_by_byte_and_chunk_held():
         ledger.hold(nbytes)
     assert ledger.byte_chunks == 400
     assert ledger.costs["storage"] == ledger.spent() == 100
+
+
+def test_pending_work_is_part_of_totals_and_of_no_account():
+    ledger = Ledger(MODEL)
+    ledger.charge("learn", Work(flops=5))
+    ledger.expect([Charge("learn", Work(flops=3), 4.0), Charge("rekey", Work(flops=1), 4.0)])
+    assert (ledger.flops(), ledger.flops(("learn",)), ledger.flops(("memorize",))) == (9, 8, 0)
+    assert (ledger.spent(), ledger.spent(("learn",))) == (10 + 24 + 8, 10 + 24)
+    assert (ledger.costs["learn"], ledger.accounts["learn"]) == (10, Work(5))
+    restored = Ledger(MODEL)
+    restored.load_state(ledger.state())
+    assert restored.spent() == ledger.spent()
+    ledger.expect([])
+    assert ledger.spent() == 10
 
 
 def test_a_state_is_the_ledger():

@@ -51,7 +51,7 @@ def toy_training(**changed: Any) -> Training:
 
 
 def online(seed: int = 0, *, network: ResNet | None = None, passes: float = 2, **changed: Any) -> OnlineLearner:
-    own = {name: changed.pop(name) for name in ("rehearsal", "ema_decay", "progress") if name in changed}
+    own = {name: changed.pop(name) for name in ("rehearsal", "keeps", "ema_decay", "progress") if name in changed}
     network = network or toy_network(seed)
     return OnlineLearner(network, toy_training(**changed), KeyPlaces(), passes=passes, seed=seed, **own)
 
