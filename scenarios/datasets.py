@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import io
+import math
 import pickle
 import tarfile
 import zlib
@@ -20,6 +21,7 @@ from agent.augmentation import Augmentation, Normalization
 from agent.chunk import LabelledImages
 from agent.errors import DatasetError, InvalidSetting
 from agent.randomness import named_generator
+from scenarios.image_decoding import MAX_MEGAPIXELS
 from scenarios.image_folder import Progress, folder_fingerprint, read_image_folder
 from scenarios.textures import TEXTURE_CLASSES, make_textures
 
@@ -28,6 +30,8 @@ DATASET_NAMES: tuple[str, ...] = ("textures", "digits", "cifar10", "cifar100", "
 
 _VALIDATION_SHARE = 0.1  # of the images that are not for testing
 _TEST_SHARE = 0.2  # of a data set without a test part of its own
+
+_SHOWN_LETTERS = 24  # of the name of a class in an overview
 
 _PHOTOGRAPHS = Augmentation(shift=4, mirror=True)
 _TEXTURES = Augmentation(shift=4)  # a mirrored diagonal is another class
@@ -46,11 +50,34 @@ class Dataset:
     augmentation: Augmentation
     normalization: Normalization
     """Statistics of the train part alone."""
+    notes: tuple[str, ...] = ()
+    """A line each for what was passed over in reading, such as files of a folder that are no images."""
 
     @property
     def n_classes(self) -> int:
         """How many classes there are to tell apart."""
         return len(self.class_names)
+
+    def overview(self) -> str:
+        """Classes and sizes in a line.
+
+        For example "3 classes (cat, dog, eel), 1,000 training, 200 validation and 500 test images".
+        """
+        n_shown = self.n_classes if self.n_classes <= 4 else 3
+        names = [_shown(name) for name in self.class_names[:n_shown]] + ["..."] * (n_shown < self.n_classes)
+        train, validation, test = len(self.train), len(self.validation), len(self.test)
+        classes = "class" if self.n_classes == 1 else "classes"
+        images = "image" if test == 1 else "images"
+        return (
+            f"{self.n_classes:,} {classes} ({', '.join(names)}), "
+            f"{train:,} training, {validation:,} validation and {test:,} test {images}"
+        )
+
+
+def _shown(name: str) -> str:
+    """The name of a class on a terminal: short, and without characters that steer it."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return plain if len(plain) <= _SHOWN_LETTERS else plain[: _SHOWN_LETTERS - 3] + "..."
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,7 @@ class _Source:
     sizes: _Sizes
     validation: LabelledImages | None = None
     test: LabelledImages | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_dataset(
@@ -84,6 +112,7 @@ def load_dataset(
     data_dir: Path | None = None,
     download: bool = False,
     progress: Progress | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Dataset:
     """Load the data set `name` as 32 x 32 RGB images and draw its parts with the random stream named "split".
 
@@ -107,40 +136,53 @@ def load_dataset(
         data_dir: where CIFAR archives and decoded folders are kept; None for the user's cache directory.
         download: whether a missing CIFAR archive may be fetched.
         progress: called with the images decoded and the images in all while a folder is decoded for the first time.
+        max_megapixels: the most pixels, in millions, that are decoded for one image of a folder; above 0.
 
     Raises:
-        InvalidSetting: an unknown name, or a size below 1.
+        InvalidSetting: an unknown name, a size below 1, or a limit of megapixels of 0 or less.
         DatasetError: the data set is missing, damaged or smaller than the sizes ask for.
     """
     for option, size in (("--train-size", n_train), ("--validation-size", n_validation), ("--test-size", n_test)):
         if size is not None and size < 1:
             raise InvalidSetting(f"expected {option} of at least 1 image, got {size}; ask for more")
+    if not 0 < max_megapixels < math.inf:
+        raise InvalidSetting(f"expected --max-megapixels above 0 and finite, got {max_megapixels:g}; raise it")
     sizes = _Sizes(n_train, n_validation, n_test)
-    if data_dir is None:
-        from platformdirs import user_cache_path
-
-        data_dir = user_cache_path("learn-or-memorize")
+    data_dir = _cache_dir(data_dir)
     kind, colon, path = name.partition(":")
     if kind == "folder" and path:
-        source = _folder(Path(path), sizes, data_dir, progress)
+        source = _folder(Path(path), sizes, data_dir, progress, max_megapixels)
     elif kind in _LOADERS and not colon:
         source = _LOADERS[kind](seed, sizes, data_dir, download)
     else:
         raise InvalidSetting(f"expected a data set out of {', '.join(DATASET_NAMES)}, got {name!r}; choose one of them")
     train, validation, test = _split(source, name, named_generator(seed, "split"))
-    return Dataset(
-        name, source.class_names, train, validation, test, source.augmentation, Normalization.of(train.images)
-    )
+    normalization = Normalization.of(train.images)
+    return Dataset(name, source.class_names, train, validation, test, source.augmentation, normalization, source.notes)
 
 
-def fingerprint(name: str) -> str | None:
-    """What tells a data set from another of the same name: for a folder its files, else nothing.
+def fingerprint(name: str, data_dir: Path | None = None) -> str | None:
+    """What tells a data set from another of the same name: for a folder its content, else nothing.
+
+    A folder that was moved, copied or is spelled in another way keeps its fingerprint; see `folder_fingerprint`.
+
+    Args:
+        name: of the data set.
+        data_dir: where fingerprints are kept, as for `load_dataset`; None for the user's cache directory.
 
     Raises:
         DatasetError: a folder that cannot be read.
     """
     kind, _, path = name.partition(":")
-    return folder_fingerprint(Path(path)) if kind == "folder" and path else None
+    return folder_fingerprint(Path(path), _cache_dir(data_dir)) if kind == "folder" and path else None
+
+
+def _cache_dir(data_dir: Path | None) -> Path:
+    if data_dir is not None:
+        return data_dir
+    from platformdirs import user_cache_path
+
+    return user_cache_path("learn-or-memorize")
 
 
 def stratified_order(labels: Int64[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " n"]:
@@ -227,9 +269,9 @@ def _digits(seed: int, sizes: _Sizes, data_dir: Path, download: bool) -> _Source
     return _Source(tuple("0123456789"), LabelledImages(images, torch.from_numpy(labels).long()), _DIGITS, sizes)
 
 
-def _folder(path: Path, sizes: _Sizes, data_dir: Path, progress: Progress | None) -> _Source:
-    found = read_image_folder(path, cache_dir=data_dir, progress=progress)
-    return _Source(found.class_names, found.train, _PHOTOGRAPHS, sizes, found.validation, found.test)
+def _folder(path: Path, sizes: _Sizes, data_dir: Path, progress: Progress | None, max_megapixels: float) -> _Source:
+    found = read_image_folder(path, cache_dir=data_dir, progress=progress, max_megapixels=max_megapixels)
+    return _Source(found.class_names, found.train, _PHOTOGRAPHS, sizes, found.validation, found.test, found.notes)
 
 
 def _cifar(kind: str, seed: int, sizes: _Sizes, data_dir: Path, download: bool) -> _Source:

@@ -1,8 +1,11 @@
 import io
+import json
 import logging
 import os
 import pickle
+import shutil
 import tarfile
+import unicodedata
 import urllib.error
 from hashlib import md5
 from pathlib import Path
@@ -16,24 +19,9 @@ from PIL import Image
 from agent.augmentation import Augmentation, Normalization
 from agent.errors import DatasetError, InvalidSetting
 from scenarios import image_folder
-from scenarios.datasets import DATASET_NAMES, load_dataset, stratified_order
+from scenarios.datasets import DATASET_NAMES, fingerprint, load_dataset, stratified_order
 from scenarios.image_folder import read_image_folder
-
-
-def write_image(path: Path, value: object = 0, mode: str = "RGB", size: tuple[int, int] = (32, 32)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value).save(path)
-
-
-def write_tree(root: Path, per_class: dict[str, int], *, first: int = 0) -> Path:
-    """PNGs of one colour each: no two of the same colour, and numbered from `first`."""
-    number = first
-    for name, n in per_class.items():
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for i in range(n):
-            write_image(root / name / f"{i:04}.png", (number % 256, number // 256, 77))
-            number += 1
-    return root
+from tests.scenarios.pictures import write_image, write_tree
 
 
 def rows(part) -> list[bytes]:
@@ -61,8 +49,8 @@ def load(tmp_path):
 def decoded(monkeypatch):
     """The paths that were decoded, in any order."""
     paths = []
-    decode = image_folder._decode
-    monkeypatch.setattr(image_folder, "_decode", lambda path: (paths.append(path), decode(path))[1])
+    decode = image_folder.decode_image
+    monkeypatch.setattr(image_folder, "decode_image", lambda path, limit: (paths.append(path), decode(path, limit))[1])
     return paths
 
 
@@ -285,7 +273,7 @@ def test_missing_and_misshapen_folders(load, tmp_path, folder):
 
 
 def test_an_empty_class_folder_is_named(load, folder):
-    (folder / "test" / "dog").rename(folder / "dog")
+    (folder / "test" / "dog").rename(folder.parent / "dog")
     (folder / "test" / "dog").mkdir()
     (folder / "test" / "dog" / "notes.txt").write_text("no image")
     with pytest.raises(DatasetError, match=r"expected images \(.*\.png.*\) in the class folder .*test/dog, got none"):
@@ -342,82 +330,6 @@ def test_an_unreadable_directory(load, folder, monkeypatch):
         load(f"folder:{folder}")
 
 
-# Image folders: pixels.
-
-
-def decode(path: Path) -> np.ndarray:
-    return image_folder._decode(str(path))
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "value", "expected"),
-    [
-        ("a.png", "RGB", (10, 20, 30), (10, 20, 30)),
-        ("a.png", "L", 100, (100, 100, 100)),
-        ("a.png", "1", 1, (255, 255, 255)),
-        ("a.png", "RGBA", (10, 20, 30, 255), (10, 20, 30)),
-        ("a.png", "RGBA", (10, 20, 30, 0), (255, 255, 255)),
-        ("a.png", "LA", (100, 255), (100, 100, 100)),
-        ("a.png", "I;16", 257 * 200, (200, 200, 200)),
-        ("a.tif", "I;16", 257 * 200, (200, 200, 200)),
-        ("a.tiff", "RGB", (10, 20, 30), (10, 20, 30)),
-        ("a.bmp", "RGB", (10, 20, 30), (10, 20, 30)),
-        ("a.ppm", "RGB", (10, 20, 30), (10, 20, 30)),
-        ("a.gif", "L", 100, (100, 100, 100)),
-        ("a.PNG", "RGB", (10, 20, 30), (10, 20, 30)),
-    ],
-)
-def test_every_mode_becomes_rgb(tmp_path, name, mode, value, expected):
-    write_image(tmp_path / name, value, mode)
-    pixels = decode(tmp_path / name)
-    assert pixels.dtype == np.uint8
-    assert np.array_equal(pixels, np.broadcast_to(np.array(expected, np.uint8), (32, 32, 3)))
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
-def test_lossy_kinds(tmp_path, name):
-    write_image(tmp_path / name, (10, 20, 200))
-    assert np.abs(decode(tmp_path / name).astype(int) - (10, 20, 200)).max() <= 3
-
-
-@pytest.mark.parametrize("transparent", [False, True])
-def test_palettes(tmp_path, transparent):
-    image = Image.new("P", (32, 32), 1)
-    image.putpalette([0, 0, 0, 10, 20, 30])
-    image.save(tmp_path / "a.png", **({"transparency": 1} if transparent else {}))
-    assert decode(tmp_path / "a.png")[5, 5].tolist() == ([255, 255, 255] if transparent else [10, 20, 30])
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (8, 8), (31, 33), (300, 200), (200, 900)])
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_other_sizes(tmp_path, size, suffix):
-    write_image(tmp_path / f"a.{suffix}", (90, 90, 90), size=size)
-    assert np.abs(decode(tmp_path / f"a.{suffix}").astype(int) - 90).max() <= 2
-    assert decode(tmp_path / f"a.{suffix}").shape == (32, 32, 3)
-
-
-def test_oblong_images_keep_their_middle(tmp_path):
-    pixels = np.zeros((64, 192, 3), np.uint8)
-    pixels[:, 64:128] = 255
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert decode(tmp_path / "a.png")[:, 3:-3].min() > 240
-
-
-def test_shrinking_averages(tmp_path):
-    board = (np.indices((128, 128)).sum(0) % 2 * 255).astype(np.uint8)
-    Image.fromarray(board).save(tmp_path / "a.png")
-    assert np.abs(decode(tmp_path / "a.png").astype(int) - 127).max() <= 6
-
-
-def test_photographs_are_turned_upright(tmp_path):
-    pixels = np.zeros((32, 32, 3), np.uint8)
-    pixels[:16] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    assert decode(tmp_path / "a.png")[0, 0, 0] == 0
-
-
 def test_nested_folders_are_read_and_hidden_files_passed_over(tmp_path):
     root = write_tree(tmp_path / "tree", {"a": 1, "b": 1})
     write_image(root / "a" / "deep" / "er" / "x.png", (9, 9, 9))
@@ -465,7 +377,7 @@ def test_a_change_decodes_again_and_replaces_the_cache(load, folder, decoded, tm
     assert len(load(f"folder:{folder}", n_validation=1).train) == 58
     os.utime(folder / "test" / "cat" / "0000.png", ns=(1, 1))
     load(f"folder:{folder}")
-    assert len(decoded) == 225 + 74 + 74
+    assert len(decoded) == 225 + 74
     assert len(cache_files(tmp_path)) == 1
 
 
@@ -516,6 +428,221 @@ def test_a_write_that_fails_leaves_nothing_behind(load, folder, tmp_path, monkey
     monkeypatch.setattr(np, "savez", full)
     load(f"folder:{folder}")
     assert cache_files(tmp_path) == []
+
+
+def test_a_moved_or_copied_folder_shares_the_decoded_images(load, folder, decoded, tmp_path):
+    first = load(f"folder:{folder}")
+    copy = shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    (copy / "train").rename(copy / "Training Set")
+    again = load(f"folder:{copy}")
+    assert torch.equal(first.train.images, again.train.images)
+    assert len(decoded) == 75
+    (before,) = cache_files(tmp_path)
+    write_image(copy / "test" / "cat" / "0000.png", (1, 2, 3))
+    load(f"folder:{copy}")
+    assert len(cache_files(tmp_path)) == 2  # the first folder still has its own
+    write_image(folder / "test" / "cat" / "0000.png", (1, 2, 3))
+    load(f"folder:{folder}")
+    assert len(decoded) == 150
+    (after,) = cache_files(tmp_path)
+    assert after != before
+
+
+def test_decoded_images_of_a_folder_that_is_gone_do_not_stay(load, folder, tmp_path):
+    load(f"folder:{folder}")
+    moved = folder.rename(tmp_path / "moved")
+    load(f"folder:{moved}")
+    write_image(moved / "test" / "cat" / "0000.png", (1, 2, 3))
+    load(f"folder:{moved}")
+    assert len(cache_files(tmp_path)) == 1
+
+
+def test_other_decoders_decode_again(load, folder, decoded, monkeypatch, tmp_path):
+    load(f"folder:{folder}")
+    versions = image_folder.decoder_versions() | {"pillow": "1.0"}
+    monkeypatch.setattr(image_folder, "decoder_versions", lambda: versions)
+    load(f"folder:{folder}")
+    assert len(decoded) == 150
+    load(f"folder:{folder}")
+    assert len(decoded) == 150
+    assert len(cache_files(tmp_path)) == 1
+
+
+def test_an_image_that_changes_while_it_is_read(load, folder, monkeypatch, tmp_path):
+    decode = image_folder.decode_image
+
+    def decode_and_write(path, limit):
+        pixels = decode(path, limit)
+        if path.endswith("train/dog/0003.png"):
+            write_image(Path(path), (1, 2, 3), size=(99, 9))
+        return pixels
+
+    monkeypatch.setattr(image_folder, "decode_image", decode_and_write)
+    with pytest.raises(DatasetError, match=r"got a change of .*train/dog/0003\.png; try again"):
+        load(f"folder:{folder}")
+    assert not (tmp_path / "cache" / "folders").exists()
+
+
+def test_the_cache_is_on_the_disk_before_it_has_its_name(load, folder, tmp_path, monkeypatch):
+    synced, replace = [], Path.replace
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_size), sync(descriptor))[1]
+    )
+    monkeypatch.setattr(Path, "replace", lambda path, to: (synced.append(to.suffix), replace(path, to))[1])
+    load(f"folder:{folder}")
+    (cache,) = cache_files(tmp_path)
+    at = synced.index(".npz")
+    assert synced[at - 1] == cache.stat().st_size
+    assert len(synced) > at + 1  # and then its folder
+
+
+# Image folders: fingerprints.
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The paths that were hashed, in any order."""
+    paths = []
+    read = image_folder._hash_file
+    monkeypatch.setattr(image_folder, "_hash_file", lambda path: (paths.append(path), read(path))[1])
+    return paths
+
+
+@pytest.fixture
+def print_of(tmp_path):
+    """fingerprint with a cache directory of its own."""
+    return lambda path: fingerprint(f"folder:{path}", tmp_path / "cache")
+
+
+def test_only_folders_have_a_fingerprint(tmp_path):
+    assert fingerprint("textures") is None
+    assert fingerprint("cifar10", tmp_path) is None
+    with pytest.raises(DatasetError, match="got nothing at"):
+        fingerprint(f"folder:{tmp_path / 'nowhere'}", tmp_path)
+
+
+def test_a_fingerprint_is_of_the_content_wherever_it_lies(folder, print_of, tmp_path, monkeypatch):
+    first = print_of(folder)
+    copy = shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert print_of(copy) == first
+    (copy / "train").rename(copy / "Training Images")
+    (copy / "test").rename(copy / "TEST")
+    assert print_of(copy) == first
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    assert print_of(tmp_path / "link") == first
+    monkeypatch.chdir(tmp_path)
+    assert print_of("photos") == print_of("./copy/../photos/") == first
+    assert print_of(folder.rename(tmp_path / "moved")) == first
+
+
+def test_a_fingerprint_does_not_hang_on_how_a_name_is_composed(print_of, tmp_path):
+    for form in ("NFC", "NFD"):
+        write_tree(tmp_path / form, {unicodedata.normalize(form, "\u00e9lan"): 2, "zebra": 1})
+    assert print_of(tmp_path / "NFC") == print_of(tmp_path / "NFD")
+
+
+@pytest.mark.parametrize("change", ["byte", "name", "class", "part", "more", "less", "order"])
+def test_a_fingerprint_changes_with_the_content(folder, print_of, change):
+    first = print_of(folder)
+    cats = folder / "train" / "cat"
+    if change == "byte":
+        content = bytearray((cats / "0000.png").read_bytes())
+        content[-1] ^= 1
+        status = (cats / "0000.png").stat()
+        (cats / "0000.png").write_bytes(content)
+        os.utime(cats / "0000.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == "name":
+        (cats / "0000.png").rename(cats / "0000.PNG")
+    elif change == "class":
+        (cats / "0000.png").rename(folder / "train" / "dog" / "9999.png")
+    elif change == "part":
+        (cats / "0000.png").rename(folder / "test" / "cat" / "9999.png")
+    elif change == "more":
+        write_image(cats / "9999.png")
+    elif change == "less":
+        (cats / "0000.png").unlink()
+    else:
+        (cats / "0000.png").rename(cats / "x.png")
+        (cats / "0001.png").rename(cats / "0000.png")
+        (cats / "x.png").rename(cats / "0001.png")
+    assert print_of(folder) != first
+
+
+def test_a_fingerprint_of_a_class_tree_differs_from_one_of_parts(print_of, folder):
+    assert print_of(folder / "train") != print_of(folder)
+
+
+def test_files_are_hashed_once(folder, print_of, hashed, load, tmp_path):
+    first = print_of(folder)
+    assert len(hashed) == 75
+    assert print_of(folder) == first
+    load(f"folder:{folder}")
+    assert print_of(folder) == first
+    assert len(hashed) == 75
+    os.utime(folder / "test" / "cat" / "0000.png", ns=(1, 1))
+    assert print_of(folder) == first
+    assert len(hashed) == 150
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff", b"null", "fingerprint", "root", "decoded"])
+def test_a_damaged_fingerprint_file_is_made_anew(folder, print_of, hashed, load, tmp_path, damage):
+    load(f"folder:{folder}")
+    first = print_of(folder)
+    (file,) = (tmp_path / "cache" / "folder-fingerprints").iterdir()
+    odd = {"fingerprint": "x", "root": "/", "decoded": "../../photos/x.npz"}
+    if isinstance(damage, str):
+        damage = json.dumps(json.loads(file.read_bytes()) | {damage: odd[damage]}).encode()
+    file.write_bytes(damage)
+    assert print_of(folder) == first
+    assert len(hashed) == 150
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(folder, print_of, hashed, tmp_path, caplog):
+    (tmp_path / "cache").write_text("a file in its place")
+    assert print_of(folder) == print_of(folder)
+    assert len(hashed) == 150
+    assert not caplog.records
+
+
+def test_a_file_that_cannot_be_hashed_is_named(tmp_path):
+    with pytest.raises(DatasetError, match=r"expected a readable image, got .*gone\.png \(.*No such file.*; repair or"):
+        image_folder._hash_file(str(tmp_path / "gone.png"))
+
+
+# What a user is told.
+
+
+def test_notes_and_the_overview(load, folder):
+    (folder / "train" / "cat" / "a.txt").write_text("no image")
+    for _ in range(2):  # decoded, and from the cache
+        data = load(f"folder:{folder}", n_validation=10)
+        assert data.notes == ("passed over 1 file that is no image which can be read here: .txt (1)",)
+        assert data.overview() == "3 classes (cat, dog, eel), 50 training, 10 validation and 15 test images"
+    assert load("textures").notes == ()
+    assert (
+        load("digits").overview().startswith("10 classes (0, 1, 2, ...), 1,197 training, 200 validation and 400 test")
+    )
+
+
+def test_an_overview_of_odd_names(load, tmp_path):
+    root = write_tree(tmp_path / "odd", {"a\x1b[31m\nb": 3, "c" * 99: 3, "d": 3, "e": 3})
+    data = load(f"folder:{root}", n_test=1)
+    assert data.overview() == f"4 classes (a?[31m?b, {'c' * 21}..., d, e), 10 training, 1 validation and 1 test image"
+
+
+def test_megapixels_are_limited(load, tmp_path):
+    root = write_tree(tmp_path / "large", {"a": 3, "b": 3})
+    write_image(root / "a" / "0000.png", size=(100, 100))
+    with pytest.raises(
+        DatasetError, match=r"at most 0\.009 megapixels .*\(--max-megapixels\), got 0\.01 in .*0000\.png"
+    ):
+        load(f"folder:{root}", max_megapixels=0.009)
+    assert len(load(f"folder:{root}", max_megapixels=0.01).train) == 4
+    assert len(load(f"folder:{root}", max_megapixels=0.009).train) == 4  # decoded before
+    for odd in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidSetting, match="expected --max-megapixels above 0"):
+            load("textures", max_megapixels=odd)
 
 
 @pytest.mark.cifar
