@@ -1,6 +1,7 @@
 """Lifetimes as a Gymnasium environment: whoever acts decides between LEARN and MEMORIZE, chunk by chunk."""
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -38,6 +39,9 @@ ABSENT = -1.0
 HIGHEST = float(np.finfo(np.float32).max)
 """Of what is there; what is more is shown as this."""
 
+_PROCESS = os.getpid()
+"""The process that imports this module, and with it torch."""
+
 Table = str | Path | DecisionTree
 _LETTERS = "ML"
 _SEARCHING = frozenset(("seeds", "first_seed", "search", "beam_width", "ceiling", "cost_weight"))
@@ -72,6 +76,13 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
     Info: `world`, `step` (chunks decided on), `accuracy`, `spent` and `utility` as plain numbers; at birth nothing has
     been measured (accuracy is NaN) or spent, and utility is 0; after the last chunk `schedule` too, as in `"LLMM"`.
 
+    Worker processes: lifetimes are lived in processes that load torch themselves, never in a forked copy of a process
+    that has: there torch can wait for ever for threads and locks that the copy lacks, so that `reset` and `step` refuse
+    in it. Gymnasium's "async" forks by default on Linux (before Python 3.14); `vector_kwargs={"context": "spawn"}`
+    starts its workers anew, from a script whose own work is under `if __name__ == "__main__":`. Such workers do not
+    inherit `torch.set_num_threads`; the environment variable OMP_NUM_THREADS counts for all. Looking lifetimes up works
+    in any process.
+
     Rendering: `ansi`, a line such as `seed 0: LLM  U 21.4`, utility in percent.
 
     Args:
@@ -91,8 +102,8 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
             train_size, chunks, scenario, rekey, lr, ...
 
     Raises:
-        InvalidSetting: settings that cannot be. What only the data or the machine do not allow comes from `reset`, as
-            do DatasetError and, from `step`, TrainingDiverged.
+        InvalidSetting: settings that cannot be. What only the data, the machine or the process do not allow comes from
+            `reset`, as do DatasetError and, from `step`, TrainingDiverged.
         RunError: a file that is no decision tree.
 
     Example:
@@ -106,6 +117,12 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         >>> import gymnasium
         >>> name = "scenarios.environment:LearnOrMemorize/Lifetime-v0"
         >>> envs = gymnasium.make_vec(name, num_envs=4, tables=["runs/tree/NAME/seed0/table.npz"])  # doctest: +SKIP
+
+        Lived side by side, in processes of their own:
+
+        >>> envs = gymnasium.make_vec(
+        ...     name, num_envs=4, vectorization_mode="async", vector_kwargs={"context": "spawn"}, train_size=200
+        ... )  # doctest: +SKIP
 
     References:
         Ng, Harada and Russell, "Policy invariance under reward transformations", ICML 1999: rewards as differences of
@@ -179,7 +196,8 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
 
         Raises:
             DatasetError: from loading.
-            InvalidSetting: settings that the data set or the machine do not allow, or unknown options.
+            InvalidSetting: settings that the data set or the machine do not allow, unknown options, or a lifetime to
+                live in a forked process.
         """
         super().reset(seed=seed)
         world = self._chosen(options or {})
@@ -193,6 +211,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         Raises:
             gymnasium.error.InvalidAction: another action.
             gymnasium.error.ResetNeeded: before birth or after the end.
+            InvalidSetting: a lifetime to live in a forked process.
             TrainingDiverged: from the learner.
         """
         if self._life is None or self._life.ended:
@@ -279,6 +298,7 @@ class _Lived:
         return self._episode.observe().vector()
 
     def act(self, action: Action) -> tuple[float, float]:
+        _refuse_forked()
         step = self._episode.act(action)
         assert step.accuracy is not None, "episodes are examined at every chunk"
         return step.accuracy.agent, step.spent
@@ -321,7 +341,23 @@ def _checked(seeds: Sequence[int]) -> list[int]:
 
 
 def _born(config: TreeConfig, seed: int, *, observes: Observes, data_dir: Path | None, download: bool) -> _Life:
+    _refuse_forked()
     return _Lived(unborn(config, seed, _loaded(config, seed, data_dir, download), observes))
+
+
+def _refuse_forked() -> None:
+    """Raise in a copy of the process that loaded torch.
+
+    A copy has one thread, while OpenMP still counts on those of the original
+    (https://github.com/pytorch/pytorch/issues/17199). `torch.set_num_threads(1)` in the copy is not enough: it can
+    still hang if other threads of the original use torch while the copy is made.
+    """
+    if os.getpid() != _PROCESS:
+        raise InvalidSetting(
+            "expected lifetimes to be lived in a process that loads torch itself, got a fork of one that had, where "
+            'torch can hang; start workers anew, as in gymnasium.make_vec(..., vectorization_mode="async", '
+            'vector_kwargs={"context": "spawn"}), or look lifetimes up in tables'
+        )
 
 
 @lru_cache(maxsize=16)

@@ -1,5 +1,9 @@
 """Lifetimes as a Gymnasium environment: lived and looked up, they are one environment."""
 
+import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -231,6 +235,106 @@ def test_environments_live_in_processes(trees, tmp_path):
     rewards = envs.step(np.array([1, 0]))[1]
     assert alone.step(1)[1] == rewards[0] != rewards[1]
     envs.close()
+
+
+WORKERS = """
+import json, sys
+import gymnasium, torch
+
+BY_NAME, made, vector_kwargs, n_threads = json.loads(sys.argv[1])
+
+
+def numbers(**vectorization):
+    envs = gymnasium.make_vec(BY_NAME, num_envs=2, **vectorization, **made)
+    told = [envs.reset(seed=[4, 9])[0].tolist()]
+    for actions in ([1, 0], [0, 1], [1, 1]):
+        told += [part.tolist() for part in envs.step(actions)[:3]]
+    envs.close()
+    return told
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(n_threads)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.BatchNorm2d(64), torch.nn.Conv2d(64, 64, 3))
+    for _ in range(2):
+        layers(torch.randn(32, 3, 32, 32)).sum().backward()
+    torch.randn(600, 600) @ torch.randn(600, 600)
+    expected = numbers(vectorization_mode="sync")
+    try:
+        given = numbers(vectorization_mode="async", vector_kwargs=vector_kwargs)
+    except ValueError as refusal:
+        print(type(refusal).__name__, refusal)
+    else:
+        print("equal" if given == expected else f"expected {expected}, got {given}")
+"""
+"""A user's script: torch runs with several threads, then lifetimes go on in worker processes."""
+
+
+def in_workers(folder, made, vector_kwargs):
+    """What the script prints; one that hangs fails."""
+    script, n_threads = folder / "workers.py", 2
+    script.write_text(WORKERS)
+    process = subprocess.Popen(
+        [sys.executable, str(script), json.dumps([BY_NAME, made, vector_kwargs, n_threads])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(n_threads), "OMP_WAIT_POLICY": "passive"},
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # the workers too, which hold its output open
+        raise
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+WIDE = TINY | {"train_size": 30, "width": 4, "seeds": (0, 3)}
+"""Wide enough for torch to use its threads."""
+REFUSAL = (
+    "InvalidSetting expected lifetimes to be lived in a process that loads torch itself, got a fork of one that had, "
+    'where torch can hang; start workers anew, as in gymnasium.make_vec(..., vectorization_mode="async", '
+    'vector_kwargs={"context": "spawn"}), or look lifetimes up in tables'
+)
+
+
+def test_workers_as_they_come_live_lifetimes_or_refuse(tmp_path):
+    forked = multiprocessing.get_context().get_start_method() == "fork"
+    assert in_workers(tmp_path, WIDE, {}) == (REFUSAL if forked else "equal")
+
+
+@pytest.mark.parametrize("context", ["spawn", "forkserver"])
+def test_workers_that_load_torch_themselves_live_lifetimes(tmp_path, context):
+    assert in_workers(tmp_path, WIDE, {"context": context}) == "equal"
+
+
+def test_forked_workers_look_lifetimes_up(trees, tmp_path):
+    path = tmp_path / "table.npz"
+    path.write_bytes(trees[0].as_npz())
+    assert in_workers(tmp_path, {"tables": [str(path)]}, {"context": "fork"}) == "equal"
+
+
+def test_a_lifetime_neither_begins_nor_goes_on_in_a_fork():
+    env = LifetimeEnv(**TINY)
+    env.reset(seed=0)
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+
+    def try_both():
+        for ask in (lambda: env.step(1), env.reset):
+            try:
+                ask()
+            except InvalidSetting as refusal:
+                theirs.send(f"InvalidSetting {refusal}")
+
+    process = multiprocessing.get_context("fork").Process(target=try_both, daemon=True)
+    process.start()
+    for _ in range(2):
+        assert ours.poll(60)
+        assert ours.recv() == REFUSAL
+    process.join(60)
+    env.step(1)
 
 
 def test_what_float32_cannot_hold_stays_within_the_space(trees):
