@@ -3,16 +3,18 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import Any
 
 from jaxtyping import UInt8
 from torch import Tensor
 
 from agent.agent import Agent, Estimate, Glance
+from agent.checkpoint import ANY
 from agent.chunk import Chunk
 from agent.exam import Accuracy, Exam, Scores
 from agent.impressions import RunningAverages
-from agent.ledger import Ledger
+from agent.ledger import STORAGE, Ledger
 from agent.memory import Recall
 from agent.mixture import Mixture
 from agent.observation import Observation
@@ -20,10 +22,43 @@ from agent.policies import Action, Policy
 from agent.policies.protocol import checked_state
 from agent.trajectory import Step
 from agent.version import Version
-from agent.work import Account, Bill, Work
+from agent.work import ACCOUNTS, Account, Bill, Work
 
 OUTDATED = Version("", 0)
 """Equals no version of a component."""
+
+_NUMBER = (int, float)
+LIFE_SHAPE: dict[str, Any] = {
+    "policy": dict,
+    "ledger": {
+        "accounts": dict.fromkeys(ACCOUNTS, list),
+        "costs": dict.fromkeys((*ACCOUNTS, STORAGE), _NUMBER),
+        "byte_chunks": int,
+        "pending": list,
+    },
+    "averages": {"sums": dict, "n": dict},
+    "observed": (dict, NoneType),
+}
+BRANCH_SHAPE: dict[str, Any] = {
+    "step": int,
+    "decided": (str, NoneType),
+    "prequential": (list, NoneType),
+    "agent": {
+        "learner": dict,
+        "memory": dict,
+        "mixture": {"w": _NUMBER, "theta": (*_NUMBER, NoneType)},
+        "kept": dict,
+        "n_chunks": int,
+        "taught": list,
+        "admitted": list,
+        "stale": bool,
+    },
+    "validation": (dict, NoneType),
+    "test": (dict, NoneType),
+    "lives": {ANY: LIFE_SHAPE},
+}
+"""What the state of a branch looks like (`agent.checkpoint.check_shape`); what learner, memory and policy keep is for
+them to say."""
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from agent.errors import CheckpointError, RunError
+from agent.errors import CheckpointError, RunError, is_out_of_memory
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 _FORMAT = "learn-or-memorize checkpoint 1"
@@ -41,6 +41,7 @@ class Checkpoints:
             if last.exists():
                 last.replace(self.folder / PREVIOUS)
             new.replace(last)
+            sync_folder(self.folder)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunError(
@@ -66,6 +67,8 @@ class Checkpoints:
         except CheckpointError:
             raise
         except Exception as error:  # a file can hold anything
+            if is_out_of_memory(error):
+                raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"expected a checkpoint at {path}, got: {reason[:200]}") from None
         if not isinstance(saved, dict) or saved.get("format") != _FORMAT or not isinstance(saved.get("state"), dict):
@@ -94,11 +97,68 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: a file that was renamed outlives a power cut only then.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    if os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def clear_parts(folder: Path) -> None:
     """Remove what processes that were killed were just writing; nobody may be writing there now."""
     for path in folder.rglob(f".*{_PART}"):
         path.unlink(missing_ok=True)
+
+
+Shape = type | tuple[type, ...] | dict[str, Any] | list[Any]
+"""What a value of a state looks like: of a type or one of several; a dictionary of these keys, or of any under `ANY`; a
+list of such values."""
+ANY = "*"
+
+
+def check_shape(value: object, shape: Shape, where: str) -> None:
+    """Refuse a state that is not what it is taken for, before anything is built from it.
+
+    Raises:
+        CheckpointError: naming the first part that is missing or of another type.
+    """
+    if isinstance(shape, dict):
+        _check_type(value, dict, where)
+        assert isinstance(value, dict)
+        if ANY in shape:
+            for key, part in value.items():
+                check_shape(part, shape[ANY], f"{where}[{key!r}]")
+            return
+        missing = [key for key in shape if key not in value]
+        if missing:
+            raise CheckpointError(
+                f"expected {', '.join(missing)} in {where}, got {', '.join(map(str, value)) or 'nothing'}"
+            )
+        for key, expected in shape.items():
+            check_shape(value[key], expected, f"{where}[{key!r}]")
+    elif isinstance(shape, list):
+        _check_type(value, list, where)
+        assert isinstance(value, list)
+        for i, part in enumerate(value):
+            check_shape(part, shape[0], f"{where}[{i}]")
+    else:
+        _check_type(value, shape, where)
+
+
+def _check_type(value: object, expected: type | tuple[type, ...], where: str) -> None:
+    if not isinstance(value, expected):
+        names = " or ".join(each.__name__ for each in (expected if isinstance(expected, tuple) else (expected,)))
+        raise CheckpointError(f"expected {where} of type {names}, got {type(value).__name__}")

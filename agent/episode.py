@@ -1,8 +1,10 @@
 """A lifetime whose decisions come from outside, for those who search through them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from agent.checkpoint import check_shape
 from agent.errors import InvalidSetting
 from agent.lifetime import Lives
 from agent.observation import Observation
@@ -67,6 +69,12 @@ class Episode:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` goes on to the bit; before `observe`, after `act`."""
         return {"lives": self._lives.state(), "steps": [step.as_json() for step in self.steps]}
+
+    @staticmethod
+    def check_state(state: dict[str, Any], path: Path) -> None:
+        """Refuse what is no `state`, before anything is built from it; see `Lives.check_state`."""
+        check_shape(state, {"lives": dict, "steps": [dict]}, f"the checkpoint {path}")
+        Lives.check_state(state["lives"], path)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become, newly made, the episode whose `state` this is.

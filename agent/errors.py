@@ -1,5 +1,7 @@
 """The exceptions a user can meet. Each message says what was expected, what came, and what to do."""
 
+import sys
+
 
 class LifetimeError(Exception):
     """Base of every error that the command line shows as one line."""
@@ -43,3 +45,16 @@ class CheckpointError(RunError):
 
 class PolicyError(LifetimeError):
     """A policy that failed, or answered something else than an action."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, whoever raises it.
+
+    On a GPU PyTorch raises a type of its own. On a CPU it raises a plain RuntimeError: this is the one place where
+    the words of a message decide anything, and the words are those of c10/core/impl/alloc_cpu.cpp.
+    """
+    torch = sys.modules.get("torch")  # where nothing has imported it, it has raised nothing
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    words = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+    return type(error) is RuntimeError and any(each in str(error) for each in words)

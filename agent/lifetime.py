@@ -5,13 +5,16 @@ import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from agent.agent import Agent
-from agent.branch import Branch, Life
+from agent.branch import BRANCH_SHAPE, Branch, Life
+from agent.checkpoint import check_shape
 from agent.chunk import Chunk
 from agent.costs import CostModel
-from agent.errors import InvalidSetting, LifetimeError, PolicyError
+from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
 from agent.exam import Exam, Scores, accuracies, score
 from agent.impressions import learner_impressions, memory_impressions
 from agent.learners import Sight
@@ -304,6 +307,21 @@ class Lives:
             "birth": scores_as_json(self.birth) if self.birth else None,
             "branches": [branch.state() for branch in self._branches],
         }
+
+    @staticmethod
+    def check_state(state: dict[str, Any], path: Path) -> None:
+        """Refuse what is no `state`, before anything is built from it.
+
+        Args:
+            state: as read.
+            path: where it was read, for the message.
+
+        Raises:
+            CheckpointError: a part that is missing or of another type, or no lifetime.
+        """
+        check_shape(state, {"birth": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
+        if not Lives.lived(state):
+            raise CheckpointError(f"expected a checkpoint of lifetimes at {path}, got one of none")
 
     @staticmethod
     def lived(state: dict[str, Any]) -> dict[str, int]:

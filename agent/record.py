@@ -5,7 +5,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CONFIG, TRAJECTORY, SUMMARY = "config.json", "trajectory.jsonl", "summary.json"
 SECONDS, WEIGHTS = "seconds.json", "weights.pt"
+
+Compared = Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""From two configurations to what of each must be equal."""
 
 
 class RunDirectory:
@@ -56,13 +59,16 @@ class RunDirectory:
 
 
 @contextmanager
-def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> Iterator[RunDirectory]:
+def open_run(
+    path: Path, config: Mapping[str, Any], *, anew: bool = False, compared: Compared = lambda found, now: (found, now)
+) -> Iterator[RunDirectory]:
     """Own a run directory, new or to be continued.
 
     Args:
         path: made if it does not exist.
         config: plain values; written, or compared with what is there.
         anew: drop what the directory holds and start over.
+        compared: what of the configuration that is found, and of the one that is given, must be equal.
 
     Raises:
         RunError: the directory cannot be written, is in use, or belongs to a run with another configuration.
@@ -78,7 +84,7 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
     is_new = not (path / CONFIG).exists()
     try:
         with _writing(path):
-            _claim(path, config, anew)
+            _claim(path, config, anew, compared)
             clear_parts(path)
         yield RunDirectory(path)
     except LifetimeError:
@@ -89,10 +95,10 @@ def open_run(path: Path, config: Mapping[str, Any], *, anew: bool = False) -> It
         lock.release()
 
 
-def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
+def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> None:
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
-    is_run = found.exists() and read_object(found, "choose another --name").keys() >= config.keys()
+    is_run = found.exists() and "experiment" in read_object(found, "choose another --name")
     if others and not is_run:
         raise RunError(f"expected a run or an empty directory at {path}, found other files; choose another --name")
     if anew:
@@ -106,7 +112,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool) -> None:
     if not found.exists():
         replace_file(found, text.encode())
         return
-    changed = _differences(read_object(found, "choose another --name"), json.loads(text))
+    changed = _differences(*compared(read_object(found, "choose another --name"), json.loads(text)))
     if changed:
         raise RunError(
             f"expected to continue the run in {path} as it was started, but {changed[0]}"

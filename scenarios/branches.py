@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.checkpoint import Checkpoints
 from agent.episode import Episode
-from agent.errors import CheckpointError, RunError
+from agent.errors import CheckpointError, RunError, is_out_of_memory
 from agent.policies import Action
 from agent.policies.protocol import Observes
 from agent.record import RunDirectory
@@ -104,10 +104,11 @@ def _load(episode: Episode, checkpoints: Checkpoints) -> None:
     if not found:
         raise CheckpointError(f"expected a checkpoint in {checkpoints.folder}, found none")
     state = checkpoints.load(found[0])
+    Episode.check_state(state, found[0])
     try:
         episode.load_state(state)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, RuntimeError) and "memory" in str(error):
+        if is_out_of_memory(error):
             raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CheckpointError(f"expected a checkpoint that fits at {found[0]}, got {reason}") from None

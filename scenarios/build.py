@@ -58,7 +58,7 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         batch_size=config.batch,
-        schedule=SCHEDULES[config.lr_schedule],
+        schedule=SCHEDULES[config.schedule or ("one-cycle" if config.protocol == "original" else "constant")],
         device=device,
         compiled=device.type == "cuda" if config.compile is None else config.compile,
     )

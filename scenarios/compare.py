@@ -45,7 +45,7 @@ from scenarios.watching import Watcher
 COST, ACCURACY = "total_cost", "final_accuracy"
 
 _AGENT = settings_of(CompareConfig, "agent")
-_FREE = settings_of(CompareConfig, "free") | settings_of(SimulateConfig, "free")
+_FREE = settings_of(CompareConfig, "free") | settings_of(SimulateConfig, "free") | settings_of(CompareConfig, "idle")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def compare_policies(
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
     lived = [Lived(policy, {s: metrics_of(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
-    notes = notes_on_training(policies, config.dataset, seeds)
+    notes = notes_on_training(policies, config.dataset, seeds, data_dir)
     return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], notes)
 
 
@@ -205,6 +205,8 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     for life in found[1:]:
         pairs = {name: (reference.settings.get(name), life.settings.get(name)) for name in of_world}
         pairs["data"] = reference.data, life.data
+        if reference.data is not None and reference.data == life.data:
+            del pairs["dataset"]  # the same folder, wherever it lay
         for policy in reference.own_policies.keys() & life.own_policies.keys():
             pairs[f"the source of {policy}"] = reference.own_policies[policy], life.own_policies[policy]
         for name, (ours, theirs) in pairs.items():

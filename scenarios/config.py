@@ -19,11 +19,12 @@ PROTOCOLS = (
 )
 
 
-Part = Literal["world", "agent", "free"]
+Part = Literal["world", "agent", "free", "idle"]
 """What a setting is part of, and so whether lifetimes that are compared may differ in it.
 
 world: of what the agent meets, pays and is measured on; all must agree. agent: of what the agent is; where lifetimes
-differ in it, their labels say so. free: of which lifetimes there are, or of nothing that changes a number.
+differ in it, their labels say so. free: of which lifetimes there are, and of how they are read. idle: of nothing that
+changes a number; it is no part of a run's identity either.
 """
 
 
@@ -75,7 +76,7 @@ class AgentConfig(BaseModel):
         ge=0,
     )
     max_megapixels: float = _setting(
-        180.0, "folders: largest picture that is decoded (a JPEG counts as it is reduced)", DATA, "free", gt=0, le=1e6
+        180.0, "folders: largest picture that is decoded (a JPEG counts as it is reduced)", DATA, "idle", gt=0, le=1e6
     )
     shift: int | None = _setting(
         None, "augmentation: shifts of up to so many pixels (default: by data set)", DATA, ge=0, le=1000
@@ -120,12 +121,7 @@ class AgentConfig(BaseModel):
     pool: bool = _setting(False, "average keys over space", MEMORY, "agent")
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
-    checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, "free", ge=1)
-
-    @property
-    def lr_schedule(self) -> str:
-        """The schedule as chosen, or as suits the protocol."""
-        return self.schedule or ("one-cycle" if self.protocol == "original" else "constant")
+    checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, "idle", ge=1)
 
     @model_validator(mode="after")
     def _agree_on_the_learner(self) -> "AgentConfig":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.errors import InvalidSetting
+from agent.errors import DatasetError, InvalidSetting
 from agent.policies.file import read_policy_file
 from scenarios.datasets import fingerprint
 from scenarios.specs import FILE, parse
@@ -66,17 +66,29 @@ def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
     return notes
 
 
-def notes_on_training(policies: Iterable[str], dataset: str, seeds: Sequence[int]) -> list[str]:
+def notes_on_training(policies: Sequence[str], dataset: str, seeds: Sequence[int], data_dir: Path | None) -> list[str]:
     """What a careful reader should know of policies that are lived on seeds that they were trained on.
+
+    Args:
+        policies: specs.
+        dataset: by its name; a folder that is gone counts as any folder.
+        seeds: of the lifetimes.
+        data_dir: where fingerprints are kept; None for the user's cache folder.
 
     Raises:
         InvalidSetting: a policy file that cannot be read.
     """
-    notes = []
+    notes: list[str] = []
+    if not any(parse(spec).name == FILE for spec in policies):
+        return notes
+    try:
+        data = fingerprint(dataset, data_dir)
+    except DatasetError:
+        data = None
     for spec in policies:
         if parse(spec).name != FILE:
             continue
-        seen = sorted(seeds_trained_on(Path(parse(spec).settings["path"]), dataset, fingerprint(dataset)) & set(seeds))
+        seen = sorted(seeds_trained_on(Path(parse(spec).settings["path"]), dataset, data) & set(seeds))
         if seen:
             listed = ", ".join(map(str, seen))
             notes.append(

@@ -95,6 +95,7 @@ def load_world(
         data_dir=data_dir,
         download=download,
         progress=watcher.reach,
+        max_megapixels=config.max_megapixels,
     )
     chunking = Chunking(config.chunks, config.chunk_size)
     scenario = make(config.scenario, SCENARIOS, "scenario", dataset=dataset, chunking=chunking, seed=seed)

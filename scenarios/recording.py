@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent.agent import Agent
 from agent.checkpoint import Checkpoints
-from agent.errors import CheckpointError, LifetimeError, RunError
+from agent.errors import CheckpointError, LifetimeError, RunError, is_out_of_memory
 from agent.lifetime import Lives
 from agent.record import LifetimeRecord
 from agent.trajectory import Step, Trajectory
@@ -96,7 +96,7 @@ def _resumed(
         except LifetimeError:
             raise  # of the settings; no other checkpoint would help
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-            if "memory" in str(e):
+            if is_out_of_memory(e):
                 raise
             reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
         else:
@@ -119,6 +119,7 @@ def _from_checkpoint(
     begin: Begin, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints, path: Path
 ) -> tuple[Lives, dict[str, Sequence[Step]]]:
     state = checkpoints.load(path)
+    Lives.check_state(state, path)
     n_lived = Lives.lived(state)
     lost = [name for name in records.keys() - n_lived.keys() if records[name].summary() is None]
     if lost or n_lived.keys() - records.keys():

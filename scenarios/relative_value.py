@@ -104,7 +104,8 @@ def live_curve(
         ) from error
     if config.with_policies:
         policies = _policies(config)
-        for note in [*notes_on_training(policies, config.dataset, seeds), *notes_on_tariffs(policies)]:
+        of_training = notes_on_training(policies, config.dataset, seeds, data_dir)
+        for note in [*of_training, *notes_on_tariffs(policies)]:
             watcher.warn(note)
         curve = replace(curve, placement=_placed(config, by_name))
     write_curve(curve, run)
@@ -160,6 +161,7 @@ def _load(
         data_dir=data_dir,
         download=download,
         progress=progress,
+        max_megapixels=config.max_megapixels,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from agent.errors import InvalidSetting, RunError
 from agent.record import RunDirectory, read_object
 from scenarios.branches import episode_of, growing_in, live_branch, lived_before, read_rows
-from scenarios.config import TreeConfig
+from scenarios.config import TreeConfig, settings_of
 from scenarios.crew import Crew
 from scenarios.datasets import Dataset, fingerprint
 from scenarios.decision_tree import read_tree, schedule_of
@@ -156,7 +157,7 @@ def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
         raise RunError(
             f"expected the tree of seed {seed} at {path}, got that of seed {tree.facts['seed']}; put it back"
         )
-    if tree.facts["settings"] != config.model_dump(mode="json"):
+    if _but_for_path(tree.facts["settings"]) != _but_for_path(config.model_dump(mode="json")):
         raise RunError(f"expected the tree that these settings made at {path}, got one of other settings; put it back")
     priced = tree.priced(tree.facts["prices"], cost_model(config))
     leaf, n = priced.best(config.cost_weight), tree.n_chunks
@@ -170,6 +171,13 @@ def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
         separate=n << (n - 1),
         exact=True,
     )
+
+
+def _but_for_path(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which a folder of images counts wherever it lies; the run knows its content."""
+    idle = settings_of(TreeConfig, "idle")
+    dataset = "folder" if str(settings["dataset"]).startswith("folder:") else settings["dataset"]
+    return {name: value for name, value in settings.items() if name not in idle} | {"dataset": dataset}
 
 
 def _result(config: TreeConfig, seed: int) -> str:
@@ -209,17 +217,18 @@ def _grow_seed(
                 watcher.warn(branch.warning)
     parts = [read_rows(path, n) for path in sorted(growing.glob("rows*.npz"))]
     world = load_world(config, seed, data_dir=data_dir, download=False, watcher=Unwatched())
-    tree = assemble(parts, _facts(config, seed, world), [len(chunk) for chunk in world[1].stream])
+    facts = _facts(config, seed, world, data_dir)
+    tree = assemble(parts, facts, [len(chunk) for chunk in world[1].stream])
     run.write(f"seed{seed}/{TABLE}", tree.as_npz())
     shutil.rmtree(growing)
 
 
-def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario]) -> dict[str, Any]:
+def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_dir: Path | None) -> dict[str, Any]:
     dataset, scenario = world
     fitting, examining = halves(scenario.validation)
     return {
         "settings": config.model_dump(mode="json"),
-        "data": fingerprint(config.dataset),
+        "data": fingerprint(config.dataset, data_dir),
         "seed": seed,
         "prices": list(scenario.stream.prices),
         "classes": list(dataset.class_names),

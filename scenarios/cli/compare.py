@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.errors import InvalidSetting
-from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import check_name, settings_from, with_options
 from scenarios.cli.running import running
 from scenarios.cli.show import gflop, percent, plus_minus, results_console, spread, view_command
@@ -56,9 +56,9 @@ def compare(
     with redirect_stdout(sys.stderr):
         settings = resolve_comparison(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = describe("compare", preset, settings)
+    described = describe("compare", preset, settings, data_dir=data_dir)
     words = [dataset_word(settings.dataset), file_name(settings.scenario)]
-    path = runs / "compare" / (name or default_name(words, described))
+    path = run_folder(runs / "compare", name, words, described)
     compared = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
     report(compared, path, runs, quiet=quiet, as_json=as_json)
 
@@ -121,7 +121,7 @@ def _compare_runs(
         "confidence": confidence,
         "cost_weight": cost_weight,
     }
-    path = runs / "compare" / (name or default_name(["runs"], described))
+    path = run_folder(runs / "compare", name, ["runs"], described)
     with open_run(path, described, anew=force) as directory:
         write_comparison(compared, directory)
     report(compared, path, runs, quiet=quiet, as_json=as_json)

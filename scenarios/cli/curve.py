@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import MOST_WORKERS, running
 from scenarios.cli.show import gflop, percent, print_json, results_console, spread, view_command
@@ -53,8 +53,8 @@ def curve(
     with redirect_stdout(sys.stderr):  # a policy of the user's own may print
         settings = resolve_curve(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = describe("curve", preset, settings, threads=1 if workers else None)
-    path = runs / "curve" / (name or default_name([dataset_word(settings.dataset), settings.protocol], described))
+    described = describe("curve", preset, settings, threads=1 if workers else None, data_dir=data_dir)
+    path = run_folder(runs / "curve", name, [dataset_word(settings.dataset), settings.protocol], described)
     options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
     found = live_in(path, settings, described, workers=workers, **options)
     report(found, path, runs, quiet=quiet, as_json=as_json)

@@ -11,7 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import default_name, own_policies, versions
+from scenarios.cli.identity import own_policies, run_folder, same_run, versions
 from scenarios.cli.options import check_name
 from scenarios.cli.show import gflop, percent, plus_minus, results_console, spread
 from scenarios.config import UTILITY_HELP
@@ -82,8 +82,8 @@ def evaluate(
         "versions": versions(),
         "own_policies": own_policies({"policies": policies}),
     }
-    path = runs / "evaluate" / (name or default_name([trees.resolve().name], described))
-    with open_run(path, described, anew=force) as run:
+    path = run_folder(runs / "evaluate", name, [trees.resolve().name], described)
+    with open_run(path, described, anew=force, compared=same_run) as run:
         write_evaluation(evaluated, run)
     if as_json:
         print((path / "evaluation.json").read_text(), end="")

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from agent.errors import LifetimeError
+from agent.errors import LifetimeError, is_out_of_memory
 from scenarios.cli.compare import compare
 from scenarios.cli.curve import curve
 from scenarios.cli.evaluate import evaluate
@@ -64,7 +64,7 @@ def main() -> None:
             sys.exit(0)  # nothing was asked for, and the help was shown
         _fail(error.format_message().replace("\n", " "), 2)  # type: ignore[attr-defined]
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         _fail(f"expected enough memory, got: {_last_line(error)}; a smaller --width, --batch or --test-size", 2)
     except OSError as error:

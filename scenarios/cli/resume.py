@@ -21,6 +21,10 @@ from scenarios.presets import validate
 
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="folder:PATH, where the run's folder of images lies now; its content must be the same."),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of data sets and caches (default: the user's cache).")
     ] = None,
@@ -52,6 +56,8 @@ def resume(
         experiment, preset, given = config["experiment"], config["preset"], dict(config["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"expected a run of this program at {run}, got one without or with an odd {error}") from None
+    if dataset is not None:
+        given["dataset"] = dataset
     options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet}
     runs = run.parent.parent
     if experiment == "simulate":
@@ -59,14 +65,18 @@ def resume(
 
         with redirect_stdout(sys.stderr):
             simulation = resolve_simulation(validate(SimulateConfig, given))
-        summary = simulate_command.live_in(run, simulation, describe(experiment, preset, simulation), **options)
+        summary = simulate_command.live_in(
+            run, simulation, describe(experiment, preset, simulation, data_dir=data_dir), **options
+        )
         simulate_command.report(summary, simulation, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "compare":
         from scenarios.compare import resolve_comparison
 
         with redirect_stdout(sys.stderr):
             comparison = resolve_comparison(validate(CompareConfig, given))
-        compared = compare_command.live_in(run, comparison, describe(experiment, preset, comparison), **options)
+        compared = compare_command.live_in(
+            run, comparison, describe(experiment, preset, comparison, data_dir=data_dir), **options
+        )
         compare_command.report(compared, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "curve":
         from scenarios.relative_value import resolve_curve
@@ -75,7 +85,7 @@ def resume(
             settings = resolve_curve(validate(CurveConfig, given))
         if workers is None and _lived_by_workers(config):
             workers = n_cores()
-        described = describe(experiment, preset, settings, threads=1 if workers else None)
+        described = describe(experiment, preset, settings, threads=1 if workers else None, data_dir=data_dir)
         found = curve_command.live_in(run, settings, described, workers=workers, **options)
         curve_command.report(found, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "train-policy":
@@ -91,7 +101,7 @@ def resume(
         from scenarios.tree import resolve_tree
 
         trees = resolve_tree(validate(TreeConfig, given))
-        described = describe(experiment, preset, trees, threads=1)
+        described = describe(experiment, preset, trees, threads=1, data_dir=data_dir)
         oracles = tree_command.grow_in(run, trees, described, workers=workers, **options)
         tree_command.report(oracles, trees, run, quiet=quiet, as_json=as_json)
     else:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scenarios.cli.identity import same_run
 from scenarios.cli.progress import Bar
 from scenarios.cli.show import program
 from scenarios.cli.stopping import advising
@@ -33,7 +34,7 @@ def running(
     with (
         advising(f"`{program()} resume {path}` continues from the last {saved} that was saved"),
         redirect_stdout(sys.stderr),  # a policy of the user's own may print
-        open_run(path, described, anew=force) as run,
+        open_run(path, described, anew=force, compared=same_run) as run,
         Bar(shown=not quiet) as bar,
     ):
         yield run, bar

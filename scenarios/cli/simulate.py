@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import running
 from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
@@ -42,14 +42,14 @@ def simulate(
     with redirect_stdout(sys.stderr):
         settings = resolve_simulation(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = describe("simulate", preset, settings)
+    described = describe("simulate", preset, settings, data_dir=data_dir)
     words = [
         dataset_word(settings.dataset),
         file_name(settings.scenario),
         file_name(settings.policy),
         f"seed{settings.seed}",
     ]
-    path = runs / "simulate" / (name or default_name(words, described))
+    path = run_folder(runs / "simulate", name, words, described)
     summary = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
     report(summary, settings, path, runs, quiet=quiet, as_json=as_json)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from agent.errors import InvalidSetting, RunError
-from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import running
 from scenarios.cli.show import percent, print_json, view_command
@@ -51,10 +51,10 @@ def train_policy(
     settings = resolve_training(settings_from(TrainConfig, preset, config, overrides, name))
     if tables is None:  # tables keep the device that they were grown on
         settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = described_training(preset, settings, trees, tables)
+    described = described_training(preset, settings, trees, tables, data_dir)
     tariff = [] if settings.tariff == "constant" else [settings.tariff.partition(":")[0]]
     words = [dataset_word(settings.dataset), settings.scenario.partition(":")[0], *tariff, settings.method]
-    path = runs / "train-policy" / (name or default_name(words, described))
+    path = run_folder(runs / "train-policy", name, words, described)
     options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
     trained = train_in(path, settings, described, tables, **options)
     report(trained, path, runs, quiet=quiet, as_json=as_json)
@@ -68,12 +68,16 @@ with_options(
 
 
 def described_training(
-    preset: str, settings: TrainConfig, trees: Path | None, tables: "Sequence[DecisionTree] | None"
+    preset: str,
+    settings: TrainConfig,
+    trees: Path | None,
+    tables: "Sequence[DecisionTree] | None",
+    data_dir: Path | None,
 ) -> dict[str, Any]:
     """The content of config.json."""
     from scenarios.evaluate import trees_digest
 
-    described = describe("train-policy", preset, settings, reads_data=tables is None)
+    described = describe("train-policy", preset, settings, reads_data=tables is None, data_dir=data_dir)
     if tables is not None and trees is not None:
         described |= {"trees": str(trees.absolute()), "trees_digest": trees_digest(tables)}
         described["data"] = tables[0].facts.get("data")
@@ -129,7 +133,14 @@ def train_in(
 
 
 def go_on_in(
-    path: Path, settings: TrainConfig, preset: str, trees: str | None, digest: str | None, **options: Any
+    path: Path,
+    settings: TrainConfig,
+    preset: str,
+    trees: str | None,
+    digest: str | None,
+    *,
+    data_dir: Path | None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Go on training in a run directory, on the tables that it was begun with, if any.
 
@@ -137,17 +148,18 @@ def go_on_in(
         RunError: those tables are gone, or others now.
     """
     if trees is None:
-        return train_in(path, settings, described_training(preset, settings, None, None), None, **options)
+        described = described_training(preset, settings, None, None, data_dir)
+        return train_in(path, settings, described, None, data_dir=data_dir, **options)
     from scenarios.evaluation import read_trees
 
     tables = read_trees(Path(trees))
-    described = described_training(preset, settings, Path(trees), tables)
+    described = described_training(preset, settings, Path(trees), tables, data_dir)
     if described["trees_digest"] != digest:
         raise RunError(
             f"expected the trees in {trees} as they were when the training in {path} began, got others; put those "
             "back, or train anew with `lifetime train-policy`"
         )
-    return train_in(path, settings, described, tables, **options)
+    return train_in(path, settings, described, tables, data_dir=data_dir, **options)
 
 
 def report(trained: dict[str, Any], path: Path, runs: Path, *, quiet: bool, as_json: bool) -> None:

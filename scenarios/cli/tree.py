@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import dataset_word, default_name, describe
+from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import MOST_WORKERS, n_cores, running
 from scenarios.cli.show import gflop, percent, print_json, results_console
@@ -49,9 +49,9 @@ def tree(
 
     settings = resolve_tree(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = describe("tree", preset, settings, threads=1)
+    described = describe("tree", preset, settings, threads=1, data_dir=data_dir)
     words = [dataset_word(settings.dataset), file_name(settings.scenario), f"{settings.chunks or 'n'}chunks"]
-    path = runs / "tree" / (name or default_name(words, described))
+    path = run_folder(runs / "tree", name, words, described)
     options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
     report(grow_in(path, settings, described, workers=workers, **options), settings, path, quiet=quiet, as_json=as_json)
 

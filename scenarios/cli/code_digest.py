@@ -1,0 +1,91 @@
+"""A digest of the code that decides numbers: of what it does, and not of what it says."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+READING = frozenset(
+    f"{path}.py"
+    for path in (
+        "agent/checkpoint",
+        "agent/errors",
+        "agent/events",
+        "agent/record",
+        "scenarios/analysis",
+        "scenarios/compare",
+        "scenarios/comparison",
+        "scenarios/config",
+        "scenarios/crew",
+        "scenarios/curve",
+        "scenarios/expectation",
+        "scenarios/figures",
+        "scenarios/folder_cache",
+        "scenarios/front",
+        "scenarios/placement",
+        "scenarios/plane",
+        "scenarios/presets",
+        "scenarios/recording",
+        "scenarios/simulate",
+        "scenarios/watching",
+    )
+)
+"""Modules that write down, read again, show, or only pass on what was lived; with the command line, no part of a run.
+
+Settings are part of a run as they are resolved, wherever their defaults stand.
+"""
+
+
+@cache
+def digest_of() -> str:
+    """Identifies the program's code at work, commit or no commit, but for the command line and `READING`."""
+    digest = hashlib.blake2b(digest_size=8)
+    root = Path(__file__).parents[2]
+    for path in sorted(path for package in ("agent", "scenarios") for path in (root / package).rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if name not in READING and not name.startswith("scenarios/cli/"):
+            digest.update(name.encode("utf-8") + b"\0" + what_it_does(path.read_bytes()))
+    return digest.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Identifies what a module of a user's own does; one that is not Python by its bytes."""
+    content = path.read_bytes()
+    try:
+        does = what_it_does(content)
+    except (SyntaxError, ValueError):
+        does = content
+    return hashlib.blake2b(does, digest_size=8).hexdigest()
+
+
+def what_it_does(source: bytes) -> bytes:
+    """The syntax of a module without comments, docstrings, layout and the texts of errors.
+
+    Raises:
+        SyntaxError, ValueError: it is not Python.
+    """
+    return ast.dump(_Silenced().visit(ast.parse(source))).encode("utf-8", errors="surrogatepass")
+
+
+class _Silenced(ast.NodeTransformer):
+    def _undocumented(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [each for each in node.body if not _is_text(each)]
+        return node
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _undocumented
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """An error is known by its type; texts within it change no number."""
+        for child in ast.walk(node):
+            if isinstance(child, ast.JoinedStr):
+                child.values = []
+            elif isinstance(child, ast.Constant) and isinstance(child.value, str):
+                child.value = ""
+        return node
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """A docstring, of a function as of an attribute: a text that nothing is done with."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
