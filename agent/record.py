@@ -38,7 +38,7 @@ class RunDirectory:
     def write(self, name: str, content: bytes | str) -> None:
         """Put a file in place whole, or not at all."""
         with _writing(self.path):
-            replace_file(self.path / name, content.encode() if isinstance(content, str) else content)
+            replace_file(self.path / name, content.encode("utf-8") if isinstance(content, str) else content)
 
     def lifetime(self, name: str) -> "LifetimeRecord":
         """The record of one of the experiment's lifetimes, in a directory of its own."""
@@ -46,7 +46,7 @@ class RunDirectory:
 
     def checkpoints(self, name: str = "") -> Checkpoints:
         """The checkpoints of the lifetimes lived together in a folder of the run."""
-        digest = hashlib.blake2b((self.path / CONFIG).read_bytes() + name.encode(), digest_size=16)
+        digest = hashlib.blake2b((self.path / CONFIG).read_bytes() + name.encode("utf-8"), digest_size=16)
         return Checkpoints(self.path / name, digest.hexdigest())
 
     def tensorboard(self) -> "SummaryWriter":
@@ -98,7 +98,7 @@ def open_run(
 def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> None:
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
-    is_run = found.exists() and "experiment" in read_object(found, "choose another --name")
+    is_run = found.exists() and read_object(found, "choose another --name").keys() >= config.keys()
     if others and not is_run:
         raise RunError(f"expected a run or an empty directory at {path}, found other files; choose another --name")
     if anew:
@@ -110,7 +110,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
         found.unlink(missing_ok=True)  # last, since it is what makes the directory known as a run
     text = json.dumps(config, indent=2) + "\n"
     if not found.exists():
-        replace_file(found, text.encode())
+        replace_file(found, text.encode("utf-8"))
         return
     changed = _differences(*compared(read_object(found, "choose another --name"), json.loads(text)))
     if changed:
@@ -163,7 +163,7 @@ class LifetimeRecord:
         if not n:
             return []  # a lifetime that waits for its branch has no record yet
         try:
-            with path.open() as lines:
+            with path.open(encoding="utf-8") as lines:
                 return [Step.from_json(json.loads(line)) for line in _first(lines, n, path)]
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise CheckpointError(f"expected {n} steps in {path}, got: {error or type(error).__name__}") from None
@@ -176,8 +176,8 @@ class LifetimeRecord:
             (self.path / SUMMARY).unlink(missing_ok=True)  # first, since it says: complete
             (self.path / SECONDS).unlink(missing_ok=True)
             (self.path / WEIGHTS).unlink(missing_ok=True)
-            replace_file(self.path / TRAJECTORY, "".join(map(_line, steps)).encode())
-            self._lines = (self.path / TRAJECTORY).open("a")
+            replace_file(self.path / TRAJECTORY, "".join(map(_line, steps)).encode("utf-8"))
+            self._lines = (self.path / TRAJECTORY).open("a", encoding="utf-8")
             self._events = Events(self.path)
             for step in steps:
                 self._events.step(step)
@@ -259,7 +259,7 @@ def read_object(path: Path, advice: str) -> dict[str, Any]:
         RunError: it cannot be read, or holds something else; ends in `advice`.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -270,7 +270,7 @@ def read_object(path: Path, advice: str) -> dict[str, Any]:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+    return (json.dumps(value, indent=2) + "\n").encode("utf-8")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from scenarios.config import CompareConfig, SimulateConfig, settings_of
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
 from scenarios.held_out import notes_on_training
+from scenarios.interval_notes import notes_on_intervals
 from scenarios.lives import (
     cost_model,
     live_together,
@@ -110,6 +111,7 @@ def compare_policies(
             summaries[policy][seed] = record.summary()
     lived = [Lived(policy, {s: metrics_of(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
     notes = notes_on_training(policies, config.dataset, seeds, data_dir)
+    notes += notes_on_intervals(config, n_together=len(policies), of="schedules")
     return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], notes)
 
 
@@ -150,6 +152,7 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
         {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
         | {"confidence": confidence, "cost_weight": cost_weight},
     )
+    notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
     return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, reference.n_test, notes)
 
 

@@ -115,7 +115,7 @@ def front(comparison: Comparison, cost: str, accuracy: str) -> list[Schedule]:
     """The Pareto front: schedules that no other beats in mean accuracy at the same or a lower mean cost.
 
     One schedule is beaten by another that is no dearer and no less accurate, and better in one of the two; of equals
-    all stay. Schedules with an undefined cost or accuracy are left out.
+    all stay. Schedules with a cost or accuracy that is undefined for any seed are left out.
 
     Args:
         comparison: the schedules.
@@ -249,7 +249,9 @@ def _by_cost(comparison: Comparison, cost: str, accuracy: str) -> list[tuple[flo
     for metric in (cost, accuracy):
         if metric not in comparison.metrics:
             raise InvalidSetting(f"expected one of the metrics {_listed(comparison.metrics)}, got {metric}")
-    means = [(schedule.means[cost], schedule.means[accuracy], schedule) for schedule in comparison.schedules]
+    n = len(comparison.seeds)
+    whole = [each for each in comparison.schedules if each.counts[cost] == each.counts[accuracy] == n]
+    means = [(schedule.means[cost], schedule.means[accuracy], schedule) for schedule in whole]
     defined = [(paid.estimate, reached.estimate, schedule) for paid, reached, schedule in means if paid and reached]
     return sorted(defined, key=lambda each: (each[0], -each[1]))
 

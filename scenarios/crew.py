@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -100,6 +101,7 @@ class Crew:
 
 def _begin() -> None:
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of libraries; what concerns the user is the parent's to say
     sys.stdout = sys.stderr  # a policy of the user's own may print, and results are the parent's to print
     Thread(target=_end_with_parent, daemon=True).start()
 

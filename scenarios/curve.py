@@ -15,6 +15,7 @@ from agent.record import LifetimeRecord, RunDirectory
 from scenarios.analysis import CurvePoint, Interval, Ratio, RelativeValue
 from scenarios.config import CurveConfig
 from scenarios.figures import curve_figure, figure_png
+from scenarios.interval_notes import notes_on_intervals
 from scenarios.placement import Placement, mean_learned, mean_marks, placement_csv, placement_json
 from scenarios.plane import plane_figure
 from scenarios.specs import file_name
@@ -72,6 +73,11 @@ class Curve:
     """The same with y from a warm start."""
     placement: Placement | None = None
     """The policies that lived the same streams; None without any."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a careful reader of the intervals should know."""
+        return notes_on_intervals(self.config, n_together=len(self.learners), of="k's")
 
     @property
     def seeds(self) -> list[int]:
@@ -226,6 +232,7 @@ def curve_json(curve: Curve) -> dict[str, Any]:
         "n_train": curve.n_train,
         "n_test": curve.n_test,
         "confidence": config.confidence,
+        "notes": curve.notes,
         "points": points,
     }
 

@@ -28,6 +28,9 @@ from scenarios.textures import TEXTURE_CLASSES, make_textures
 DATASET_NAMES: tuple[str, ...] = ("textures", "digits", "cifar10", "cifar100", "folder:PATH")
 """What `load_dataset` knows; PATH stands for a folder of images."""
 
+MADE = frozenset({"textures"})
+"""Data sets whose images are made anew from each seed; of the others all seeds share the images."""
+
 _VALIDATION_SHARE = 0.1  # of the images that are not for testing
 _TEST_SHARE = 0.2  # of a data set without a test part of its own
 

@@ -112,7 +112,7 @@ class DecisionTree:
     def as_npz(self) -> bytes:
         """The table as a NumPy archive, which `read_tree` reads; the same bytes for the same table."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        header = json.dumps({"format": _FORMAT, **self.facts}, indent=1).encode()
+        header = json.dumps({"format": _FORMAT, **self.facts}, indent=1).encode("utf-8")
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, values in {"facts": np.frombuffer(header, np.uint8), **arrays}.items():

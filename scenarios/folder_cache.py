@@ -16,6 +16,8 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import UInt8
 
+from agent.checkpoint import sync_folder
+
 _logger = logging.getLogger(__name__)
 
 
@@ -154,11 +156,6 @@ def _write_whole(file: Path, write: Callable[[IO[bytes]], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(file)
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            folder = os.open(file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        sync_folder(file.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -97,10 +97,18 @@ def load_world(
         progress=watcher.reach,
         max_megapixels=config.max_megapixels,
     )
+    tell_of(dataset, watcher)
     chunking = Chunking(config.chunks, config.chunk_size)
     scenario = make(config.scenario, SCENARIOS, "scenario", dataset=dataset, chunking=chunking, seed=seed)
     prices = make(config.tariff, TARIFFS, "tariff", n_chunks=len(scenario.stream), seed=seed)
     return dataset, scenario.priced(prices).asked(config.queries or 0)
+
+
+def tell_of(dataset: Dataset, watcher: Watcher) -> None:
+    """Say which classes and how many images there are, and what was passed over."""
+    watcher.tell(f"data: {dataset.overview()}")
+    for note in dataset.notes:
+        watcher.tell(f"data: {note}")
 
 
 def try_world(

@@ -158,7 +158,7 @@ def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
 
 
 def from_toml(path: Path) -> dict[str, Any]:
-    """Settings from a TOML file of `name = value` lines.
+    """Settings from a TOML file of `name = value` lines, in UTF-8 (as TOML is), with or without a byte-order mark.
 
     Raises:
         InvalidSetting: a file that is missing or not TOML.
@@ -168,7 +168,9 @@ def from_toml(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        return {name.replace("-", "_"): value for name, value in tomllib.loads(path.read_text()).items()}
+        return {
+            name.replace("-", "_"): value for name, value in tomllib.loads(path.read_text(encoding="utf-8-sig")).items()
+        }
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidSetting(f"expected a TOML file at {path}, got: {reason}") from None

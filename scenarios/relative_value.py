@@ -21,7 +21,7 @@ from scenarios.curve import Curve, read_curve, write_curve
 from scenarios.datasets import Dataset, load_dataset
 from scenarios.expectation import expected_work
 from scenarios.held_out import notes_on_tariffs, notes_on_training
-from scenarios.lives import made, resolve_policies
+from scenarios.lives import made, resolve_policies, tell_of
 from scenarios.placement import Placement, course_of, place
 from scenarios.recording import live_on_record
 from scenarios.specs import file_name, split_specs
@@ -82,6 +82,7 @@ def live_curve(
     if unfinished:
         watcher.say("data")
         dataset = _load(config, unfinished[0], data_dir, download, watcher.reach)
+        tell_of(dataset, watcher)
         watcher.expect(sum(_work(config, dataset, unlived[seed]) for seed in unfinished))
         if workers is None:
             for seed in unfinished:

@@ -20,6 +20,9 @@ class Watcher(Protocol):
     def say(self, what: str) -> None:
         """What is being done now."""
 
+    def tell(self, what: str) -> None:
+        """Something to see before lives begin, such as which data they are about."""
+
     def warn(self, what: str) -> None:
         """Something that a careful reader of the results should know."""
 
@@ -43,6 +46,9 @@ class Unwatched:
         """Not told."""
 
     def say(self, what: str) -> None:
+        """Not told."""
+
+    def tell(self, what: str) -> None:
         """Not told."""
 
     def warn(self, what: str) -> None:

@@ -109,7 +109,7 @@ def _read(content: bytes) -> PolicyFile:
     if len(content) > MAX_NBYTES:
         raise InvalidSetting(f"expected at most {MAX_NBYTES} bytes, got more; is it a policy?")
     try:
-        found = json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except RecursionError:
         raise InvalidSetting("expected JSON of a policy, got one that is nested too deeply") from None
     except ValueError as error:

@@ -59,7 +59,8 @@ def compare(
     described = describe("compare", preset, settings, data_dir=data_dir)
     words = [dataset_word(settings.dataset), file_name(settings.scenario)]
     path = run_folder(runs / "compare", name, words, described)
-    compared = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
+    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
+    compared = live_in(path, settings, described, **options)
     report(compared, path, runs, quiet=quiet, as_json=as_json)
 
 
@@ -130,7 +131,7 @@ def _compare_runs(
 def report(compared: "Compared", path: Path, runs: Path, *, quiet: bool, as_json: bool) -> None:
     """Print a comparison as was asked for."""
     if as_json:
-        print((path / "comparison.json").read_text(), end="")
+        print((path / "comparison.json").read_text(encoding="utf-8"), end="")
     elif not quiet:
         _show(compared, path, runs)
 
@@ -214,7 +215,8 @@ def _mean(schedule: "Schedule", metric: str, n_seeds: int) -> str:
 def _best(compared: "Compared") -> Table:
     table = Table(
         title="best final accuracy at each budget",
-        caption="intervals are not corrected for the two having been picked by the same seeds",
+        caption="intervals are not corrected for the two having been picked by the same seeds, nor for how many "
+        "budgets are read",
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,

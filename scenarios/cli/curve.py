@@ -55,7 +55,7 @@ def curve(
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
     described = describe("curve", preset, settings, threads=1 if workers else None, data_dir=data_dir)
     path = run_folder(runs / "curve", name, [dataset_word(settings.dataset), settings.protocol], described)
-    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
+    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
     found = live_in(path, settings, described, workers=workers, **options)
     report(found, path, runs, quiet=quiet, as_json=as_json)
 
@@ -120,6 +120,8 @@ def _show(found: "Curve", path: Path, runs: Path) -> None:
         console.print(f"{name} not told: {reason}.")
     if found.placement:
         _show_policies(found, found.placement, console)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     print(f"\nfigure: {path / 'curve.png'}\ntable:  {path / 'curve.csv'}, {path / 'curve.json'}")
     if found.placement:
         print(f"policies: {path / 'policies.png'}, {path / 'policies.csv'}, {path / 'policies.json'}")

@@ -86,7 +86,7 @@ def evaluate(
     with open_run(path, described, anew=force, compared=same_run) as run:
         write_evaluation(evaluated, run)
     if as_json:
-        print((path / "evaluation.json").read_text(), end="")
+        print((path / "evaluation.json").read_text(encoding="utf-8"), end="")
     elif not quiet:
         _show(evaluated, trees, path)
 
@@ -120,7 +120,7 @@ def _table(evaluated: "Evaluated", trees: Path, columns: Sequence[str]) -> Table
         f"means ± half of {100 * comparison.confidence:g}% t intervals over {n} seed{'s' * (n > 1)}, in points",
         f"utility = accuracy - {pricing.cost_weight:g} × cost in {unit}",
         *(["regret: to the schedule that is best on these very images, luck included"] if "regret" in columns else []),
-        f"over {best}: utility, paired by seed",
+        f"over {best}: utility, paired by seed; intervals are not corrected for the number of policies",
     ]
     if "equal" in columns:
         told.append("at equal cost: accuracy over the best lot between two static schedules of that mean cost, paired")

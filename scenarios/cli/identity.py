@@ -38,6 +38,8 @@ _VERSIONED = (
 _DECIDING = ("python", "torch", "numpy", "scipy", "source")
 """Versions that decide the numbers of every run; some runs have more (`_versions_that_decide`)."""
 
+_DECODER = "decoder "
+"""Begins the names of versions of what decodes images, which are there for folders alone."""
 _TOLD = frozenset({"preset", "prior_knowledge", "trees"})
 """What of a description counts for nothing: trees are known by their digest."""
 
@@ -86,13 +88,9 @@ def describe(
         "settings": plain,
         "data": data,
         "prior_knowledge": list(PRIOR_KNOWLEDGE),
-        "versions": versions(),
+        "versions": versions(settings.dataset),
         "machine": machine(plain.get("device", "cpu"), threads),
     }
-    if _is_folder(settings.dataset):
-        from scenarios.image_decoding import decoder_versions
-
-        described["decoders"] = decoder_versions()
     own = own_policies(plain)
     return described | ({"own_policies": own} if own else {})
 
@@ -112,13 +110,15 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
             identity["settings"]["dataset"] = "folder"
     if isinstance(found, dict):
         deciding = _versions_that_decide(str(described.get("experiment")), dataset)
-        identity["versions"] = {name: value for name, value in found.items() if name in deciding}
+        identity["versions"] = {
+            name: value for name, value in found.items() if name in deciding or name.startswith(_DECODER)
+        }
     return identity
 
 
 def without_data(identity: Mapping[str, Any]) -> dict[str, Any]:
     """An identity of which nobody knows the content of the data."""
-    return {name: value for name, value in identity.items() if name not in ("data", "decoders")}
+    return {name: value for name, value in identity.items() if name != "data"}
 
 
 def same_run(found: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -190,9 +190,13 @@ def own_policies(settings: dict[str, Any]) -> dict[str, str]:
     return {policy: digest for policy in _policies(settings) if (digest := _policy_digest(policy))}
 
 
-def versions() -> dict[str, str]:
-    """Of what runs, whether it decides the numbers or not."""
+def versions(dataset: str = "") -> dict[str, str]:
+    """Of what runs, whether it decides the numbers or not; for a folder of images, of what decodes them, too."""
     found = {"python": platform.python_version()} | {name: distribution_version(name) for name in _VERSIONED}
+    if _is_folder(dataset):
+        from scenarios.image_decoding import decoder_versions
+
+        found |= {f"{_DECODER}{name}": number for name, number in decoder_versions().items()}
     return found | {"source": digest_of()}
 
 

@@ -3,11 +3,13 @@
 import contextlib
 import inspect
 import io
+import logging
 import os
 import re
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +48,7 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 def main() -> None:
     """Run the command line: errors are one line and exit code 2."""
     STOP.install()
+    _quieten_libraries()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without θ is no reason to fail
@@ -81,6 +84,17 @@ def main() -> None:
     sys.exit(code)
 
 
+def _quieten_libraries() -> None:
+    """Let no library's warning pass; what our own modules log is a line of ours."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())  # without any handler Python prints warnings itself
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("warning: %(message)s"))
+    for package in ("agent", "scenarios"):
+        logging.getLogger(package).addHandler(told)
+
+
 def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["out of memory"])[-1]
 
@@ -111,8 +125,6 @@ def view(
     """Open TensorBoard on the runs, until interrupted."""
     if not runs.is_dir():
         raise LifetimeError(f"expected a folder of runs at {runs}, found none; run `{program()} curve`, or give --runs")
-    import logging
-
     logging.disable(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tensorboard import program as tensorboard

@@ -16,6 +16,7 @@ class Bar:
 
     def __init__(self, *, shown: bool = True) -> None:
         self._console = Console(stderr=True)
+        self._shown, self._told = shown, set[str]()
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -53,6 +54,12 @@ class Bar:
     def say(self, what: str) -> None:
         """See Watcher."""
         self._progress.update(self._task, description=escape("saving" if STOP.number else what))
+
+    def tell(self, what: str) -> None:
+        """See Watcher; a line on the error stream, once, and none where progress is not asked for."""
+        if self._shown and what not in self._told:
+            self._told.add(what)
+            self._console.print(what, markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, what: str) -> None:
         """See Watcher; one line on the error stream."""

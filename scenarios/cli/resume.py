@@ -58,7 +58,7 @@ def resume(
         raise RunError(f"expected a run of this program at {run}, got one without or with an odd {error}") from None
     if dataset is not None:
         given["dataset"] = dataset
-    options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet}
+    options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet or as_json}
     runs = run.parent.parent
     if experiment == "simulate":
         from scenarios.simulate import resolve_simulation

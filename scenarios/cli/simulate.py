@@ -50,7 +50,8 @@ def simulate(
         f"seed{settings.seed}",
     ]
     path = run_folder(runs / "simulate", name, words, described)
-    summary = live_in(path, settings, described, force=force, data_dir=data_dir, download=download, quiet=quiet)
+    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
+    summary = live_in(path, settings, described, **options)
     report(summary, settings, path, runs, quiet=quiet, as_json=as_json)
 
 
@@ -100,8 +101,8 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
     console.print(f"{len(decisions)} chunks: {n_learned} learned (L), {len(decisions) - n_learned} memorized (M)")
     if len(decisions) <= 400:
         console.print(decisions, highlight=False)
-    console.print(_accuracies(metrics))
-    console.print(_costs(metrics, unit))
+    console.print(_accuracies(metrics, settings))
+    console.print(_costs(metrics, unit, priced=unit != "GFLOP" or settings.tariff != "constant"))
     entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
     per_query, recall = (gflop(metrics[f"{name}_mflop_per_query"] or 0) for name in ("answer", "recall"))
     print(
@@ -117,7 +118,7 @@ def _decisions(path: Path, n_chunks: int) -> str:
     return "".join("L" if step.action == "learn" else "M" for step in LifetimeRecord(path).steps(n_chunks))
 
 
-def _accuracies(metrics: dict[str, float | None]) -> Table:
+def _accuracies(metrics: dict[str, float | None], settings: SimulateConfig) -> Table:
     table = _table("accuracy, %")
     for column in ("agent", "learner", "memory"):
         table.add_column(column, justify="right")
@@ -125,7 +126,13 @@ def _accuracies(metrics: dict[str, float | None]) -> Table:
     before = ("prequential_accuracy", "prequential_learner_accuracy", "prequential_memory_accuracy")
     table.add_row("at the end, on the test set", *(percent(metrics[name]) for name in final))
     if metrics["prequential_accuracy"] is not None:
-        table.add_row("prequential: each chunk before its use", *(percent(metrics[name]) for name in before))
+        title = "prequential: each chunk before its use"
+        if not settings.calibrate_every:
+            title += " (w is 1 until the end: the agent is the learner)"
+        shares = [percent(metrics[name]) for name in before]
+        if metrics["prequential_memory_accuracy"] is not None:
+            shares[-1] += f" of {metrics['prequential_memory_samples']:,.0f} images"
+        table.add_row(title, *shares)
     rows = {
         "average anytime": "average_anytime_accuracy",
         "worst case": "worst_case_accuracy",
@@ -138,12 +145,11 @@ def _accuracies(metrics: dict[str, float | None]) -> Table:
     return table
 
 
-def _costs(metrics: dict[str, float | None], unit: str) -> Table:
-    priced = unit != "GFLOP"
+def _costs(metrics: dict[str, float | None], unit: str, *, priced: bool) -> Table:
     table = _table("what it took")
     table.add_column("GFLOP", justify="right")
     if priced:
-        table.add_column(escape(unit), justify="right")
+        table.add_column(f"cost, {escape(unit)}", justify="right")
     for account in ("learn", "memorize", "answer", "rekey", "calibrate", "decide", "storage", "total"):
         work, cost = metrics.get(f"{account}_gflop"), metrics[f"{account}_cost"]
         if work or cost or account in ("learn", "memorize", "answer"):

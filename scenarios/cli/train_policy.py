@@ -55,7 +55,7 @@ def train_policy(
     tariff = [] if settings.tariff == "constant" else [settings.tariff.partition(":")[0]]
     words = [dataset_word(settings.dataset), settings.scenario.partition(":")[0], *tariff, settings.method]
     path = run_folder(runs / "train-policy", name, words, described)
-    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
+    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
     trained = train_in(path, settings, described, tables, **options)
     report(trained, path, runs, quiet=quiet, as_json=as_json)
 

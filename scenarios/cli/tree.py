@@ -52,7 +52,7 @@ def tree(
     described = describe("tree", preset, settings, threads=1, data_dir=data_dir)
     words = [dataset_word(settings.dataset), file_name(settings.scenario), f"{settings.chunks or 'n'}chunks"]
     path = run_folder(runs / "tree", name, words, described)
-    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet}
+    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
     report(grow_in(path, settings, described, workers=workers, **options), settings, path, quiet=quiet, as_json=as_json)
 
 

@@ -28,11 +28,23 @@ class Done:
     returncode: int
     stdout: str
     stderr: str
+    """Without `told`."""
+    told: tuple[str, ...] = ()
+    """The lines about the data that come before lives begin."""
+
+
+def ended(returncode, stdout, stderr):
+    """How a program ended, with what it tells of the data apart."""
+    lines = stderr.splitlines(keepends=True)
+    told = tuple(line for line in lines if line.startswith("data: "))
+    return Done(returncode, stdout, "".join(line for line in lines if line not in told), told)
 
 
 def lifetime(*arguments, **options):
     """Run a process to its end."""
-    return subprocess.run([LIFETIME, *map(str, arguments)], capture_output=True, text=True, timeout=180, **options)
+    command = [LIFETIME, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, **options)
+    return ended(done.returncode, done.stdout, done.stderr)
 
 
 def within(monkeypatch, capsys, *arguments, stop_after=None):
@@ -53,9 +65,9 @@ def within(monkeypatch, capsys, *arguments, stop_after=None):
         try:
             main()
             code = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-    return Done(code, *capsys.readouterr())
+        except SystemExit as left:
+            code = left.code or 0
+    return ended(code, *capsys.readouterr())
 
 
 def n_lines(run):
@@ -89,7 +101,7 @@ def stopped(run, how, generator: random.Random, *arguments):
         process.send_signal(how)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how], errors
-    return Done(process.returncode, output, errors)
+    return ended(process.returncode, output, errors)
 
 
 def assert_advises_to_resume(done, run, saved="chunk"):

@@ -56,8 +56,8 @@ def test_tensorboard_gets_scalars_and_the_figure(finished):
     runs, _ = finished
     [run] = (runs / "curve").iterdir()
     board = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
-    assert set(board.Tags()["scalars"]) >= {"curve/x", "curve/z", "curve/y"}
-    assert [event.step for event in board.Scalars("curve/x")] == [25, 75]
+    assert set(board.Tags()["scalars"]) >= {f"curve_by_chunks_learned/{name}" for name in "xyz"}
+    assert [event.step for event in board.Scalars("curve_by_chunks_learned/x")] == [1, 3]
     assert board.Tags()["images"] == ["curve"]
     life = EventAccumulator(str(run / "seed0/k025")).Reload()
     assert [event.value for event in life.Scalars("decision/learn")] == [1, 0, 0, 0]

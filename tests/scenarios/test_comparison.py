@@ -131,11 +131,13 @@ def test_confidence_is_the_one_asked_for():
     assert wide.confidence == 0.99
 
 
-def test_a_metric_undefined_in_any_seed_is_undefined():
+def test_a_mean_is_over_the_seeds_that_have_the_metric():
     partly = lived("partly", [1, 1], [0.9, None])
     comparison = compare([partly, lived("all", [2, 2], [0.5, 0.6])])
-    assert comparison.schedules[0].means["accuracy"] is None
+    assert comparison.schedules[0].means["accuracy"] == mean_interval([0.9])
     assert comparison.schedules[0].means["cost"] == Interval(1, 1, 1)
+    assert comparison.schedules[0].counts == {"cost": 2, "accuracy": 1}
+    assert compare([lived("none", [1, 1], [None, None])]).schedules[0].means["accuracy"] is None
     assert [each.label for each in front(comparison, "cost", "accuracy")] == ["all"]
     nowhere = compare([partly])
     assert front(nowhere, "cost", "accuracy") == best_at_each_budget(nowhere, "cost", "accuracy") == []
@@ -147,8 +149,8 @@ def test_csv_has_a_line_a_schedule_and_every_digit():
     assert "\r" not in text
     cheap, odd = csv.DictReader(io.StringIO(text))
     assert list(cheap) == [
-        *["schedule", "seeds", "cost", "cost_low", "cost_high"],
-        *["accuracy", "accuracy_low", "accuracy_high"],
+        *["schedule", "seeds", "cost", "cost_low", "cost_high", "cost_seeds"],
+        *["accuracy", "accuracy_low", "accuracy_high", "accuracy_seeds"],
     ]
     assert (cheap["schedule"], cheap["seeds"], odd["schedule"]) == ("static:k=0", "3", 'odd, "name"')
     expected = mean_interval([0.30, 0.32, 0.31])
@@ -157,7 +159,9 @@ def test_csv_has_a_line_a_schedule_and_every_digit():
         expected.low,
         expected.high,
     ]
-    assert odd["accuracy"] == odd["accuracy_low"] == ""
+    assert (float(odd["accuracy"]), odd["accuracy_seeds"]) == (pytest.approx(0.15), "2")
+    nothing = next(csv.DictReader(io.StringIO(comparison_csv(compare([lived("a", [1], [None])])))))
+    assert (nothing["accuracy"], nothing["accuracy_low"], nothing["accuracy_seeds"]) == ("", "", "0")
     assert float(odd["cost"]) == pytest.approx(5 / 3)
     (single,) = csv.DictReader(io.StringIO(comparison_csv(compare([lived("a", [1], [0.5])]))))
     assert (single["accuracy"], single["accuracy_low"]) == ("0.5", "")
@@ -172,7 +176,8 @@ def test_json_is_strict_and_keeps_the_seeds():
     first, second = plain["schedules"]
     assert first["by_seed"]["1"] == {"cost": 1.0, "accuracy": 0.32}
     assert first["means"]["accuracy"]["low"] == comparison.schedules[0].means["accuracy"].low
-    assert second["means"]["accuracy"] is None
+    assert first["means"]["accuracy"]["seeds"] == 3
+    assert second["means"]["accuracy"]["seeds"] == 2
     assert second["by_seed"]["1"]["accuracy"] is None
 
 

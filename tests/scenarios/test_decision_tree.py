@@ -96,7 +96,8 @@ def test_a_table_tells_what_a_lifetime_would_see_spend_and_reach(rekey, calibrat
             assert repr(priced.observation(node)) == policy.seen[-1]
             node = 2 * node + (step.action == "learn")
             assert priced.spent[node] == step.spent
-            assert tuple(tree.accuracy[node]) == (step.accuracy.agent, step.accuracy.learner, step.accuracy.memory)
+            measured = (step.accuracy.agent, step.accuracy.learner, step.accuracy.memory)
+            assert [None if np.isnan(share) else share for share in tree.accuracy[node]] == list(measured)
             counts = (tree.memory_entries[node], tree.memory_nbytes[node], tree.held_nbytes[node])
             assert counts == (step.memory_entries, step.memory_nbytes, step.held_nbytes)
         assert schedule_of(node) == schedule
@@ -254,7 +255,7 @@ def changed(path, **members):
 
 
 def facts_with(**more):
-    facts = {"format": "learn-or-memorize decision tree 1", **tree_of("on-learn", 2).facts, **more}
+    facts = {"format": "learn-or-memorize decision tree 2", **tree_of("on-learn", 2).facts, **more}
     return np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
 
@@ -318,7 +319,7 @@ def test_code_in_a_file_is_not_run(written, tmp_path, how):
 def test_tables_with_impossible_contents_are_refused(tmp_path, name, value, message):
     tree = synthetic(0, 3)
     values = getattr(tree, name).copy()
-    values[1] = value
+    values[2] = value
     path = tmp_path / "table.npz"
     path.write_bytes(replace(tree, **{name: values}).as_npz())
     with pytest.raises(RunError, match=message):

@@ -93,11 +93,11 @@ def test_tensorboard_gets_the_figure_and_the_paths(finished):
     board = EventAccumulator(str(run), size_guidance={"images": 0, "scalars": 0}).Reload()
     assert board.Tags()["images"] == ["curve", "policies"]
     scalars = points(run)
-    assert [step for step, _ in scalars[".:by_learned/accuracy_static"]] == [50, 100]
+    assert [step for step, _ in scalars[".:by_images_learned/accuracy_static"]] == [60, 120]
     for policy, folder in POLICIES.items():
         [placed] = [p for p in json.loads((run / "policies.json").read_text())["policies"] if p["policy"] == policy]
-        path = scalars[f".:by_learned/accuracy_{folder}"]
-        assert path[-1] == (round(100 * placed["learned"]["estimate"]), pytest.approx(placed["accuracy"]["estimate"]))
+        path = scalars[f".:by_images_learned/accuracy_{folder}"]
+        assert path[-1] == (round(120 * placed["learned"]["estimate"]), pytest.approx(placed["accuracy"]["estimate"]))
         assert len(path) == 3
         assert len(scalars[f"seed1/{folder}:decision/learned_fraction"]) == 6
         by_chunk = np.mean([lived["learned_by_chunk"] for lived in placed["by_seed"]], axis=0)

@@ -8,7 +8,7 @@ from scenarios.config import TreeConfig
 from scenarios.decision_tree import IMPRESSIONS, LEARNER_IMPRESSIONS, DecisionTree, schedule_of
 
 LEARN, MEMORIZE = ACCOUNTS.index("learn"), ACCOUNTS.index("memorize")
-RECALL, CALIBRATE = ACCOUNTS.index("recall"), ACCOUNTS.index("calibrate")
+CALIBRATE = ACCOUNTS.index("calibrate")
 GAIN = 0.1
 """Accuracy that a chunk is worth to who learns it in a `paying` tree, more than to who memorizes it."""
 GFLOP = 2
@@ -36,7 +36,7 @@ def synthetic(seed=0, n=4, **settings):
         else:
             flops[node, MEMORIZE] = learner_look[parent] + draw.integers(0, 10**8)
             nbytes[node, MEMORIZE] = 100 * n_samples[depth]
-        flops[node, [RECALL, CALIBRATE]] = draw.integers(0, 10**8, 2)
+        flops[node, CALIBRATE] = draw.integers(0, 10**8, 2).sum()
         if node < decisions and entries[node]:
             memory_look[node] = draw.integers(1, 10**8)
     impressions = draw.random((decisions, len(IMPRESSIONS)))
@@ -46,7 +46,8 @@ def synthetic(seed=0, n=4, **settings):
     impressions[0] = np.nan
     learner_look[0] = 0
     accuracy = draw.random((nodes, 3))
-    accuracy[:2] = 0.0
+    accuracy[entries == 0, 2] = np.nan
+    accuracy[:2] = np.nan
     given = TreeConfig.model_validate({"chunks": n, "device": "cpu", **settings})
     facts = {"settings": given.model_dump(mode="json"), "seed": seed, "prices": [1.0] * n}
     held = 100 * entries
@@ -63,7 +64,7 @@ def paying(seed=0, n=4, **settings):
     accuracy, impressions = tree.accuracy.copy(), tree.impressions.copy()
     for node in range(1, 2 << n):
         learns = np.array([action == "L" for action in schedule_of(node)], dtype=bool)
-        accuracy[node] = 0.1 + GAIN * learns.sum() if node > 1 else 0.0
+        accuracy[node] = 0.1 + GAIN * learns.sum() if node > 1 else np.nan
         if node < 1 << n:
             counts = counts_before_each(np.append(learns, False))[-1:]
             impressions[node, IMPRESSIONS.index("learner_accuracy")] = (terms_of(counts, n) @ BETA)[0]
