@@ -277,6 +277,12 @@ def _json(value: Any) -> bytes:
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeEncodeError:  # of TensorBoard, where the locale has no UTF-8
+        shown = str(path).encode("ascii", "backslashreplace").decode("ascii")
+        raise RunError(
+            f"expected a folder whose path this locale can spell, got {shown}; choose another with --runs, or a UTF-8 "
+            "locale (PYTHONUTF8=1)"
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(f"expected to write in {path}, got: {reason}; choose another folder with --runs") from error

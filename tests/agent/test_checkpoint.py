@@ -127,8 +127,8 @@ def test_a_checkpoint_of_another_run_is_refused(checkpoints):
         {"format": "learn-or-memorize checkpoint 0", "run": "this run", "state": {}},
         {"format": "learn-or-memorize checkpoint 99", "run": "this run", "state": {}},
         {"run": "this run", "state": {}},
-        {"format": "learn-or-memorize checkpoint 1", "run": "this run", "state": [1, 2]},
-        {"format": "learn-or-memorize checkpoint 1", "run": "this run"},
+        {"format": "learn-or-memorize checkpoint 2", "run": "this run", "state": [1, 2]},
+        {"format": "learn-or-memorize checkpoint 2", "run": "this run"},
         {"conv.weight": torch.ones(3)},
         [1, 2, 3],
         torch.ones(3),
@@ -176,7 +176,7 @@ def test_code_in_a_checkpoint_is_not_run(checkpoints, tmp_path, how):
     trap, content = Trap(mark), io.BytesIO()
     if how == "in a checkpoint":
         content.write(
-            torch_bytes({"format": "learn-or-memorize checkpoint 1", "run": "this run", "state": {"x": trap}})
+            torch_bytes({"format": "learn-or-memorize checkpoint 2", "run": "this run", "state": {"x": trap}})
         )
     elif how == "as a checkpoint":
         content.write(torch_bytes(trap))

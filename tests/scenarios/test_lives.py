@@ -234,7 +234,7 @@ def of_another_format(path, _):
 
 
 def with_code(path, tmp_path):
-    torch.save({"format": "learn-or-memorize checkpoint 1", "state": {"x": Trap(tmp_path / "mark")}}, path)
+    torch.save({"format": "learn-or-memorize checkpoint 2", "state": {"x": Trap(tmp_path / "mark")}}, path)
 
 
 def that_does_not_fit(path, _):
@@ -242,6 +242,20 @@ def that_does_not_fit(path, _):
     weights = saved["state"]["branches"][0]["agent"]["learner"]
     weights.clear()
     torch.save(saved, path)
+
+
+def altered(alter):
+    def spoil(path, _):
+        saved = torch.load(path, weights_only=True)
+        alter(saved["state"])
+        torch.save(saved, path)
+
+    return spoil
+
+
+without_memory = altered(lambda state: state["branches"][0]["agent"].pop("memory"))
+with_an_odd_step = altered(lambda state: state["branches"][0].update(step="2"))
+of_no_lifetimes = altered(lambda state: state["branches"].clear())
 
 
 def of_other_policies(path, _):
@@ -259,6 +273,9 @@ SPOIL = {
     "of another format": (of_another_format, "expected a checkpoint of this program at"),
     "with code": (with_code, "expected a checkpoint at"),
     "that does not fit": (that_does_not_fit, "expected a checkpoint that fits at"),
+    "without its memory": (without_memory, "expected memory in the checkpoint"),
+    "with an odd step": (with_an_odd_step, "['step'] of type int, got str"),
+    "of no lifetimes": (of_no_lifetimes, "expected a checkpoint of lifetimes at"),
     "of other policies": (of_other_policies, "expected a checkpoint of the lifetimes"),
 }
 
