@@ -38,6 +38,11 @@ def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
     )
 
 
+def choose_schedule(config: AgentConfig) -> str:
+    """The schedule of the learning rate as set, or as suits the protocol."""
+    return config.schedule or ("one-cycle" if config.protocol == "original" else "constant")
+
+
 def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: Progress) -> Agent:
     """An agent at birth: untrained network, empty memory.
 
@@ -58,7 +63,7 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         batch_size=config.batch,
-        schedule=SCHEDULES[config.schedule or ("one-cycle" if config.protocol == "original" else "constant")],
+        schedule=SCHEDULES[choose_schedule(config)],
         device=device,
         compiled=device.type == "cuda" if config.compile is None else config.compile,
     )

@@ -99,7 +99,8 @@ def load_world(
     )
     tell_of(dataset, watcher)
     chunking = Chunking(config.chunks, config.chunk_size)
-    scenario = make(config.scenario, SCENARIOS, "scenario", dataset=dataset, chunking=chunking, seed=seed)
+    given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
+    scenario = make(config.scenario, SCENARIOS, "scenario", **given)
     prices = make(config.tariff, TARIFFS, "tariff", n_chunks=len(scenario.stream), seed=seed)
     return dataset, scenario.priced(prices).asked(config.queries or 0)
 

@@ -20,7 +20,7 @@ from agent.errors import InvalidSetting, LifetimeError
 
 T = TypeVar("T")
 
-HIDDEN = ("seed", "dataset", "chunking", "n_chunks")
+HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks")
 """Parameters that the program gives: left out of descriptions, and always spelled out where a user sets them."""
 
 FILE = "file"

@@ -161,6 +161,7 @@ def drift(
     chunking: Chunking,
     *,
     seed: int,
+    data_seed: int | None = None,
     kind: Literal["contrast", "hue", "corruption"] = "contrast",
     strength: float = 1.0,
     experiences: int = 5,
@@ -177,7 +178,8 @@ def drift(
     Args:
         dataset: its training part is streamed.
         chunking: of the stream; with both settings, of the first training images.
-        seed: of the order, the noise, and the amounts of the validation and test images.
+        seed: of the order.
+        data_seed: of the noise, and of the amounts of the validation and test images; None for `seed`.
         kind: what changes: contrast (it falls), hue (it turns), corruption (noise grows).
         strength: amount of change at the end, 0 or more; at 1 a tenth of the contrast, the opposite hue, or noise of a
             tenth of the full range.
@@ -197,18 +199,19 @@ def drift(
         )
     if experiences < 1:
         raise InvalidSetting(f"expected at least 1 experience, got {experiences}; change the scenario's experiences")
+    of_data = seed if data_seed is None else data_seed
     n = chunking.n_used(len(dataset.train))
     order = torch.randperm(n, generator=named_generator(seed, "stream"))
     chunks = chunking.cut([order])
 
     def changed(part: LabelledImages, amounts: Float64[Tensor, " n"], name: str) -> LabelledImages:
-        noise = named_generator(seed, f"drift/{name}")
+        noise = named_generator(of_data, f"drift/{name}")
         return LabelledImages(drifted(part.images, amounts, kind, noise), part.labels)
 
     def spread(part: LabelledImages, name: str) -> Float64[Tensor, " n"]:
         """How far into the drift each image belongs, from 0 to 1."""
         places = torch.empty(len(part), dtype=torch.float64)
-        order = stratified_order(part.labels, named_generator(seed, f"drift-places/{name}"))
+        order = stratified_order(part.labels, named_generator(of_data, f"drift-places/{name}"))
         places[order] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
         return places
 

@@ -53,7 +53,7 @@ PARTS: dict[str, Places] = {
     ],
     "scoring predictions": [(agent.lifetime, "accuracies"), (agent.lifetime, "score")],
     "looking, mixing": [(Agent, "look"), (Agent, "answer"), (Agent, "fit"), (Agent, "memorize"), (Agent, "learn")],
-    "foreseeing costs": [(Agent, "foresee_learning"), (Agent, "foresee_memorizing")],
+    "estimating costs": [(Agent, "estimate_learning"), (Agent, "estimate_memorizing")],
     "observation": [(Life, "observation")],
     "deciding": [(NoveltyPolicy, "decide")],
     "ledger": [(Ledger, "charge"), (Ledger, "hold"), (Ledger, "spent"), (Ledger, "flops")],

@@ -1,6 +1,7 @@
 import pytest
 
 from agent.errors import InvalidSetting
+from scenarios.build import choose_schedule
 from scenarios.config import CurveConfig
 from scenarios.presets import CURVE_PRESETS, from_toml, resolve
 
@@ -79,9 +80,9 @@ def test_the_k_that_an_error_recommends_is_accepted():
 
 
 def test_the_schedule_suits_the_protocol():
-    assert resolve(CurveConfig, "quick").lr_schedule == "constant"
-    assert resolve(CurveConfig, "quick", {"protocol": "original"}).lr_schedule == "one-cycle"
-    assert resolve(CurveConfig, "cifar10-paper").lr_schedule == "steps"
+    assert choose_schedule(resolve(CurveConfig, "quick")) == "constant"
+    assert choose_schedule(resolve(CurveConfig, "quick", {"protocol": "original"})) == "one-cycle"
+    assert choose_schedule(resolve(CurveConfig, "cifar10-paper")) == "steps"
 
 
 def test_the_presets_for_cifar10_are_those_of_the_paper():

@@ -82,3 +82,20 @@ def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
     for step, count in enumerate(usable):  # as many as of the drift has been shown
         assert count == pytest.approx(n * (step + 1) / len(usable), abs=1.5)
     assert usable[-1] == n
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "drift:kind=corruption"])
+def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
+    def world(seed, **data):
+        config = SimulateConfig.model_validate(SETTINGS | {"scenario": EXAMPLES.get(scenario, scenario), **data})
+        return load_world(config, seed, data_dir=None, download=False, watcher=Unwatched())
+
+    (one, stream), (other, later) = world(1, data_seed=5), world(2, data_seed=5)
+    for name in ("train", "validation", "test"):
+        assert torch.equal(getattr(one, name).images, getattr(other, name).images)
+    assert torch.equal(stream.test.images, later.test.images)
+    assert torch.equal(stream.validation.images, later.validation.images)
+    assert not torch.equal(stream.stream[0].sample_ids, later.stream[0].sample_ids)
+    alone, _ = world(1)
+    assert torch.equal(world(1, data_seed=1)[0].train.images, alone.train.images)
+    assert not torch.equal(one.train.images, alone.train.images)
