@@ -288,8 +288,8 @@ class Agent:
         """The mixture that suits validation data, which must neither train the learner nor enter the memory.
 
         Of the validation data those count whose class the agent has been taught, lest it learn of the future; without
-        any, the mixture stays as it is. With an empty memory there is nothing to fit: w = 1, and no work. The learner
-        must be settled.
+        any, the mixture stays as it is, at no work. With an empty memory there is nothing to fit: w = 1, and no work.
+        The learner must be settled.
 
         Args:
             validation: images and their classes.
@@ -298,15 +298,15 @@ class Agent:
         """
         if not self.memory.n_entries:
             return Mixture(), before, Work()
-        glance, spent = self.look(validation.images, THETA_GRID, before)
-        start = time.perf_counter()
         known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.taught)))
         if usable is not None:
             known &= usable
+        if not known.any():
+            return self.mixture, before, Work()
+        glance, spent = self.look(validation.images, THETA_GRID, before)
+        start = time.perf_counter()
         learner, memory = glance.sight.probabilities.cpu(), glance.recall.probabilities.cpu()
-        mixture = self.mixture
-        if known.any():
-            mixture = fit_mixture(learner[known], memory[:, known], validation.labels.cpu()[known])
+        mixture = fit_mixture(learner[known], memory[:, known], validation.labels.cpu()[known])
         return mixture, glance, spent + Work(seconds=time.perf_counter() - start)
 
     def calibrate(
@@ -376,5 +376,6 @@ class Agent:
         self.mixture = Mixture(**state["mixture"])
         self.kept.load_state(state["kept"])
         self.n_chunks, self.taught = state["n_chunks"], set(state["taught"])
-        self.admitted = Admitted(*state["admitted"])
+        n_samples, priced = state["admitted"]
+        self.admitted = Admitted(n_samples, priced)
         self._keyed_by = None if state["stale"] else self.learner.version

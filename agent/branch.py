@@ -12,6 +12,7 @@ from torch import Tensor
 from agent.agent import Agent, Estimate, Glance
 from agent.checkpoint import ANY
 from agent.chunk import Chunk
+from agent.errors import CheckpointError
 from agent.exam import Accuracy, Exam, Scores
 from agent.impressions import RunningAverages
 from agent.ledger import STORAGE, Ledger
@@ -31,12 +32,12 @@ _NUMBER = (int, float)
 LIFE_SHAPE: dict[str, Any] = {
     "policy": dict,
     "ledger": {
-        "accounts": dict.fromkeys(ACCOUNTS, list),
+        "accounts": {account: [_NUMBER] for account in ACCOUNTS},
         "costs": dict.fromkeys((*ACCOUNTS, STORAGE), _NUMBER),
         "byte_chunks": int,
         "pending": list,
     },
-    "averages": {"sums": dict, "n": dict},
+    "averages": {"sums": {ANY: _NUMBER}, "n": {ANY: int}},
     "observed": (dict, NoneType),
 }
 BRANCH_SHAPE: dict[str, Any] = {
@@ -49,8 +50,8 @@ BRANCH_SHAPE: dict[str, Any] = {
         "mixture": {"w": _NUMBER, "theta": (*_NUMBER, NoneType)},
         "kept": dict,
         "n_chunks": int,
-        "taught": list,
-        "admitted": list,
+        "taught": [int],
+        "admitted": [_NUMBER],
         "stale": bool,
     },
     "validation": (dict, NoneType),
@@ -255,6 +256,8 @@ class Branch:
             exam: gives the images that the agent had looked at.
         """
         newborn.load_state(state["agent"])
+        if newborn.n_chunks != state["step"]:
+            raise CheckpointError(f"expected an agent of {state['step']} chunks, got one of {newborn.n_chunks}")
         branch = cls([], newborn, state["step"])
         branch.decided = Action(state["decided"]) if state["decided"] else None
         branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None

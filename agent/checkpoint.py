@@ -1,6 +1,7 @@
 """Checkpoints: tensors and plain values, replaced whole, and distrusted when they are read."""
 
 import io
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -159,6 +160,8 @@ def check_shape(value: object, shape: Shape, where: str) -> None:
 
 
 def _check_type(value: object, expected: type | tuple[type, ...], where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CheckpointError(f"expected a finite number for {where}, got {value}")
     if not isinstance(value, expected):
         names = " or ".join(each.__name__ for each in (expected if isinstance(expected, tuple) else (expected,)))
         raise CheckpointError(f"expected {where} of type {names}, got {type(value).__name__}")

@@ -91,10 +91,15 @@ class Ledger:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the ledger whose `state` this is."""
-        self.accounts = {account: Work(*state["accounts"][account]) for account in ACCOUNTS}
+        self.accounts = {account: _work(state["accounts"][account]) for account in ACCOUNTS}
         self.costs = {account: state["costs"][account] for account in self.costs}
         self.byte_chunks = state["byte_chunks"]
-        self.pending = [Charge(account, Work(*work), price) for account, work, price in state["pending"]]
+        self.pending = [Charge(account, _work(work), price) for account, work, price in state["pending"]]
+
+
+def _work(plain: list[Any]) -> Work:
+    flops, nbytes, seconds, samples = plain
+    return Work(flops, nbytes, seconds, samples)
 
 
 def _plain(work: Work) -> list[float]:

@@ -320,6 +320,8 @@ class Lives:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
         check_shape(state, {"birth": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
+        if any(n < 0 for n in Lives.lived(state).values()):
+            raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
         if not Lives.lived(state):
             raise CheckpointError(f"expected a checkpoint of lifetimes at {path}, got one of none")
 

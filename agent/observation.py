@@ -33,7 +33,8 @@ class Observation:
         learning_spent: the part of `spent` that went to gradient updates, and to re-keying on learning.
         learning_spent_gflop: the part of `spent_gflop` that went there.
         learn_gflop: what LEARN will take, with the re-keying on learning, in GFLOP. Where a learner trains later, it is
-            this chunk's part, by samples, of a training right after.
+            this chunk's part, by samples, of a training right after. Re-keying every n chunks follows from no single
+            decision, and is part neither of this nor of what MEMORIZE takes.
         learn_cost: what is charged for that to `learn` and `rekey`, in the unit of the cost model.
         memorize_gflop: what MEMORIZE will take, in GFLOP: the forward pass that gives the keys, unless the policy has
             looked at the chunk and paid for it, and the training that is still to be done before it.

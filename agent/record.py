@@ -75,6 +75,7 @@ def open_run(
     """
     path = path.absolute()  # whatever a policy of the user's own does to the current directory
     with _writing(path):
+        str(path).encode("utf-8")  # TensorBoard's need, refused before anything is written
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / "lock")
         try:
@@ -98,7 +99,8 @@ def open_run(
 def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> None:
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
-    is_run = found.exists() and read_object(found, "choose another --name").keys() >= config.keys()
+    known = read_object(found, "choose another --name").keys() if found.exists() else set()
+    is_run = known >= {"experiment", "settings"} or (found.exists() and known >= config.keys())
     if others and not is_run:
         raise RunError(f"expected a run or an empty directory at {path}, found other files; choose another --name")
     if anew:

@@ -174,3 +174,9 @@ def passes(n: int, n_drawn: int, generator: torch.Generator) -> Int64[Tensor, " 
     """`n_drawn` rows out of `n`: one random permutation after another, so that none is drawn twice before all are."""
     permutations = [torch.randperm(n, generator=generator) for _ in range(-(-n_drawn // n))]
     return torch.cat(permutations)[:n_drawn]
+
+
+def even_sizes(n_samples: int, largest: int) -> tuple[int, ...]:
+    """The sizes of as few batches as hold `n_samples`, none above `largest`; equal to one sample."""
+    n_steps = -(-n_samples // largest)
+    return tuple(n_samples // n_steps + (step < n_samples % n_steps) for step in range(n_steps))

@@ -204,8 +204,8 @@ class _Lifetime:
 def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     """What a reader should know of runs that may be compared; raises InvalidSetting for those that may not."""
     reference = found[0]
-    of_world = [name for name in reference.settings if name not in _AGENT | _FREE]
     for life in found[1:]:
+        of_world = [name for name in {**reference.settings, **life.settings} if name not in _AGENT | _FREE]
         pairs = {name: (reference.settings.get(name), life.settings.get(name)) for name in of_world}
         pairs["data"] = reference.data, life.data
         if reference.data is not None and reference.data == life.data:
@@ -270,6 +270,8 @@ def _compared(lived: Sequence[Lived], config: CompareConfig, n_test: int, notes:
     if config.cost_weight is not None:
         lived = [_with_utility(each, config.cost_weight) for each in lived]
     comparison = compare(lived, config.confidence)
+    if config.prequential and not config.calibrate_every:
+        notes = [*notes, "w is 1 until the end of life: the agent's prequential accuracy is the learner's alone"]
     tariff = "" if config.tariff == "constant" else f", {config.tariff} tariff"
     title = f"{config.dataset}, {config.scenario}{tariff}"
     best = best_at_each_budget(comparison, COST, ACCURACY)

@@ -11,7 +11,7 @@ UTILITY_HELP = "utility = accuracy - cost weight × cost: accuracy (0 to 1) that
 DEFAULT_CHUNKS = 30
 EPOCHS_HELP = (
     "samples trained on for each sample learned from, whatever the size of chunks; online, cooldown: rehearsed samples "
-    "count, so that with --rehearsal 0.5 half of them are new"
+    "count, so that with --rehearsal 0.5 half of them are new; cooldown: what cool-downs train on comes on top"
 )
 PROTOCOLS = (
     "online: one pass, with rehearsal; cooldown: the same, and a copy cooled down wherever the learner is used; "

@@ -173,8 +173,9 @@ def _write_placement(curve: Curve, placement: Placement, run: RunDirectory, boar
     paths = {f"by_images_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
     paths["by_images_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in placement.statics.values())
     for tag, marks in paths.items():
-        for mark in marks:
-            board.add_scalar(tag, mark.agent, round(curve.n_train * mark.learned))
+        # While chunks are memorized no image is learned: of those points the last one stands, and none share a step.
+        for step, agent in {round(curve.n_train * mark.learned): mark.agent for mark in marks}.items():
+            board.add_scalar(tag, agent, step)
     named |= {f"static-k{k:g}": lived for k, lived in placement.statics.items()}
     shares = {f"by_chunk/learned_{name}": mean_learned(courses) for name, courses in named.items()}
     for tag, learned in shares.items():

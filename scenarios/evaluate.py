@@ -24,6 +24,7 @@ from scenarios.evaluation import ACCURACY, COST, FIXED, ORACLE, Evaluated, Prici
 from scenarios.figures import figure_png
 from scenarios.front import front_figure
 from scenarios.held_out import seeds_trained_on
+from scenarios.interval_notes import notes_on_intervals
 from scenarios.presets import validate
 from scenarios.specs import FILE, canonical, make, parse, split_specs
 from scenarios.tariffs import TARIFFS
@@ -132,6 +133,7 @@ def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
         "best_fixed_schedule": evaluated.fixed,
         "leads": [asdict(lead) for lead in evaluated.leads],
         "at_equal_cost": [asdict(each) for each in evaluated.at_equal_cost],
+        "notes": notes_of(evaluated),
         **comparison_json(comparison),
     }
     run.write("evaluation.json", json.dumps(content, indent=1) + "\n")
@@ -153,6 +155,12 @@ def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
     run.write("evaluation.png", png)
     with run.tensorboard() as board:
         board.add_image("evaluation", np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), dataformats="HWC")
+
+
+def notes_of(evaluated: Evaluated) -> list[str]:
+    """What a careful reader of the intervals should know."""
+    n = len({lead.policy for lead in evaluated.leads})
+    return notes_on_intervals(evaluated.settings, n_together=n, of="policies")
 
 
 def trees_digest(trees: Sequence[DecisionTree]) -> str:

@@ -247,6 +247,8 @@ class Evaluated:
     leads: tuple[Lead, ...]
     at_equal_cost: tuple[AtEqualCost, ...]
     left_out: tuple[int, ...]
+    settings: TreeConfig
+    """Of the trees, but for what `pricing` says."""
     n_paths: int = 1
     """Of the tariff, for each tree."""
 
@@ -318,6 +320,7 @@ def evaluate(
             if policy not in statics
             for beside in (("statics", statics), ("statics and heuristics", untrained))
         ),
+        settings=validate(TreeConfig, dict(trees[0].facts["settings"])),
         n_paths=n_paths,
         left_out=tuple(sorted(seen & {int(tree.facts["seed"]) for tree in trees})),
     )

@@ -84,6 +84,12 @@ def part_of(name: str) -> str | None:
     return next((part for part, names in _PART_NAMES.items() if names.fullmatch(bare)), None)
 
 
+def part_suggested_by(name: str) -> str | None:
+    """Which part a folder seems to hold that is not called so: `seg_train`, `trainA` and `val2017` tell of one."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return next((part for word in words if (part := part_of(word))), None)
+
+
 def _find_parts(root: Path) -> dict[str, Path]:
     """The folder of each part; none if no folder of `root` has the name of a part."""
     folders = subfolders(root)
@@ -128,13 +134,12 @@ def _class_called(name: str) -> str:
 def _check_classes_hold_no_parts(root: Path) -> None:
     """Refuse PATH/<class>/<part>/ and PATH/<a part of another name>/<class>/."""
     folders = subfolders(root)
-    bare = {
-        folder.name: {composed(each.name) for each in subfolders(folder)}
-        for folder in folders
-        if not has_images(folder)
-    }
+    bare = {folder.name: _names_inside(folder) for folder in folders if not has_images(folder)}
     got, fix = None, "rename or move the folders"
-    for name, inside in bare.items():
+    suggested = {folder.name: part for folder in folders if (part := part_suggested_by(folder.name))}
+    if len(set(suggested.values())) > 1 and 2 * len(suggested) >= len(folders):
+        got = f"folders that seem to be parts, {_named(suggested)}, in {root}"
+    for name, inside in bare.items() if got is None else ():
         if parts := sorted(each for each in inside if part_of(each)):
             got = f"no images in {root / name} but the folders of parts {_named(parts)}"
             fix += f", or give {root / name} as PATH" if len(folders) == 1 else ""
@@ -148,6 +153,13 @@ def _check_classes_hold_no_parts(root: Path) -> None:
         raise DatasetError(
             f"expected {_LAYOUT}, got {got}: it is not clear which are parts and which are classes; {fix}"
         )
+
+
+def _names_inside(folder: Path) -> set[str]:
+    """Names of the folders in a folder, and of those in folders that set nothing apart."""
+    inside = subfolders(folder)
+    wrapped = [each for wrapper in inside if wrapper.name.casefold() in _WRAPPERS for each in subfolders(wrapper)]
+    return {composed(each.name) for each in [*inside, *wrapped]}
 
 
 def _list_parts(root: Path, parts: dict[str, Path]) -> Listing:

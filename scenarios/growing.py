@@ -35,10 +35,9 @@ class Rows:
             children: by node, the step of either action.
             before: the step that had led to the node.
         """
-        learner_look = memory_look = 0
+        learner_look, memory_look = 0, observation.n_samples * (before.query_flops if before else 0)
         for child, step in children.items():
             work = _since(step, before)
-            memory_look = observation.n_samples * (before.query_flops if before else 0)
             learner_look = work[_DECIDE][0] - memory_look
             work[_DECIDE] = work[_EVALUATE] = [0, 0]
             if child % 2 == 0:

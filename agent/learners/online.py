@@ -16,7 +16,7 @@ from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
 from agent.networks import KeyPlaces, ResNet
 from agent.randomness import clone_generator, named_generator
 from agent.samples import LABEL_NBYTES, SampleStore
-from agent.training import Training, check_finite, constant, passes
+from agent.training import Training, check_finite, constant, even_sizes, passes
 from agent.version import Lineage
 from agent.work import Work
 
@@ -32,9 +32,9 @@ class OnlineLearner:
     one sample; where a chunk is smaller than its part of a batch, batches are smaller too. Each batch holds new
     samples, every one as often as every other (to within one), and a share drawn uniformly from all chunks learned
     before: at an equal number of steps no cleverer choice is known to do better (BudgetCL, arXiv:2303.11165).
-    Predictions and keys
-    come from an exponential moving average of the weights, which stands in for the decay of the learning rate that a
-    stream without end cannot have.
+
+    Predictions and keys come from an exponential moving average of the weights, which stands in for the decay of the
+    learning rate that a stream without end cannot have.
 
     Args:
         network: the network to start from; the learner takes it over.
@@ -137,9 +137,7 @@ class OnlineLearner:
         largest = n_fresh + n_rehearsed
         owed = self.passes * n_new + self.carried
         n_samples = int(owed + ROUNDING)
-        n_steps = -(-n_samples // largest)
-        sizes = tuple(n_samples // n_steps + (step < n_samples % n_steps) for step in range(n_steps))
-        return _Plan(sizes, max(0.0, owed - n_samples))
+        return _Plan(even_sizes(n_samples, largest), max(0.0, owed - n_samples))
 
     def _rehearsed(self, size: int) -> int:
         """Rehearsed samples in a batch of so many."""

@@ -14,7 +14,7 @@ from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
 from agent.networks import KeyPlaces, ResNet
 from agent.randomness import clone_generator, named_generator
 from agent.samples import LABEL_NBYTES, SampleStore
-from agent.training import Training, check_finite, passes
+from agent.training import Training, check_finite, even_sizes, passes
 from agent.version import Lineage
 from agent.work import Work
 
@@ -66,10 +66,14 @@ class RefitLearner:
         self.admitted.append(chunk.images, chunk.labels)
         return Work(nbytes=self.admitted.nbytes - stored)
 
-    def _plan(self, n: int) -> tuple[int, int]:
-        """Steps, and samples in each, of a training on n samples."""
-        batch = min(self.training.batch_size, n)
-        return max(1, round(self.epochs * n / batch)), batch
+    def _plan(self, n: int) -> tuple[int, ...]:
+        """Samples in each step of a training on n samples.
+
+        They are whole batches where these make up the epochs to within 1%, and else batches of equal sizes to a sample.
+        """
+        batch, wanted = min(self.training.batch_size, n), max(1, round(self.epochs * n))
+        n_whole = max(1, round(self.epochs * n / batch))
+        return (batch,) * n_whole if abs(n_whole * batch - wanted) <= 0.01 * wanted else even_sizes(wanted, batch)
 
     def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
         """The work of admitting the images, and of a training on everything admitted by then."""
@@ -77,9 +81,9 @@ class RefitLearner:
         n = len(self.admitted) + len(images)
         if n == self.n_trained_on:
             return Foreseen(admitting, Work())
-        n_steps, batch = self._plan(n)
+        n_trained = sum(self._plan(n))
         flops = flops_per_sample(self.initial, *images.shape[2:]).training
-        return Foreseen(admitting, Work(n_steps * batch * flops, samples=n_steps * batch))
+        return Foreseen(admitting, Work(n_trained * flops, samples=n_trained))
 
     @property
     def overdue(self) -> bool:
@@ -101,30 +105,31 @@ class RefitLearner:
             return Work()
         start = time.perf_counter()
         n = len(self.admitted)
-        n_steps, batch = self._plan(n)
+        sizes = self._plan(n)
+        n_steps, n_trained = len(sizes), sum(sizes)
         network = copy.deepcopy(self.network if self.warm else self.initial).train()
         optimizer = self.training.optimizer(network)
-        rows = passes(n, n_steps * batch, self.order).view(n_steps, batch).to(self.training.device)
-        steps_an_epoch = -(-n // batch)
+        rows = passes(n, n_trained, self.order).to(self.training.device).split(sizes)
+        steps_an_epoch = -(-n // max(sizes))
         for first in range(0, n_steps, steps_an_epoch):
             epoch = range(first, min(first + steps_an_epoch, n_steps))
-            moves = self.training.augmentation.draw(len(epoch), batch, self.augmentation).to(self.training.device)
+            moves = self.training.augmentation.draw(len(epoch), max(sizes), self.augmentation).to(self.training.device)
             losses, rates = [], []
             for step, moved in zip(epoch, moves, strict=True):
                 images, labels = self.admitted.batch(rows[step])
-                done = step / n_steps
-                losses.append(self.training.step(network, optimizer, images, labels, moved, done=done))
+                done, of_batch = step / n_steps, moved[:, : sizes[step]]
+                losses.append(self.training.step(network, optimizer, images, labels, of_batch, done=done))
                 rates.append(self.training.rate(done))
-                self.progress(3 * batch)
+                self.progress(3 * sizes[step])
             check_finite(network, losses, rates, first_step=self.n_steps + first)
         self.network = network.eval()
         self.n_steps += n_steps
         self.version = self.lineage.next()
         self.n_trained_on = n
         return Work(
-            flops=n_steps * batch * flops_per_sample(network, *images.shape[2:]).training,
+            flops=n_trained * flops_per_sample(network, *images.shape[2:]).training,
             seconds=time.perf_counter() - start,
-            samples=n_steps * batch,
+            samples=n_trained,
         )
 
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:

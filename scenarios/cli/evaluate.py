@@ -98,7 +98,11 @@ def _show(evaluated: "Evaluated", trees: Path, path: Path) -> None:
         if console.measure(table, options=console.options.update_width(1000)).maximum <= console.width:
             break
     console.print(table)
+    from scenarios.evaluate import notes_of
+
     console.print(_verdict(evaluated), markup=False, highlight=False)
+    for note in notes_of(evaluated):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     print(
         f"figure: {path / 'evaluation.png'}\n"
         f"table:  {path / 'evaluation.csv'}, {path / 'evaluation.json'}; every pair: {path / 'leads.csv'}"

@@ -9,7 +9,7 @@ from agent.exam import accuracy_of
 from agent.flops import flops_per_sample
 from agent.randomness import named_generator
 from agent.samples import SampleStore
-from agent.training import Training, one_cycle, passes
+from agent.training import Training, even_sizes, one_cycle, passes
 from tests.agent.toys import LEARNERS, cooldown, online, refit, same, toy_chunk, toy_images, toy_stream
 
 
@@ -325,6 +325,24 @@ def test_epochs_hold_at_every_size_of_chunks(sizes, rehearsal, passes_, monkeypa
         assert trained == pytest.approx(passes_ * sum(sizes[: i + 1]), abs=1)  # the first chunk included
 
 
+@pytest.mark.parametrize(("n", "batch", "epochs"), [(96, 64, 1), (100, 64, 1), (200, 64, 0.5), (40, 32, 1), (7, 64, 3)])
+def test_epochs_of_a_refit_hold_to_one_percent(n, batch, epochs, monkeypatch):
+    monkeypatch.setattr(Training, "step", lambda *_, **__: torch.zeros(()))
+    learner = refit(epochs=epochs, batch_size=batch)
+    learner.learn(toy_chunk(n))
+    expected = learner.foresee(toy_chunk(0).images).later
+    work = learner.settle()
+    assert work == expected
+    assert work.samples == pytest.approx(epochs * n, rel=0.01)
+
+
+def test_batches_are_whole_where_epochs_allow():
+    assert even_sizes(12, 4) == (4, 4, 4)
+    assert even_sizes(13, 4) == (4, 3, 3, 3)
+    assert even_sizes(0, 4) == ()
+    assert refit(epochs=6, batch_size=64)._plan(1500) == (64,) * 141  # 9,024 of 9,000 samples
+
+
 def test_what_is_never_read_again_is_not_stored():
     learner = online(rehearsal=0)
     assert learner.learn(toy_chunk(8)).nbytes == learner.nbytes == 0
@@ -345,13 +363,14 @@ def test_refitting_is_a_loop_over_epochs(warm):
         images.append(chunk.images)
         labels.append(chunk.labels)
         every, of = torch.cat(images), torch.cat(labels)
-        n_steps = round(2 * len(of) / 8)
+        sizes = {10: [7, 7, 6], 26: [8, 8, 8, 7, 7, 7, 7]}[len(of)]  # two passes, by hand
         network = copy.deepcopy(network if warm else slow.initial).train()
         optimizer = slow.training.optimizer(network)
-        rows = passes(len(of), n_steps * 8, slow.order).view(n_steps, 8)
+        rows = passes(len(of), 2 * len(of), slow.order).split(sizes)
         for i, batch in enumerate(rows):
-            lr = slow.training.lr * one_cycle(i / n_steps)
-            slow_step(slow.training, network, optimizer, every[batch], of[batch], slow.augmentation, lr)
+            lr = slow.training.lr * one_cycle(i / len(sizes))
+            drawn = slow.augmentation, lr, max(sizes)
+            slow_step(slow.training, network, optimizer, every[batch], of[batch], *drawn)
         assert same(dict(learner.weights()), dict(network.state_dict()))
 
 

@@ -22,6 +22,28 @@ def refused(root, *parts):
 
 
 @pytest.mark.parametrize(
+    "folders",
+    [
+        "seg_train/seg_train/cat seg_train/seg_train/dog seg_test/seg_test/cat seg_test/seg_test/dog seg_pred/seg_pred",
+        "asl_alphabet_train/asl_alphabet_train/cat asl_alphabet_test/asl_alphabet_test",
+        "trainA trainB testA testB",
+        "train2017 val2017",
+        "train1 test1 labels",
+        "cat/images/train cat/images/test dog/images/train dog/images/test",
+    ],
+)
+def test_folders_that_seem_to_be_parts_are_no_classes(tmp_path, folders):
+    for number, folder in enumerate(folders.split()):
+        write_image(tmp_path / folder / "0.png", (number, 0, 0))
+    refused(tmp_path, str(tmp_path), "not clear which are parts and which are classes")
+
+
+def test_classes_may_speak_of_trains_and_tests(tmp_path):
+    names = ["bullet train", "cat", "dog", "eel", "test tube"]
+    assert list_folder(write_tree(tmp_path, dict.fromkeys(names, 1))).class_names == tuple(names)
+
+
+@pytest.mark.parametrize(
     ("part", "names"),
     [
         (

@@ -255,6 +255,15 @@ def altered(alter):
 
 without_memory = altered(lambda state: state["branches"][0]["agent"].pop("memory"))
 with_an_odd_step = altered(lambda state: state["branches"][0].update(step="2"))
+with_odd_work = altered(
+    lambda state: next(iter(state["branches"][0]["lives"].values()))["ledger"]["accounts"].update(
+        learn=["x", 0, 0.0, 0]
+    )
+)
+with_infinite_costs = altered(
+    lambda state: next(iter(state["branches"][0]["lives"].values()))["ledger"]["costs"].update(learn=float("nan"))
+)
+of_another_age = altered(lambda state: state["branches"][0]["agent"].update(n_chunks=99))
 of_no_lifetimes = altered(lambda state: state["branches"].clear())
 
 
@@ -275,6 +284,9 @@ SPOIL = {
     "that does not fit": (that_does_not_fit, "expected a checkpoint that fits at"),
     "without its memory": (without_memory, "expected memory in the checkpoint"),
     "with an odd step": (with_an_odd_step, "['step'] of type int, got str"),
+    "with odd work": (with_odd_work, "['learn'][0] of type int or float, got str"),
+    "with infinite costs": (with_infinite_costs, "expected a finite number for "),
+    "of another age": (of_another_age, "chunks, got one of 99"),
     "of no lifetimes": (of_no_lifetimes, "expected a checkpoint of lifetimes at"),
     "of other policies": (of_other_policies, "expected a checkpoint of the lifetimes"),
 }

@@ -98,7 +98,7 @@ def test_tensorboard_gets_the_figure_and_the_paths(finished):
         [placed] = [p for p in json.loads((run / "policies.json").read_text())["policies"] if p["policy"] == policy]
         path = scalars[f".:by_images_learned/accuracy_{folder}"]
         assert path[-1] == (round(120 * placed["learned"]["estimate"]), pytest.approx(placed["accuracy"]["estimate"]))
-        assert len(path) == 3
+        assert 1 <= len(path) == len({step for step, _ in path}) <= 3
         assert len(scalars[f"seed1/{folder}:decision/learned_fraction"]) == 6
         by_chunk = np.mean([lived["learned_by_chunk"] for lived in placed["by_seed"]], axis=0)
         assert scalars[f".:by_chunk/learned_{folder}"] == list(enumerate(map(pytest.approx, by_chunk), start=1))
