@@ -12,7 +12,6 @@ from torch import Tensor
 from agent.agent import Agent, Estimate, Glance
 from agent.checkpoint import ANY
 from agent.chunk import Chunk
-from agent.errors import CheckpointError
 from agent.exam import Accuracy, Exam, Scores
 from agent.impressions import RunningAverages
 from agent.ledger import STORAGE, Ledger
@@ -257,7 +256,7 @@ class Branch:
         """
         newborn.load_state(state["agent"])
         if newborn.n_chunks != state["step"]:
-            raise CheckpointError(f"expected an agent of {state['step']} chunks, got one of {newborn.n_chunks}")
+            raise ValueError(f"expected an agent of {state['step']} chunks, got one of {newborn.n_chunks}")
         branch = cls([], newborn, state["step"])
         branch.decided = Action(state["decided"]) if state["decided"] else None
         branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None

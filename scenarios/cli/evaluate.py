@@ -102,7 +102,7 @@ def _show(evaluated: "Evaluated", trees: Path, path: Path) -> None:
 
     console.print(_verdict(evaluated), markup=False, highlight=False)
     for note in notes_of(evaluated):
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", markup=False, highlight=False)
     print(
         f"figure: {path / 'evaluation.png'}\n"
         f"table:  {path / 'evaluation.csv'}, {path / 'evaluation.json'}; every pair: {path / 'leads.csv'}"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -29,7 +29,7 @@ class Done:
     stdout: str
     stderr: str
     """Without `told`."""
-    told: tuple[str, ...] = ()
+    told: tuple[str, ...] = field(default=(), compare=False)
     """The lines about the data that come before lives begin."""
 
 

@@ -214,7 +214,9 @@ def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(lifetime, tmp_p
     for policy, message in refused.items():
         assert_refused(lifetime(*command, policy, "--force"), message)
     assert lifetime(*command, "own_failing.Mine:threshold=1", "--force").returncode == 0
-    (tmp_path / "own_failing.py").write_text(OWN + "\n# another one now\n")
+    (tmp_path / "own_failing.py").write_text(OWN + "\n# the same one, with a comment\n")
+    assert lifetime(*command, "own_failing.Mine:threshold=1").returncode == 0
+    (tmp_path / "own_failing.py").write_text(OWN + "\nANOTHER_ONE = True\n")
     assert_refused(lifetime(*command, "own_failing.Mine:threshold=1"), "own_policies")
 
 
@@ -233,7 +235,7 @@ def test_finished_runs_stand_beside_each_other(simulated, compared):
     assert "textures, iid" in done.stdout
     comparison = strictly((compared.path / "comparison.json").read_text())
     assert [schedule["label"] for schedule in comparison["schedules"]] == ["static:k=50", "novelty"]
-    assert comparison["notes"] == []
+    assert [note.partition(" ")[0] for note in comparison["notes"]] == ["each", "2"]  # what the intervals hold
     for run, schedule, seed in zip(runs, (0, 0, 1, 1), (0, 1, 0, 1), strict=True):
         metrics = json.loads((run / "summary.json").read_text())["metrics"]
         assert comparison["schedules"][schedule]["by_seed"][str(seed)] == metrics
@@ -359,7 +361,7 @@ def test_runs_of_another_source_are_compared_with_a_note(simulated, compared):
     done = compared(*runs)
     assert done.returncode == 0
     assert f"another source or another machine lived {runs[1]} than {runs[0]}" in done.stdout
-    assert len(json.loads((compared.path / "comparison.json").read_text())["notes"]) == 1
+    assert len(json.loads((compared.path / "comparison.json").read_text())["notes"]) == 3
 
 
 # What cannot be

@@ -48,6 +48,9 @@ class Log:
     def say(self, what):
         pass
 
+    def tell(self, what):
+        pass
+
     def warn(self, what):
         raise AssertionError(what)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from agent.policies.registry import POLICIES
 from agent.record import open_run
+from scenarios.cli.code_digest import digest_of
 from scenarios.streams import SCENARIOS
 from tests.scenarios import commands
 from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, living, points, stopped
@@ -84,6 +85,7 @@ def test_a_clean_run_shows_what_was_decided_reached_and_paid(whole):
 
 def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_path, lifetime):
     run, generator = tmp_path / "simulate/run", random.Random(0)
+    digest_of()  # once in this process, so that the second of two at the same time comes before the first has ended
     arguments = ["simulate", *LONG, "--runs", tmp_path]
     for how in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         done = stopped(run, how, generator, *arguments)

@@ -242,7 +242,7 @@ def test_settings_are_documented_and_plain(name):
         assert f"\n    {setting}: " in document
         if setting not in ("dataset", "chunking"):
             plain = typing.get_origin(parameter.annotation) is typing.Literal
-            assert plain or parameter.annotation in (int, float, str, bool)
+            assert plain or parameter.annotation in (int, float, str, bool, int | None)
 
 
 # Prices

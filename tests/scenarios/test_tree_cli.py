@@ -410,7 +410,7 @@ def test_killed_by_child_and_parent_and_interrupted_a_tree_is_the_same(whole, ru
     os.kill(children_of(second.pid)[0], signal.SIGKILL)
     output, errors = second.communicate(timeout=60)
     assert_refused(
-        commands.Done(second.returncode, output, errors),
+        commands.ended(second.returncode, output, errors),
         "one was killed, perhaps for want of memory; the same command goes on",
     )
 
@@ -419,7 +419,7 @@ def test_killed_by_child_and_parent_and_interrupted_a_tree_is_the_same(whole, ru
     workers, began = children_of(third.pid), time.monotonic()
     os.killpg(third.pid, signal.SIGINT)  # as Ctrl-C, while processes are still about to begin
     output, errors = third.communicate(timeout=60)
-    assert_stopped(commands.Done(third.returncode, output, errors), run, 130)
+    assert_stopped(commands.ended(third.returncode, output, errors), run, 130)
     assert time.monotonic() - began < 10
     assert not any(map(alive, workers))
 
