@@ -97,7 +97,7 @@ def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_p
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     with living(run, *arguments) as process:  # one more, and a second at the same time
         assert_refused(lifetime("resume", run), "another process is running in it; wait for it")
-        _, errors = process.communicate(timeout=120)
+        errors = ended(process.returncode, *process.communicate(timeout=120)).stderr
     assert process.returncode == 0
     assert errors.startswith(f"warning: expected a checkpoint at {checkpoint}, got: ")
     assert errors.endswith("going on from the checkpoint before it\n")
