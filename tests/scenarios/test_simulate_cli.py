@@ -17,7 +17,16 @@ from agent.record import open_run
 from scenarios.cli.code_digest import digest_of
 from scenarios.streams import SCENARIOS
 from tests.scenarios import commands
-from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, living, points, stopped
+from tests.scenarios.commands import (
+    TINY,
+    assert_advises_to_resume,
+    assert_refused,
+    ended,
+    kept,
+    living,
+    points,
+    stopped,
+)
 
 LONG = (
     "--device cpu --train-size 800 --validation-size 40 --test-size 60 --chunks 40 --epochs 2 --width 4 "
