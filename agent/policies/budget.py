@@ -19,8 +19,8 @@ class BudgetPolicy(Policy):
     longer fits is memorized. Evenly, spending also stays within the share budget × (s + 1) / n while the s-th of n
     chunks, counted from 0, is decided on; what a costly chunk leaves unspent, later chunks may use. All of it holds up
     to rounding, a billionth of the budget; where a learner trains later, on several chunks at once, to a batch of it.
-    (There a chunk's cost is told as its part of a whole training, while what was spent holds the trainings ordered so far:
-    together that is more than what LEARN adds, and budgets are used with caution.)
+    There a chunk's cost is told as its part of a whole training, while what was spent holds the trainings ordered so
+    far: together that is more than LEARN adds, and budgets are used with caution.
 
     Without gflop and cost it is the lifetime's own budget (`--budget`), which pays for everything: no chunk is learned
     from that would overdraw it. What memorizing and recalling cost after that is no choice of a policy's.
