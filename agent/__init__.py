@@ -29,54 +29,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agent.accounting.costs import CostModel as CostModel
     from agent.agent import Agent as Agent
-    from agent.agent import Prediction as Prediction
-    from agent.chunk import Chunk as Chunk
-    from agent.chunk import LabelledImages as LabelledImages
-    from agent.costs import CostModel as CostModel
-    from agent.exam import Accuracy as Accuracy
-    from agent.exam import Exam as Exam
+    from agent.data.chunk import Chunk as Chunk
+    from agent.data.chunk import LabelledImages as LabelledImages
+    from agent.evaluation.exam import Exam as Exam
+    from agent.evaluation.scores import Accuracy as Accuracy
+    from agent.evaluation.scores import Prediction as Prediction
+    from agent.evaluation.trajectory import Step as Step
+    from agent.evaluation.trajectory import Trajectory as Trajectory
     from agent.learners import Learner as Learner
     from agent.learners import OnlineLearner as OnlineLearner
     from agent.learners import RefitLearner as RefitLearner
-    from agent.lifetime import live as live
-    from agent.lifetime import live_many as live_many
+    from agent.learners.sgd import Training as Training
+    from agent.lifetime.loop import live as live
+    from agent.lifetime.loop import live_many as live_many
     from agent.memory import CacheMemory as CacheMemory
     from agent.memory import Memory as Memory
-    from agent.networks import KeyPlaces as KeyPlaces
-    from agent.networks import ResNet as ResNet
-    from agent.observation import Observation as Observation
+    from agent.memory.rekeying import Rekeying as Rekeying
+    from agent.networks.keys import KeyPlaces as KeyPlaces
+    from agent.networks.resnet import ResNet as ResNet
     from agent.policies import Action as Action
     from agent.policies import Policy as Policy
-    from agent.rekeying import Rekeying as Rekeying
-    from agent.training import Training as Training
-    from agent.trajectory import Step as Step
-    from agent.trajectory import Trajectory as Trajectory
+    from agent.policies.observation import Observation as Observation
 
 _HOME = {
-    "Accuracy": "exam",
+    "Accuracy": "evaluation.scores",
     "Action": "policies",
     "Agent": "agent",
     "CacheMemory": "memory",
-    "Chunk": "chunk",
-    "CostModel": "costs",
-    "Exam": "exam",
-    "KeyPlaces": "networks",
-    "LabelledImages": "chunk",
+    "Chunk": "data.chunk",
+    "CostModel": "accounting.costs",
+    "Exam": "evaluation.exam",
+    "KeyPlaces": "networks.keys",
+    "LabelledImages": "data.chunk",
     "Learner": "learners",
     "Memory": "memory",
-    "Observation": "observation",
+    "Observation": "policies.observation",
     "OnlineLearner": "learners",
     "Policy": "policies",
-    "Prediction": "agent",
+    "Prediction": "evaluation.scores",
     "RefitLearner": "learners",
-    "Rekeying": "rekeying",
-    "ResNet": "networks",
-    "Step": "trajectory",
-    "Trajectory": "trajectory",
-    "Training": "training",
-    "live": "lifetime",
-    "live_many": "lifetime",
+    "Rekeying": "memory.rekeying",
+    "ResNet": "networks.resnet",
+    "Step": "evaluation.trajectory",
+    "Trajectory": "evaluation.trajectory",
+    "Training": "learners.sgd",
+    "live": "lifetime.loop",
+    "live_many": "lifetime.loop",
 }
 
 __all__ = list(_HOME)

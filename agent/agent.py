@@ -5,27 +5,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from agent.chunk import Chunk, LabelledImages
+from agent.accounting.work import Bill, Charge, Work
+from agent.data.chunk import Chunk, LabelledImages
+from agent.data.sample_store import LABEL_NBYTES, SampleStore
+from agent.evaluation.scores import Prediction
 from agent.learners import Learner, Sight
 from agent.memory import Memory, Recall
-from agent.mixture import PRIOR_THETA, THETA_GRID, Mixture, fit_mixture
-from agent.rekeying import Rekeying
-from agent.samples import LABEL_NBYTES, SampleStore
+from agent.memory.mixture import PRIOR_THETA, THETA_GRID, Mixture, fit_mixture
+from agent.memory.rekeying import Rekeying
 from agent.version import Version
-from agent.work import Bill, Charge, Work
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Class probabilities of the agent and of its two parts for the same images."""
-
-    agent: Float[Tensor, "n classes"]
-    learner: Float[Tensor, "n classes"]
-    memory: Float[Tensor, "n classes"] | None
-    """None while the memory is empty."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenarios.environment import LifetimeEnv as LifetimeEnv
-    from scenarios.simulate import live as live
+    from scenarios.experiments.simulate import live as live
+    from scenarios.policy_training.environment import LifetimeEnv as LifetimeEnv
 
 __all__ = ["LifetimeEnv", "live"]
 
@@ -19,11 +19,11 @@ __all__ = ["LifetimeEnv", "live"]
 def __getattr__(name: str) -> Any:
     """Imported when it is asked for: torch and Avalanche take seconds, and `lifetime --help` has none."""
     if name == "live":
-        from scenarios.simulate import live
+        from scenarios.experiments.simulate import live
 
         return live
     if name == "LifetimeEnv":
-        from scenarios.environment import LifetimeEnv
+        from scenarios.policy_training.environment import LifetimeEnv
 
         return LifetimeEnv
     raise AttributeError(f"module 'scenarios' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agent.networks import ResNet
+from agent.networks.resnet import ResNet
 from tests.benchmarks import learning
 from tests.benchmarks.__main__ import table
 from tests.benchmarks.ratios import Ratio, alternately, ratios

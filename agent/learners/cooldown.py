@@ -8,16 +8,16 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from agent.chunk import Chunk
+from agent.accounting.work import Work
+from agent.data.chunk import Chunk
 from agent.errors import InvalidSetting
-from agent.flops import flops_per_sample
 from agent.learners.online import OnlineLearner
 from agent.learners.protocol import Foreseen, Sight, look
-from agent.networks import ResNet
+from agent.learners.sgd import check_finite, one_minus_sqrt, passes
+from agent.networks.flops import flops_per_sample
+from agent.networks.resnet import ResNet
 from agent.randomness import named_generator
-from agent.training import check_finite, one_minus_sqrt, passes
 from agent.version import Lineage, Version
-from agent.work import Work
 
 
 class CooldownLearner:

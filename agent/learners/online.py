@@ -9,16 +9,17 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from agent.chunk import Chunk
+from agent.accounting.work import Work
+from agent.data.chunk import Chunk
+from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.flops import flops_per_sample
 from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
-from agent.networks import KeyPlaces, ResNet
+from agent.learners.sgd import Training, check_finite, constant, even_sizes, passes
+from agent.networks.flops import flops_per_sample
+from agent.networks.keys import KeyPlaces
+from agent.networks.resnet import ResNet
 from agent.randomness import clone_generator, named_generator
-from agent.samples import LABEL_NBYTES, SampleStore
-from agent.training import Training, check_finite, constant, even_sizes, passes
 from agent.version import Lineage
-from agent.work import Work
 
 ROUNDING = 1e-9
 """Of a sample: a carried remainder that is so close to a whole one is one."""

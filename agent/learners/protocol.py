@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from agent.chunk import Chunk
-from agent.flops import flops_per_sample
-from agent.networks import KeyPlaces, ResNet
-from agent.training import Training, mixed_precision
+from agent.accounting.work import Work
+from agent.data.chunk import Chunk
+from agent.learners.sgd import Training, mixed_precision
+from agent.networks.flops import flops_per_sample
+from agent.networks.keys import KeyPlaces
+from agent.networks.resnet import ResNet
 from agent.version import Version
-from agent.work import Work
 
 FORWARD_BATCH = 500
 """Samples in one forward pass: bounds memory, and large enough to fill two cores."""

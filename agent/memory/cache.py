@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from agent.accounting.work import Work
+from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 from agent.memory.recall import Recall
-from agent.samples import LABEL_NBYTES, SampleStore
 from agent.version import Lineage
-from agent.work import Work
 
 CPU = torch.device("cpu")
 

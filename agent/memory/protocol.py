@@ -6,9 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from agent.accounting.work import Work
 from agent.memory.recall import Recall
 from agent.version import Version
-from agent.work import Work
 
 
 @runtime_checkable

@@ -1,6 +1,5 @@
 """Policies, one family a file."""
 
-from agent.observation import Observation as Observation
 from agent.policies.bandits import LinUCBPolicy as LinUCBPolicy
 from agent.policies.bandits import ThompsonPolicy as ThompsonPolicy
 from agent.policies.budget import BudgetPolicy as BudgetPolicy
@@ -12,6 +11,7 @@ from agent.policies.forecast import ForecastPolicy as ForecastPolicy
 from agent.policies.interleaved import InterleavedPolicy as InterleavedPolicy
 from agent.policies.linear import LinearPolicy as LinearPolicy
 from agent.policies.network import NetworkPolicy as NetworkPolicy
+from agent.policies.observation import Observation as Observation
 from agent.policies.periodic import PeriodicPolicy as PeriodicPolicy
 from agent.policies.protocol import Action as Action
 from agent.policies.protocol import Policy as Policy

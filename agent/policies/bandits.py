@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
 from agent.policies.features import accuracy_seen, features_at, features_of
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_at_least
 from agent.randomness import named_generator

@@ -4,7 +4,7 @@ from math import inf
 from typing import Literal
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_at_least
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_within
 from agent.randomness import named_generator

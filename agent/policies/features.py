@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
 
 LIMIT = 100.0

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
 from agent.policies.features import accuracy_seen
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import LARGEST, check_at_least
 

@@ -1,6 +1,6 @@
 """The k%-learner whose learning is spread over the whole stream."""
 
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_within
 

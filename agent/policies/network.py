@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
 from agent.policies.features import features_of, observes_of
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import LARGEST
 

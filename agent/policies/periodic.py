@@ -1,7 +1,7 @@
 """Learning by the clock."""
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_within
 

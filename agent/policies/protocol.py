@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from agent.errors import InvalidSetting, LifetimeError, PolicyError
-from agent.observation import Observation
+from agent.policies.observation import Observation
 
 
 class Action(Enum):

@@ -1,6 +1,6 @@
 """The k%-learner: learns from the first k% of its stream and memorizes the rest."""
 
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_within
 

@@ -7,7 +7,7 @@ relative policy with a threshold of at most 1 therefore begins with learning.
 from typing import Literal
 
 from agent.errors import InvalidSetting
-from agent.observation import Observation
+from agent.policies.observation import Observation
 from agent.policies.protocol import Action, Policy
 from agent.policies.ranges import check_at_least, check_within
 

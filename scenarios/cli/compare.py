@@ -15,12 +15,12 @@ from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import check_name, settings_from, with_options
 from scenarios.cli.running import running
 from scenarios.cli.show import gflop, percent, plus_minus, results_console, spread, view_command
-from scenarios.config import CompareConfig
+from scenarios.config.settings import CompareConfig
 
 if TYPE_CHECKING:
-    from scenarios.analysis import Interval
-    from scenarios.compare import Compared
-    from scenarios.comparison import Schedule
+    from scenarios.analysis.comparison import Schedule
+    from scenarios.analysis.statistics import Interval
+    from scenarios.experiments.compare import Compared
 
 
 def compare(
@@ -49,9 +49,9 @@ def compare(
         return
     settings = settings_from(CompareConfig, preset, config, overrides, name)
 
-    from scenarios.build import choose_device
-    from scenarios.compare import resolve_comparison
-    from scenarios.specs import file_name
+    from scenarios.config.specs import file_name
+    from scenarios.experiments.compare import resolve_comparison
+    from scenarios.running.factory import choose_device
 
     with redirect_stdout(sys.stderr):
         settings = resolve_comparison(settings)
@@ -82,7 +82,7 @@ def live_in(
     quiet: bool = False,
 ) -> "Compared":
     """Live the lifetimes in a run directory, new or to be continued, and write the comparison."""
-    from scenarios.compare import compare_policies, prepare, write_comparison
+    from scenarios.experiments.compare import compare_policies, prepare, write_comparison
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
@@ -109,9 +109,9 @@ def _compare_runs(
             f"expected no settings beside finished runs, which have their own, got {', '.join(given)}; leave them out"
         )
 
-    from agent.record import open_run
-    from scenarios.compare import compare_runs, runs_digest, write_comparison
-    from scenarios.presets import resolve
+    from agent.storage.record import open_run
+    from scenarios.config.presets import resolve
+    from scenarios.experiments.compare import compare_runs, runs_digest, write_comparison
 
     of_reading = resolve(CompareConfig, "quick", {key: value for key, value in overrides.items() if value is not None})
     confidence, cost_weight = of_reading.confidence, of_reading.cost_weight

@@ -15,12 +15,12 @@ from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import MOST_WORKERS, running
 from scenarios.cli.show import gflop, percent, print_json, results_console, spread, view_command
-from scenarios.config import CurveConfig
+from scenarios.config.settings import CurveConfig
 
 if TYPE_CHECKING:
-    from scenarios.analysis import Ratio
-    from scenarios.curve import Curve
-    from scenarios.placement import Placement
+    from scenarios.analysis.matched_share import Placement
+    from scenarios.analysis.statistics import Ratio
+    from scenarios.experiments.relative_value_report import Curve
 
 
 def curve(
@@ -47,8 +47,8 @@ def curve(
     """
     settings = settings_from(CurveConfig, preset, config, overrides, name)
 
-    from scenarios.build import choose_device
-    from scenarios.relative_value import resolve_curve
+    from scenarios.experiments.relative_value import resolve_curve
+    from scenarios.running.factory import choose_device
 
     with redirect_stdout(sys.stderr):  # a policy of the user's own may print
         settings = resolve_curve(settings)
@@ -89,7 +89,7 @@ def live_in(
     quiet: bool = False,
 ) -> "Curve":
     """Live the curve in a run directory, new or to be continued."""
-    from scenarios.relative_value import live_curve, prepare
+    from scenarios.experiments.relative_value import live_curve, prepare
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, settings.first_seed, download=download, data_dir=data_dir)
@@ -100,7 +100,7 @@ def live_in(
 def report(found: "Curve", path: Path, runs: Path, *, quiet: bool, as_json: bool) -> None:
     """Print the curve as was asked for."""
     if as_json:
-        from scenarios.curve import curve_json, policies_json
+        from scenarios.experiments.relative_value_report import curve_json, policies_json
 
         beside = {"policies": policies_json(found, found.placement)["policies"]} if found.placement else {}
         print_json(curve_json(found) | beside)

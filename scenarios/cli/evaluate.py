@@ -14,7 +14,7 @@ from rich.table import Table
 from scenarios.cli.identity import own_policies, run_folder, same_run, versions
 from scenarios.cli.options import check_name
 from scenarios.cli.show import gflop, percent, plus_minus, results_console, spread
-from scenarios.config import UTILITY_HELP
+from scenarios.config.settings import UTILITY_HELP
 
 _COLUMNS = (
     ("learned", "cost", "accuracy", "utility", "regret", "over", "equal", "rivals"),
@@ -25,9 +25,9 @@ _COLUMNS = (
 """From a wide window to a narrow one."""
 
 if TYPE_CHECKING:
-    from scenarios.analysis import Interval
-    from scenarios.comparison import Schedule
-    from scenarios.evaluation import Evaluated
+    from scenarios.analysis.comparison import Schedule
+    from scenarios.analysis.statistics import Interval
+    from scenarios.oracle.regret import Evaluated
 
 
 def evaluate(
@@ -63,9 +63,9 @@ def evaluate(
     """
     check_name(name)
 
-    from agent.record import open_run
-    from scenarios.evaluate import evaluate_policies, pricing_of, trees_digest, write_evaluation
-    from scenarios.evaluation import read_trees
+    from agent.storage.record import open_run
+    from scenarios.oracle.evaluate import evaluate_policies, pricing_of, trees_digest, write_evaluation
+    from scenarios.oracle.tables import read_trees
 
     tables = read_trees(trees)
     given = {"tariff": tariff, "cost": cost, "cost_weight": cost_weight, "budget": budget}
@@ -98,7 +98,7 @@ def _show(evaluated: "Evaluated", trees: Path, path: Path) -> None:
         if console.measure(table, options=console.options.update_width(1000)).maximum <= console.width:
             break
     console.print(table)
-    from scenarios.evaluate import notes_of
+    from scenarios.oracle.evaluate import notes_of
 
     console.print(_verdict(evaluated), markup=False, highlight=False)
     for note in notes_of(evaluated):
@@ -110,7 +110,7 @@ def _show(evaluated: "Evaluated", trees: Path, path: Path) -> None:
 
 
 def _table(evaluated: "Evaluated", trees: Path, columns: Sequence[str]) -> Table:
-    from scenarios.evaluate import short_labels, shown
+    from scenarios.oracle.evaluate import short_labels, shown
 
     pricing, comparison, best = evaluated.pricing, evaluated.comparison, evaluated.best_static
     unit, n = pricing.model.unit, len(comparison.seeds)
@@ -167,7 +167,7 @@ def _table(evaluated: "Evaluated", trees: Path, columns: Sequence[str]) -> Table
 
 
 def _verdict(evaluated: "Evaluated") -> str:
-    from scenarios.evaluate import short_labels
+    from scenarios.oracle.evaluate import short_labels
 
     labels = short_labels([schedule.label for schedule in evaluated.comparison.schedules])
     over = [lead for lead in evaluated.leads if lead.baseline == evaluated.best_static]

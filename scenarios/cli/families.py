@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scenarios.cli.show import print_json, results_console
-from scenarios.specs import FILE, Described, describe
+from scenarios.config.specs import FILE, Described, describe
 
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
@@ -30,15 +30,15 @@ def policies(as_json: Json = False) -> None:
 
 def scenarios(as_json: Json = False) -> None:
     """List the scenarios and the tariffs, and their parameters."""
-    from scenarios.streams import SCENARIOS
-    from scenarios.tariffs import TARIFFS
+    from scenarios.streams.catalog import SCENARIOS
+    from scenarios.streams.tariffs import TARIFFS
 
     _show({"--scenario": SCENARIOS, "--tariff": TARIFFS}, as_json)
 
 
 def costs(as_json: Json = False) -> None:
     """List the cost models, their prices and where these come from."""
-    from agent.costs import COST_MODELS
+    from agent.accounting.costs import COST_MODELS
 
     _show({"--cost": COST_MODELS}, as_json)
 

@@ -20,8 +20,8 @@ from typing import Any
 from agent.errors import DatasetError, InvalidSetting
 from scenarios.cli.code_digest import digest_of, digest_of_file
 from scenarios.cli.show import program
-from scenarios.config import AgentConfig, settings_of
-from scenarios.specs import FILE, parse, split_specs
+from scenarios.config.settings import AgentConfig, settings_of
+from scenarios.config.specs import FILE, parse, split_specs
 
 _VERSIONED = (
     "learn-or-memorize",
@@ -75,7 +75,7 @@ def describe(
         Plain values; `data` is None where no data set is read, it needs no fingerprint, or it is not there. A finished
         run can be shown without its data; whoever lives something meets the error when the data are loaded.
     """
-    from scenarios.datasets import fingerprint
+    from scenarios.datasets.load import fingerprint
 
     plain = settings.model_dump(mode="json")
     try:
@@ -176,7 +176,7 @@ def _digest(identity: Mapping[str, Any]) -> str:
 
 
 def _identity_in(path: Path) -> dict[str, Any]:
-    from agent.record import CONFIG
+    from agent.storage.record import CONFIG
 
     try:
         found = json.loads((path / CONFIG).read_text(encoding="utf-8"))
@@ -194,7 +194,7 @@ def versions(dataset: str = "") -> dict[str, str]:
     """Of what runs, whether it decides the numbers or not; for a folder of images, of what decodes them, too."""
     found = {"python": platform.python_version()} | {name: distribution_version(name) for name in _VERSIONED}
     if _is_folder(dataset):
-        from scenarios.image_decoding import decoder_versions
+        from scenarios.datasets.image_decoding import decoder_versions
 
         found |= {f"{_DECODER}{name}": number for name, number in decoder_versions().items()}
     return found | {"source": digest_of()}

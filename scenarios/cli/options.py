@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from agent.errors import InvalidSetting
-from scenarios.config import AgentConfig
-from scenarios.presets import PRESETS, Config, from_toml, resolve
+from scenarios.config.presets import PRESETS, Config, from_toml, resolve
+from scenarios.config.settings import AgentConfig
 
 
 def with_options(kind: type[AgentConfig], command: Callable[..., None], *more: tuple[str, Any, Any]) -> None:

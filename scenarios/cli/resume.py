@@ -15,8 +15,8 @@ from scenarios.cli import train_policy as train_command
 from scenarios.cli import tree as tree_command
 from scenarios.cli.identity import describe
 from scenarios.cli.running import MOST_WORKERS, n_cores
-from scenarios.config import CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
-from scenarios.presets import validate
+from scenarios.config.presets import validate
+from scenarios.config.settings import CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
 
 
 def resume(
@@ -42,7 +42,7 @@ def resume(
 
     The run's settings are read from its folder. A finished run is shown again.
     """
-    from agent.record import CONFIG, read_object
+    from agent.storage.record import CONFIG, read_object
 
     try:
         config = read_object(run / CONFIG, "give the folder of a run")
@@ -61,7 +61,7 @@ def resume(
     options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet or as_json}
     runs = run.parent.parent
     if experiment == "simulate":
-        from scenarios.simulate import resolve_simulation
+        from scenarios.experiments.simulate import resolve_simulation
 
         with redirect_stdout(sys.stderr):
             simulation = resolve_simulation(validate(SimulateConfig, given))
@@ -70,7 +70,7 @@ def resume(
         )
         simulate_command.report(summary, simulation, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "compare":
-        from scenarios.compare import resolve_comparison
+        from scenarios.experiments.compare import resolve_comparison
 
         with redirect_stdout(sys.stderr):
             comparison = resolve_comparison(validate(CompareConfig, given))
@@ -79,7 +79,7 @@ def resume(
         )
         compare_command.report(compared, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "curve":
-        from scenarios.relative_value import resolve_curve
+        from scenarios.experiments.relative_value import resolve_curve
 
         with redirect_stdout(sys.stderr):
             settings = resolve_curve(validate(CurveConfig, given))
@@ -89,7 +89,7 @@ def resume(
         found = curve_command.live_in(run, settings, described, workers=workers, **options)
         curve_command.report(found, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "train-policy":
-        from scenarios.training_policy import resolve_training
+        from scenarios.policy_training.train import resolve_training
 
         training = resolve_training(validate(TrainConfig, given))
         tables, digest = config.get("trees"), config.get("trees_digest")
@@ -98,7 +98,7 @@ def resume(
         trained = train_command.go_on_in(run, training, preset, tables, digest, **options)
         train_command.report(trained, run, runs, quiet=quiet, as_json=as_json)
     elif experiment == "tree":
-        from scenarios.tree import resolve_tree
+        from scenarios.oracle.grow import resolve_tree
 
         trees = resolve_tree(validate(TreeConfig, given))
         described = describe(experiment, preset, trees, threads=1, data_dir=data_dir)

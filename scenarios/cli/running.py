@@ -13,7 +13,7 @@ from scenarios.cli.show import program
 from scenarios.cli.stopping import advising
 
 if TYPE_CHECKING:
-    from agent.record import RunDirectory
+    from agent.storage.record import RunDirectory
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def running(
         quiet: show no progress.
         saved: what is not done again after an interruption.
     """
-    from agent.record import open_run
+    from agent.storage.record import open_run
 
     with (
         advising(f"`{program()} resume {path}` continues from the last {saved} that was saved"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from scenarios.analysis import Interval
+    from scenarios.analysis.statistics import Interval
 
 
 def results_console() -> Console:

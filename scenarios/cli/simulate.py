@@ -13,7 +13,7 @@ from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import running
 from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
-from scenarios.config import SimulateConfig
+from scenarios.config.settings import SimulateConfig
 
 
 def simulate(
@@ -35,9 +35,9 @@ def simulate(
     """
     settings = settings_from(SimulateConfig, preset, config, overrides, name)
 
-    from scenarios.build import choose_device
-    from scenarios.simulate import resolve_simulation
-    from scenarios.specs import file_name
+    from scenarios.config.specs import file_name
+    from scenarios.experiments.simulate import resolve_simulation
+    from scenarios.running.factory import choose_device
 
     with redirect_stdout(sys.stderr):
         settings = resolve_simulation(settings)
@@ -69,7 +69,7 @@ def live_in(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Live the lifetime in a run directory, new or to be continued; returns its summary."""
-    from scenarios.simulate import prepare, simulate
+    from scenarios.experiments.simulate import prepare, simulate
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
@@ -113,7 +113,7 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
 
 
 def _decisions(path: Path, n_chunks: int) -> str:
-    from agent.record import LifetimeRecord
+    from agent.storage.record import LifetimeRecord
 
     return "".join("L" if step.action == "learn" else "M" for step in LifetimeRecord(path).steps(n_chunks))
 

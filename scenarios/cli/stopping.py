@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from scenarios.watching import Interrupted
+from scenarios.running.progress import Interrupted
 
 
 class Stopped(BaseException):

@@ -11,10 +11,10 @@ from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import running
 from scenarios.cli.show import percent, print_json, view_command
-from scenarios.config import TrainConfig
+from scenarios.config.settings import TrainConfig
 
 if TYPE_CHECKING:
-    from scenarios.decision_tree import DecisionTree
+    from scenarios.oracle.table import DecisionTree
 
 
 def train_policy(
@@ -38,12 +38,12 @@ def train_policy(
 
     The same command given again continues an interrupted training, and shows a finished one.
     """
-    from scenarios.build import choose_device
-    from scenarios.training_policy import resolve_training
+    from scenarios.policy_training.train import resolve_training
+    from scenarios.running.factory import choose_device
 
     tables: Sequence[DecisionTree] | None = None
     if trees is not None:
-        from scenarios.evaluation import read_trees
+        from scenarios.oracle.tables import read_trees
 
         tables = read_trees(trees)
         overrides = _over_tables(tables, preset, config, overrides)
@@ -75,7 +75,7 @@ def described_training(
     data_dir: Path | None,
 ) -> dict[str, Any]:
     """The content of config.json."""
-    from scenarios.evaluate import trees_digest
+    from scenarios.oracle.evaluate import trees_digest
 
     described = describe("train-policy", preset, settings, reads_data=tables is None, data_dir=data_dir)
     if tables is not None and trees is not None:
@@ -88,9 +88,9 @@ def _over_tables(
     tables: "Sequence[DecisionTree]", preset: str, config: Path | None, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     """The settings of the tables' world, under those that were given; raises InvalidSetting for others of the world."""
-    from scenarios.config import LivesConfig
-    from scenarios.evaluation import OF_PRICES
-    from scenarios.presets import from_toml
+    from scenarios.config.presets import from_toml
+    from scenarios.config.settings import LivesConfig
+    from scenarios.oracle.tables import OF_PRICES
 
     given = {**(from_toml(config) if config else {}), **{k: v for k, v in overrides.items() if v is not None}}
     of_world = [f"--{name.replace('_', '-')}" for name in given if name in LivesConfig.model_fields.keys() - OF_PRICES]
@@ -118,7 +118,7 @@ def train_in(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train in a run directory, new or to be continued; returns the content of training.json."""
-    from scenarios.training_policy import prepare, train_policy, training_trees
+    from scenarios.policy_training.train import prepare, train_policy, training_trees
 
     if tables is not None:
         training_trees(tables, settings)
@@ -150,7 +150,7 @@ def go_on_in(
     if trees is None:
         described = described_training(preset, settings, None, None, data_dir)
         return train_in(path, settings, described, None, data_dir=data_dir, **options)
-    from scenarios.evaluation import read_trees
+    from scenarios.oracle.tables import read_trees
 
     tables = read_trees(Path(trees))
     described = described_training(preset, settings, Path(trees), tables, data_dir)

@@ -12,10 +12,10 @@ from scenarios.cli.identity import dataset_word, describe, run_folder
 from scenarios.cli.options import settings_from, with_options
 from scenarios.cli.running import MOST_WORKERS, n_cores, running
 from scenarios.cli.show import gflop, percent, print_json, results_console
-from scenarios.config import TreeConfig
+from scenarios.config.settings import TreeConfig
 
 if TYPE_CHECKING:
-    from scenarios.tree import Oracle
+    from scenarios.oracle.grow import Oracle
 
 
 def tree(
@@ -43,9 +43,9 @@ def tree(
     """
     settings = settings_from(TreeConfig, preset, config, overrides, name)
 
-    from scenarios.build import choose_device
-    from scenarios.specs import file_name
-    from scenarios.tree import resolve_tree
+    from scenarios.config.specs import file_name
+    from scenarios.oracle.grow import resolve_tree
+    from scenarios.running.factory import choose_device
 
     settings = resolve_tree(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
@@ -79,7 +79,7 @@ def grow_in(
     quiet: bool = False,
 ) -> list["Oracle"]:
     """Grow trees in a run directory, new or to be continued."""
-    from scenarios.tree import grow_trees, prepare
+    from scenarios.oracle.grow import grow_trees, prepare
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
@@ -98,7 +98,7 @@ def report(oracles: list["Oracle"], settings: TreeConfig, path: Path, *, quiet: 
     """Print the best schedules as was asked for."""
     from dataclasses import asdict
 
-    from scenarios.lives import cost_model
+    from scenarios.running.world import cost_model
 
     if as_json:
         print_json({"run": str(path), "oracle": [asdict(oracle) for oracle in oracles]})

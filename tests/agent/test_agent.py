@@ -1,7 +1,7 @@
 import torch
 
-from agent.mixture import THETA_GRID, Mixture
-from agent.work import Work
+from agent.accounting.work import Work
+from agent.memory.mixture import THETA_GRID, Mixture
 from tests.agent.toys import refit, same, toy_agent, toy_chunk, toy_images
 
 

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 
 from agent.agent import Agent
-from agent.augmentation import Augmentation, Normalization
-from agent.chunk import Chunk, LabelledImages
+from agent.data.augmentation import Augmentation, Normalization
+from agent.data.chunk import Chunk, LabelledImages
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
+from agent.learners.sgd import Training, one_cycle
 from agent.memory import CacheMemory
-from agent.networks import KeyPlaces, ResNet
+from agent.networks.keys import KeyPlaces
+from agent.networks.resnet import ResNet
 from agent.policies import Action, Observation, Policy
-from agent.training import Training, one_cycle
 
 N_CLASSES = 3
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))

@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from agent.augmentation import Augmentation
-from agent.chunk import Chunk, LabelledImages
-from agent.flops import flops_per_sample
+from agent.data.augmentation import Augmentation
+from agent.data.chunk import Chunk, LabelledImages
 from agent.learners import Learner, OnlineLearner, RefitLearner
-from agent.networks import KeyPlaces, ResNet
-from agent.training import Training
-from scenarios.datasets import load_dataset
-from scenarios.streams import iid_stream
+from agent.learners.sgd import Training
+from agent.networks.flops import flops_per_sample
+from agent.networks.keys import KeyPlaces
+from agent.networks.resnet import ResNet
+from scenarios.datasets.load import load_dataset
+from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import SGEMM_FLOPS, Ratio, alternately, ratios, sgemm
 
 LR = 0.05

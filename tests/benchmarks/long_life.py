@@ -19,13 +19,14 @@ from unittest.mock import patch
 
 import torch
 
-from agent.lifetime import Lives
+from agent.evaluation.trajectory import Step
+from agent.lifetime.loop import Lives
 from agent.memory import CacheMemory
-from agent.record import open_run
-from agent.trajectory import Step
-from scenarios.config import SimulateConfig
-from scenarios.lives import live_together, load_world
-from scenarios.watching import Unwatched
+from agent.storage.record import open_run
+from scenarios.config.settings import SimulateConfig
+from scenarios.running.lives import live_together
+from scenarios.running.progress import Unwatched
+from scenarios.running.world import load_world
 
 
 def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:

@@ -17,21 +17,22 @@ from statistics import median
 import torch
 
 import agent.agent
-import agent.lifetime
+import agent.lifetime.loop
+from agent.accounting.ledger import Ledger
 from agent.agent import Agent
-from agent.branch import Life
-from agent.checkpoint import Checkpoints
-from agent.events import Events
 from agent.learners import OnlineLearner
-from agent.ledger import Ledger
-from agent.lifetime import Lives
+from agent.lifetime.branch import Life
+from agent.lifetime.loop import Lives
 from agent.memory import CacheMemory
 from agent.policies.thresholds import NoveltyPolicy
-from agent.record import LifetimeRecord, open_run
-from scenarios.config import SimulateConfig
-from scenarios.lives import live_together, load_world
-from scenarios.scenario import ChunkStream
-from scenarios.watching import Unwatched
+from agent.storage.checkpoint import Checkpoints
+from agent.storage.record import LifetimeRecord, open_run
+from agent.storage.tensorboard import Events
+from scenarios.config.settings import SimulateConfig
+from scenarios.running.lives import live_together
+from scenarios.running.progress import Unwatched
+from scenarios.running.world import load_world
+from scenarios.streams.scenario import ChunkStream
 from tests.benchmarks.ratios import Ratio, ratios
 from tests.benchmarks.stopwatch import Places, Stopwatch
 
@@ -48,10 +49,10 @@ PARTS: dict[str, Places] = {
     CHECKPOINTS: [(Lives, "state"), (LifetimeRecord, "sync"), (Checkpoints, "save")],
     "stream: gathering the chunk": [(ChunkStream, "__getitem__")],
     "what learner and memory make of the chunk": [
-        (agent.lifetime, "learner_impressions"),
-        (agent.lifetime, "memory_impressions"),
+        (agent.lifetime.loop, "learner_impressions"),
+        (agent.lifetime.loop, "memory_impressions"),
     ],
-    "scoring predictions": [(agent.lifetime, "accuracies"), (agent.lifetime, "score")],
+    "scoring predictions": [(agent.lifetime.loop, "accuracies"), (agent.lifetime.loop, "score")],
     "looking, mixing": [(Agent, "look"), (Agent, "answer"), (Agent, "fit"), (Agent, "memorize"), (Agent, "learn")],
     "estimating costs": [(Agent, "estimate_learning"), (Agent, "estimate_memorizing")],
     "observation": [(Life, "observation")],

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from agent.exam import Exam
+from agent.evaluation.exam import Exam
 from agent.learners.protocol import unwatched
-from agent.lifetime import live_many
+from agent.lifetime.loop import live_many
 from agent.policies import StaticPolicy
-from scenarios.build import build_agent
-from scenarios.config import CurveConfig
-from scenarios.datasets import load_dataset
-from scenarios.presets import resolve
-from scenarios.streams import iid_stream
+from scenarios.config.presets import resolve
+from scenarios.config.settings import CurveConfig
+from scenarios.datasets.load import load_dataset
+from scenarios.running.factory import build_agent
+from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 
 KS = tuple(range(10, 101, 10))

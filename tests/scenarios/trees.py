@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from agent.accounting.work import ACCOUNTS
 from agent.policies.forecast import counts_before_each, terms_of
-from agent.work import ACCOUNTS
-from scenarios.config import TreeConfig
-from scenarios.decision_tree import IMPRESSIONS, LEARNER_IMPRESSIONS, DecisionTree, schedule_of
+from scenarios.config.settings import TreeConfig
+from scenarios.oracle.table import IMPRESSIONS, LEARNER_IMPRESSIONS, DecisionTree, schedule_of
 
 LEARN, MEMORIZE = ACCOUNTS.index("learn"), ACCOUNTS.index("memorize")
 CALIBRATE = ACCOUNTS.index("calibrate")

@@ -2,9 +2,9 @@
 
 import torch
 
-from agent.augmentation import Augmentation, Normalization
-from agent.chunk import LabelledImages
-from scenarios.datasets import Dataset
+from agent.data.augmentation import Augmentation, Normalization
+from agent.data.chunk import LabelledImages
+from scenarios.datasets.load import Dataset
 
 
 def colours(n_train: int = 40, n_validation: int = 12, n_test: int = 16, n_classes: int = 3, seed: int = 0) -> Dataset:

@@ -1,0 +1,1 @@
+"""Work, what it costs, and the accounts that it is charged to."""

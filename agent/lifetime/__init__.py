@@ -1,0 +1,1 @@
+"""The loop, and lifetimes that share what they have in common."""

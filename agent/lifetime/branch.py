@@ -1,0 +1,297 @@
+"""One lifetime's own, and what lifetimes share that have been one so far."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import NoneType
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from agent.accounting.ledger import STORAGE, Ledger
+from agent.accounting.work import ACCOUNTS, Account, Bill, Work
+from agent.agent import Agent, Estimate, Glance
+from agent.data.chunk import Chunk
+from agent.evaluation.exam import Exam
+from agent.evaluation.scores import Accuracy, Scores
+from agent.evaluation.trajectory import Step
+from agent.memory import Recall
+from agent.memory.mixture import Mixture
+from agent.policies import Action, Policy
+from agent.policies.observation import Observation
+from agent.policies.protocol import checked_state
+from agent.policies.signals import RunningAverages
+from agent.storage.checkpoint import ANY
+from agent.version import Version
+
+OUTDATED = Version("", 0)
+"""Equals no version of a component."""
+
+_NUMBER = (int, float)
+LIFE_SHAPE: dict[str, Any] = {
+    "policy": dict,
+    "ledger": {
+        "accounts": {account: [_NUMBER] for account in ACCOUNTS},
+        "costs": dict.fromkeys((*ACCOUNTS, STORAGE), _NUMBER),
+        "byte_chunks": int,
+        "pending": list,
+    },
+    "averages": {"sums": {ANY: _NUMBER}, "n": {ANY: int}},
+    "observed": (dict, NoneType),
+}
+BRANCH_SHAPE: dict[str, Any] = {
+    "step": int,
+    "decided": (str, NoneType),
+    "prequential": (list, NoneType),
+    "agent": {
+        "learner": dict,
+        "memory": dict,
+        "mixture": {"w": _NUMBER, "theta": (*_NUMBER, NoneType)},
+        "kept": dict,
+        "n_chunks": int,
+        "taught": [int],
+        "admitted": [_NUMBER],
+        "stale": bool,
+    },
+    "validation": (dict, NoneType),
+    "test": (dict, NoneType),
+    "lives": {ANY: LIFE_SHAPE},
+}
+"""What the state of a branch looks like (`agent.storage.checkpoint.check_shape`); what learner,
+memory and policy keep is for them to say."""
+
+
+@dataclass(eq=False)
+class Life:
+    """What belongs to one lifetime alone, also while it shares its agent with others."""
+
+    name: str
+    policy: Policy
+    ledger: Ledger
+    averages: RunningAverages = field(default_factory=RunningAverages)
+    steps: list[Step] = field(default_factory=list)
+    observed: dict[str, float] | None = None
+    """What was seen of the chunk at hand."""
+
+    def fork(self) -> "Life":
+        """A life with the same past."""
+        policy = copy.copy(self.policy)
+        fork = Life(self.name, policy, Ledger(self.ledger.model))
+        fork.load_state(self.state(), self.steps)
+        return fork
+
+    def pay(self, bill: Bill) -> None:
+        """Charge a bill."""
+        for charge in bill:
+            self.ledger.charge(*charge)
+
+    def observation(
+        self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, learning: Estimate, memorizing: Estimate
+    ) -> Observation:
+        """What the policy may know of a chunk.
+
+        Args:
+            agent: as it is now.
+            chunk: at hand.
+            n_chunks: of the stream.
+            budget: what the lifetime may spend.
+            learning: what LEARN will take.
+            memorizing: what MEMORIZE will take, for who looks at as much as this policy.
+        """
+        ledger = self.ledger
+        before = self.steps[-1] if self.steps else None
+        learned = before.learned / max(before.samples, 1) if before else 0.0
+        spent = ledger.spent()
+        learning_accounts: tuple[Account, ...] = ("learn", "rekey") if agent.rekeying.on_learn else ("learn",)
+        return Observation(
+            step=chunk.step,
+            n_chunks=n_chunks,
+            n_samples=len(chunk),
+            seen=chunk.step / n_chunks,
+            learned=learned,
+            memorized=1 - learned if before else 0.0,
+            memory_entries=agent.memory.n_entries,
+            memory_nbytes=agent.memory_nbytes,
+            price=chunk.price,
+            spent=spent,
+            left=max(0.0, budget - spent),
+            spent_gflop=ledger.flops() / 1e9,
+            learning_spent=ledger.spent(learning_accounts),
+            learning_spent_gflop=ledger.flops(learning_accounts) / 1e9,
+            learn_gflop=learning.flops / 1e9,
+            learn_cost=self.cost_of(learning),
+            memorize_gflop=memorizing.flops / 1e9,
+            memorize_cost=self.cost_of(memorizing),
+            **(self.observed or {}),
+        )
+
+    def cost_of(self, estimate: Estimate) -> float:
+        """What an action will cost, with holding for this chunk what it adds."""
+        shared = estimate.share * self.ledger.cost_of(estimate.shared)
+        return self.ledger.cost_of(estimate.bill) + shared + self.ledger.model.of_holding(estimate.held_nbytes)
+
+    def write_down(
+        self,
+        agent: Agent,
+        chunk: Chunk,
+        action: Action,
+        prequential: Accuracy | None,
+        scores: Scores | None,
+        mixture: Mixture | None,
+    ) -> None:
+        """Add the step that has been lived."""
+        before = self.steps[-1] if self.steps else None
+        step = Step(
+            step=chunk.step,
+            action=action.value,
+            samples=(before.samples if before else 0) + len(chunk),
+            learned=(before.learned if before else 0) + (len(chunk) if action is Action.LEARN else 0),
+            price=chunk.price,
+            memory_entries=agent.memory.n_entries,
+            memory_nbytes=agent.memory_nbytes,
+            held_nbytes=agent.nbytes,
+            query_flops=agent.memory.query_flops,
+            answer_flops=agent.answering(1, chunk.images).flops,
+            work=dict(self.ledger.accounts),
+            costs=dict(self.ledger.costs),
+            byte_chunks=self.ledger.byte_chunks,
+            pending_cost=self.ledger.cost_of(self.ledger.pending),
+            pending_flops=sum(charge.work.flops for charge in self.ledger.pending),
+            spent=self.ledger.spent(),
+            spent_gflop=self.ledger.flops() / 1e9,
+            observed=self.observed,
+            prequential=prequential,
+            scores=scores,
+            mixture=mixture if mixture and mixture.fitted else None,
+        )
+        self.steps.append(step)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values; the steps are not among them."""
+        return {
+            "policy": checked_state(self.policy),
+            "ledger": self.ledger.state(),
+            "averages": self.averages.state(),
+            "observed": self.observed,
+        }
+
+    def load_state(self, state: dict[str, Any], steps: Sequence[Step]) -> None:
+        """Become the life whose `state` this is, after the steps that it had lived."""
+        self.policy.load_state(state["policy"])
+        self.ledger.load_state(state["ledger"])
+        self.averages.load_state(state["averages"])
+        self.observed = state["observed"]
+        self.steps = list(steps)
+
+
+@dataclass(eq=False)
+class Branch:
+    """Lifetimes that have been one so far, and the agent that lives them."""
+
+    lives: list[Life]
+    agent: Agent
+    step: int = 0
+    """Chunks lived."""
+    validation: Glance | None = None
+    test: Glance | None = None
+    decided: Action | None = None
+    """The action at the fork, already decided upon."""
+    prequential: Accuracy | None = None
+    """Of the chunk at the fork."""
+
+    def part(self, lives: list[Life], decided: Action | None = None) -> "Branch":
+        """Let some of the lives go their own way."""
+        self.lives = [life for life in self.lives if life not in lives]
+        fork = self.agent.fork()
+        return Branch(lives, fork, self.step, self.validation, self.test, decided, self.prequential)
+
+    def fork(self) -> "Branch":
+        """The same lives and agent so far, which go on apart from these."""
+        return replace(self, lives=[life.fork() for life in self.lives], agent=self.agent.fork())
+
+    def pay(self, bill: Bill) -> None:
+        """Charge a bill to every life."""
+        for life in self.lives:
+            life.pay(bill)
+
+    def settle(self) -> None:
+        """Bring the learner up to date, at every life's expense."""
+        self.pay(self.agent.settle())
+        self.expect([])
+
+    def expect(self, bill: Bill) -> None:
+        """Tell every life what the learner still has to do."""
+        for life in self.lives:
+            life.ledger.expect(bill)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        return {
+            "step": self.step,
+            "decided": self.decided.value if self.decided else None,
+            "prequential": list(vars(self.prequential).values()) if self.prequential else None,
+            "agent": self.agent.state(),
+            "validation": _glance_state(self.validation, self.agent),
+            "test": _glance_state(self.test, self.agent),
+            "lives": {life.name: life.state() for life in self.lives},
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        state: dict[str, Any],
+        newborn: Agent,
+        lives: dict[str, Life],
+        steps: Mapping[str, Sequence[Step]],
+        exam: Exam,
+    ) -> "Branch":
+        """The branch whose `state` this is.
+
+        Args:
+            state: as saved.
+            newborn: an agent of the same settings, taken over.
+            lives: of the same policies; those on this branch are taken out.
+            steps: by name, the steps lived.
+            exam: gives the images that the agent had looked at.
+        """
+        newborn.load_state(state["agent"])
+        if newborn.n_chunks != state["step"]:
+            raise ValueError(f"expected an agent of {state['step']} chunks, got one of {newborn.n_chunks}")
+        branch = cls([], newborn, state["step"])
+        branch.decided = Action(state["decided"]) if state["decided"] else None
+        branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None
+        branch.validation = _glance_from(state["validation"], newborn, exam.validation.images)
+        branch.test = _glance_from(state["test"], newborn, exam.test.images)
+        for name, saved in state["lives"].items():
+            life = lives.pop(name)
+            life.load_state(saved, steps[name])
+            branch.lives.append(life)
+        return branch
+
+
+def _glance_state(glance: Glance | None, agent: Agent) -> dict[str, Any] | None:
+    """What a glance knows beyond what looking again would tell; nothing if the learner has moved on, or will first."""
+    if glance is None or glance.learner != agent.learner.version or agent.learner.overdue:
+        return None
+    recall, recalled = glance.recall, glance.recalled
+    return {
+        "outdated": glance.memory != agent.memory.version,
+        "thetas": list(glance.thetas),
+        "n_entries": recall.n_entries,
+        "peak": recall.peak.cpu(),
+        "mass": recall.mass.cpu(),
+        "recalled": [recalled.flops, recalled.nbytes, recalled.seconds, recalled.samples],
+    }
+
+
+def _glance_from(
+    state: dict[str, Any] | None, agent: Agent, images: UInt8[Tensor, "n 3 height width"]
+) -> Glance | None:
+    if state is None:
+        return None
+    sight = agent.learner.forward(images)
+    device = sight.probabilities.device
+    recall = Recall(state["n_entries"], state["peak"].to(device), state["mass"].to(device))
+    memory = OUTDATED if state["outdated"] else agent.memory.version
+    return Glance(agent.learner.version, memory, sight, tuple(state["thetas"]), recall, Work(*state["recalled"]))

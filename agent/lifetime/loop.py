@@ -1,0 +1,418 @@
+"""The loop: lifetimes on one stream, sharing what they have in common."""
+
+import copy
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from agent.accounting.costs import CostModel
+from agent.accounting.ledger import Ledger
+from agent.accounting.work import Charge, Work
+from agent.agent import Agent
+from agent.data.chunk import Chunk
+from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
+from agent.evaluation.exam import Exam
+from agent.evaluation.scores import Scores, accuracies, score
+from agent.evaluation.trajectory import Step, Trajectory, scores_as_json, scores_from_json
+from agent.learners import Sight
+from agent.lifetime.branch import BRANCH_SHAPE, Branch, Life
+from agent.memory import Recall
+from agent.memory.mixture import Mixture
+from agent.policies import Action, Policy
+from agent.policies.observation import Observation
+from agent.policies.protocol import check_policy
+from agent.policies.signals import learner_impressions, memory_impressions
+from agent.storage.checkpoint import check_shape
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What came of meeting a chunk."""
+
+    observations: dict[str, Observation]
+    """By lifetime."""
+    sight: Sight | None
+    """The learner's, if it has looked and will not have changed by the time of memorizing."""
+
+
+class Lives:
+    """Lifetimes under several policies, all from the same birth and through the same stream.
+
+    The lifetimes share one agent for as long as their policies decide alike, and fork it where they part; each
+    trajectory is to the bit the one that its policy would live alone (on a CPU), its costs included. Branches are
+    lived one after the other, memorizing ones first, so that few agents exist at a time.
+
+    Args:
+        agent: at birth; it is lived, not copied.
+        stream: chunks by position; a branch may read chunks again that another has read.
+        policies: by name, each an object of its own.
+        exam: what to measure, and when.
+        costs: prices; by default FLOPs alone.
+        budget: what a lifetime may spend, in the unit of `costs`; shown to policies, which are free to overdraw it.
+        calibrate_every: chunks between the agent's own fittings of its mixture, which it pays for; there is also one
+            when the memory gets its first entries, and one at the end. Without (0) there is only that one, and
+            examinations on the way fit a mixture at the experimenter's expense.
+
+    Raises:
+        InvalidSetting: an empty stream, no policies, or a policy that cannot be checkpointed.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        stream: Sequence[Chunk],
+        policies: Mapping[str, Policy],
+        exam: Exam,
+        *,
+        costs: CostModel | None = None,
+        budget: float = inf,
+        calibrate_every: int = 0,
+    ) -> None:
+        if not len(stream):
+            raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
+        if not policies:
+            raise InvalidSetting("expected at least 1 policy, got none")
+        if not budget >= 0:
+            raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
+        if calibrate_every < 0:
+            raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
+        for policy in policies.values():
+            check_policy(policy)
+        self.stream, self.exam = stream, exam
+        self.budget, self.calibrate_every = budget, calibrate_every
+        lives = [Life(name, policy, Ledger(costs)) for name, policy in policies.items()]
+        self._branches = [Branch(lives, agent)]
+        self._ended: list[tuple[str, Trajectory, Agent]] = []
+        self._met: _Met | None = None
+        self.birth: Scores | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is anything left to live."""
+        return bool(self._branches)
+
+    def advance(self) -> dict[str, Step]:
+        """Live one chunk of one branch, as its policies decide; returns the step for each lifetime on it.
+
+        Raises:
+            PolicyError: a policy failed.
+            TrainingDiverged: from the learner.
+        """
+        policies = {life.name: life.policy for life in self._branches[-1].lives}
+        return self.act({name: ask(policies[name], each) for name, each in self.meet().items()})
+
+    def meet(self) -> dict[str, Observation]:
+        """What the lifetimes on the branch at hand may know of its next chunk; asked again, the same.
+
+        None of those that have decided already, when they parted from others.
+        """
+        if self._met is None:
+            if self.birth is None and self.exam.groups is not None:
+                self._examine_newborn()
+            self._met = self._meet()
+        return self._met.observations
+
+    def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
+        """Live the chunk that has been met; returns the step for each lifetime on the branch.
+
+        Lifetimes that learn where others memorize go on in a branch of their own, later.
+
+        Args:
+            actions: for each lifetime that `meet` tells of.
+        """
+        self.meet()
+        met, self._met = self._met, None
+        assert met is not None
+        branch = self._branches[-1]
+        if branch.decided is None:
+            learners = [life for life in branch.lives if actions[life.name] is Action.LEARN]
+            if 0 < len(learners) < len(branch.lives):
+                self._branches.insert(-1, branch.part(learners, Action.LEARN))
+                learners = []
+            branch.decided = Action.LEARN if learners else Action.MEMORIZE
+        chunk, sight = self.stream[branch.step], met.sight
+        action, branch.decided = branch.decided, None
+        if action is Action.LEARN:
+            branch.pay(branch.agent.learn(chunk))
+        else:
+            bill = branch.agent.memorize(chunk, sight)
+            looked = sight.work if sight else Work()
+            in_full = [
+                charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge
+                for charge in bill
+            ]
+            for life in branch.lives:  # who asked to look has paid for it already
+                life.pay(in_full if life.policy.observes == "nothing" else bill)
+        last = branch.step + 1 == len(self.stream)
+        if self._calibrates(branch) and not last:
+            branch.settle()
+            usable = self.exam.usable(branch.step)
+            branch.validation, fitted = branch.agent.calibrate(self.exam.validation, branch.validation, usable)
+            branch.pay([Charge("calibrate", fitted, chunk.price)])
+        scores, mixture = None, None
+        if self.exam.due(branch.step, len(self.stream)):
+            scores, mixture = self._finish(branch) if last else self._examine(branch, chunk.price)
+        branch.expect(branch.agent.estimate_settling(chunk.images))
+        for life in branch.lives:
+            life.ledger.hold(branch.agent.nbytes)
+            life.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
+        branch.step, branch.prequential = branch.step + 1, None
+        if last:
+            self._branches.pop()
+            for life in branch.lives:
+                trajectory = Trajectory(tuple(life.steps), life.ledger.seconds(), self.birth)
+                self._ended.append((life.name, trajectory, branch.agent))
+        return {life.name: life.steps[-1] for life in branch.lives}
+
+    def _calibrates(self, branch: Branch) -> bool:
+        if not self.calibrate_every:
+            return False
+        first = branch.agent.memory.n_entries > 0 and not branch.agent.mixture.fitted
+        return first or (branch.step + 1) % self.calibrate_every == 0
+
+    def fork(self) -> "Lives":
+        """The same lifetimes so far, which go on apart from these."""
+        fork = copy.copy(self)
+        fork._branches = [branch.fork() for branch in self._branches]
+        fork._ended = list(self._ended)
+        return fork
+
+    def ended(self) -> list[tuple[str, Trajectory, Agent]]:
+        """Name, trajectory and agent of the lifetimes that ended since the last call.
+
+        Lifetimes that never parted share the agent.
+        """
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _meet(self) -> "_Met":
+        """Answer the queries that come before the next chunk, and look at it as far as anybody asks for it."""
+        branch = self._branches[-1]
+        if branch.decided is not None:
+            return _Met({}, None)
+        chunk = self.stream[branch.step]
+        observers = [life for life in branch.lives if life.policy.observes != "nothing"]
+        if chunk.queries:
+            branch.settle()
+            branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.images), chunk.price)])
+        if branch.agent.learner.overdue and 0 < len(observers) < len(branch.lives):
+            self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
+            observers = []
+        if observers:
+            branch.settle()
+        looks = bool(observers) or self.exam.prequential
+        looker = branch.agent.fork() if looks and branch.agent.learner.overdue else branch.agent
+        sight, recall = self._look(branch, looker, chunk) if looks else (None, None)
+        return _Met(self._observations(branch, chunk, sight, recall), sight if looker is branch.agent else None)
+
+    def _observations(
+        self, branch: Branch, chunk: Chunk, sight: Sight | None, recall: Recall | None
+    ) -> dict[str, Observation]:
+        """What each lifetime may know of a chunk, from what was seen of it."""
+        learning = branch.agent.estimate_learning(chunk)
+        memorizing = {looked: branch.agent.estimate_memorizing(chunk, looked=looked) for looked in (False, True)}
+        observations = {}
+        for life in branch.lives:
+            life.observed = None
+            looked = life.policy.observes != "nothing"
+            if sight and looked:
+                seen = learner_impressions(sight, chunk.labels)
+                if life.policy.observes == "memory":
+                    assert recall is not None
+                    seen |= memory_impressions(sight, recall, chunk.labels)
+                life.observed = seen | life.averages.meet(seen)
+            estimates = learning, memorizing[looked]
+            observations[life.name] = life.observation(branch.agent, chunk, len(self.stream), self.budget, *estimates)
+        return observations
+
+    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Sight, Recall | None]:
+        """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do.
+
+        What is measured on answers that were billed already costs the experimenter nothing; what goes beyond them, or
+        beyond what the policy looks at, is `evaluate`.
+        """
+        settled = [work for _, work, _ in looker.settle()]
+        recall, compared = None, Work()
+        if self.exam.prequential or any(life.policy.observes == "memory" for life in branch.lives):
+            prediction, glance, _ = looker.answer(chunk.images)
+            sight, recall, compared = glance.sight, glance.recall, glance.recalled
+            if self.exam.prequential:
+                branch.prequential = accuracies(prediction, chunk.labels)
+        else:
+            sight = looker.learner.forward(chunk.images)
+        by_asking = {"nothing": Work(), "learner": sight.work, "memory": sight.work + compared}
+        by_measuring = {"nothing": sight.work + compared, "learner": compared, "memory": Work()}
+        unasked = max(0, len(chunk) - chunk.queries)
+        for life in branch.lives:
+            life.pay([Charge("decide", by_asking[life.policy.observes], chunk.price)])
+            if self.exam.prequential:
+                measuring = _share(by_measuring[life.policy.observes], unasked, len(chunk))
+                life.pay([Charge("evaluate", work, chunk.price) for work in (*settled, measuring)])
+        return sight, recall
+
+    def _examine_newborn(self) -> None:
+        [branch] = self._branches
+        prediction, branch.test, spent = branch.agent.answer(self.exam.test.images, at_every_theta=True)
+        branch.pay([Charge("evaluate", spent, self.stream[0].price)])
+        self.birth = score(prediction, self.exam)
+
+    def _examine(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
+        """Predict the test set on the way: it is the experimenter who looks.
+
+        A learner with work to do is examined as a fork, and everything is charged to `evaluate`, so that whether and
+        how often one looks changes neither the agent nor what it pays.
+        """
+        agent = branch.agent.fork() if branch.agent.learner.overdue else branch.agent
+        spent = [work for _, work, _ in agent.settle()]
+        mixture = agent.mixture
+        if not self.calibrate_every:
+            usable = self.exam.usable(branch.step)
+            mixture, branch.validation, fitted = agent.fit(self.exam.validation, branch.validation, usable)
+            spent.append(fitted)
+        test = self.exam.test.images
+        prediction, branch.test, answered = agent.answer(test, branch.test, mixture, at_every_theta=True)
+        branch.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
+        return score(prediction, self.exam), mixture
+
+    def _finish(self, branch: Branch) -> tuple[Scores, Mixture]:
+        """At the end of life the agent trains what is pending, and calibrates at a price of 1: the stream is over.
+
+        The FLOPs of this last calibration are charged in full, whatever an earlier look at the experimenter's expense
+        has found already, and so are those of predicting the test set, which is the experimenter's.
+        """
+        agent = branch.agent
+        branch.settle()
+        usable = self.exam.usable(branch.step)
+        branch.validation, fitted = agent.calibrate(self.exam.validation, branch.validation, usable)
+        if branch.validation and not self.calibrate_every:
+            in_full = branch.validation.sight.work + branch.validation.recalled
+            fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
+        on_the_way = branch.test is not None and len(branch.test.thetas) > 1
+        test = self.exam.test.images
+        prediction, branch.test, _ = agent.answer(test, branch.test, at_every_theta=on_the_way)
+        looked, recalled = branch.test.sight.work, branch.test.recalled
+        measured = Work(agent.answering(len(test), test).flops, 0, looked.seconds + recalled.seconds, len(test))
+        branch.pay([Charge("calibrate", fitted), Charge("evaluate", measured)])
+        return score(prediction, self.exam), agent.mixture
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values from which `load_state` goes on to the bit; the steps lived are not among them.
+
+        Between two chunks only: what has been met would be charged for twice.
+        """
+        assert self._met is None, "a chunk has been met and not been acted on"
+        return {
+            "birth": scores_as_json(self.birth) if self.birth else None,
+            "branches": [branch.state() for branch in self._branches],
+        }
+
+    @staticmethod
+    def check_state(state: dict[str, Any], path: Path) -> None:
+        """Refuse what is no `state`, before anything is built from it.
+
+        Args:
+            state: as read.
+            path: where it was read, for the message.
+
+        Raises:
+            CheckpointError: a part that is missing or of another type, or no lifetime.
+        """
+        check_shape(state, {"birth": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
+        if any(n < 0 for n in Lives.lived(state).values()):
+            raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
+        if not Lives.lived(state):
+            raise CheckpointError(f"expected a checkpoint of lifetimes at {path}, got one of none")
+
+    @staticmethod
+    def lived(state: dict[str, Any]) -> dict[str, int]:
+        """For each lifetime that had not ended, the number of steps it had lived at the time of a `state`."""
+        return {name: branch["step"] for branch in state["branches"] for name in branch["lives"]}
+
+    def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
+        """Become, newly made, the lives whose `state` this is, with the steps that each had lived."""
+        [unborn] = self._branches
+        lives = {life.name: life for life in unborn.lives}
+        newborns = [unborn.agent, *(unborn.agent.fork() for _ in state["branches"][1:])]
+        self._branches = [
+            Branch.from_state(saved, newborn, lives, steps, self.exam)
+            for saved, newborn in zip(state["branches"], newborns, strict=True)
+        ]
+        self.birth = scores_from_json(state["birth"]) if state["birth"] else None
+
+
+def live_many(
+    agent: Agent,
+    stream: Sequence[Chunk],
+    policies: Mapping[str, Policy],
+    exam: Exam,
+    *,
+    costs: CostModel | None = None,
+    budget: float = inf,
+    calibrate_every: int = 0,
+    on_step: Callable[[str, Step], Any] | None = None,
+) -> Iterator[tuple[str, Trajectory, Agent]]:
+    """Live a lifetime under each policy; the arguments are those of `Lives`.
+
+    Args:
+        on_step: told of each step, with the name of the lifetime that it belongs to.
+
+    Yields:
+        Name, trajectory and agent at the end of life, as each lifetime ends.
+
+    Raises:
+        InvalidSetting: an empty stream, or no policies.
+        TrainingDiverged: from the learner.
+    """
+    lives = Lives(agent, stream, policies, exam, costs=costs, budget=budget, calibrate_every=calibrate_every)
+    while lives:
+        for name, step in lives.advance().items():
+            if on_step:
+                on_step(name, step)
+        yield from lives.ended()
+
+
+def live(
+    agent: Agent,
+    stream: Sequence[Chunk],
+    policy: Policy,
+    exam: Exam,
+    *,
+    costs: CostModel | None = None,
+    budget: float = inf,
+    calibrate_every: int = 0,
+    on_step: Callable[[Step], Any] | None = None,
+) -> Trajectory:
+    """Live one lifetime; see `Lives`."""
+    told = (lambda _, step: on_step(step)) if on_step else None
+    settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": told}
+    [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, exam, **settings)
+    return trajectory
+
+
+def ask(policy: Policy, observation: Observation) -> Action:
+    """The action of a policy, which may be a user's own and do anything.
+
+    Raises:
+        PolicyError: it failed, or gave something else.
+    """
+    name = f"{type(policy).__name__}.decide"
+    try:
+        action = policy.decide(observation)
+    except LifetimeError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise PolicyError(
+            f"expected {name} to give an Action, but at chunk {observation.step} it raised {reason}"
+        ) from error
+    if not isinstance(action, Action):
+        raise PolicyError(f"expected {name} to give Action.LEARN or Action.MEMORIZE, got {reprlib.repr(action)}")
+    return action
+
+
+def _share(work: Work, n: int, of: int) -> Work:
+    """The part of some work that n of its samples take, if it takes as much for each."""
+    return Work(work.flops * n // max(of, 1), work.nbytes, work.seconds, work.samples * n // max(of, 1))

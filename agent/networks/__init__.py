@@ -1,0 +1,1 @@
+"""Networks, the places where keys are read in them, and their FLOPs."""

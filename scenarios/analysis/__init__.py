@@ -1,0 +1,1 @@
+"""Statistics over seeds, metrics of a lifetime, schedules side by side."""

@@ -1,0 +1,1 @@
+"""Settings, presets, and the specs that name members of families."""

@@ -1,0 +1,191 @@
+"""Presets: settings that belong together; and how settings are laid over each other."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from agent.errors import InvalidSetting
+from scenarios.config.settings import AgentConfig, CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
+
+Config = TypeVar("Config", bound=AgentConfig)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that belong together, and what they are for."""
+
+    description: str
+    settings: dict[str, Any]
+
+
+SMALL: dict[str, Any] = {
+    "dataset": "cifar10",
+    "train_size": 10_000,
+    "validation_size": 2_000,
+    "chunks": 20,
+    "depth": 8,
+    "width": 16,
+    "epochs": 12,
+    "batch": 125,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    # Those places of Cache3 that a last stage of a single block has.
+    "keys": "stage2.block0.relu,stage2.block0",
+    "pool": False,
+    "evaluate_every": 0,
+    "seeds": 5,
+}
+"""A part of CIFAR-10 that two cores learn in minutes."""
+
+WHOLE: dict[str, Any] = {
+    "dataset": "cifar10",
+    "train_size": 45_000,
+    "validation_size": 5_000,
+    "k": (10, 20, 30, 40, 50, 60, 70, 80, 90),
+    "chunks": 100,
+    "depth": 32,
+    "width": 16,
+    "batch": 125,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "keys": "cache3",
+    "pool": False,
+    "evaluate_every": 0,
+}
+"""All of CIFAR-10, with the network and the keys of the paper."""
+
+CURVE_PRESETS: dict[str, Preset] = {
+    "quick": Preset("textures, ResNet-8, cooldown protocol; about a minute on two cores", {}),
+    "cifar10-cooldown": Preset(
+        "10,000 images of CIFAR-10, ResNet-8, cooldown protocol; 4 to 8 minutes a seed on two cores",
+        {**SMALL, "protocol": "cooldown", "lr": 0.05, "cooldown": 0.1},
+    ),
+    "cifar10-small": Preset(
+        "the same under the original protocol, four k's; 4 to 8 minutes a seed on two cores",
+        {**SMALL, "protocol": "original", "k": (20, 40, 60, 80), "lr": 0.1, "schedule": "one-cycle"},
+    ),
+    "cifar10-gpu": Preset(
+        "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, cooldown protocol; for a GPU, best with --workers",
+        {**WHOLE, "protocol": "cooldown", "epochs": 60, "lr": 0.09, "cooldown": 0.2, "seeds": 3},
+    ),
+    "cifar10-paper": Preset(
+        "all of CIFAR-10, ResNet-32, 180 epochs, Cache3 keys, original protocol; for a GPU",
+        {**WHOLE, "protocol": "original", "epochs": 180, "lr": 0.09, "schedule": "steps", "seeds": 5},
+    ),
+}
+
+LIFE_PRESETS: dict[str, Preset] = {
+    "quick": Preset("textures, ResNet-8; ten seconds a lifetime on two cores", {}),
+    "cifar10": Preset(
+        "10,000 images of CIFAR-10 in 50 chunks, ResNet-8; half a minute a lifetime on two cores",
+        {
+            "dataset": "cifar10",
+            "train_size": 10_000,
+            "validation_size": 1_000,
+            "test_size": 2_000,
+            "chunks": 50,
+            "width": 16,
+            "epochs": 6,
+            "ema_decay": 0.995,
+            "evaluate_every": 10,
+            "calibrate_every": 10,
+        },
+    ),
+}
+
+TREE_PRESETS: dict[str, Preset] = {
+    "quick": Preset("textures, 8 chunks, ResNet-8; about two minutes a tree on two cores", {}),
+    "cifar10": Preset(
+        "1,800 images of CIFAR-10, 6 chunks, ResNet-8; about two minutes a tree on two cores",
+        {
+            "dataset": "cifar10",
+            "train_size": 1_800,
+            "validation_size": 1_000,
+            "chunks": 6,
+            "width": 16,
+            "epochs": 4,
+            "batch": 16,
+        },
+    ),
+}
+
+TRAIN_PRESETS: dict[str, Preset] = {
+    name: Preset(preset.description.partition(";")[0], preset.settings) for name, preset in TREE_PRESETS.items()
+}
+"""The worlds of trees; how long training takes depends on the method."""
+
+PRESETS: dict[type[AgentConfig], dict[str, Preset]] = {
+    CurveConfig: CURVE_PRESETS,
+    SimulateConfig: LIFE_PRESETS,
+    CompareConfig: LIFE_PRESETS,
+    TreeConfig: TREE_PRESETS,
+    TrainConfig: TRAIN_PRESETS,
+}
+"""The presets of each experiment."""
+
+
+def resolve(kind: type[Config], preset: str, *overrides: dict[str, Any]) -> Config:
+    """The settings of a preset with others laid over it, the last winning.
+
+    Raises:
+        InvalidSetting: an unknown preset or setting, or a value outside its range; in one line.
+    """
+    presets = PRESETS[kind]
+    if preset not in presets:
+        raise InvalidSetting(f"expected a preset out of {', '.join(presets)}, got {preset}")
+    settings = dict(presets[preset].settings)
+    for override in overrides:
+        for one, other in (("chunks", "chunk_size"), ("chunk_size", "chunks")):
+            if one in override and other not in override:
+                settings.pop(other, None)  # either says how a stream is cut, and the last word counts
+        settings |= override
+    return validate(kind, settings)
+
+
+def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
+    """Settings as they stand, checked.
+
+    Raises:
+        InvalidSetting: an unknown setting, or a value outside its range; in one line.
+    """
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        raise InvalidSetting(_one_line(error, kind)) from None
+
+
+def from_toml(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file of `name = value` lines, in UTF-8 (as TOML is), with or without a byte-order mark.
+
+    Raises:
+        InvalidSetting: a file that is missing or not TOML.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return {
+            name.replace("-", "_"): value for name, value in tomllib.loads(path.read_text(encoding="utf-8-sig")).items()
+        }
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidSetting(f"expected a TOML file at {path}, got: {reason}") from None
+
+
+def _one_line(error: ValidationError, kind: type[AgentConfig]) -> str:
+    first = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    name = str(first["loc"][0])
+    got = first["input"]
+    if first["type"] == "extra_forbidden":
+        return f"expected settings out of {', '.join(kind.model_fields)}, got {name}"
+    wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")
+    return (
+        f"expected --{name.replace('_', '-')} {wanted}, got {got if not isinstance(got, float) else format(got, 'g')}"
+    )

@@ -1,0 +1,1 @@
+"""What a user runs: one lifetime, several side by side, the curve."""

@@ -1,0 +1,281 @@
+"""Lifetimes side by side: policies lived together over seeds, or finished runs read again."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from agent.accounting.utility import utility
+from agent.errors import InvalidSetting, RunError
+from agent.storage.record import CONFIG, SUMMARY, RunDirectory, read_object
+from scenarios.analysis.comparison import (
+    Best,
+    Comparison,
+    Lived,
+    best_at_each_budget,
+    compare,
+    comparison_csv,
+    comparison_json,
+    front,
+)
+from scenarios.config.presets import validate
+from scenarios.config.settings import CompareConfig, SimulateConfig, settings_of
+from scenarios.config.specs import file_name, split_specs
+from scenarios.figures.pareto import front_figure
+from scenarios.figures.style import figure_png
+from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.lives import live_together
+from scenarios.running.progress import Watcher
+from scenarios.running.provenance import notes_on_training
+from scenarios.running.summary import metrics_of
+from scenarios.running.world import cost_model, load_world, resolve_policies, resolve_specs, try_world, write_truth
+
+COST, ACCURACY = "total_cost", "final_accuracy"
+
+_AGENT = settings_of(CompareConfig, "agent")
+_FREE = settings_of(CompareConfig, "free") | settings_of(SimulateConfig, "free") | settings_of(CompareConfig, "idle")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison, what it is of, and what it says."""
+
+    title: str
+    unit: str
+    """Of costs."""
+    comparison: Comparison
+    n_test: int
+    best: tuple[Best, ...]
+    cost_weight: float | None = None
+    """Behind the metric `utility`, if it is among them."""
+    notes: tuple[str, ...] = ()
+    """What a careful reader should know."""
+
+
+def resolve_comparison(config: CompareConfig) -> CompareConfig:
+    """The settings with every spec in its one spelling.
+
+    Raises:
+        InvalidSetting: an unknown name or setting, or a policy twice.
+    """
+    policies = resolve_policies(config.policies, config.first_seed)
+    return config.model_copy(update={"policies": " ".join(policies), **resolve_specs(config)})
+
+
+def compare_policies(
+    config: CompareConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Path | None = None
+) -> Compared:
+    """Live every policy under every seed, those of a seed together, and put them side by side.
+
+    Lifetimes that the run directory holds already are not lived again; unfinished ones go on from their checkpoint.
+
+    Args:
+        config: resolved settings.
+        run: where everything is written.
+        watcher: told of progress.
+        download: fetch a missing data set.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+
+    Raises:
+        DatasetError: from loading.
+        Interrupted: the watcher asked to stop.
+        InvalidSetting: settings that the data set or the machine do not allow.
+        TrainingDiverged: from the learner; what was recorded stays.
+        RunError: from writing, or summaries that lost their meaning.
+    """
+    policies = split_specs(config.policies)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    summaries: dict[str, dict[int, Any]] = {policy: {} for policy in policies}
+    for seed in seeds:
+        records = {policy: run.lifetime(f"seed{seed}/{file_name(policy)}") for policy in policies}
+        if any(record.summary() is None for record in records.values()):
+            watcher.say(f"seed {seed}")
+            world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
+            run.write(f"seed{seed}/scenario.json", write_truth(world[1]))
+            live_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), watcher)
+        run.checkpoints(f"seed{seed}").drop()
+        for policy, record in records.items():
+            summaries[policy][seed] = record.summary()
+    lived = [Lived(policy, {s: metrics_of(x, run.path) for s, x in of.items()}) for policy, of in summaries.items()]
+    notes = notes_on_training(policies, config.dataset, seeds, data_dir)
+    notes += notes_on_intervals(config, n_together=len(policies), of="schedules")
+    return _compared(lived, config, summaries[policies[0]][seeds[0]]["n_test"], notes)
+
+
+def prepare(config: CompareConfig, *, download: bool, data_dir: Path | None) -> None:
+    """Try whether the lifetimes of the first seed could begin; see `try_world`."""
+    try_world(config, config.first_seed, split_specs(config.policies), download=download, data_dir=data_dir)
+
+
+def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | None = None) -> Compared:
+    """Put finished runs of `simulate` or `compare` side by side.
+
+    Args:
+        paths: folders of runs.
+        confidence: level of all intervals, in (0, 1).
+        cost_weight: accuracy that one unit of cost is worth, to tell utilities by; None for none.
+
+    Raises:
+        RunError: a folder that is no such run, or one that is not finished.
+        InvalidSetting: runs of different data sets, scenarios or seeds, or two lifetimes of one schedule and seed.
+    """
+    found = [life for path in paths for life in _lifetimes(path)]
+    reference = found[0]
+    notes = _agreement(found)
+    differing = [
+        name
+        for name in reference.settings
+        if name in _AGENT and any(life.settings.get(name) != reference.settings[name] for life in found)
+    ]
+    by_label: dict[str, dict[int, dict[str, float | None]]] = {}
+    for life in found:
+        label = " ".join([life.policy, *(f"{name}={life.settings.get(name)}" for name in differing)])
+        of_label = by_label.setdefault(label, {})
+        if life.seed in of_label:
+            raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {life.seed} twice")
+        of_label[life.seed] = life.metrics
+    config = validate(
+        CompareConfig,
+        {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
+        | {"confidence": confidence, "cost_weight": cost_weight},
+    )
+    notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
+    return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, reference.n_test, notes)
+
+
+def runs_digest(paths: Sequence[Path]) -> str:
+    """Identifies what finished runs say, wherever they lie."""
+    digest = hashlib.blake2b(digest_size=4)
+    for path in paths:
+        for summary in sorted(path.rglob(SUMMARY)):
+            digest.update(summary.read_bytes())
+    return digest.hexdigest()
+
+
+def write_comparison(compared: Compared, run: RunDirectory) -> None:
+    """Write comparison.json, .csv and .png, and the figure for TensorBoard."""
+    comparison = compared.comparison
+    on_front = [schedule.label for schedule in front(comparison, COST, ACCURACY)]
+    content = {
+        "title": compared.title,
+        "unit": compared.unit,
+        "cost_weight": compared.cost_weight,
+        **comparison_json(comparison),
+        "front": on_front,
+        "best": [asdict(best) for best in compared.best],
+        "notes": list(compared.notes),
+    }
+    run.write("comparison.json", json.dumps(content, indent=2) + "\n")
+    run.write("comparison.csv", comparison_csv(comparison))
+    figure = front_figure(comparison, cost=COST, accuracy=ACCURACY, unit=compared.unit, title=compared.title)
+    png = figure_png(figure)
+    run.write("comparison.png", png)
+    with run.tensorboard() as board:
+        board.add_image("comparison", np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), dataformats="HWC")
+
+
+@dataclass(frozen=True)
+class _Lifetime:
+    path: Path
+    policy: str
+    seed: int
+    settings: Mapping[str, Any]
+    data: Any
+    versions: Any
+    """With the machine: processor and threads decide the last digits, too."""
+    n_test: int
+    own_policies: Mapping[str, str]
+    metrics: dict[str, float | None]
+
+
+def _agreement(found: Sequence[_Lifetime]) -> list[str]:
+    """What a reader should know of runs that may be compared; raises InvalidSetting for those that may not."""
+    reference = found[0]
+    for life in found[1:]:
+        of_world = [name for name in {**reference.settings, **life.settings} if name not in _AGENT | _FREE]
+        pairs = {name: (reference.settings.get(name), life.settings.get(name)) for name in of_world}
+        pairs["data"] = reference.data, life.data
+        if reference.data is not None and reference.data == life.data:
+            del pairs["dataset"]  # the same folder, wherever it lay
+        for policy in reference.own_policies.keys() & life.own_policies.keys():
+            pairs[f"the source of {policy}"] = reference.own_policies[policy], life.own_policies[policy]
+        for name, (ours, theirs) in pairs.items():
+            if ours != theirs:
+                raise InvalidSetting(
+                    f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
+                    f"{theirs!r} in {life.path}; compare those apart"
+                )
+    others = list(dict.fromkeys(str(life.path) for life in found if life.versions != reference.versions))
+    if not others:
+        return []
+    several = f" and {len(others) - 1} more" if others[1:] else ""
+    return [f"other versions, another source or another machine lived {others[0]}{several} than {reference.path}"]
+
+
+def _lifetimes(path: Path) -> list[_Lifetime]:
+    try:
+        config = read_object(path / CONFIG, "give the folder of a run")
+    except FileNotFoundError:
+        raise RunError(f"expected a run at {path}, found no {CONFIG} there; give the folder of a run") from None
+    try:
+        settings, experiment = config["settings"], config["experiment"]
+        if experiment not in ("simulate", "compare"):
+            raise RunError(f"expected a run of simulate or compare at {path}, got one of {experiment}")
+        if experiment == "simulate":
+            folders = [(settings["policy"], settings["seed"], path)]
+        else:
+            seeds = range(settings["first_seed"], settings["first_seed"] + settings["seeds"])
+            policies = split_specs(settings["policies"])
+            folders = [(p, seed, path / f"seed{seed}" / file_name(p)) for p in policies for seed in seeds]
+        found = []
+        for policy, seed, folder in folders:
+            try:
+                summary = read_object(folder / SUMMARY, "--force starts anew")
+            except FileNotFoundError:
+                raise RunError(
+                    f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
+                ) from None
+            metrics = metrics_of(summary, folder)
+            life = _Lifetime(
+                path,
+                policy,
+                seed,
+                settings,
+                config["data"],
+                [config["versions"], config.get("machine")],
+                summary["n_test"],
+                config.get("own_policies", {}),
+                metrics,
+            )
+            found.append(life)
+        return found
+    except (KeyError, TypeError) as error:
+        raise RunError(f"expected a run of this program at {path}, got one without or with an odd {error}") from None
+
+
+def _compared(lived: Sequence[Lived], config: CompareConfig, n_test: int, notes: list[str]) -> Compared:
+    if config.cost_weight is not None:
+        lived = [_with_utility(each, config.cost_weight) for each in lived]
+    comparison = compare(lived, config.confidence)
+    if config.prequential and not config.calibrate_every:
+        notes = [*notes, "w is 1 until the end of life: the agent's prequential accuracy is the learner's alone"]
+    tariff = "" if config.tariff == "constant" else f", {config.tariff} tariff"
+    title = f"{config.dataset}, {config.scenario}{tariff}"
+    best = best_at_each_budget(comparison, COST, ACCURACY)
+    unit = cost_model(config).unit
+    return Compared(title, unit, comparison, n_test, tuple(best), config.cost_weight, tuple(notes))
+
+
+def _with_utility(lived: Lived, cost_weight: float) -> Lived:
+    by_seed = {}
+    for seed, metrics in lived.by_seed.items():
+        accuracy, spent = metrics[ACCURACY], metrics[COST]
+        worth = None if accuracy is None or spent is None else utility(accuracy, spent, cost_weight)
+        by_seed[seed] = metrics | {"utility": worth}
+    return Lived(lived.label, by_seed)

@@ -1,0 +1,1 @@
+"""Figures, one a file, in one style. No pyplot, no globals."""

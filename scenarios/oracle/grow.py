@@ -1,0 +1,272 @@
+"""Decision trees over seeds: grown by several processes, kept as tables, and searched for the best schedule."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from agent.errors import InvalidSetting, RunError
+from agent.storage.record import RunDirectory, read_object
+from scenarios.config.settings import TreeConfig, settings_of
+from scenarios.datasets.load import Dataset, fingerprint
+from scenarios.oracle.jobs import episode_of, growing_in, live_branch, lived_before, read_rows
+from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.search import Found, assemble, beam_search, branch_and_bound
+from scenarios.oracle.table import read_tree, schedule_of
+from scenarios.running.progress import Unwatched, Watcher
+from scenarios.running.workers import Crew
+from scenarios.running.world import cost_model, halves, load_world, resolve_specs, unborn
+from scenarios.streams.scenario import Scenario
+
+TABLE, ORACLE, TREES = "table.npz", "oracle.json", "tree.json"
+LARGEST = 14
+"""Chunks of a tree that is lived in full, or may have to be: 2^14 trainings, and a table of 5 MB."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The best schedule of a seed, in hindsight.
+
+    It is the best on the very images that tell its accuracy, so that its utility holds the luck of these images too:
+    that of the schedule which is best on others is lower, and regrets to it are.
+
+    Attributes:
+        seed: of the tree.
+        schedule: L and M by chunk.
+        utility: accuracy - cost_weight × spent.
+        accuracy: of the agent on the validation images that serve nothing else, 0 to 1.
+        spent: in the unit of the cost model, by who does not look.
+        trainings: chunks learned from in order to find it.
+        separate: that lives apart would have taken, one for each schedule.
+        exact: whether no better schedule exists.
+    """
+
+    seed: int
+    schedule: str
+    utility: float
+    accuracy: float
+    spent: float
+    trainings: int
+    separate: int
+    exact: bool
+
+
+def resolve_tree(config: TreeConfig) -> TreeConfig:
+    """The settings with every spec in its one spelling.
+
+    Raises:
+        InvalidSetting: an unknown name or setting, or more chunks than can be lived in full.
+    """
+    _check_size(config, config.chunks or 1)
+    return config.model_copy(update=resolve_specs(config))
+
+
+def grow_trees(
+    config: TreeConfig,
+    run: RunDirectory,
+    watcher: Watcher,
+    *,
+    workers: int,
+    download: bool = False,
+    data_dir: Path | None = None,
+) -> list[Oracle]:
+    """Grow or search the tree of every seed; trees that the run directory holds are not grown again.
+
+    Args:
+        config: resolved settings.
+        run: where everything is written.
+        watcher: told of progress.
+        workers: processes, each with one thread; how many there are does not change a bit of what is found.
+        download: fetch a missing data set.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+
+    Raises:
+        DatasetError: from loading.
+        Interrupted: the watcher asked to stop; what is found is saved.
+        InvalidSetting: settings that the data set or the machine do not allow.
+        TrainingDiverged: from the learner.
+        RunError: from writing, or tables that cannot be read.
+    """
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    unfinished = [seed for seed in seeds if not (run.path / _result(config, seed)).exists()]
+    if unfinished:
+        watcher.say("data")
+        n = _try_seed(config, unfinished[0], watcher, download=download, data_dir=data_dir)
+        with Crew(workers, watcher) as crew:
+            if config.search == "all":
+                watcher.expect(len(unfinished) * ((2 << n) - 2))
+                for seed in unfinished:
+                    watcher.say(f"seed {seed}")
+                    _grow_seed(config, seed, n, run, watcher, crew, data_dir)
+            else:
+                watcher.expect(len(unfinished))
+                watcher.say("searching")
+                _search_seeds(config, unfinished, run, watcher, crew, data_dir)
+    for seed in seeds:
+        shutil.rmtree(growing_in(run.path, seed), ignore_errors=True)  # of a process killed just before it could
+    oracles = [_oracle(config, run, seed) for seed in seeds]
+    if config.search == "bound" and (beyond := [each for each in oracles if each.accuracy > config.ceiling]):
+        watcher.warn(
+            f"expected no accuracy above the ceiling of {config.ceiling:g}, got {beyond[0].accuracy:g} at seed "
+            f"{beyond[0].seed}: better schedules may have been cut off; raise --ceiling"
+        )
+    content = {"cost_weight": config.cost_weight, "unit": cost_model(config).unit, "oracle": [*map(asdict, oracles)]}
+    run.write(TREES, json.dumps(content, indent=2) + "\n")
+    return oracles
+
+
+def prepare(config: TreeConfig, *, download: bool, data_dir: Path | None) -> None:
+    """Try whether the tree of the first seed could begin.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    _try_seed(config, config.first_seed, Unwatched(), download=download, data_dir=data_dir)
+
+
+def _try_seed(config: TreeConfig, seed: int, watcher: Watcher, *, download: bool, data_dir: Path | None) -> int:
+    """Refuse, before any process begins, settings that cannot be; returns the number of chunks."""
+    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
+    unborn(config, seed, world, "nothing")
+    n = len(world[1].stream)
+    _check_size(config, n)
+    return n
+
+
+def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
+    path = run.path / _result(config, seed)
+    if config.search != "all":
+        try:
+            oracle = TypeAdapter(Oracle).validate_python(read_object(path, "--force starts anew"))
+        except ValidationError as error:
+            what = error.errors()[0]
+            raise RunError(
+                f"expected an oracle in {path}, got an odd {'.'.join(map(str, what['loc']))}; start anew with --force"
+            ) from None
+        if oracle.seed != seed or not np.isfinite([oracle.utility, oracle.accuracy, oracle.spent]).all():
+            raise RunError(f"expected the oracle of seed {seed} in {path}, got an odd one; start anew with --force")
+        return oracle
+    tree = read_tree(path)
+    if tree.facts["seed"] != seed:
+        raise RunError(
+            f"expected the tree of seed {seed} at {path}, got that of seed {tree.facts['seed']}; put it back"
+        )
+    if _but_for_path(tree.facts["settings"]) != _but_for_path(config.model_dump(mode="json")):
+        raise RunError(f"expected the tree that these settings made at {path}, got one of other settings; put it back")
+    priced = PricedTree(tree, tuple(tree.facts["prices"]), cost_model(config))
+    leaf, n = priced.best(config.cost_weight), tree.n_chunks
+    return Oracle(
+        seed,
+        schedule_of(leaf),
+        float(priced.utility(config.cost_weight)[leaf]),
+        float(tree.accuracy[leaf, 0]),
+        float(priced.spent[leaf]),
+        trainings=tree.n_trainings,
+        separate=n << (n - 1),
+        exact=True,
+    )
+
+
+def _but_for_path(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which a folder of images counts wherever it lies; the run knows its content."""
+    idle = settings_of(TreeConfig, "idle")
+    dataset = "folder" if str(settings["dataset"]).startswith("folder:") else settings["dataset"]
+    return {name: value for name, value in settings.items() if name not in idle} | {"dataset": dataset}
+
+
+def _result(config: TreeConfig, seed: int) -> str:
+    return f"seed{seed}/{TABLE if config.search == 'all' else ORACLE}"
+
+
+def _check_size(config: TreeConfig, n_chunks: int) -> None:
+    if config.search != "beam" and n_chunks > LARGEST:
+        raise InvalidSetting(
+            f"expected at most {LARGEST} chunks for --search {config.search}, got {n_chunks}, which have 2^{n_chunks} "
+            "schedules; lower --chunks, or --search beam"
+        )
+
+
+def _grow_seed(
+    config: TreeConfig, seed: int, n: int, run: RunDirectory, watcher: Watcher, crew: Crew, data_dir: Path | None
+) -> None:
+    growing = growing_in(run.path, seed)
+    lived = lived_before(growing, n, watcher)
+    live = partial(live_branch, config, seed, n, run.path, data_dir)
+    waiting = [1]
+    while waiting or crew.working:
+        branches = []
+        while waiting and crew.free:
+            node = waiting.pop()
+            if node in lived:
+                branches.append(lived[node])
+                waiting += lived[node].children
+            else:
+                crew.begin(live, node)
+        if not branches:
+            branches = crew.ended()
+            waiting += [child for branch in branches for child in branch.children]
+        for branch in branches:
+            watcher.advance(branch.n_steps)
+            if branch.warning:
+                watcher.warn(branch.warning)
+    parts = [read_rows(path, n) for path in sorted(growing.glob("rows*.npz"))]
+    world = load_world(config, seed, data_dir=data_dir, download=False, watcher=Unwatched())
+    facts = _facts(config, seed, world, data_dir)
+    tree = assemble(parts, facts, [len(chunk) for chunk in world[1].stream])
+    run.write(f"seed{seed}/{TABLE}", tree.as_npz())
+    shutil.rmtree(growing)
+
+
+def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_dir: Path | None) -> dict[str, Any]:
+    dataset, scenario = world
+    fitting, examining = halves(scenario.validation)
+    return {
+        "settings": config.model_dump(mode="json"),
+        "data": fingerprint(config.dataset, data_dir),
+        "seed": seed,
+        "prices": list(scenario.stream.prices),
+        "classes": list(dataset.class_names),
+        "n_fitting": len(fitting),
+        "n_examining": len(examining),
+    }
+
+
+def _search_seeds(
+    config: TreeConfig, seeds: list[int], run: RunDirectory, watcher: Watcher, crew: Crew, data_dir: Path | None
+) -> None:
+    waiting = list(seeds)
+    while waiting or crew.working:
+        while waiting and crew.free:
+            crew.begin(_search, config, run.path, data_dir, waiting.pop(0))
+        watcher.advance(len(crew.ended()))
+
+
+def _search(config: TreeConfig, path: Path, data_dir: Path | None, seed: int) -> None:
+    episode = episode_of(config, seed, data_dir, "nothing")
+    n = episode.observe().n_chunks
+    if config.search == "bound":
+        found = branch_and_bound(episode, config.cost_weight, ceiling=config.ceiling)
+    else:
+        found = beam_search(episode, config.cost_weight, config.beam_width)
+    oracle = _as_oracle(found, seed, n, exact=config.search == "bound" and config.ceiling == 1)
+    RunDirectory(path).write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
+
+
+def _as_oracle(found: Found, seed: int, n: int, *, exact: bool) -> Oracle:
+    return Oracle(
+        seed,
+        schedule_of(found.leaf),
+        found.utility,
+        found.accuracy,
+        found.spent,
+        trainings=found.trainings,
+        separate=n << (n - 1),
+        exact=exact,
+    )

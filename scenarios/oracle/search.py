@@ -1,0 +1,223 @@
+"""Growing decision trees: schedules that begin alike are one lifetime for as long as they are alike."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agent.accounting.utility import utility
+from agent.accounting.work import ACCOUNTS
+from agent.evaluation.trajectory import Step
+from agent.lifetime.episode import Episode
+from agent.policies import Action
+from agent.policies.observation import Observation
+from scenarios.oracle.table import IMPRESSIONS, DecisionTree
+
+_DECIDE, _MEMORIZE = ACCOUNTS.index("decide"), ACCOUNTS.index("memorize")
+_EVALUATE = ACCOUNTS.index("evaluate")
+
+
+@dataclass
+class Rows:
+    """Rows of a decision tree as they are found, for any of its nodes."""
+
+    steps: dict[int, list[float]] = field(default_factory=dict)
+    """By node, what the step that led there came to."""
+    observations: dict[int, list[float]] = field(default_factory=dict)
+    """By node, what was seen where the decision was taken."""
+
+    def found(self, node: int, observation: Observation, children: dict[int, Step], before: Step | None) -> None:
+        """Add what was observed at a node, and what its two actions led to.
+
+        Args:
+            node: where the decision was taken.
+            observation: of an episode that asks to see the memory.
+            children: by node, the step of either action.
+            before: the step that had led to the node.
+        """
+        learner_look, memory_look = 0, observation.n_samples * (before.query_flops if before else 0)
+        for child, step in children.items():
+            work = _since(step, before)
+            learner_look = work[_DECIDE][0] - memory_look
+            work[_DECIDE] = work[_EVALUATE] = [0, 0]
+            if child % 2 == 0:
+                work[_MEMORIZE][0] += learner_look  # the keys, for who has not looked
+            self.steps[child] = [*_accuracies(step), step.memory_entries, step.memory_nbytes, step.held_nbytes]
+            self.steps[child] += [amount for each in work for amount in each]
+        seen = [getattr(observation, name) for name in IMPRESSIONS]
+        self.observations[node] = [*seen, learner_look, memory_look]
+
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """All rows, for a file; work stays exact in float64, below 2^53."""
+        return {
+            "nodes": np.array(list(self.steps), dtype=np.int64),
+            "steps": np.array(list(self.steps.values()), dtype=np.float64),
+            "decisions": np.array(list(self.observations), dtype=np.int64),
+            "observations": np.array(list(self.observations.values()), dtype=np.float64),
+        }
+
+
+def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_samples: list[int]) -> DecisionTree:
+    """The tree that rows of all its nodes make."""
+    n, n_accounts = len(n_samples), len(ACCOUNTS)
+    steps = np.zeros((2 << n, 6 + 2 * n_accounts))
+    observations = np.full((1 << n, len(IMPRESSIONS) + 2), np.nan)
+    steps[1, :3] = np.nan
+    grown = {1}
+    for part in parts:
+        steps[part["nodes"]], observations[part["decisions"]] = part["steps"], part["observations"]
+        grown.update(part["nodes"].tolist())
+    assert len(grown) == (2 << n) - 1, "a tree with nodes missing"
+    observations[0, -2:] = 0
+    whole = steps[:, 3:]
+    whole[1] = 0
+    whole = whole.astype(np.int64)
+    looks = observations[:, -2:].astype(np.int64)
+    work = whole[:, 3:].reshape(-1, n_accounts, 2)
+    accuracy = steps[:, :3].copy()
+    accuracy[:2] = np.nan  # nobody has been asked yet
+    return DecisionTree(
+        facts,
+        np.array(n_samples, dtype=np.int64),
+        accuracy,
+        flops=work[:, :, 0].copy(),
+        nbytes=work[:, :, 1].copy(),
+        memory_entries=whole[:, 0].copy(),
+        memory_nbytes=whole[:, 1].copy(),
+        held_nbytes=whole[:, 2].copy(),
+        impressions=observations[:, :-2].copy(),
+        learner_look=looks[:, 0].copy(),
+        memory_look=looks[:, 1].copy(),
+    )
+
+
+def decide_both(episode: Episode) -> dict[Action, Episode]:
+    """An episode after either action, and no more of it computed twice than must be; the episode is used up."""
+    episode.observe()
+    memorizing = episode.fork()
+    memorizing.act(Action.MEMORIZE)
+    episode.act(Action.LEARN)
+    return {Action.MEMORIZE: memorizing, Action.LEARN: episode}
+
+
+def grow(episode: Episode, node: int, rows: Rows) -> None:
+    """Live every schedule that goes on from an episode, depth first; it is used up.
+
+    Args:
+        episode: one that asks to see the memory.
+        node: its place in the tree.
+        rows: what is found is added.
+    """
+    if episode.ended:
+        return
+    for child, branch in expand(episode, node, rows).items():
+        grow(branch, child, rows)
+
+
+def expand(episode: Episode, node: int, rows: Rows) -> dict[int, Episode]:
+    """Decide both ways at a node; returns the two episodes by node."""
+    before, observation = episode.steps[-1] if episode.steps else None, episode.observe()
+    branches = {2 * node + (action is Action.LEARN): branch for action, branch in decide_both(episode).items()}
+    rows.found(node, observation, {child: branch.steps[-1] for child, branch in branches.items()}, before)
+    return branches
+
+
+@dataclass
+class Found:
+    """The best schedule that a search has found, and what the search took."""
+
+    leaf: int = 0
+    utility: float = -np.inf
+    accuracy: float = 0.0
+    spent: float = 0.0
+    trainings: int = 0
+    """Chunks learned from."""
+
+    def improve(self, leaf: int, episode: Episode, cost_weight: float) -> None:
+        """Take a schedule that has ended, if it is better than the best so far."""
+        reached = _utility(episode, cost_weight)
+        if reached > self.utility:
+            step = episode.steps[-1]
+            assert step.accuracy is not None
+            self.leaf, self.utility, self.accuracy, self.spent = leaf, reached, step.accuracy.agent, step.spent
+
+
+def branch_and_bound(episode: Episode, cost_weight: float, *, ceiling: float = 1.0) -> Found:
+    """The best schedule, without living those that cannot be it.
+
+    What is spent never falls, and no accuracy exceeds the ceiling: no schedule that goes on from a node has a utility
+    above ceiling - cost_weight × spent. With a ceiling of 1 the schedule found is the best one (of equals, some one);
+    with a lower one only if no accuracy exceeds it. Nothing else is known of accuracies to come, so that little is cut
+    off unless learning costs about as much utility as there is between the ceiling and the best schedule.
+
+    Args:
+        episode: about to begin, of a decider who asks to see nothing.
+        cost_weight: accuracy that one unit of cost is worth.
+        ceiling: of the accuracy, 0 to 1.
+
+    References:
+        Land and Doig, "An automatic method of solving discrete programming problems", Econometrica 28(3), 1960.
+    """
+    found = Found()
+
+    def search(episode: Episode, node: int) -> None:
+        observation = episode.observe()
+        branches = {}
+        if ceiling - cost_weight * (observation.spent + observation.learn_cost) > found.utility:
+            learning = episode.fork()
+            learning.act(Action.LEARN)
+            found.trainings += 1
+            branches[2 * node + 1] = learning
+        episode.act(Action.MEMORIZE)
+        branches[2 * node] = episode
+        for child in sorted(branches, key=lambda child: -_utility(branches[child], cost_weight)):
+            branch = branches.pop(child)
+            if branch.ended:
+                found.improve(child, branch, cost_weight)
+            elif ceiling - cost_weight * branch.steps[-1].spent > found.utility:
+                search(branch, child)
+
+    search(episode, 1)
+    return found
+
+
+def beam_search(episode: Episode, cost_weight: float, width: int) -> Found:
+    """The best schedule among those that are, at every chunk, among the `width` best so far; no guarantee.
+
+    Args:
+        episode: about to begin, of a decider who asks to see nothing.
+        cost_weight: accuracy that one unit of cost is worth.
+        width: schedules kept, 1 or more.
+    """
+    found, beam = Found(), {1: episode}
+    while not next(iter(beam.values())).ended:
+        branches: dict[int, Episode] = {}
+        for node, each in beam.items():
+            found.trainings += 1
+            branches |= {2 * node + (action is Action.LEARN): branch for action, branch in decide_both(each).items()}
+        best = sorted(branches, key=lambda node: (-_utility(branches[node], cost_weight), node))
+        beam = {node: branches[node] for node in best[:width]}
+    for leaf, ended in beam.items():
+        found.improve(leaf, ended, cost_weight)
+    return found
+
+
+def _utility(episode: Episode, cost_weight: float) -> float:
+    step = episode.steps[-1]
+    assert step.accuracy is not None, "episodes that are searched are examined at every chunk"
+    return utility(step.accuracy.agent, step.spent, cost_weight)
+
+
+def _accuracies(step: Step) -> list[float]:
+    assert step.accuracy is not None, "trees are examined at every chunk"
+    of_memory = step.accuracy.memory
+    return [step.accuracy.agent, step.accuracy.learner, np.nan if of_memory is None else of_memory]
+
+
+def _since(step: Step, before: Step | None) -> list[list[int]]:
+    """FLOPs and bytes of each account between two steps."""
+    now = [[step.work[account].flops, step.work[account].nbytes] for account in ACCOUNTS]
+    if before is None:
+        return now
+    then = [[before.work[account].flops, before.work[account].nbytes] for account in ACCOUNTS]
+    return [[a - c, b - d] for (a, b), (c, d) in zip(now, then, strict=True)]

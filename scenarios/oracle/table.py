@@ -1,0 +1,192 @@
+"""Every schedule of one short stream as a table: a tabular benchmark of policies."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from agent.accounting.work import ACCOUNTS
+from agent.errors import RunError
+
+LEARNER_IMPRESSIONS = ("learner_loss", "learner_accuracy", "learner_entropy", "learner_margin")
+IMPRESSIONS = (
+    *LEARNER_IMPRESSIONS,
+    "memory_loss",
+    "memory_accuracy",
+    "memory_entropy",
+    "memory_margin",
+    "disagreement",
+    "novelty",
+)
+"""Fields of the observation that a table holds as they were seen; all others follow."""
+
+_FORMAT = "learn-or-memorize decision tree 2"
+_LARGEST = 2**53
+"""Of any amount in a table: whole numbers up to it are exact as floating-point numbers, too."""
+_LEARN = ACCOUNTS.index("learn")
+
+
+@dataclass(frozen=True)
+class DecisionTree:
+    """What every schedule of a stream of n chunks leads to, by node; no test image was seen for it.
+
+    Nodes are numbered like a heap: the root, at birth, is 1; MEMORIZE leads from node i to 2i, LEARN to 2i + 1. The
+    2^n leaves, from 2^n on, are the schedules; decisions are taken at the nodes below 2^n. Row 0 is empty.
+
+    What is here does not depend on prices: `PricedTree` adds a tariff, a cost model and a budget, and what the decider
+    asks to see.
+
+    Attributes:
+        facts: settings, seed and versions behind the table; plain values.
+        n_samples: of each chunk.
+        accuracy: of agent, learner and memory on images that serve nothing else, at every node but the root; NaN for a
+            memory that is empty.
+        flops: on the way from the parent to the node, by account (`agent.accounting.work.ACCOUNTS`), for who does not
+            look; those of calibrating at a leaf are spent after the last chunk, at a price of 1.
+        nbytes: likewise, bytes written.
+        memory_entries: entries in memory, at every node.
+        memory_nbytes: bytes of the memory, with raw images kept for re-keying.
+        held_nbytes: bytes that storage is charged for.
+        impressions: what a policy sees of the chunk at hand (`IMPRESSIONS`); NaN while the memory is empty.
+        learner_look: FLOPs of the learner's forward pass over the chunk at hand.
+        memory_look: FLOPs of comparing the chunk at hand with the memory.
+    """
+
+    facts: Mapping[str, Any]
+    n_samples: Int64[np.ndarray, " n"]
+    accuracy: Float[np.ndarray, "nodes 3"]
+    flops: Int64[np.ndarray, "nodes accounts"]
+    nbytes: Int64[np.ndarray, "nodes accounts"]
+    memory_entries: Int64[np.ndarray, " nodes"]
+    memory_nbytes: Int64[np.ndarray, " nodes"]
+    held_nbytes: Int64[np.ndarray, " nodes"]
+    impressions: Float[np.ndarray, "decisions impressions"]
+    learner_look: Int64[np.ndarray, " decisions"]
+    memory_look: Int64[np.ndarray, " decisions"]
+
+    @property
+    def n_chunks(self) -> int:
+        """n; there are 2^n schedules."""
+        return len(self.n_samples)
+
+    @property
+    def n_trainings(self) -> int:
+        """Chunks learned from to grow the tree."""
+        return int((self.flops[:, _LEARN] > 0).sum())
+
+    @property
+    def rekeys_on_learn(self) -> bool:
+        """Whether re-keying is part of learning."""
+        return bool(self.facts["settings"]["rekey"] == "on-learn")
+
+    def as_npz(self) -> bytes:
+        """The table as a NumPy archive, which `read_tree` reads; the same bytes for the same table."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        header = json.dumps({"format": _FORMAT, **self.facts}, indent=1).encode("utf-8")
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, values in {"facts": np.frombuffer(header, np.uint8), **arrays}.items():
+                member = io.BytesIO()
+                np.lib.format.write_array(member, values, allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+        return content.getvalue()
+
+
+_ARRAYS = tuple(name for name in DecisionTree.__annotations__ if name != "facts")
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    """Refuse facts without what everyone asks of them.
+
+    Raises:
+        ValueError: one that is missing or odd.
+    """
+    seed, settings = facts.get("seed"), facts.get("settings")
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"no seed among its facts, but {seed!r}")
+    if not isinstance(settings, dict):
+        raise ValueError("no settings among its facts")
+
+
+def read_tree(path: Path) -> DecisionTree:
+    """The table in a file; no code in it is run.
+
+    Raises:
+        RunError: a file that is missing, damaged or no such table.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError("no such file")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            facts = json.loads(archive["facts"].tobytes())
+            if facts.pop("format", None) != _FORMAT:
+                raise ValueError("another format")
+            _check_facts(facts)
+            tree = DecisionTree(facts, **{name: archive[name] for name in _ARRAYS})
+        _check(tree)
+    except Exception as error:  # a file can hold anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"expected a decision tree at {path}, got: {reason[:200]}; `lifetime tree` grows one") from None
+    return tree
+
+
+def are_accuracies(values: Float[np.ndarray, "n 3"]) -> bool:
+    """Whether these are accuracies of agent, learner and memory, of which an empty memory alone has none."""
+    inside = (values >= 0) & (values <= 1)
+    inside[:, 2] |= np.isnan(values[:, 2])
+    return bool(inside.all())
+
+
+def _check(tree: DecisionTree) -> None:
+    """Refuse what is no whole table.
+
+    Raises:
+        Exception: of any kind.
+    """
+    if tree.n_samples.ndim != 1 or not 1 <= tree.n_chunks <= 40:
+        raise ValueError("another number of chunks")
+    nodes, decisions, accounts = 2 << tree.n_chunks, 1 << tree.n_chunks, len(ACCOUNTS)
+    shapes = {
+        "n_samples": (tree.n_chunks,),
+        "accuracy": (nodes, 3),
+        "flops": (nodes, accounts),
+        "nbytes": (nodes, accounts),
+        "memory_entries": (nodes,),
+        "memory_nbytes": (nodes,),
+        "held_nbytes": (nodes,),
+        "impressions": (decisions, len(IMPRESSIONS)),
+        "learner_look": (decisions,),
+        "memory_look": (decisions,),
+    }
+    for name, shape in shapes.items():
+        values = getattr(tree, name)
+        kind = np.float64 if name in ("accuracy", "impressions") else np.int64
+        if values.shape != shape or values.dtype != kind:
+            raise ValueError(f"{name} of shape {values.shape} and type {values.dtype}")
+    if not are_accuracies(tree.accuracy[2:]):
+        raise ValueError("nodes without an accuracy in 0..1")
+    if (tree.n_samples < 1).any():
+        raise ValueError("chunks without samples")
+    counts = [name for name in shapes if name not in ("accuracy", "impressions")]
+    if any((getattr(tree, name) < 0).any() or (getattr(tree, name) > _LARGEST).any() for name in counts):
+        raise ValueError("amounts below 0 or beyond all measure")
+    seen = tree.impressions[~np.isnan(tree.impressions)]
+    if not ((seen >= -1e-3) & (seen <= _LARGEST)).all():  # a cosine can be above 1 by rounding
+        raise ValueError("impressions below 0 or beyond all measure")
+    prices = tree.facts["prices"]
+    if not isinstance(prices, list) or not all(isinstance(price, int | float) and 0 <= price < inf for price in prices):
+        raise ValueError("prices that are none")
+    if len(prices) != tree.n_chunks or not isinstance(tree.facts["settings"]["rekey"], str):
+        raise ValueError("facts of another tree")
+
+
+def schedule_of(leaf: int) -> str:
+    """The decisions that lead to a node: L for LEARN, M for MEMORIZE."""
+    return bin(leaf)[3:].replace("1", "L").replace("0", "M")

@@ -1,0 +1,1 @@
+"""Lifetimes as a Gymnasium environment, and trainers of policies."""

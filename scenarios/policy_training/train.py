@@ -1,0 +1,203 @@
+"""Training a policy: iterations in a field, recorded, checkpointed and resumed without loss."""
+
+import json
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from agent.errors import CheckpointError, InvalidSetting, RunError
+from agent.policies.file import POLICY_FILE, PolicyFile, policy_file_text, read_policy_file
+from agent.storage.record import RunDirectory, read_object
+from scenarios.config.settings import TrainConfig
+from scenarios.oracle.table import DecisionTree
+from scenarios.oracle.tables import Orchard, Pricing, with_tariffs_drawn
+from scenarios.policy_training.simulators import Field, LiveField, TableField
+from scenarios.policy_training.trainers import CmaTrainer, ForecastTrainer, ReinforceTrainer, Trainer
+from scenarios.running.progress import Interrupted, Unwatched, Watcher
+from scenarios.running.world import load_world, resolve_specs, unborn
+
+TRAINING = "training.json"
+
+
+def resolve_training(config: TrainConfig) -> TrainConfig:
+    """The settings with every spec in its one spelling.
+
+    Raises:
+        InvalidSetting: an unknown name or setting, or a method whose libraries are missing.
+    """
+    if config.method == "ppo":
+        from scenarios.policy_training.ppo import check_installed
+
+        check_installed()
+    if config.method == "forecast" and config.observes == "nothing":
+        raise InvalidSetting("expected --observes learner or memory for --method forecast, got nothing to forecast by")
+    return config.model_copy(update=resolve_specs(config))
+
+
+def training_trees(trees: Sequence[DecisionTree], config: TrainConfig) -> list[DecisionTree]:
+    """Those of the seeds to train on.
+
+    Raises:
+        InvalidSetting: there are not that many.
+    """
+    wanted = range(config.first_seed, config.first_seed + config.seeds)
+    found = [tree for tree in trees if tree.facts["seed"] in wanted]
+    if len(found) < len(wanted):
+        there = ", ".join(str(tree.facts["seed"]) for tree in trees)
+        raise InvalidSetting(
+            f"expected trees of seeds {wanted[0]} to {wanted[-1]} to train on, got those of {there}; change --seeds or "
+            "--first-seed, or grow more with `lifetime tree`"
+        )
+    return found
+
+
+def train_policy(
+    config: TrainConfig,
+    run: RunDirectory,
+    watcher: Watcher,
+    *,
+    trees: Sequence[DecisionTree] | None,
+    about: Mapping[str, Any],
+    download: bool = False,
+    data_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Train a policy, from the last checkpoint on if there is one; a finished training is not done again.
+
+    Args:
+        config: resolved settings.
+        run: where everything is written.
+        watcher: told of progress; asked after each iteration, and in lifetimes after each chunk, whether to stop.
+        trees: to train on; None for lifetimes.
+        about: plain values for the policy file, beside the settings.
+        download: fetch a missing data set.
+        data_dir: where data sets and caches lie; None for the user's cache folder.
+
+    Returns:
+        The content of training.json.
+
+    Raises:
+        DatasetError: from loading.
+        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        InvalidSetting: settings that cannot be.
+        TrainingDiverged: from the learner.
+        RunError: from writing.
+    """
+    if (finished := _finished(run)) is not None:
+        run.checkpoints().drop()  # of who was killed before doing so
+        return finished
+    field: Field
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    if trees is not None:
+        pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
+        field = TableField(
+            Orchard(with_tariffs_drawn(training_trees(trees, config), config.tariff, config.tariff_draws), pricing)
+        )
+    else:
+        watcher.say("data")
+        field = LiveField(config, seeds, watcher, download=download, data_dir=data_dir)
+    checkpoints = run.checkpoints()
+    trainer, history = _resumed(config, field, run, watcher)
+    assert config.iterations is not None
+    if trees is not None:
+        of_iteration, of_policy = 1, 0
+    else:  # chunks of lifetimes; whoever lives them tells of them
+        of_policy = field.n_chunks * len(field.seeds)
+        of_iteration = config.population * (field.n_chunks if config.method == "ppo" else of_policy)
+    watcher.expect(config.iterations * of_iteration + of_policy)
+    watcher.advance(len(history) * of_iteration)
+    saved, every = len(history), config.checkpoint_every if trees is not None else 1  # a lifetime is worth a file
+    with run.tensorboard() as board:
+        for number, values in enumerate(history):
+            _draw(board, values, number)
+        try:
+            while len(history) < config.iterations:
+                values = trainer.iterate()
+                _draw(board, values, len(history))
+                history.append(values)
+                if trees is not None:
+                    watcher.advance(1)
+                watcher.say(f"utility {100 * values['utility']:.1f}")
+                if watcher.stopping:
+                    raise Interrupted
+                if len(history) % every == 0:
+                    checkpoints.save({"trainer": trainer.state(), "history": history})
+                    saved = len(history)
+            policy = trainer.policy()
+            reached = float(field.utilities([lambda _: policy.make()]).mean())
+        except Interrupted:
+            if len(history) > saved:
+                checkpoints.save({"trainer": trainer.state(), "history": history})
+            raise
+    training = {
+        "method": config.method,
+        "seeds": list(seeds),
+        "on": "tables" if trees is not None else "lifetimes",
+        "utility": reached,
+        "settings": config.model_dump(mode="json"),
+        **about,
+    }
+    run.write(POLICY_FILE, policy_file_text(PolicyFile(policy.kind, policy.settings, training)))
+    content = {"policy": POLICY_FILE, "kind": policy.kind, "utility": reached, "history": history}
+    run.write(TRAINING, json.dumps(content, indent=1) + "\n")
+    checkpoints.drop()
+    return content
+
+
+def prepare(config: TrainConfig, *, download: bool, data_dir: Path | None) -> None:
+    """Try whether lifetimes of the first seed could begin.
+
+    Raises:
+        DatasetError: from loading.
+        InvalidSetting: settings that the data set or the machine do not allow.
+    """
+    world = load_world(config, config.first_seed, data_dir=data_dir, download=download, watcher=Unwatched())
+    unborn(config, config.first_seed, world, config.observes)
+
+
+def _finished(run: RunDirectory) -> dict[str, Any] | None:
+    try:
+        finished = read_object(run.path / TRAINING, "--force starts anew")
+    except FileNotFoundError:
+        return None
+    try:
+        whole = {"policy", "kind"} <= finished.keys() and bool(finished["history"])
+        numbers = [finished["utility"], *(values["utility"] for values in finished["history"])]
+        read_policy_file(run.path / POLICY_FILE)
+    except InvalidSetting as error:
+        raise RunError(f"{error}, as a finished training left it; --force starts anew") from None
+    except (LookupError, TypeError):
+        whole, numbers = False, []
+    if not whole or not all(isinstance(number, float) and isfinite(number) for number in numbers):
+        raise RunError(f"expected a finished training in {run.path / TRAINING}, got an odd one; --force starts anew")
+    return finished
+
+
+def _made(config: TrainConfig, field: Field) -> Trainer:
+    if config.method == "ppo":
+        from scenarios.policy_training.ppo import PpoTrainer
+
+        return PpoTrainer(config, field)
+    if config.method == "cma":
+        return CmaTrainer(config, field)
+    return (ReinforceTrainer if config.method == "reinforce" else ForecastTrainer)(config, field)
+
+
+def _resumed(
+    config: TrainConfig, field: Field, run: RunDirectory, watcher: Watcher
+) -> tuple[Trainer, list[dict[str, float]]]:
+    checkpoints = run.checkpoints()
+    for path in checkpoints.found():
+        try:
+            state = checkpoints.load(path)
+            trainer = _made(config, field)
+            trainer.load_state(state["trainer"])
+            return trainer, list(state["history"])
+        except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            watcher.warn(f"{str(error) or type(error).__name__}; going on from what came before it")
+    return _made(config, field), []
+
+
+def _draw(board: Any, values: Mapping[str, float], iteration: int) -> None:
+    for name, value in values.items():
+        board.add_scalar(f"training/{name}", value, iteration)

@@ -1,0 +1,1 @@
+"""From settings to lifetimes that are recorded, resumed, and spread over processes."""

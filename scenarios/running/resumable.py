@@ -1,0 +1,131 @@
+"""Lives on record: written down as they are lived, checkpointed, stopped and resumed without loss."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from agent.agent import Agent
+from agent.errors import CheckpointError, LifetimeError, RunError, is_out_of_memory
+from agent.evaluation.trajectory import Step, Trajectory
+from agent.lifetime.loop import Lives
+from agent.storage.checkpoint import Checkpoints
+from agent.storage.record import LifetimeRecord
+from scenarios.running.progress import Interrupted, Watcher
+
+Begin = Callable[[Iterable[str]], Lives]
+"""The lives under the policies of these names, about to begin."""
+
+
+def live_on_record(
+    begin: Begin,
+    records: Mapping[str, LifetimeRecord],
+    checkpoints: Checkpoints,
+    watcher: Watcher,
+    *,
+    title: str,
+    checkpoint_every: int,
+    on_step: Callable[[Mapping[str, Step]], None],
+    on_end: Callable[[str, Trajectory, Agent], None],
+) -> None:
+    """Live every lifetime that has not finished, from the last checkpoint on if there is one.
+
+    Args:
+        begin: makes the lives.
+        records: by name, where each lifetime is written down.
+        checkpoints: of these lifetimes together.
+        watcher: told what is being lived; asked after each chunk whether to stop.
+        title: what the watcher is told before the decisions so far and the last accuracy.
+        checkpoint_every: chunks between checkpoints.
+        on_step: told of steps, by name: first of those that the checkpoint holds, then of each as it is lived.
+        on_end: finishes the record of a lifetime.
+
+    Raises:
+        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        RunError: from writing, or checkpoints none of which can be used.
+    """
+    unfinished = {name: record for name, record in records.items() if record.summary() is None}
+    decisions: dict[str, list[str]] = {name: [] for name in records}
+    seen = dict.fromkeys(records, "")
+    try:
+        lives = _resumed(begin, records, unfinished.keys(), checkpoints, watcher, decisions, on_step)
+        advanced = 0
+        while lives:
+            steps = lives.advance()
+            for name, step in steps.items():
+                records[name].step(step)
+                decisions[name].append(step.action)
+            on_step(steps)
+            for name, trajectory, agent in lives.ended():
+                on_end(name, trajectory, agent)
+            name, step = next(iter(steps.items()))
+            if step.accuracy:
+                seen.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
+            counts = f"{decisions[name].count('learn')} L {decisions[name].count('memorize')} M"
+            watcher.say(f"{title} {counts}{seen[name]}".strip())
+            advanced += 1
+            stopping = watcher.stopping
+            if lives and (stopping or advanced % checkpoint_every == 0):
+                for record in records.values():
+                    record.sync()
+                checkpoints.save(lives.state())
+            if lives and stopping:
+                raise Interrupted
+    finally:
+        for record in records.values():
+            record.close()
+    checkpoints.drop()
+
+
+def _resumed(
+    begin: Begin,
+    records: Mapping[str, LifetimeRecord],
+    unfinished: Iterable[str],
+    checkpoints: Checkpoints,
+    watcher: Watcher,
+    decisions: Mapping[str, list[str]],
+    on_step: Callable[[Mapping[str, Step]], None],
+) -> Lives | None:
+    """The lives as they were at the newest checkpoint that can be used, or about to begin; None if all have ended."""
+    if not unfinished:
+        return None
+    reasons = []
+    for path in checkpoints.found():
+        try:
+            lives, steps = _from_checkpoint(begin, records, checkpoints, path)
+        except CheckpointError as error:
+            reasons.append(str(error))
+        except LifetimeError:
+            raise  # of the settings; no other checkpoint would help
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+            if is_out_of_memory(e):
+                raise
+            reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
+        else:
+            for reason in reasons:
+                watcher.warn(f"{reason}; going on from the checkpoint before it")
+            for name, lived in steps.items():
+                records[name].go_on(lived)
+                decisions[name].extend(step.action for step in lived)
+                for step in lived:
+                    on_step({name: step})
+            return lives
+    if reasons:
+        raise RunError(
+            f"{'; '.join(reasons)}; no other is left: start anew, with --force of the command that began the run"
+        )
+    return begin(unfinished)
+
+
+def _from_checkpoint(
+    begin: Begin, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints, path: Path
+) -> tuple[Lives, dict[str, Sequence[Step]]]:
+    state = checkpoints.load(path)
+    Lives.check_state(state, path)
+    n_lived = Lives.lived(state)
+    lost = [name for name in records.keys() - n_lived.keys() if records[name].summary() is None]
+    if lost or n_lived.keys() - records.keys():
+        ours, theirs = ", ".join(records), ", ".join(n_lived) or "none"
+        raise CheckpointError(f"expected a checkpoint of the lifetimes {ours} at {path}, got one of {theirs}")
+    steps: dict[str, Sequence[Step]] = {name: records[name].steps(n) for name, n in n_lived.items()}
+    lives = begin(n_lived)
+    lives.load_state(state, steps)
+    return lives, steps

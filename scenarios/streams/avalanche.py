@@ -1,0 +1,54 @@
+"""Streams as Avalanche benchmarks; the one module that imports avalanche."""
+
+import warnings
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from agent.data.augmentation import Normalization
+from agent.data.chunk import LabelledImages
+from scenarios.streams.scenario import ChunkStream
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
+    from avalanche.benchmarks import benchmark_from_datasets, split_online_stream
+    from avalanche.benchmarks.scenarios import DatasetExperience, OnlineCLExperience
+    from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, as_classification_dataset
+    from avalanche.benchmarks.utils.transform_groups import DefaultTransformGroups
+
+
+def chunk_stream(
+    data: LabelledImages, normalization: Normalization, visits: list[list[Int64[Tensor, " _"]]]
+) -> ChunkStream:
+    """The chunks of each visit, which is one experience of the benchmark that is split into an online stream."""
+    images = _avalanche_dataset(data, normalization)
+    benchmark = benchmark_from_datasets(train=[images.subset(torch.cat(chunks).tolist()) for chunks in visits])
+
+    def planned_chunks(experience: DatasetExperience, _: int) -> Iterator[OnlineCLExperience]:
+        chunks, first = visits[experience.current_experience], 0
+        for number, rows in enumerate(chunks):
+            yield OnlineCLExperience(
+                dataset=experience.dataset.subset(list(range(first, first + len(rows)))),
+                origin_experience=experience,
+                is_first_subexp=number == 0,
+                is_last_subexp=number == len(chunks) - 1,
+                sub_stream_length=len(chunks),
+            )
+            first += len(rows)
+
+    # Avalanche's own splitting knows a size of chunks, not their number, and the size it is given here is not used.
+    online = split_online_stream(benchmark.train_stream, 1, experience_split_strategy=planned_chunks)
+    return ChunkStream(list(online), data)
+
+
+def _avalanche_dataset(data: LabelledImages, normalization: Normalization) -> AvalancheDataset:
+    def standardize(image: Tensor) -> Tensor:
+        return normalization(image[None])[0]
+
+    tensors = TensorDataset(data.images, data.labels)
+    tensors.targets = data.labels.tolist()  # type: ignore[attr-defined]
+    dataset = as_classification_dataset(tensors, transform_groups=DefaultTransformGroups((standardize, None)))
+    return dataset.update_data_attribute("sample_id", DataAttribute(list(range(len(data))), "sample_id"))

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from agent.memory import CacheMemory
+from agent.networks.flops import flops_per_sample
+from tests.agent.toys import N_CLASSES, toy_network
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "n_classes", "height", "breadth"), [(8, 4, 3, 8, 8), (14, 2, 100, 32, 32), (8, 3, 5, 9, 14)]
+)
+def test_a_sample_costs_its_share_of_a_directly_counted_batch(
+    depth: int, width: int, n_classes: int, height: int, breadth: int
+) -> None:
+    network = toy_network(depth=depth, width=width, n_classes=n_classes)
+    batch = 5
+    with FlopCounterMode(display=False) as counter:
+        logits = network(torch.randn(batch, 3, height, breadth))
+        forward = counter.get_total_flops()
+        logits.sum().backward()
+    found = flops_per_sample(network, height, breadth)
+    assert forward > 0
+    assert found.forward * batch == forward
+    assert found.training * batch == counter.get_total_flops()
+
+
+def test_resnet32_costs_what_the_paper_says() -> None:
+    found = flops_per_sample(toy_network(depth=32, width=16, n_classes=10), 32, 32)
+    assert found.forward / 1e9 == pytest.approx(0.138, abs=0.001)
+    assert found.training / 1e9 == pytest.approx(0.414, abs=0.003)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_images_of_a_few_pixels_can_be_counted(size: int) -> None:
+    network = toy_network().eval()
+    batch = torch.randn(2, 3, size, size)
+    with FlopCounterMode(display=False) as counter:
+        network(batch)
+    assert flops_per_sample(network, size, size).forward * 2 == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("n_entries", "n_queries", "n_thetas"), [(7, 5, 1), (2500, 600, 3), (0, 5, 2), (7, 0, 2)])
+def test_recall_reports_the_flops_that_it_does(n_entries: int, n_queries: int, n_thetas: int) -> None:
+    memory = CacheMemory(N_CLASSES)
+    memory.insert(torch.randn(n_entries, 6), torch.randint(N_CLASSES, (n_entries,)))
+    queries, thetas = torch.randn(n_queries, 6), torch.arange(1.0, n_thetas + 1)
+    with FlopCounterMode(display=False) as counter:
+        recall, work = memory.recall(queries, thetas)
+    assert work.flops == counter.get_total_flops()
+    assert (work.flops > 0) == (n_entries > 0 and n_queries > 0)
+    memory.insert(torch.randn(4, 6), torch.randint(N_CLASSES, (4,)))
+    with FlopCounterMode(display=False) as counter:
+        _, work = memory.recall(queries, thetas, after=recall)
+    assert work.flops == counter.get_total_flops() == 2 * n_queries * 4 * (6 + N_CLASSES * n_thetas)

@@ -1,0 +1,489 @@
+"""Policies on decision trees: utilities, regrets and leads, beside slow and obvious code."""
+
+import json
+import re
+from dataclasses import replace
+from itertools import product
+from math import inf, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import InvalidSetting, PolicyError, RunError
+from agent.policies import Action, Policy, PolicyFile, policy_file_text
+from agent.policies.registry import POLICIES
+from scenarios.analysis.comparison import Lived, compare
+from scenarios.analysis.statistics import mean_interval
+from scenarios.config.specs import make
+from scenarios.oracle.evaluate import evaluate_policies, pricing_of, short_labels, shown, trained_on, trees_digest
+from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.regret import _at_equal_cost, evaluate, static_schedules
+from scenarios.oracle.table import read_tree, schedule_of
+from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Orchard, Pricing, read_trees, with_tariffs_drawn
+from scenarios.running.provenance import seeds_trained_on
+from scenarios.streams.tariffs import TARIFFS
+from tests.scenarios.trees import PAYING, paying, planted, synthetic
+
+PRICING = Pricing("day-night:period=4", "prices:gflop=0.3,megabyte_written=700,megabyte_chunk=90", 0.02)
+BLIND = ["static:k=50", "interleaved:k=50", "random", "tariff", "periodic:period=3", "budget:gflop=9"]
+LOOKING = ["loss", "uncertainty", "disagreement", "novelty", "linucb", "thompson", "forecast"]
+NO_PRICES = dict.fromkeys(("tariff", "cost", "cost_weight", "budget"))
+
+small = st.integers(0, 10**6).flatmap(lambda seed: st.integers(1, 5).map(lambda n: synthetic(seed, n)))
+
+
+def spent_slowly(tree, pricing, actions):
+    """What a lifetime that does not look pays, step by step."""
+    prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=tree.n_chunks, seed=tree.facts["seed"])
+    model, node, spent = pricing.model, 1, 0.0
+    for i, learns in enumerate(actions):
+        node = 2 * node + learns
+        last = i == tree.n_chunks - 1
+        for account, (flops, nbytes) in enumerate(zip(tree.flops[node], tree.nbytes[node], strict=True)):
+            price = 1.0 if last and account in (2, 4) else prices[i]
+            spent += flops * model.per_flop * price + nbytes * model.per_byte_written
+        spent += tree.held_nbytes[node] * model.per_byte_chunk
+    return node, spent
+
+
+@given(small)
+def test_utilities_and_regrets_are_those_of_slow_code(tree):
+    orchard, seed = Orchard([tree], PRICING), tree.facts["seed"]
+    every = {}
+    for actions in product((0, 1), repeat=tree.n_chunks):
+        leaf, spent = spent_slowly(tree, PRICING, actions)
+        every[leaf] = tree.accuracy[leaf, 0] - PRICING.cost_weight * spent
+        found = orchard.metrics(seed, "nothing", leaf)
+        assert found[UTILITY] == pytest.approx(every[leaf])
+        assert found[COST] == pytest.approx(spent)
+        assert found[ACCURACY] == tree.accuracy[leaf, 0]
+        learned = sum(int(size) for size, learns in zip(tree.n_samples, actions, strict=True) if learns)
+        assert found["learned_fraction"] == pytest.approx(learned / int(tree.n_samples.sum()))
+        assert found[REGRET] >= 0
+    best = max(every.values())
+    for leaf, utility in every.items():
+        assert orchard.metrics(seed, "nothing", leaf)[REGRET] == pytest.approx(best - utility)
+    assert orchard.oracle().by_seed[seed][UTILITY] == pytest.approx(best)
+    assert orchard.oracle().by_seed[seed][REGRET] == 0
+
+
+@given(small)
+def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(tree):
+    orchard, seed = Orchard([tree], PRICING), tree.facts["seed"]
+    for spec in BLIND:
+        assert orchard.live(spec).by_seed[seed][REGRET] >= 0
+    for leaf in range(1 << tree.n_chunks, 2 << tree.n_chunks):
+        costs = [orchard.metrics(seed, level, leaf)[COST] for level in ("nothing", "learner", "memory")]
+        assert costs == pytest.approx(sorted(costs), rel=1e-12)  # the same, where looking computes the keys
+
+
+@given(st.integers(1, 4), st.lists(st.integers(0, 10**6), min_size=1, max_size=4, unique=True))
+def test_the_best_fixed_schedule_is_that_of_brute_force(n, seeds):
+    trees = [synthetic(seed, n) for seed in seeds]
+    schedule, lived = Orchard(trees, PRICING).fixed()
+    means = {}
+    for actions in product((0, 1), repeat=n):
+        utilities = []
+        for tree in trees:
+            leaf, spent = spent_slowly(tree, PRICING, actions)
+            utilities.append(tree.accuracy[leaf, 0] - PRICING.cost_weight * spent)
+        means["".join("ML"[learns] for learns in actions)] = np.mean(utilities)
+    assert means[schedule] == pytest.approx(max(means.values()))
+    assert np.mean([values[UTILITY] for values in lived.by_seed.values()]) == pytest.approx(means[schedule])
+
+
+@pytest.mark.parametrize("n", range(1, 15))
+def test_static_schedules_learn_every_number_of_chunks(n):
+    specs = static_schedules(n)
+    assert len(set(specs)) == len(specs) == n + 1 + max(0, n - 1)
+    for family, counts in (("static", range(n + 1)), ("interleaved", range(1, n))):
+        policies = [make(spec, POLICIES, "policy", seed=0) for spec in specs if spec.startswith(family)]
+        assert [policy.n_learned(n) for policy in policies] == list(counts)
+
+
+def test_a_static_schedule_learns_its_chunks_in_a_tree_of_seven():
+    orchard = Orchard([synthetic(3, 7)], PRICING)
+    for i, spec in enumerate(static_schedules(7)[:8]):
+        leaf = orchard.leaf(3, make(spec, POLICIES, "policy", seed=3))
+        assert schedule_of(leaf) == "L" * i + "M" * (7 - i)
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return [synthetic(seed, 4) for seed in range(5)]
+
+
+@pytest.fixture(scope="module")
+def evaluated(trees):
+    return evaluate_policies(trees, "random:p=0.3 static:k=30", PRICING, 0.9)
+
+
+def test_leads_are_paired_by_seed(evaluated):
+    values = {each.label: list(each.by_seed.values()) for each in evaluated.comparison.schedules}
+    assert {lead.policy for lead in evaluated.leads} >= {"random:p=0.3", "static:k=30", "random", "tariff"}
+    for lead in evaluated.leads:
+        own, other = values[lead.policy], values[lead.baseline]
+        for metric in (UTILITY, ACCURACY, COST):
+            expected = mean_interval([a[metric] - b[metric] for a, b in zip(own, other, strict=True)], 0.9)
+            found = {UTILITY: lead.utility, ACCURACY: lead.accuracy, COST: lead.cost}[metric]
+            assert (found.estimate, found.low) == (pytest.approx(expected.estimate), pytest.approx(expected.low))
+        regrets = [np.mean([value[REGRET] for value in each]) for each in (own, other)]
+        if lead.regret_ratio.estimate is not None:
+            assert lead.regret_ratio.estimate == pytest.approx(regrets[0] / regrets[1])
+
+
+def test_every_policy_leads_over_every_other_but_itself(evaluated):
+    statics = static_schedules(4)
+    policies = {lead.policy for lead in evaluated.leads}
+    pairs = {(lead.policy, lead.baseline) for lead in evaluated.leads}
+    assert pairs == {(a, b) for a in policies for b in policies | set(statics) if a != b}
+    means = {spec: evaluated.schedule(spec).means[UTILITY].estimate for spec in statics}
+    assert evaluated.best_static == max(means, key=means.get)
+    assert {each.policy for each in evaluated.at_equal_cost} == policies - set(statics)
+
+
+def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(trees, policy):
+    trained = policy({"settings": {"dataset": "digits"}, "seeds": [0]})
+    found = evaluate_policies(trees, trained, PRICING, 0.95).at_equal_cost
+    by_kind = {(each.policy, each.among): each for each in found}
+    statics = set(static_schedules(4))
+    names = {each.policy for each in found}
+    assert {among for _, among in by_kind} == {"statics", "statics and heuristics"}
+    for name in names:
+        alone, among_all = by_kind[name, "statics"], by_kind[name, "statics and heuristics"]
+        assert alone.rivals is None or set(alone.rivals) <= statics
+        assert among_all.rivals is None or set(among_all.rivals) <= (statics | names) - {name, trained}
+        if alone.lead and among_all.lead:
+            assert among_all.lead.estimate <= alone.lead.estimate + 1e-12
+    assert any(set(each.rivals or ()) - statics for each in found)
+
+
+def test_whoever_is_asked_for_is_shown_static_or_not(evaluated):
+    assert {"static:k=30", "random:p=0.3", "oracle", evaluated.best_static} <= set(shown(evaluated))
+
+
+def test_the_oracle_s_regret_is_nothing_and_nobody_blind_is_better(evaluated):
+    assert {value[REGRET] for value in evaluated.schedule("oracle").by_seed.values()} == {0.0}
+    fixed = evaluated.schedule("best fixed schedule").means[UTILITY].estimate
+    assert fixed >= evaluated.schedule(evaluated.best_static).means[UTILITY].estimate
+
+
+def test_regret_without_anything_to_regret_has_no_ratio():
+    pricing = Pricing("constant", "flops", 0.0)
+    found = evaluate_policies([paying(seed) for seed in range(3)], "static:k=100 static:k=0", pricing, 0.95)
+    [lead] = [each for each in found.leads if (each.policy, each.baseline) == ("static:k=0", "static:k=100")]
+    assert lead.regret_ratio.estimate is None
+    assert lead.utility.estimate == pytest.approx(-0.4)
+
+
+def lot(costs, accuracies, budget):
+    """The best accuracy of choosing by lot between two, on a fine grid of lots, at a mean cost within the budget."""
+    best = -inf
+    for a, b in product(range(len(costs)), repeat=2):
+        for share in np.linspace(0, 1, 201):
+            if share * costs[a] + (1 - share) * costs[b] <= budget + 1e-12:
+                best = max(best, share * accuracies[a] + (1 - share) * accuracies[b])
+    return best
+
+
+amounts = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 100)), min_size=1, max_size=4)
+
+
+@given(amounts, st.integers(0, 40))
+def test_at_equal_cost_stands_the_best_lot(statics, budget):
+    def schedule(label, cost, accuracy):
+        by_seed = {seed: {COST: float(cost + seed), ACCURACY: accuracy / 100 - 0.01 * seed} for seed in (0, 1)}
+        return Lived(label, by_seed)
+
+    lived = [schedule(f"s{i}", *each) for i, each in enumerate(statics)]
+    policy, *others = compare([schedule("policy", budget, 50), *lived]).schedules
+    found = _at_equal_cost(policy, "statics", others, 0.95)
+    expected = lot([cost for cost, _ in statics], [accuracy / 100 for _, accuracy in statics], budget)
+    if expected == -inf:
+        assert (found.rivals, found.lead) == (None, None)
+    else:
+        assert 0 <= found.share <= 1
+        assert 0.5 - found.lead.estimate == pytest.approx(expected, abs=0.011)
+        assert 0.5 - found.lead.estimate >= expected - 1e-9
+
+
+# What was trained on
+
+
+@pytest.fixture
+def policy(tmp_path):
+    """Writes a policy file; returns its spec."""
+
+    def written(training, name="policy.json"):
+        path = tmp_path / name
+        settings = {"features": ["price"], "weights": [-1.0], "bias": 1.0}
+        path.write_text(policy_file_text(PolicyFile("linear", settings, training)))
+        return f"file:{path}"
+
+    return written
+
+
+def test_trees_that_were_trained_on_are_left_out(trees, policy):
+    one = policy({"settings": {"dataset": "textures"}, "seeds": [0, 3, 77]})
+    other = policy({"settings": {"dataset": "textures"}, "seeds": [1]}, "other.json")
+    found = evaluate_policies(trees, f"{one} {other}", PRICING, 0.95)
+    assert (found.comparison.seeds, found.left_out) == ((2, 4), (0, 1, 3))
+    assert evaluate_policies(trees, one, PRICING, 0.95).comparison.seeds == (1, 2, 4)
+
+
+def test_other_data_and_policies_by_hand_leave_all_in(trees, policy):
+    for training in ({}, {"settings": {"dataset": "digits"}, "seeds": [0, 1, 2, 3, 4]}):
+        found = evaluate_policies(trees, policy(training), PRICING, 0.95)
+        assert (found.comparison.seeds, found.left_out) == ((0, 1, 2, 3, 4), ())
+
+
+def test_nothing_left_to_evaluate_on_is_refused(trees, policy):
+    with pytest.raises(InvalidSetting, match=r"that no policy was trained on, got only those of 0, 1, 2, 3, 4; grow"):
+        evaluate_policies(trees, policy({"settings": {"dataset": "textures"}, "seeds": list(range(9))}), PRICING, 0.95)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"seeds": [1]},
+        {"settings": {"dataset": "textures"}},
+        {"settings": {}, "seeds": [1]},
+        {"settings": 3, "seeds": [1]},
+        {"settings": {"dataset": "textures"}, "seeds": ["x"]},
+        {"settings": {"dataset": "textures"}, "seeds": None},
+    ],
+)
+def test_a_training_that_nobody_understands_is_refused(trees, policy, training, tmp_path):
+    policy(training)
+    with pytest.raises(InvalidSetting, match="to tell the data set and the seeds that it was trained on, got"):
+        trained_on(tmp_path / "policy.json", trees)
+
+
+@pytest.mark.parametrize("spec", LOOKING)
+def test_who_learns_while_living_is_newborn_in_each_tree(trees, spec):
+    together = Orchard(trees, PRICING).live(spec).by_seed
+    alone = {tree.facts["seed"]: Orchard([tree], PRICING).live(spec).by_seed[tree.facts["seed"]] for tree in trees}
+    assert together == alone
+
+
+# Policies of one's own
+
+
+class Forgetful(Policy):
+    def decide(self, observation):
+        return None
+
+
+class Failing(Policy):
+    def decide(self, observation):
+        raise KeyError("lost")
+
+
+class Asking(Policy):
+    observes = "everything"
+
+    def decide(self, observation):
+        return Action.LEARN
+
+
+def test_a_policy_of_one_s_own_that_fails_is_one_line(trees):
+    refused = {
+        "Forgetful": "expected Forgetful.decide to give Action.LEARN or Action.MEMORIZE, got None",
+        "Failing": "expected Failing.decide to give an Action, but at chunk 0 it raised KeyError",
+        "Asking": "expected Asking.observes to be one of nothing, learner, memory, got 'everything'",
+    }
+    for name, message in refused.items():
+        with pytest.raises((InvalidSetting, PolicyError), match=re.escape(message)):
+            evaluate_policies(trees, f"{__name__}.{name}", PRICING, 0.95)
+
+
+# Prices
+
+
+def test_prices_are_the_trees_where_none_are_given():
+    tree = synthetic(0, 2, tariff="random-walk", cost="cloud", cost_weight=7, budget=3)
+    assert pricing_of([tree], NO_PRICES) == Pricing("random-walk", "cloud", 7.0, 3.0)
+    given = {"tariff": "day-night:day=2.0", "cost": "flops", "cost_weight": 0.0, "budget": inf}
+    assert pricing_of([tree], given) == Pricing("day-night:day=2", "flops", 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cost_weight": nan}, "expected --cost-weight to be .*, got nan"),
+        ({"cost_weight": inf}, "expected --cost-weight to be .*, got inf"),
+        ({"cost_weight": -1.0}, "expected --cost-weight to be greater than or equal to 0, got -1"),
+        ({"budget": nan}, "expected --budget to be .*, got nan"),
+        ({"tariff": "free"}, "expected a tariff out of constant, .*, got free"),
+        ({"cost": "love"}, "expected a cost model out of flops, .*, got love"),
+    ],
+)
+def test_prices_that_cannot_be_are_refused(trees, given, message):
+    with pytest.raises(InvalidSetting, match=message):
+        pricing_of(trees, NO_PRICES | given)
+
+
+# Tables of a run
+
+
+def test_trees_are_read_by_seed(tmp_path):
+    run = planted(tmp_path, [synthetic(seed, 2) for seed in (10, 9, 0)])
+    found = read_trees(run)
+    assert [tree.facts["seed"] for tree in found] == [0, 9, 10]
+    assert trees_digest(found) == trees_digest(read_trees(run)) != trees_digest(found[:2])
+
+
+def with_facts(tree, **facts):
+    kept = {name: value for name, value in (tree.facts | facts).items() if value is not None}
+    return replace(tree, facts=kept)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"settings": None}, "expected a decision tree at .*"),
+        ({"settings": [1]}, "expected a decision tree at .*"),
+        ({"seed": None}, "expected a decision tree at .*, got: no seed among its facts"),
+        ({"seed": "1"}, "expected a decision tree at .*, got: no seed among its facts, but '1'"),
+        ({"seed": True}, "expected a decision tree at .*, got: no seed"),
+        ({"seed": -1}, "expected a decision tree at .*, got: no seed"),
+    ],
+)
+def test_facts_that_lack_what_everyone_asks_for_are_refused(tmp_path, facts, message):
+    path = tmp_path / "table.npz"
+    path.write_bytes(with_facts(synthetic(1, 2), **facts).as_npz())
+    with pytest.raises(RunError, match=message) as refused:
+        read_tree(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_trees_that_do_not_belong_together_are_refused(tmp_path):
+    one, other = synthetic(0, 2), synthetic(1, 2, lr=0.2)
+    with pytest.raises(RunError, match=r"expected trees that differ in their seeds alone, got another lr at"):
+        read_trees(planted(tmp_path / "a", [one, other]))
+    run = planted(tmp_path / "b", [one])
+    (run / "seed0").rename(run / "seed3")
+    with pytest.raises(RunError, match=r"expected the tree of that seed at .*seed3/table.npz, got the one of seed 0"):
+        read_trees(run)
+    odd = {name: value for name, value in one.facts["settings"].items() if name != "dataset"}
+    with pytest.raises(RunError, match="got no dataset"):
+        read_trees(planted(tmp_path / "c", [with_facts(one, settings=odd)]))
+    odd = one.facts["settings"] | {"cost_weight": -1}
+    with pytest.raises(RunError, match=r"expected --cost-weight to be .*, got -1, in the settings of the tree in"):
+        read_trees(planted(tmp_path / "d", [with_facts(one, settings=odd)]))
+    with pytest.raises(RunError, match=r"expected a run of `lifetime tree` at .*, found no seed"):
+        read_trees(tmp_path / "none")
+
+
+def test_an_orchard_is_of_equal_trees():
+    with pytest.raises(InvalidSetting, match="at least 1 decision tree"):
+        Orchard([], PRICING)
+    with pytest.raises(InvalidSetting, match="one number of chunks, got several"):
+        Orchard([synthetic(0, 2), synthetic(1, 3)], PRICING)
+    with pytest.raises(InvalidSetting, match="each of another seed"):
+        Orchard([synthetic(0, 2), synthetic(0, 2)], PRICING)
+
+
+# Labels
+
+
+def test_policy_files_are_called_by_the_folders_of_their_runs():
+    labels = ["loss", "file:/r/one/policy.json", "file:/r/two/policy.json", "file:/r/mine.json", "file:a.json"]
+    assert list(short_labels(labels).values()) == [
+        "loss",
+        "file:…/one",
+        "file:…/two",
+        "file:…/mine.json",
+        "file:a.json",
+    ]
+    twice = ["file:/a/x/policy.json", "file:/b/x/policy.json"]
+    assert short_labels(twice) == {label: label for label in twice}
+
+
+def test_few_static_schedules_are_shown(evaluated):
+    labels = shown(evaluated)
+    statics = [label for label in labels if label in static_schedules(4)]
+    assert set(statics) == {"static:k=0", "static:k=100", evaluated.best_static}
+    assert {"oracle", "best fixed schedule", "random:p=0.3", "static:k=30", "forecast:cost_weight=0.02"} <= set(labels)
+
+
+def test_the_best_policy_of_a_paying_tree_is_that_of_the_tariff():
+    trees = [paying(seed) for seed in (1, 2)]
+    pricing = pricing_of(trees, NO_PRICES)
+    assert pricing == Pricing(**PAYING)
+    found = evaluate(trees, ["tariff"], pricing, statics=static_schedules(4), trained_on={})
+    assert found.fixed == "MLML"
+    assert found.schedule("tariff").means[REGRET].estimate == pytest.approx(0)
+    assert json.dumps([each.by_seed for each in found.comparison.schedules], allow_nan=False)
+
+
+def test_paths_of_a_tariff_are_averaged_for_each_tree():
+    trees, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("random-walk:sigma=0.5", "flops", 0.01)
+    found = evaluate(trees, ["tariff"], pricing, statics=["static:k=0"], trained_on={}, n_draws=3)
+    assert (found.n_paths, found.comparison.seeds) == (3, (0, 1))
+    every = Orchard(with_tariffs_drawn(trees, pricing.tariff, 3), pricing).live("tariff")
+    for metric in (UTILITY, REGRET, COST, ACCURACY):
+        paths = [values[metric] for values in every.by_seed.values()]
+        means = [values[metric] for values in found.schedule("tariff").by_seed.values()]
+        assert means == pytest.approx([np.mean(paths[:3]), np.mean(paths[3:])])
+    constant = evaluate(trees, ["tariff"], PRICING, statics=["static:k=0"], trained_on={}, n_draws=3)
+    assert constant.n_paths == 1
+
+
+def test_regret_is_to_the_best_schedule_of_who_does_not_look():
+    tree, pricing = synthetic(3, 3), Pricing("constant", "flops", 0.05)
+    n_leaves = 1 << tree.n_chunks
+    best = max(tree.accuracy[n_leaves:, 0] - 0.05 * PricedTree(tree, (1.0,) * 3, pricing.model).spent[n_leaves:])
+    values = Orchard([tree], pricing).live("loss:threshold=0").by_seed[3]
+    looking = PricedTree(tree, (1.0,) * 3, pricing.model, observes="learner")
+    reached = tree.accuracy[-1, 0] - 0.05 * looking.spent[-1]
+    assert looking.spent[-1] > PricedTree(tree, (1.0,) * 3, pricing.model).spent[-1]
+    assert values[UTILITY] == pytest.approx(reached)
+    assert values[REGRET] == pytest.approx(best - reached)
+
+
+def test_the_best_static_schedule_is_that_of_the_highest_utility():
+    trees, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("constant", "flops", 1e6)  # nothing is worth it
+    found = evaluate(trees, ["tariff"], pricing, statics=static_schedules(3), trained_on={})
+    utilities = {each.label: each.means[UTILITY].estimate for each in found.comparison.schedules}
+    assert found.best_static == max(static_schedules(3), key=utilities.get)
+    accuracies = {each.label: each.means[ACCURACY].estimate for each in found.comparison.schedules}
+    assert found.best_static != max(static_schedules(3), key=accuracies.get)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "print_of_theirs", "print_of_ours", "same"),
+    [
+        ("textures", "textures", None, None, True),
+        ("textures", "digits", None, None, False),
+        ("folder:a", "folder:/x/a", "1", "1", True),
+        ("folder:a", "folder:a", "1", "2", False),
+        ("folder:a", "folder:b", None, "2", True),
+    ],
+)
+def test_a_data_set_is_known_however_it_is_spelled(tmp_path, theirs, ours, print_of_theirs, print_of_ours, same):
+    training = {"settings": {"dataset": theirs}, "seeds": [0, 3], "data": print_of_theirs}
+    path = tmp_path / "policy.json"
+    path.write_text(policy_file_text(PolicyFile("linear", {"features": [], "weights": [], "bias": 1.0}, training)))
+    assert seeds_trained_on(path, ours, print_of_ours) == (frozenset({0, 3}) if same else frozenset())
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"settings": {"dataset": ["textures"]}, "seeds": [0]},
+        {"settings": {"dataset": "textures"}, "seeds": "012"},
+        {"settings": {"dataset": "textures"}, "seeds": {"5": 1}},
+        {"settings": {"dataset": "textures"}, "seeds": [1.9]},
+        {"settings": {"dataset": "textures"}, "seeds": [-5]},
+        {"settings": "textures", "seeds": [0]},
+        {"seeds": [0]},
+    ],
+)
+def test_a_training_that_is_told_oddly_is_refused(tmp_path, training):
+    path = tmp_path / "policy.json"
+    path.write_text(policy_file_text(PolicyFile("linear", {"features": [], "weights": [], "bias": 1.0}, training)))
+    with pytest.raises(InvalidSetting, match="to tell the data set and the seeds that it was trained on"):
+        seeds_trained_on(path, "textures", None)

@@ -1,0 +1,375 @@
+"""Learners of policies: the same from the same seed, from any state, and on the way to what is known to be best."""
+
+import io
+import subprocess
+import sys
+import warnings
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agent.policies import Action, PolicyFile, StaticPolicy, policy_file_text
+from agent.policies.forecast import ForecastPolicy
+from agent.policies.registry import POLICIES
+from agent.randomness import named_generator
+from scenarios.config.settings import TrainConfig
+from scenarios.config.specs import make
+from scenarios.oracle.table import schedule_of
+from scenarios.oracle.tables import Orchard, Pricing, with_tariffs_drawn
+from scenarios.policy_training import trainers
+from scenarios.policy_training.simulators import LiveField, TableField
+from scenarios.policy_training.train import _made
+from scenarios.policy_training.trainers import (
+    CmaTrainer,
+    ForecastTrainer,
+    ReinforceTrainer,
+    SamplingPolicy,
+    layers_of,
+    small_network,
+)
+from scenarios.running.progress import Interrupted, Unwatched
+from scenarios.running.world import resolve_specs
+from tests.scenarios.policy_training.test_environment import TINY, planted
+from tests.scenarios.trees import BETA, PAYING, paying, synthetic
+
+ROOT = Path(__file__).parents[3]
+without_ppo = pytest.mark.skipif(find_spec("stable_baselines3") is None, reason="needs Stable-Baselines3 (extra ppo)")
+METHODS = ["cma", "reinforce", pytest.param("ppo", marks=without_ppo), "forecast"]
+every = pytest.mark.parametrize("method", METHODS)
+PRICING = Pricing("random-walk", "cloud", 1e9, 2e-10)
+SPECS = ["static:k=50", "random", "loss", "novelty", "disagreement", "linucb", "thompson", "forecast"]
+
+
+def configured(method, **settings):
+    small = {"population": 4, "hidden": 4, "chunks": 3, "device": "cpu"}
+    return TrainConfig.model_validate(small | {"method": method} | settings)
+
+
+@lru_cache(maxsize=1)
+def field():
+    """Some random trees."""
+    return TableField(Orchard([synthetic(seed, 3) for seed in (2, 5)], Pricing("day-night:period=2", "flops", 0.01)))
+
+
+def paid():
+    """Trees in which learning pays by night."""
+    return TableField(Orchard([paying(seed) for seed in (0, 1)], Pricing(**PAYING)))
+
+
+def written(trainer):
+    return policy_file_text(trainer.policy())
+
+
+def through_a_file(state):
+    content = io.BytesIO()
+    torch.save(state, content)
+    content.seek(0)
+    return torch.load(content, weights_only=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@every
+@pytest.mark.parametrize("observes", ["learner", "memory"])
+def test_the_same_seed_learns_the_same_policy(method, observes):
+    def learned(seed):
+        trainer = _made(configured(method, observes=observes, policy_seed=seed), field())
+        return [trainer.iterate() for _ in range(2)], written(trainer)
+
+    assert learned(3) == learned(3) != learned(4)
+
+
+@every
+def test_who_goes_on_from_a_state_does_what_was_never_stopped(method):
+    whole = _made(configured(method), field())
+    history = [whole.iterate() for _ in range(4)]
+    trainer = _made(configured(method), field())
+    for i in range(4):
+        assert trainer.iterate() == history[i]
+        state = through_a_file(trainer.state())
+        trainer = _made(configured(method), field())
+        trainer.load_state(state)
+    assert written(trainer) == written(whole)
+
+
+@every
+def test_a_state_stays_as_it_was(method):
+    trainer = _made(configured(method), field())
+    trainer.iterate()
+    state, before = trainer.state(), written(trainer)
+    expected = trainer.iterate()
+    again = [_made(configured(method), field()) for _ in range(2)]
+    for each in again:
+        each.load_state(state)
+        assert written(each) == before
+        assert each.iterate() == expected
+    assert written(again[0]) == written(again[1]) == written(trainer)
+
+
+@every
+def test_global_generators_are_left_alone_and_nothing_is_said(method, capfd):
+    torch.manual_seed(1)
+    before = str(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for population in (4, 5):  # lifetimes of an odd number of steps in all
+            trainer = _made(configured(method, population=population), field())
+            trainer.iterate()
+            trainer.policy()
+    assert (str(np.random.get_state()), torch.get_rng_state().tolist()) == before  # noqa: NPY002
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+@without_ppo
+def test_ppo_is_silent_in_a_process_of_its_own():
+    code = (
+        "import random, warnings; warnings.simplefilter('error', UserWarning)\n"
+        "from tests.scenarios.policy_training.test_trainers import _made, configured, field\n"
+        "before = random.getstate()\n"  # which the run-time checks of shapes draw from, in the tests' own process
+        "trainer = _made(configured('ppo'), field())\n"
+        "trainer.iterate(); trainer.policy()\n"
+        "assert random.getstate() == before"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# What is known to be best
+
+
+@pytest.mark.parametrize(
+    ("method", "iterations", "settings"),
+    [
+        ("cma", 8, {}),
+        ("reinforce", 40, {"policy_lr": 0.1}),
+        pytest.param("ppo", 12, {"policy_lr": 0.03}, marks=without_ppo),
+    ],
+)
+def test_learning_by_night_is_found(method, iterations, settings):
+    worlds = paid()
+    config = configured(method, chunks=4, population=8, observes="nothing", **settings)
+    trainer = _made(config, worlds)
+    history = [trainer.iterate() for _ in range(iterations)]
+    policy = trainer.policy().make()
+    assert policy.observes == "nothing"
+    for seed in worlds.seeds:
+        assert schedule_of(worlds.orchard.leaf(seed, policy)) == "MLML"
+    assert history[-1]["utility"] > history[0]["utility"]
+    best = {"cma": "best_utility", "reinforce": "best_of_population", "ppo": "best_life"}[method]
+    assert history[-1][best] == pytest.approx(0.4 - 2 * 0.05 + 0.0 - 0.1 + 0.0)
+
+
+def test_a_forecaster_learns_how_accuracy_grows():
+    trainer = ForecastTrainer(configured("forecast", chunks=4, population=8, cost_weight=0.05), paid())
+    values = trainer.iterate()
+    mean = np.array(trainer.policy().settings["mean"])
+    assert mean[:3] == pytest.approx(BETA[:3], abs=0.02)
+    assert values["error"] < 0.01
+    policy = trainer.policy().make()
+    assert (policy.observes, policy.cost_weight) == ("learner", 0.05)
+
+
+def test_a_forecaster_without_a_life_has_the_generic_prior():
+    policy = ForecastTrainer(configured("forecast", cost_weight=0.1), field()).policy().make()
+    assert policy.state() == ForecastPolicy(cost_weight=0.1, observes="learner").state()
+
+
+def test_cma_keeps_the_best_policy_that_it_has_met():
+    trainer = CmaTrainer(configured("cma"), field())
+    best = [trainer.iterate()["best_utility"] for _ in range(4)]
+    assert best == sorted(best)
+    policy = trainer.policy()
+    assert field().utilities([lambda _: policy.make()]).mean() == best[-1]
+
+
+def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
+    """The advantage of each life is over the others of its seed; the step is Adam's on the mean of all lives."""
+    config = configured("reinforce", entropy=0.0, observes="nothing", population=5)
+    trainer = ReinforceTrainer(config, field())
+    lived, made = [], trainers.SamplingPolicy
+
+    def spied(network, generator):
+        lived.append(made(network, generator))
+        return lived[-1]
+
+    monkeypatch.setattr(trainers, "SamplingPolicy", spied)
+    before = trainer.network.state_dict()
+    slow = small_network(len(trainer.features), config.hidden, torch.Generator())
+    slow.load_state_dict(before)
+    optimizer = torch.optim.Adam(slow.parameters(), lr=config.policy_lr)
+    trainer.iterate()
+    utilities = [
+        field().orchard.metrics(seed, "nothing", int("1" + "".join("01"[learns] for learns in policy.learned), 2))
+        for policy, seed in zip(lived, [2] * 5 + [5] * 5, strict=True)
+    ]
+    reached = np.array([each["utility"] for each in utilities]).reshape(2, 5)
+    advantages = [row[i] - np.delete(row, i).mean() for row in reached for i in range(5)]
+    advantages = np.array(advantages) / np.std(advantages, ddof=1)
+    loss = 0.0
+    for policy, advantage in zip(lived, advantages, strict=True):
+        for x, learns in zip(policy.x, policy.learned, strict=True):
+            probability = torch.sigmoid(slow(torch.from_numpy(x)))[0]
+            loss = loss - advantage * torch.log(probability if learns else 1 - probability)
+    (loss / 10).backward()
+    optimizer.step()
+    for name, values in trainer.network.state_dict().items():
+        torch.testing.assert_close(values, slow.state_dict()[name])
+
+
+def test_a_checkpoint_of_another_population_is_refused():
+    trainer = CmaTrainer(configured("cma", population=5), field())
+    trainer.iterate()
+    with pytest.raises(ValueError, match="zip"):
+        CmaTrainer(configured("cma"), field()).load_state(trainer.state())
+
+
+def test_a_network_in_a_file_is_the_one_that_was_trained():
+    network = small_network(3, 4, named_generator(0, "policy"))
+    policy = PolicyFile("network", {"features": ["price", "seen", "learned"], "layers": layers_of(network)}).make()
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    np.testing.assert_allclose(policy.scores(x), network(torch.from_numpy(x)).detach().numpy()[:, 0])
+
+
+@without_ppo
+def test_a_policy_of_ppo_in_a_file_is_the_one_that_was_trained():
+    trainer = _made(configured("ppo"), field())
+    trainer.iterate()
+    policy = trainer.policy().make()
+    x = np.random.default_rng(0).normal(size=(6, len(trainer.features))).astype(np.float32)
+    probabilities = trainer._ppo.policy.get_distribution(torch.from_numpy(x)).distribution.probs[:, 1]
+    np.testing.assert_allclose(1 / (1 + np.exp(-policy.scores(x))), probabilities.detach().numpy(), atol=1e-5)
+
+
+# Where policies are tried
+
+
+@every
+def test_policies_decide_at_all_nodes_as_they_do_one_by_one(method):
+    trainer = _made(configured(method, observes="memory"), field())
+    trainer.iterate()
+    file = trainer.policy()
+    found = field().utilities([lambda _: file.make(), lambda _: StaticPolicy(50)])
+    for column, seed in enumerate(field().seeds):
+        for row, policy in enumerate((file.make(), StaticPolicy(50))):
+            leaf = field().orchard.leaf(seed, policy)
+            assert found[row, column] == field().orchard.metrics(seed, policy.observes, leaf)["utility"]
+
+
+@pytest.fixture(scope="module")
+def fields():
+    """The same worlds as tables and to be lived in."""
+    config = TrainConfig.model_validate(TINY | {"cost_weight": PRICING.cost_weight})
+    config = config.model_copy(update=resolve_specs(config))
+    tables = TableField(Orchard([planted(seed) for seed in (0, 3)], PRICING))
+    return tables, LiveField(config, (0, 3), Unwatched(), download=False, data_dir=None)
+
+
+def test_living_is_looking_up_to_the_bit(fields):
+    tables, lives = fields
+    assert (tables.seeds, tables.n_chunks) == (lives.seeds, lives.n_chunks)
+    policies = [lambda seed, spec=spec: make(spec, POLICIES, "policy", seed=seed) for spec in SPECS]
+    linear = PolicyFile("linear", {"features": ["loss_rise", "seen"], "weights": [1.0, -0.5], "bias": 0.1})
+    policies.append(lambda _: linear.make())
+    assert tables.utilities(policies).tolist() == lives.utilities(policies).tolist()
+
+
+@every
+def test_training_in_lives_is_training_on_tables_to_the_bit(fields, method):
+    config = configured(method, **TINY, cost_weight=PRICING.cost_weight, observes="memory")
+    config = config.model_copy(update=resolve_specs(config))
+    tabulated, lived = (_made(config, each) for each in fields)
+    assert tabulated.iterate() == lived.iterate()
+    assert written(tabulated) == written(lived)
+
+
+class StopsSoon(Unwatched):
+    """Asks to stop at the n-th look."""
+
+    def __init__(self, n):
+        self.left = n
+
+    @property
+    def stopping(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+class Told(Unwatched):
+    """Remembers what it is told of."""
+
+    def __init__(self):
+        self.advances = []
+
+    def advance(self, done):
+        self.advances.append(done)
+
+
+@every
+def test_an_iteration_that_was_stopped_is_lived_again(fields, method, monkeypatch):
+    lives = fields[1]
+    config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
+    config = config.model_copy(update=resolve_specs(config))
+    trainer, undisturbed = (_made(config, lives) for _ in range(2))
+    monkeypatch.setattr(lives, "watcher", StopsSoon(3))
+    with pytest.raises(Interrupted):
+        trainer.iterate()
+    monkeypatch.undo()
+    resumed = _made(config, lives)
+    resumed.load_state(through_a_file(trainer.state()))
+    expected = undisturbed.iterate()
+    assert resumed.iterate() == expected
+    assert written(resumed) == written(undisturbed)
+
+
+def test_a_sampling_policy_learns_as_often_as_its_network_says():
+    network = PolicyFile("network", {"features": ["price"], "layers": [{"weight": [[0.0]], "bias": [1.0]}]}).make()
+    policy = SamplingPolicy(network, torch.Generator().manual_seed(0))
+    observation = field().orchard.priced(2, "nothing").observation(1)
+    learned = [policy.decide(observation) is Action.LEARN for _ in range(2000)]
+    assert np.mean(learned) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.03)
+    assert policy.learned == learned
+
+
+def test_a_tariff_that_is_drawn_is_drawn_several_times_for_each_tree():
+    trees = [synthetic(seed) for seed in (0, 1)]
+    config = configured("cma", tariff="random-walk:sigma=0.5", tariff_draws=3)
+    drawn = with_tariffs_drawn(trees, config.tariff, config.tariff_draws)
+    assert [tree.facts["seed"] for tree in drawn[::3]] == [0, 1]
+    orchard = Orchard(drawn, Pricing(config.tariff, "flops", 0.0))
+    paths = [orchard.priced(tree.facts["seed"], "nothing").prices for tree in drawn]
+    assert len(set(paths)) == 6
+    assert list(TableField(orchard).worlds.values()) == [0, 0, 0, 1, 1, 1]
+    assert with_tariffs_drawn(trees, "day-night", 3) == trees
+
+
+def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
+    """Paths of one world differ in their prices alone: they are no witnesses of how much worlds differ."""
+    drawn = with_tariffs_drawn([synthetic(seed) for seed in (0, 1)], "random-walk:sigma=0.5", 3)
+    trainer = ForecastTrainer(
+        configured("forecast"), TableField(Orchard(drawn, Pricing("random-walk:sigma=0.5", "flops", 0.0)))
+    )
+    worlds = []
+    monkeypatch.setattr(trainers, "fit_prior", lambda x, y, of, **_: worlds.extend(of.tolist()) or ((0.0,) * 4, ()))
+    trainer.iterate()
+    assert set(worlds) == {0, 1}
+
+
+@every
+def test_living_is_told_of_chunk_by_chunk(fields, method, monkeypatch):
+    told = Told()
+    monkeypatch.setattr(fields[1], "watcher", told)
+    config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
+    _made(config.model_copy(update=resolve_specs(config)), fields[1]).iterate()
+    worlds = 1 if method == "ppo" else len(fields[1].seeds)
+    assert sum(told.advances) == config.population * worlds * fields[1].n_chunks
+    assert len(told.advances) >= fields[1].n_chunks

@@ -1,0 +1,101 @@
+"""What an agent does and is measured on follows from what its stream has shown so far."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agent.lifetime.loop import Lives
+from scenarios.config.settings import SimulateConfig
+from scenarios.running.progress import Unwatched
+from scenarios.running.world import cost_model, load_world, made, newborn, resolve_specs
+from scenarios.streams.catalog import SCENARIOS
+from scenarios.streams.scenario import ChunkStream
+
+EXAMPLES = {"recurring": "recurring:experiences=3"}
+"""Of scenarios that do not fit into so few chunks by default."""
+POLICIES = ("interleaved:k=50", "disagreement", "forecast", "random")
+LEARNERS = {
+    "online": {"protocol": "online", "calibrate_every": 2},
+    "online, no rehearsal": {"protocol": "online", "calibrate_every": 1, "rehearsal": 0.0},
+    "cooldown": {"protocol": "cooldown", "calibrate_every": 2, "prequential": True},
+    "original": {"protocol": "original", "calibrate_every": 3, "queries": 5},
+}
+HALF = 4
+SETTINGS = {
+    "device": "cpu",
+    "dataset": "textures",
+    "train_size": 80,
+    "validation_size": 60,
+    "test_size": 50,
+    "chunks": 2 * HALF,
+    "epochs": 1,
+    "batch": 16,
+    "width": 2,
+    "evaluate_every": 1,
+    "tariff": "day-night:period=4",
+}
+
+
+def permuted(stream: ChunkStream) -> ChunkStream:
+    """The same first half, and the samples of the second in other chunks."""
+    ids = [chunk.sample_ids for chunk in stream]
+    later = torch.cat(ids[HALF:]).flip(0)
+    parts = later.split([len(each) for each in ids[HALF:]])
+    changed = ChunkStream(stream.experiences, stream.data, stream.prices, stream.queries)
+    changed._sample_ids = [*ids[:HALF], *parts]
+    return changed
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
+    config = SimulateConfig.model_validate(
+        SETTINGS | LEARNERS[learner] | {"scenario": EXAMPLES.get(scenario, scenario)}
+    )
+    config = config.model_copy(update=resolve_specs(config))
+    dataset, as_it_is = load_world(config, 0, data_dir=None, download=False, watcher=Unwatched())
+    found = []
+    for stream in (as_it_is.stream, permuted(as_it_is.stream)):
+        lives = newborn(config, 0, (dataset, replace(as_it_is, stream=stream)), made(POLICIES, 0))
+        steps: dict = {}
+        while lives:
+            for name, step in lives.advance().items():
+                steps.setdefault(name, []).append(step)
+        found.append(steps)
+    one, other = found
+    for policy in POLICIES:
+        assert one[policy][:HALF] == other[policy][:HALF]
+        assert one[policy][HALF:] != other[policy][HALF:], "a second half that is no other proves nothing"
+
+
+@pytest.mark.parametrize("kind", ["contrast", "hue", "corruption"])
+def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
+    config = SimulateConfig.model_validate(SETTINGS | {"scenario": f"drift:kind={kind}"})
+    _, scenario = load_world(config, 0, data_dir=None, download=False, watcher=Unwatched())
+    lives = newborn(config, 0, (_, scenario), made(("interleaved:k=50",), 0))
+    assert isinstance(lives, Lives)
+    assert cost_model(config).name == "flops"
+    usable = [int(lives.exam.usable(step).sum()) for step in range(len(scenario.stream))]
+    assert usable == sorted(usable)
+    n = len(scenario.validation)
+    for step, count in enumerate(usable):  # as many as of the drift has been shown
+        assert count == pytest.approx(n * (step + 1) / len(usable), abs=1.5)
+    assert usable[-1] == n
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "drift:kind=corruption"])
+def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
+    def world(seed, **data):
+        config = SimulateConfig.model_validate(SETTINGS | {"scenario": EXAMPLES.get(scenario, scenario), **data})
+        return load_world(config, seed, data_dir=None, download=False, watcher=Unwatched())
+
+    (one, stream), (other, later) = world(1, data_seed=5), world(2, data_seed=5)
+    for name in ("train", "validation", "test"):
+        assert torch.equal(getattr(one, name).images, getattr(other, name).images)
+    assert torch.equal(stream.test.images, later.test.images)
+    assert torch.equal(stream.validation.images, later.validation.images)
+    assert not torch.equal(stream.stream[0].sample_ids, later.stream[0].sample_ids)
+    alone, _ = world(1)
+    assert torch.equal(world(1, data_seed=1)[0].train.images, alone.train.images)
+    assert not torch.equal(one.train.images, alone.train.images)
