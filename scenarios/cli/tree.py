@@ -109,8 +109,6 @@ def report(oracles: list["Oracle"], settings: TreeConfig, path: Path, *, quiet: 
     best = "best schedules"
     if settings.search == "beam":
         best = f"best schedules that a beam of {settings.beam_width} finds"
-    elif settings.search == "bound" and settings.ceiling < 1:
-        best = f"best schedules, if no accuracy exceeds {percent(settings.ceiling)}%"
     table = Table(
         title=escape(f"{best}: {settings.dataset}, {settings.scenario}{tariff}"),
         caption=escape(

@@ -290,14 +290,10 @@ class TreeConfig(LivesConfig):
         1, "trees, each with its own split, order and initial weights", STREAM, "free", ge=1, le=10**6
     )
     first_seed: int = _setting(0, "seeds count up from here", STREAM, "free", ge=0)
-    search: Literal["all", "bound", "beam"] = _setting(
-        "all",
-        "all: the whole tree, kept as a table; bound: the best schedule, by branch and bound, which lives less only "
-        "where compute is dear or a --ceiling is known; beam: a good one",
-        SEARCH,
+    search: Literal["all", "beam"] = _setting(
+        "all", "all: the whole tree, kept as a table; beam: a good schedule alone", SEARCH
     )
     beam_width: int = _setting(8, "beam: schedules kept at every chunk", SEARCH, ge=1, le=10**6)
-    ceiling: float = _setting(1.0, "bound: accuracy that no schedule exceeds; below 1 a guess", SEARCH, gt=0, le=1)
     cost_weight: float = _setting(0.004, UTILITY_HELP, COSTS, "free", ge=0, le=1e30)
 
     @model_validator(mode="after")
@@ -310,7 +306,7 @@ class TreeConfig(LivesConfig):
 class TrainConfig(TreeConfig):
     """Settings of training a policy."""
 
-    unused: ClassVar[frozenset[str]] = TreeConfig.unused | {"search", "beam_width", "ceiling"}
+    unused: ClassVar[frozenset[str]] = TreeConfig.unused | {"search", "beam_width"}
 
     method: Literal["cma", "reinforce", "ppo", "forecast"] = _setting(
         "cma",

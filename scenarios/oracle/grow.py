@@ -17,7 +17,7 @@ from scenarios.config.settings import TreeConfig, settings_of
 from scenarios.datasets.load import Dataset, fingerprint
 from scenarios.oracle.jobs import episode_of, growing_in, live_branch, lived_before, read_rows
 from scenarios.oracle.priced_table import PricedTree
-from scenarios.oracle.search import Found, assemble, beam_search, branch_and_bound
+from scenarios.oracle.search import Found, assemble, beam_search
 from scenarios.oracle.table import read_tree, schedule_of
 from scenarios.running.progress import Unwatched, Watcher
 from scenarios.running.workers import Crew
@@ -111,11 +111,6 @@ def grow_trees(
     for seed in seeds:
         shutil.rmtree(growing_in(run.path, seed), ignore_errors=True)  # of a process killed just before it could
     oracles = [_oracle(config, run, seed) for seed in seeds]
-    if config.search == "bound" and (beyond := [each for each in oracles if each.accuracy > config.ceiling]):
-        watcher.warn(
-            f"expected no accuracy above the ceiling of {config.ceiling:g}, got {beyond[0].accuracy:g} at seed "
-            f"{beyond[0].seed}: better schedules may have been cut off; raise --ceiling"
-        )
     content = {"cost_weight": config.cost_weight, "unit": cost_model(config).unit, "oracle": [*map(asdict, oracles)]}
     run.write(TREES, json.dumps(content, indent=2) + "\n")
     return oracles
@@ -251,11 +246,8 @@ def _search_seeds(
 def _search(config: TreeConfig, path: Path, data_dir: Path | None, seed: int) -> None:
     episode = episode_of(config, seed, data_dir, "nothing")
     n = episode.observe().n_chunks
-    if config.search == "bound":
-        found = branch_and_bound(episode, config.cost_weight, ceiling=config.ceiling)
-    else:
-        found = beam_search(episode, config.cost_weight, config.beam_width)
-    oracle = _as_oracle(found, seed, n, exact=config.search == "bound" and config.ceiling == 1)
+    found = beam_search(episode, config.cost_weight, config.beam_width)
+    oracle = _as_oracle(found, seed, n, exact=False)
     RunDirectory(path).write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
 
 

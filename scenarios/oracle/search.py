@@ -142,45 +142,6 @@ class Found:
             self.leaf, self.utility, self.accuracy, self.spent = leaf, reached, step.accuracy.agent, step.spent
 
 
-def branch_and_bound(episode: Episode, cost_weight: float, *, ceiling: float = 1.0) -> Found:
-    """The best schedule, without living those that cannot be it.
-
-    What is spent never falls, and no accuracy exceeds the ceiling: no schedule that goes on from a node has a utility
-    above ceiling - cost_weight × spent. With a ceiling of 1 the schedule found is the best one (of equals, some one);
-    with a lower one only if no accuracy exceeds it. Nothing else is known of accuracies to come, so that little is cut
-    off unless learning costs about as much utility as there is between the ceiling and the best schedule.
-
-    Args:
-        episode: about to begin, of a decider who asks to see nothing.
-        cost_weight: accuracy that one unit of cost is worth.
-        ceiling: of the accuracy, 0 to 1.
-
-    References:
-        Land and Doig, "An automatic method of solving discrete programming problems", Econometrica 28(3), 1960.
-    """
-    found = Found()
-
-    def search(episode: Episode, node: int) -> None:
-        observation = episode.observe()
-        branches = {}
-        if ceiling - cost_weight * (observation.spent + observation.learn_cost) > found.utility:
-            learning = episode.fork()
-            learning.act(Action.LEARN)
-            found.trainings += 1
-            branches[2 * node + 1] = learning
-        episode.act(Action.MEMORIZE)
-        branches[2 * node] = episode
-        for child in sorted(branches, key=lambda child: -_utility(branches[child], cost_weight)):
-            branch = branches.pop(child)
-            if branch.ended:
-                found.improve(child, branch, cost_weight)
-            elif ceiling - cost_weight * branch.steps[-1].spent > found.utility:
-                search(branch, child)
-
-    search(episode, 1)
-    return found
-
-
 def beam_search(episode: Episode, cost_weight: float, width: int) -> Found:
     """The best schedule among those that are, at every chunk, among the `width` best so far; no guarantee.
 

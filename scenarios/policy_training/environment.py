@@ -45,7 +45,7 @@ _PROCESS = os.getpid()
 
 Table = str | Path | DecisionTree
 _LETTERS = "ML"
-_SEARCHING = frozenset(("seeds", "first_seed", "search", "beam_width", "ceiling", "cost_weight"))
+_SEARCHING = frozenset(("seeds", "first_seed", "search", "beam_width", "cost_weight"))
 _SETTINGS = tuple(name for name in TreeConfig.model_fields if name not in TreeConfig.unused | _SEARCHING)
 
 

@@ -191,7 +191,7 @@ def _environment(config: TrainConfig, field: Field) -> LifetimeEnv:
         )
     assert isinstance(field, LiveField)
     named = {name: getattr(config, name) for name in TreeConfig.model_fields if name not in TreeConfig.unused}
-    for name in ("seeds", "first_seed", "search", "beam_width", "ceiling", "cost_weight"):
+    for name in ("seeds", "first_seed", "search", "beam_width", "cost_weight"):
         del named[name]
     return LifetimeEnv(
         seeds=field.seeds,

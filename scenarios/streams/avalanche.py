@@ -1,7 +1,7 @@
 """Streams as Avalanche benchmarks; the one module that imports avalanche."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Int64
@@ -10,7 +10,6 @@ from torch.utils.data import TensorDataset
 
 from agent.data.augmentation import Normalization
 from agent.data.chunk import LabelledImages
-from scenarios.streams.scenario import ChunkStream
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
@@ -20,12 +19,18 @@ with warnings.catch_warnings():
     from avalanche.benchmarks.utils.transform_groups import DefaultTransformGroups
 
 
-def chunk_stream(
-    data: LabelledImages, normalization: Normalization, visits: list[list[Int64[Tensor, " _"]]]
-) -> ChunkStream:
-    """The chunks of each visit, which is one experience of the benchmark that is split into an online stream."""
+def online_experiences(
+    data: LabelledImages, visits: Sequence[Sequence[Int64[Tensor, " _"]]], normalization: Normalization
+) -> list[OnlineCLExperience]:
+    """The chunks of each visit, which is one experience of the benchmark that is split into an online stream.
+
+    Args:
+        data: what comes.
+        visits: rows of `data` for each chunk of each visit.
+        normalization: applied to each image as it is loaded.
+    """
     images = _avalanche_dataset(data, normalization)
-    benchmark = benchmark_from_datasets(train=[images.subset(torch.cat(chunks).tolist()) for chunks in visits])
+    benchmark = benchmark_from_datasets(train=[images.subset(torch.cat(list(chunks)).tolist()) for chunks in visits])
 
     def planned_chunks(experience: DatasetExperience, _: int) -> Iterator[OnlineCLExperience]:
         chunks, first = visits[experience.current_experience], 0
@@ -41,7 +46,7 @@ def chunk_stream(
 
     # Avalanche's own splitting knows a size of chunks, not their number, and the size it is given here is not used.
     online = split_online_stream(benchmark.train_stream, 1, experience_split_strategy=planned_chunks)
-    return ChunkStream(list(online), data)
+    return list(online)
 
 
 def _avalanche_dataset(data: LabelledImages, normalization: Normalization) -> AvalancheDataset:

@@ -1,4 +1,4 @@
-"""Avalanche benchmarks read as streams of chunks, one function for each scenario."""
+"""Every scenario, one function each."""
 
 import math
 import warnings
@@ -13,7 +13,6 @@ from agent.data.chunk import LabelledImages
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.load import Dataset, stratified_order
-from scenarios.streams.avalanche import chunk_stream
 from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times
 from scenarios.streams.drift import drifted
 from scenarios.streams.scenario import ChunkStream, Scenario
@@ -37,7 +36,7 @@ def iid(dataset: Dataset, chunking: Chunking, *, seed: int) -> Scenario:
     chunks = chunking.cut([order])
     return Scenario(
         name="iid",
-        stream=chunk_stream(dataset.train, dataset.normalization, chunks),
+        stream=ChunkStream(dataset.train, chunks, dataset.normalization),
         validation=dataset.validation,
         test=dataset.test,
         experience=(0,) * len(chunks[0]),
@@ -141,7 +140,7 @@ def blurred(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int
     shares = torch.stack([torch.bincount(of[rows], minlength=experiences) / len(rows) for rows in chunks[0]])
     return Scenario(
         name="blurred",
-        stream=chunk_stream(dataset.train, dataset.normalization, chunks),
+        stream=ChunkStream(dataset.train, chunks, dataset.normalization),
         validation=dataset.validation,
         test=dataset.test,
         experience=experience_of_chunks(chunks[0], lengths.cumsum(0).double()),
@@ -218,7 +217,7 @@ def drift(
     train = changed(LabelledImages(dataset.train.images[:n], dataset.train.labels[:n]), amounts, "train")
     return Scenario(
         name="drift",
-        stream=chunk_stream(train, dataset.normalization, chunks),
+        stream=ChunkStream(train, chunks, dataset.normalization),
         validation=changed(dataset.validation, in_validation, "validation"),
         test=changed(dataset.test, strength * places, "test"),
         experience=experience_of_chunks(chunks[0], torch.arange(1, experiences + 1).double() * (n / experiences)),
@@ -246,7 +245,7 @@ def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experi
     chunks = chunking.cut([part[visit] for visit in range(visits) for part in parts])
     return Scenario(
         name=name,
-        stream=chunk_stream(dataset.train, dataset.normalization, chunks),
+        stream=ChunkStream(dataset.train, chunks, dataset.normalization),
         validation=dataset.validation,
         test=dataset.test,
         experience=tuple(place % experiences for place, some in enumerate(chunks) for _ in some),

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, overload
 
-import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from agent.data.augmentation import Normalization
 from agent.data.chunk import Chunk, LabelledImages
 from agent.errors import InvalidSetting
 
@@ -18,38 +18,37 @@ Queries = int | Literal["chunk"]
 
 
 class ChunkStream(Sequence[Chunk]):
-    """A stream of Avalanche experiences, read as chunks.
-
-    The images of a chunk are one gather from the data set's tensor, by the sample ids that its experience carries;
-    Avalanche's loading, sample by sample, is never used. Avalanche strategies take `experiences` as they stand.
+    """A data set in chunks; the images of a chunk are one gather from the data set's tensor.
 
     Args:
-        experiences: each with a `sample_id` attribute in its data set.
-        data: what the sample ids are rows of.
+        data: what comes.
+        visits: rows of `data` for each chunk of each visit to an experience.
+        normalization: of the images, for whoever reads the stream as Avalanche's.
         prices: of compute at each chunk; None for 1 throughout.
         queries: put to the agent before each chunk is used: a number, or "chunk" for one about each of its images.
 
     Raises:
-        InvalidSetting: another number of prices than of experiences, one that is negative or not finite, or fewer than
-            0 queries.
+        InvalidSetting: another number of prices than of chunks, one that is negative or not finite, or fewer than 0
+            queries.
     """
 
     def __init__(
         self,
-        experiences: Sequence[Any],
         data: LabelledImages,
+        visits: Sequence[Sequence[Int64[Tensor, " _"]]],
+        normalization: Normalization,
         prices: Sequence[float] | None = None,
         queries: Queries = 0,
     ) -> None:
-        self.experiences = experiences
-        self.data = data
+        self.data, self.visits, self.normalization = data, visits, normalization
+        self._chunks = [rows for chunks in visits for rows in chunks]
         self.queries = queries
         if queries != "chunk" and queries < 0:
             raise InvalidSetting(f"expected 0 or more queries for each chunk, got {queries}; change --queries")
-        self.prices = (1.0,) * len(experiences) if prices is None else tuple(prices)
-        if len(self.prices) != len(experiences):
+        self.prices = (1.0,) * len(self) if prices is None else tuple(prices)
+        if len(self.prices) != len(self):
             raise InvalidSetting(
-                f"expected {len(experiences)} prices, one for each chunk, got {len(self.prices)}; "
+                f"expected {len(self)} prices, one for each chunk, got {len(self.prices)}; "
                 "make the tariff for as many chunks"
             )
         for step, price in enumerate(self.prices):
@@ -57,10 +56,9 @@ class ChunkStream(Sequence[Chunk]):
                 raise InvalidSetting(
                     f"expected finite prices of 0 or more, got {price:g} at chunk {step}; change the tariff"
                 )
-        self._sample_ids = [torch.tensor(list(experience.dataset.sample_id)) for experience in experiences]
 
     def __len__(self) -> int:
-        return len(self.experiences)
+        return len(self._chunks)
 
     @overload
     def __getitem__(self, step: int) -> Chunk: ...
@@ -71,10 +69,23 @@ class ChunkStream(Sequence[Chunk]):
     def __getitem__(self, step: int | slice) -> Chunk | list[Chunk]:
         if isinstance(step, slice):
             return [self[i] for i in range(*step.indices(len(self)))]
-        rows = self._sample_ids[step]
+        rows = self._chunks[step]
         position = range(len(self))[step]
         queries = len(rows) if self.queries == "chunk" else self.queries
         return Chunk(position, rows, self.data.images[rows], self.data.labels[rows], self.prices[step], queries)
+
+    def offering(self, prices: Sequence[float], queries: Queries) -> "ChunkStream":
+        """The same chunks at other prices and with other queries; raises as the constructor does."""
+        return ChunkStream(self.data, self.visits, self.normalization, prices, queries)
+
+    def as_avalanche(self) -> list[Any]:
+        """The chunks as Avalanche's `OnlineCLExperience`, which its strategies train on as they stand.
+
+        Each has a `sample_id` for every sample, its row in `data`. Importing Avalanche takes seconds.
+        """
+        from scenarios.streams.avalanche import online_experiences
+
+        return online_experiences(self.data, self.visits, self.normalization)
 
 
 @dataclass(frozen=True)
@@ -131,8 +142,7 @@ class Scenario:
         Raises:
             InvalidSetting: another number of prices than of chunks, or one that is negative or not finite.
         """
-        stream = self.stream
-        return replace(self, stream=ChunkStream(stream.experiences, stream.data, prices, stream.queries))
+        return replace(self, stream=self.stream.offering(prices, self.stream.queries))
 
     def asked(self, queries: Queries) -> "Scenario":
         """The same scenario with another demand on the agent; see `ChunkStream`.
@@ -140,5 +150,4 @@ class Scenario:
         Raises:
             InvalidSetting: fewer than 0 queries.
         """
-        stream = self.stream
-        return replace(self, stream=ChunkStream(stream.experiences, stream.data, stream.prices, queries))
+        return replace(self, stream=self.stream.offering(self.stream.prices, queries))

@@ -135,7 +135,7 @@ def avalanche_stream(n: int, size: int) -> tuple[list[Chunk], list[object]]:
     """The same stream as chunks and as Avalanche's experiences."""
     dataset = load_dataset("textures", seed=0, n_train=n, n_validation=1, n_test=1)
     stream = iid_stream(dataset, n // size, seed=0)
-    return list(stream), list(stream.experiences)
+    return list(stream), list(stream.as_avalanche())
 
 
 def avalanche_strategy(experiences: list[object], buffer: str | None) -> None:

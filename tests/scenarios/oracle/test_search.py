@@ -5,8 +5,7 @@ import pytest
 from agent.learners.sgd import Training
 from agent.lifetime.episode import Episode, Undecided
 from scenarios.oracle.priced_table import PricedTree
-from scenarios.oracle.search import Rows, beam_search, branch_and_bound, grow
-from scenarios.oracle.table import schedule_of
+from scenarios.oracle.search import Rows, beam_search, grow
 from tests.scenarios.oracle.test_table import MODELS, TARIFFS, N, begun, tree_of
 
 WEIGHTS = (0.0, 0.3, 3.0, 30.0, 1e6)
@@ -38,31 +37,6 @@ def assert_found(found, priced, cost_weight):
     assert found.utility == priced.utility(cost_weight)[found.leaf]
     assert found.spent == priced.spent[found.leaf]
     assert found.accuracy == priced.tree.accuracy[found.leaf, 0]
-
-
-@pytest.mark.parametrize("cost_weight", WEIGHTS)
-def test_branch_and_bound_finds_the_best_of_all(priced, cost_weight):
-    found = branch_and_bound(episode(), cost_weight)
-    assert_found(found, priced, cost_weight)
-    assert found.utility == max(priced.utility(cost_weight)[1 << N :])
-    assert 0 < found.trainings <= ALL
-
-
-def test_branch_and_bound_saves_trainings_where_they_cost_much(priced):
-    assert schedule_of(branch_and_bound(episode(), 1e6).leaf).count("L") <= 1  # the third chunk is learned for nothing
-    assert branch_and_bound(episode(), 1e6).trainings < ALL
-    assert branch_and_bound(episode(), 0.0).trainings == ALL
-
-
-def test_a_ceiling_that_holds_saves_trainings_and_one_that_does_not_may_miss_the_best(priced):
-    highest = float(priced.tree.accuracy[2:, 0].max())
-    for cost_weight in WEIGHTS[1:4]:
-        lower = branch_and_bound(episode(), cost_weight, ceiling=highest)
-        assert lower.utility == max(priced.utility(cost_weight)[1 << N :])
-        assert lower.trainings <= branch_and_bound(episode(), cost_weight).trainings
-    guess = branch_and_bound(episode(), 0.3, ceiling=0.01)
-    assert guess.trainings <= N
-    assert_found(guess, priced, 0.3)
 
 
 @pytest.mark.parametrize("cost_weight", WEIGHTS)

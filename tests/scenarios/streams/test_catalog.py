@@ -51,7 +51,7 @@ def test_a_stream_holds_every_training_image_once_in_chunks_of_equal_size(n, dat
 def test_chunks_agree_with_what_avalanche_serves_sample_by_sample():
     dataset = colours()
     stream = iid_stream(dataset, 5, seed=0)
-    for chunk, experience in zip(stream, stream.experiences, strict=True):
+    for chunk, experience in zip(stream, stream.as_avalanche(), strict=True):
         images, labels = zip(*experience.dataset, strict=True)
         assert torch.equal(torch.tensor(labels), chunk.labels)
         torch.testing.assert_close(torch.stack(images), dataset.normalization(chunk.images))
@@ -102,7 +102,7 @@ def test_avalanche_trains_naive_on_the_same_stream():
         train_epochs=4,
         evaluator=EvaluationPlugin(),
     )
-    strategy.train(stream.experiences)
+    strategy.train(stream.as_avalanche())
     network.eval()
     predicted = network(dataset.normalization(dataset.test.images)).argmax(dim=1)
     assert (predicted == dataset.test.labels).float().mean() > 0.6
@@ -127,7 +127,7 @@ def test_contract(name, chunking):
     )
     assert torch.equal(scenario.test.labels, dataset.test.labels)
     assert torch.equal(scenario.validation.labels, dataset.validation.labels)
-    for step, (chunk, experience) in enumerate(zip(scenario.stream, scenario.stream.experiences, strict=True)):
+    for step, (chunk, experience) in enumerate(zip(scenario.stream, scenario.stream.as_avalanche(), strict=True)):
         again = scenario.stream[step - n]
         assert chunk.step == again.step == step
         assert torch.equal(chunk.images, again.images)
@@ -390,7 +390,7 @@ def test_recurring_experiences_come_back_with_new_images():
     assert sizes(scenario) == [5] * 12
     groups = classes_by_experience(scenario)
     assert all(set(c.labels.tolist()) <= groups[e] for e, c in zip(scenario.experience, scenario.stream, strict=True))
-    origins = [experience.logging().origin_experience for experience in scenario.stream.experiences]
+    origins = [experience.logging().origin_experience for experience in scenario.stream.as_avalanche()]
     assert [len(origin.dataset) for origin in origins] == [10] * 12
 
 

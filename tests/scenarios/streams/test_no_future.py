@@ -42,9 +42,8 @@ def permuted(stream: ChunkStream) -> ChunkStream:
     ids = [chunk.sample_ids for chunk in stream]
     later = torch.cat(ids[HALF:]).flip(0)
     parts = later.split([len(each) for each in ids[HALF:]])
-    changed = ChunkStream(stream.experiences, stream.data, stream.prices, stream.queries)
-    changed._sample_ids = [*ids[:HALF], *parts]
-    return changed
+    visits = [[*ids[:HALF], *parts]]
+    return ChunkStream(stream.data, visits, stream.normalization, stream.prices, stream.queries)
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
