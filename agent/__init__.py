@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.agent import Agent as Agent
     from agent.data.chunk import Chunk as Chunk
     from agent.data.chunk import LabelledImages as LabelledImages
-    from agent.evaluation.exam import Exam as Exam
+    from agent.evaluation.plan import EvaluationPlan as EvaluationPlan
     from agent.evaluation.scores import Accuracy as Accuracy
     from agent.evaluation.scores import Prediction as Prediction
     from agent.evaluation.trajectory import Step as Step
@@ -60,7 +60,7 @@ _HOME = {
     "CacheMemory": "memory",
     "Chunk": "data.chunk",
     "CostModel": "accounting.costs",
-    "Exam": "evaluation.exam",
+    "Exam": "evaluation.plan",
     "KeyPlaces": "networks.keys",
     "LabelledImages": "data.chunk",
     "Learner": "learners",

@@ -12,7 +12,7 @@ from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledImages
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.evaluation.scores import Prediction
-from agent.learners import Learner, Sight
+from agent.learners import Learner, Outputs
 from agent.memory import Memory, Recall
 from agent.memory.mixture import PRIOR_THETA, THETA_GRID, Mixture, fit_mixture
 from agent.memory.rekeying import Rekeying
@@ -20,14 +20,14 @@ from agent.version import Version
 
 
 @dataclass(frozen=True)
-class Glance:
+class CachedOutputs:
     """What an agent made of a fixed set of images, kept for the next look at them; forks may go on from the same."""
 
     learner: Version
     """The learner's, at the time."""
     memory: Version
     """The memory's, at the time."""
-    sight: Sight
+    outputs: Outputs
     thetas: tuple[float, ...]
     recall: Recall
     recalled: Work
@@ -94,9 +94,9 @@ class Agent:
         self.memory = memory
         self.mixture = mixture or Mixture()
         self.rekeying = rekeying
-        self.kept = SampleStore(torch.device("cpu"))
+        self.raw_images = SampleStore(torch.device("cpu"))
         self.n_chunks = 0
-        self.taught: set[int] = set()
+        self.seen_classes: set[int] = set()
         """Classes that it has learned or memorized."""
         self.admitted = Admitted()
         self._keyed_by: Version | None = learner.version  # of the weights behind all keys in memory; None for several
@@ -104,7 +104,7 @@ class Agent:
     @property
     def memory_nbytes(self) -> int:
         """Bytes of the memory and of the raw images kept for re-keying."""
-        return self.memory.nbytes + self.kept.nbytes
+        return self.memory.nbytes + self.raw_images.nbytes
 
     @property
     def nbytes(self) -> int:
@@ -119,51 +119,51 @@ class Agent:
     def learn(self, chunk: Chunk) -> Bill:
         """Spend compute: let the learner learn from the chunk."""
         bill: Bill = [Charge("learn", self.learner.learn(chunk), chunk.price)]
-        self.taught.update(chunk.labels.tolist())
-        if self.learner.overdue:
+        self.seen_classes.update(chunk.labels.tolist())
+        if self.learner.pending:
             self.admitted = self.admitted.plus(chunk)
         elif self.rekeying.on_learn:
             bill += self._rekey(chunk.price)
         return bill + self._age(chunk.price)
 
-    def memorize(self, chunk: Chunk, sight: Sight | None = None) -> Bill:
+    def memorize(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
         """Spend storage: append the chunk to the memory, under keys of the learner as it is now.
 
         Args:
             chunk: to be stored.
             sight: of the chunk, if the learner as it is has looked already; its work is not billed again.
         """
-        bill = self.settle()
-        seen = sight or self.learner.forward(chunk.images)
+        bill = self.flush()
+        seen = outputs or self.learner.forward(chunk.images)
         if not self.memory.n_entries:
             self._keyed_by = self.learner.version
         elif self.stale:
             self._keyed_by = None
         stored = self.memory.insert(seen.keys, chunk.labels)
-        self.taught.update(chunk.labels.tolist())
+        self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.needs_images:
-            before = self.kept.nbytes
-            self.kept.append(chunk.images, chunk.labels)
-            stored += Work(nbytes=self.kept.nbytes - before)
-        bill.append(Charge("memorize", stored if sight else seen.work + stored, chunk.price))
+            before = self.raw_images.nbytes
+            self.raw_images.append(chunk.images, chunk.labels)
+            stored += Work(nbytes=self.raw_images.nbytes - before)
+        bill.append(Charge("memorize", stored if outputs else seen.work + stored, chunk.price))
         return bill + self._age(chunk.price)
 
-    def settle(self) -> Bill:
+    def flush(self) -> Bill:
         """Bring the learner up to date with all it has admitted, and the keys with the learner if they follow it.
 
         Whoever asks for it, the chunks that were admitted pay, in proportion to their samples, each at its own price.
         """
-        if not self.learner.overdue:
+        if not self.learner.pending:
             return []
         price, self.admitted = self.admitted.price, Admitted()
-        bill: Bill = [Charge("learn", self.learner.settle(), price)]
+        bill: Bill = [Charge("learn", self.learner.flush(), price)]
         return bill + (self._rekey(price) if self.rekeying.on_learn else [])
 
     def _age(self, price: float) -> Bill:
         self.n_chunks += 1
         if not self.rekeying.every or self.n_chunks % self.rekeying.every:
             return []
-        return self.settle() + self._rekey(price)
+        return self.flush() + self._rekey(price)
 
     def _rekey(self, price: float) -> Bill:
         if not self.stale:
@@ -172,33 +172,33 @@ class Agent:
 
         def keys_of(first: int, end: int) -> Tensor:
             nonlocal looked
-            sight = self.learner.forward(self.kept.batch(torch.arange(first, end))[0])
-            looked += sight.work
-            return sight.keys
+            outputs = self.learner.forward(self.raw_images.batch(torch.arange(first, end))[0])
+            looked += outputs.work
+            return outputs.keys
 
         stored = self.memory.rekey(keys_of)
         self._keyed_by = self.learner.version
         return [Charge("rekey", looked + stored, price)]
 
-    def estimate_settling(self, images: UInt8[Tensor, "n 3 height width"]) -> Bill:
-        """What `settle` would bill now, without its seconds; nothing is done.
+    def estimate_flush(self, images: UInt8[Tensor, "n 3 height width"]) -> Bill:
+        """What `flush` would bill now, without its seconds; nothing is done.
 
         Args:
             images: any number of the size of those admitted.
         """
-        if not self.learner.overdue:
+        if not self.learner.pending:
             return []
         price = self.admitted.price
-        bill: Bill = [Charge("learn", self.learner.foresee(images[:0]).later, price)]
+        bill: Bill = [Charge("learn", self.learner.estimate(images[:0]).later, price)]
         return bill + ([Charge("rekey", self._rekeying_work(), price)] if self._rekeys_on_learn else [])
 
     def estimate_learning(self, chunk: Chunk) -> Estimate:
-        """What LEARN takes, and the `settle` right after it as far as this chunk pays for it; nothing is done.
+        """What LEARN takes, and the `flush` right after it as far as this chunk pays for it; nothing is done.
 
         The re-keying on learning is part of it. Re-keying every n chunks follows from no single decision, and is left
         out; so is holding what the learner keeps.
         """
-        at_once, later = self.learner.foresee(chunk.images)
+        at_once, later = self.learner.estimate(chunk.images)
         rekeyed = self._rekeying_work() if self._rekeys_on_learn else Work()
         if later == Work():
             work = at_once + rekeyed
@@ -208,27 +208,27 @@ class Agent:
         return Estimate([Charge("learn", at_once, chunk.price)], (shared,), share)
 
     def estimate_memorizing(self, chunk: Chunk, *, looked: bool) -> Estimate:
-        """What MEMORIZE takes, and the `settle` that it makes necessary; nothing is done.
+        """What MEMORIZE takes, and the `flush` that it makes necessary; nothing is done.
 
         Args:
             chunk: to be stored.
             looked: whether the learner as it is has looked at the chunk already, and been paid for it.
         """
         entries = self.memory.nbytes_of(len(chunk), self.learner.key_length(chunk.images))
-        kept = chunk.images.nbytes + len(chunk) * LABEL_NBYTES if self.rekeying.needs_images else 0
+        raw_images = chunk.images.nbytes + len(chunk) * LABEL_NBYTES if self.rekeying.needs_images else 0
         flops = 0 if looked else self.learner.forward_flops(chunk.images)
-        pending = self.estimate_settling(chunk.images)
-        bill = [*pending, Charge("memorize", Work(flops, entries + kept), chunk.price)]
-        return Estimate(bill, held_nbytes=entries + kept)
+        pending = self.estimate_flush(chunk.images)
+        bill = [*pending, Charge("memorize", Work(flops, entries + raw_images), chunk.price)]
+        return Estimate(bill, held_nbytes=entries + raw_images)
 
     @property
     def _rekeys_on_learn(self) -> bool:
-        return self.rekeying.on_learn and len(self.kept) > 0
+        return self.rekeying.on_learn and len(self.raw_images) > 0
 
     def _rekeying_work(self) -> Work:
         """Of computing all keys anew."""
-        one, n = self.kept.batch(torch.arange(1))[0], len(self.kept)
-        return Work(n * self.learner.forward_flops(one), self.memory.nbytes - self.kept.labels.nbytes)
+        one, n = self.raw_images.batch(torch.arange(1))[0], len(self.raw_images)
+        return Work(n * self.learner.forward_flops(one), self.memory.nbytes - self.raw_images.labels.nbytes)
 
     def answering(self, n: int, images: UInt8[Tensor, "m 3 height width"]) -> Work:
         """The work of answering n queries: for each a forward pass, and a look-up in memory at one θ.
@@ -241,8 +241,8 @@ class Agent:
         return Work(n * each, samples=n)
 
     def look(
-        self, images: UInt8[Tensor, "n 3 height width"], thetas: tuple[float, ...], before: Glance | None = None
-    ) -> tuple[Glance, Work]:
+        self, images: UInt8[Tensor, "n 3 height width"], thetas: tuple[float, ...], before: CachedOutputs | None = None
+    ) -> tuple[CachedOutputs, Work]:
         """Look at images, again or for the first time; the learner must be settled.
 
         Args:
@@ -258,24 +258,24 @@ class Agent:
         if before is not None and before.learner != self.learner.version:
             before = None
         if before is None:
-            sight = self.learner.forward(images)
-            spent = sight.work
+            outputs = self.learner.forward(images)
+            spent = outputs.work
         else:
-            sight = before.sight
+            outputs = before.outputs
         if before is None or before.thetas != thetas or before.memory != self.memory.version:
-            recall, new = self.memory.recall(sight.keys, torch.tensor(thetas))
+            recall, new = self.memory.recall(outputs.keys, torch.tensor(thetas))
             recalled = new
         else:
-            recall, new = self.memory.recall(sight.keys, torch.tensor(thetas), after=before.recall)
+            recall, new = self.memory.recall(outputs.keys, torch.tensor(thetas), after=before.recall)
             recalled = before.recalled + new
-        return Glance(self.learner.version, self.memory.version, sight, thetas, recall, recalled), spent + new
+        return CachedOutputs(self.learner.version, self.memory.version, outputs, thetas, recall, recalled), spent + new
 
     def fit(
         self,
         validation: LabelledImages,
-        before: Glance | None = None,
+        before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
-    ) -> tuple[Mixture, Glance | None, Work]:
+    ) -> tuple[Mixture, CachedOutputs | None, Work]:
         """The mixture that suits validation data, which must neither train the learner nor enter the memory.
 
         Of the validation data those count whose class the agent has been taught, lest it learn of the future; without
@@ -289,35 +289,35 @@ class Agent:
         """
         if not self.memory.n_entries:
             return Mixture(), before, Work()
-        known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.taught)))
+        known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.seen_classes)))
         if usable is not None:
             known &= usable
         if not known.any():
             return self.mixture, before, Work()
-        glance, spent = self.look(validation.images, THETA_GRID, before)
+        cached, spent = self.look(validation.images, THETA_GRID, before)
         start = time.perf_counter()
-        learner, memory = glance.sight.probabilities.cpu(), glance.recall.probabilities.cpu()
+        learner, memory = cached.outputs.probabilities.cpu(), cached.recall.probabilities.cpu()
         mixture = fit_mixture(learner[known], memory[:, known], validation.labels.cpu()[known])
-        return mixture, glance, spent + Work(seconds=time.perf_counter() - start)
+        return mixture, cached, spent + Work(seconds=time.perf_counter() - start)
 
     def calibrate(
         self,
         validation: LabelledImages,
-        before: Glance | None = None,
+        before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
-    ) -> tuple[Glance | None, Work]:
+    ) -> tuple[CachedOutputs | None, Work]:
         """Take on the mixture that `fit` finds; see there for the arguments."""
-        self.mixture, glance, spent = self.fit(validation, before, usable)
-        return glance, spent
+        self.mixture, cached, spent = self.fit(validation, before, usable)
+        return cached, spent
 
     def answer(
         self,
         images: UInt8[Tensor, "n 3 height width"],
-        before: Glance | None = None,
+        before: CachedOutputs | None = None,
         mixture: Mixture | None = None,
         *,
         at_every_theta: bool = False,
-    ) -> tuple[Prediction, Glance, Work]:
+    ) -> tuple[Prediction, CachedOutputs, Work]:
         """Predict images with the agent's mixture, or another; the learner must be settled.
 
         Args:
@@ -329,22 +329,22 @@ class Agent:
         mixture = mixture or self.mixture
         theta = mixture.theta or PRIOR_THETA
         thetas = THETA_GRID if at_every_theta else (theta,)
-        glance, spent = self.look(images, thetas, before)
-        learner, memory = glance.sight.probabilities, glance.recall.probabilities[thetas.index(theta)]
-        told = memory if glance.recall.n_entries else None
-        return Prediction(mixture.mix(learner, memory), learner, told), glance, spent
+        cached, spent = self.look(images, thetas, before)
+        learner, memory = cached.outputs.probabilities, cached.recall.probabilities[thetas.index(theta)]
+        told = memory if cached.recall.n_entries else None
+        return Prediction(mixture.mix(learner, memory), learner, told), cached, spent
 
     def predict(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Prediction, Bill]:
         """Probabilities for images, once the learner is up to date; the work is `answer`."""
-        settled = self.settle()
-        prediction, glance, _ = self.answer(images)
-        return prediction, [*settled, Charge("answer", glance.sight.work + glance.recalled)]
+        flushed = self.flush()
+        prediction, cached, _ = self.answer(images)
+        return prediction, [*flushed, Charge("answer", cached.outputs.work + cached.recalled)]
 
     def fork(self) -> "Agent":
         """An agent with the same past, and a future that draws the same numbers."""
         fork = Agent(self.learner.fork(), self.memory.fork(), self.mixture, self.rekeying)
-        fork.kept, fork.n_chunks, fork._keyed_by = self.kept.fork(), self.n_chunks, self._keyed_by
-        fork.taught, fork.admitted = set(self.taught), self.admitted
+        fork.raw_images, fork.n_chunks, fork._keyed_by = self.raw_images.fork(), self.n_chunks, self._keyed_by
+        fork.seen_classes, fork.admitted = set(self.seen_classes), self.admitted
         return fork
 
     def state(self) -> dict[str, Any]:
@@ -353,9 +353,9 @@ class Agent:
             "learner": self.learner.state(),
             "memory": self.memory.state(),
             "mixture": {"w": self.mixture.w, "theta": self.mixture.theta},
-            "kept": self.kept.state(),
+            "kept": self.raw_images.state(),
             "n_chunks": self.n_chunks,
-            "taught": sorted(self.taught),
+            "taught": sorted(self.seen_classes),
             "admitted": [self.admitted.n_samples, self.admitted.priced],
             "stale": self.stale,
         }
@@ -365,8 +365,8 @@ class Agent:
         self.learner.load_state(state["learner"])
         self.memory.load_state(state["memory"])
         self.mixture = Mixture(**state["mixture"])
-        self.kept.load_state(state["kept"])
-        self.n_chunks, self.taught = state["n_chunks"], set(state["taught"])
+        self.raw_images.load_state(state["kept"])
+        self.n_chunks, self.seen_classes = state["n_chunks"], set(state["taught"])
         n_samples, priced = state["admitted"]
         self.admitted = Admitted(n_samples, priced)
         self._keyed_by = None if state["stale"] else self.learner.version

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from agent.evaluation.exam import Exam
+from agent.evaluation.plan import EvaluationPlan
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ def accuracies(prediction: Prediction, labels: Int64[Tensor, " n"]) -> Accuracy:
     )
 
 
-def score(prediction: Prediction, exam: Exam) -> Scores:
+def score(prediction: Prediction, plan: EvaluationPlan) -> Scores:
     """Score predictions of the exam's test set."""
-    labels = exam.test.labels.cpu()
+    labels = plan.test.labels.cpu()
     parts = [part for part in (prediction.agent, prediction.learner, prediction.memory) if part is not None]
     right = torch.stack([part.argmax(dim=1).cpu() == labels for part in parts])
     per_class = _shares(right[:1], labels, prediction.agent.shape[1])
     per_experience = None
-    if exam.groups is not None:
-        of_groups = _shares(right, exam.groups.cpu(), int(exam.groups.max()) + 1)
+    if plan.groups is not None:
+        of_groups = _shares(right, plan.groups.cpu(), int(plan.groups.max()) + 1)
         per_experience = tuple(
             Accuracy(*shares, *[None] * (3 - len(parts))) if shares else None for shares in of_groups
         )

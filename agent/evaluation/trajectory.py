@@ -128,7 +128,7 @@ class Trajectory:
 
     steps: tuple[Step, ...]
     seconds: dict[str, float]
-    birth: Scores | None = None
+    initial_scores: Scores | None = None
 
     @property
     def accuracy(self) -> Accuracy:

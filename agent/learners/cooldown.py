@@ -12,7 +12,7 @@ from agent.accounting.work import Work
 from agent.data.chunk import Chunk
 from agent.errors import InvalidSetting
 from agent.learners.online import OnlineLearner
-from agent.learners.protocol import Foreseen, Sight, look
+from agent.learners.protocol import LearningEstimate, Outputs, look
 from agent.learners.sgd import check_finite, one_minus_sqrt, passes
 from agent.networks.flops import flops_per_sample
 from agent.networks.resnet import ResNet
@@ -61,17 +61,17 @@ class CooldownLearner:
         return self.trunk.learn(chunk)
 
     @property
-    def overdue(self) -> bool:
+    def pending(self) -> bool:
         """Whether the trunk has moved on since the last cool-down."""
         return self._cooled_at != self.trunk.version
 
-    def settle(self) -> Work:
+    def flush(self) -> Work:
         """Cool a copy of the trunk down, if it has moved on; the work is told in full even where a fork has done it.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
         """
-        if not self.overdue:
+        if not self.pending:
             return Work()
         if not self._latest or self._latest[0].trunk != self.trunk.version:
             self._latest[:] = [self._cool_down()]
@@ -105,23 +105,23 @@ class CooldownLearner:
         work = Work(flops, seconds=time.perf_counter() - start, samples=n_steps * batch)
         return _CoolDown(trunk.version, network.eval(), n_steps, work)
 
-    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
         """The work of `learn`, and of the cool-down after it."""
-        at_once, n = self.trunk.foresee(images).at_once, len(self.trunk.learned) + len(images)
-        if not (len(images) or self.overdue):
-            return Foreseen(at_once, Work())
+        at_once, n = self.trunk.estimate(images).at_once, len(self.trunk.learned) + len(images)
+        if not (len(images) or self.pending):
+            return LearningEstimate(at_once, Work())
         n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(images)), n)
         flops = flops_per_sample(self.network, *images.shape[2:]).training
-        return Foreseen(at_once, Work(n_steps * batch * flops, samples=n_steps * batch))
+        return LearningEstimate(at_once, Work(n_steps * batch * flops, samples=n_steps * batch))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the samples held for rehearsal and cool-downs."""
         return self.trunk.nbytes
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
         """Probabilities and keys of the network that was cooled down last; it must not be overdue."""
-        assert not self.overdue, "settle before forward"
+        assert not self.pending, "settle before forward"
         return look(self.network, images, self.cooling, self.trunk.keys, self.trunk.progress)
 
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
@@ -149,7 +149,7 @@ class CooldownLearner:
             "trunk": self.trunk.state(),
             "network": copy.deepcopy(self.network.state_dict()),
             "n_cooling_steps": self.n_cooling_steps,
-            "overdue": self.overdue,
+            "overdue": self.pending,
             "seed": self.seed,
         }
 

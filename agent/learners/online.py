@@ -13,7 +13,7 @@ from agent.accounting.work import Work
 from agent.data.chunk import Chunk
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
+from agent.learners.protocol import LearningEstimate, Outputs, Progress, look, unreported
 from agent.learners.sgd import Training, check_finite, constant, even_sizes, passes
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
@@ -62,7 +62,7 @@ class OnlineLearner:
         keeps: bool = False,
         ema_decay: float = 0.995,
         seed: int = 0,
-        progress: Progress = unwatched,
+        progress: Progress = unreported,
     ) -> None:
         if not passes > 0:
             raise InvalidSetting(f"expected more than 0 passes, got {passes}")
@@ -160,17 +160,17 @@ class OnlineLearner:
         """Gradient steps on a chunk of n_new samples."""
         return len(self._plan(n_new).sizes) if n_new else 0
 
-    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
         """The work of `learn`; nothing is left for later."""
         if not len(images):
-            return Foreseen(Work(), Work())
+            return LearningEstimate(Work(), Work())
         n_trained = sum(self._plan(len(images)).sizes)
         flops = flops_per_sample(self.network, *images.shape[2:]).training
         nbytes = images.nbytes + len(images) * LABEL_NBYTES if self.keeps else 0
-        return Foreseen(Work(n_trained * flops, nbytes, samples=n_trained), Work())
+        return LearningEstimate(Work(n_trained * flops, nbytes, samples=n_trained), Work())
 
     @property
-    def overdue(self) -> bool:
+    def pending(self) -> bool:
         """Never: the network follows every chunk."""
         return False
 
@@ -185,11 +185,11 @@ class OnlineLearner:
         averaged, current = ([v for v in each.state_dict().values() if v.is_floating_point()] for each in networks)
         return averaged, current
 
-    def settle(self) -> Work:
+    def flush(self) -> Work:
         """Nothing to do: the network follows every chunk."""
         return Work()
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
         """Probabilities and keys from the averaged weights."""
         return look(self.average, images, self.training, self.keys, self.progress)
 

@@ -23,11 +23,11 @@ Progress = Callable[[int], None]
 """Told of work done, in forward passes of one sample (a training step on a sample is three)."""
 
 
-def unwatched(n_forward_passes: int) -> None:
+def unreported(n_forward_passes: int) -> None:
     """The progress of a learner that nobody watches."""
 
 
-class Sight(NamedTuple):
+class Outputs(NamedTuple):
     """What a learner makes of images in one forward pass."""
 
     probabilities: Float[Tensor, "n classes"]
@@ -35,13 +35,13 @@ class Sight(NamedTuple):
     work: Work
 
 
-class Foreseen(NamedTuple):
+class LearningEstimate(NamedTuple):
     """What learning will take, without its seconds."""
 
     at_once: Work
     """Of `learn` itself."""
     later: Work
-    """Of the `settle` that follows, for all that will have been admitted by then."""
+    """Of the `flush` that follows, for all that will have been admitted by then."""
 
 
 @runtime_checkable
@@ -56,23 +56,23 @@ class Learner(Protocol):
         """Gradient steps since birth."""
 
     @property
-    def overdue(self) -> bool:
-        """Whether samples were admitted that the next `settle` will learn from."""
+    def pending(self) -> bool:
+        """Whether samples were admitted that the next `flush` will learn from."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of the samples held for rehearsal or training."""
 
     def learn(self, chunk: Chunk) -> Work:
-        """Learn from a chunk, at once or at the next `settle`."""
+        """Learn from a chunk, at once or at the next `flush`."""
 
-    def settle(self) -> Work:
+    def flush(self) -> Work:
         """Bring the network up to date with everything admitted; no work if it is."""
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
         """Probabilities and keys; the network must be settled."""
 
-    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
         """What learning from a chunk of these images, and settling then, would take; nothing is done.
 
         Of no images it is what settling now would take.
@@ -103,8 +103,8 @@ def look(
     images: UInt8[Tensor, "n 3 height width"],
     training: Training,
     keys: KeyPlaces,
-    progress: Progress = unwatched,
-) -> Sight:
+    progress: Progress = unreported,
+) -> Outputs:
     """One forward pass of a network in evaluation mode, in batches of bounded size."""
     start = time.perf_counter()
     places = keys.of(network)
@@ -117,4 +117,6 @@ def look(
         progress(len(batch))
     n = len(images)
     flops = n * flops_per_sample(network, *images.shape[2:]).forward
-    return Sight(torch.cat(probabilities), torch.cat(read), Work(flops, seconds=time.perf_counter() - start, samples=n))
+    return Outputs(
+        torch.cat(probabilities), torch.cat(read), Work(flops, seconds=time.perf_counter() - start, samples=n)
+    )

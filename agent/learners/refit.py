@@ -11,7 +11,7 @@ from agent.accounting.work import Work
 from agent.data.chunk import Chunk
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.protocol import Foreseen, Progress, Sight, look, unwatched
+from agent.learners.protocol import LearningEstimate, Outputs, Progress, look, unreported
 from agent.learners.sgd import Training, check_finite, even_sizes, passes
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
@@ -45,7 +45,7 @@ class RefitLearner:
         epochs: float,
         warm: bool = False,
         seed: int = 0,
-        progress: Progress = unwatched,
+        progress: Progress = unreported,
     ) -> None:
         if not epochs > 0:
             raise InvalidSetting(f"expected more than 0 epochs, got {epochs}")
@@ -76,18 +76,18 @@ class RefitLearner:
         n_whole = max(1, round(self.epochs * n / batch))
         return (batch,) * n_whole if abs(n_whole * batch - wanted) <= 0.01 * wanted else even_sizes(wanted, batch)
 
-    def foresee(self, images: UInt8[Tensor, "n 3 height width"]) -> Foreseen:
+    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
         """The work of admitting the images, and of a training on everything admitted by then."""
         admitting = Work(nbytes=images.nbytes + len(images) * LABEL_NBYTES)
         n = len(self.admitted) + len(images)
         if n == self.n_trained_on:
-            return Foreseen(admitting, Work())
+            return LearningEstimate(admitting, Work())
         n_trained = sum(self._plan(n))
         flops = flops_per_sample(self.initial, *images.shape[2:]).training
-        return Foreseen(admitting, Work(n_trained * flops, samples=n_trained))
+        return LearningEstimate(admitting, Work(n_trained * flops, samples=n_trained))
 
     @property
-    def overdue(self) -> bool:
+    def pending(self) -> bool:
         """Whether anything was admitted since the last training."""
         return len(self.admitted) != self.n_trained_on
 
@@ -96,13 +96,13 @@ class RefitLearner:
         """Bytes of the samples admitted."""
         return self.admitted.nbytes
 
-    def settle(self) -> Work:
+    def flush(self) -> Work:
         """Train on everything admitted, if anything was since the last training.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
         """
-        if not self.overdue:
+        if not self.pending:
             return Work()
         start = time.perf_counter()
         n = len(self.admitted)
@@ -133,9 +133,9 @@ class RefitLearner:
             samples=n_trained,
         )
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Sight:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
         """Probabilities and keys from the last training, which must not be overdue."""
-        assert not self.overdue, "settle before forward"
+        assert not self.pending, "settle before forward"
         return look(self.network, images, self.training, self.keys, self.progress)
 
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from agent.accounting.ledger import STORAGE, Ledger
 from agent.accounting.work import ACCOUNTS, Account, Bill, Work
-from agent.agent import Agent, Estimate, Glance
+from agent.agent import Agent, CachedOutputs, Estimate
 from agent.data.chunk import Chunk
-from agent.evaluation.exam import Exam
+from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step
 from agent.memory import Recall
@@ -29,7 +29,7 @@ OUTDATED = Version("", 0)
 """Equals no version of a component."""
 
 _NUMBER = (int, float)
-LIFE_SHAPE: dict[str, Any] = {
+LIFETIME_SHAPE: dict[str, Any] = {
     "policy": dict,
     "ledger": {
         "accounts": {account: [_NUMBER] for account in ACCOUNTS},
@@ -56,14 +56,14 @@ BRANCH_SHAPE: dict[str, Any] = {
     },
     "validation": (dict, NoneType),
     "test": (dict, NoneType),
-    "lives": {ANY: LIFE_SHAPE},
+    "lives": {ANY: LIFETIME_SHAPE},
 }
 """What the state of a branch looks like (`agent.storage.checkpoint.check_shape`); what learner,
 memory and policy keep is for them to say."""
 
 
 @dataclass(eq=False)
-class Life:
+class Lifetime:
     """What belongs to one lifetime alone, also while it shares its agent with others."""
 
     name: str
@@ -77,7 +77,7 @@ class Life:
     def fork(self) -> "Life":
         """A life with the same past."""
         policy = copy.copy(self.policy)
-        fork = Life(self.name, policy, Ledger(self.ledger.model))
+        fork = Lifetime(self.name, policy, Ledger(self.ledger.model))
         fork.load_state(self.state(), self.steps)
         return fork
 
@@ -189,41 +189,41 @@ class Life:
 class Branch:
     """Lifetimes that have been one so far, and the agent that lives them."""
 
-    lives: list[Life]
+    lifetimes: list[Lifetime]
     agent: Agent
     step: int = 0
     """Chunks lived."""
-    validation: Glance | None = None
-    test: Glance | None = None
+    validation: CachedOutputs | None = None
+    test: CachedOutputs | None = None
     decided: Action | None = None
     """The action at the fork, already decided upon."""
     prequential: Accuracy | None = None
     """Of the chunk at the fork."""
 
-    def part(self, lives: list[Life], decided: Action | None = None) -> "Branch":
+    def part(self, lifetimes: list[Lifetime], decided: Action | None = None) -> "Branch":
         """Let some of the lives go their own way."""
-        self.lives = [life for life in self.lives if life not in lives]
+        self.lifetimes = [lifetime for lifetime in self.lifetimes if lifetime not in lifetimes]
         fork = self.agent.fork()
-        return Branch(lives, fork, self.step, self.validation, self.test, decided, self.prequential)
+        return Branch(lifetimes, fork, self.step, self.validation, self.test, decided, self.prequential)
 
     def fork(self) -> "Branch":
         """The same lives and agent so far, which go on apart from these."""
-        return replace(self, lives=[life.fork() for life in self.lives], agent=self.agent.fork())
+        return replace(self, lifetimes=[lifetime.fork() for lifetime in self.lifetimes], agent=self.agent.fork())
 
     def pay(self, bill: Bill) -> None:
         """Charge a bill to every life."""
-        for life in self.lives:
-            life.pay(bill)
+        for lifetime in self.lifetimes:
+            lifetime.pay(bill)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Bring the learner up to date, at every life's expense."""
-        self.pay(self.agent.settle())
+        self.pay(self.agent.flush())
         self.expect([])
 
     def expect(self, bill: Bill) -> None:
         """Tell every life what the learner still has to do."""
-        for life in self.lives:
-            life.ledger.expect(bill)
+        for lifetime in self.lifetimes:
+            lifetime.ledger.expect(bill)
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
@@ -232,19 +232,19 @@ class Branch:
             "decided": self.decided.value if self.decided else None,
             "prequential": list(vars(self.prequential).values()) if self.prequential else None,
             "agent": self.agent.state(),
-            "validation": _glance_state(self.validation, self.agent),
-            "test": _glance_state(self.test, self.agent),
-            "lives": {life.name: life.state() for life in self.lives},
+            "validation": _cached_state(self.validation, self.agent),
+            "test": _cached_state(self.test, self.agent),
+            "lives": {lifetime.name: lifetime.state() for lifetime in self.lifetimes},
         }
 
     @classmethod
     def from_state(
         cls,
         state: dict[str, Any],
-        newborn: Agent,
-        lives: dict[str, Life],
+        make_lifetimes: Agent,
+        lifetimes: dict[str, Lifetime],
         steps: Mapping[str, Sequence[Step]],
-        exam: Exam,
+        plan: EvaluationPlan,
     ) -> "Branch":
         """The branch whose `state` this is.
 
@@ -255,29 +255,29 @@ class Branch:
             steps: by name, the steps lived.
             exam: gives the images that the agent had looked at.
         """
-        newborn.load_state(state["agent"])
-        if newborn.n_chunks != state["step"]:
-            raise ValueError(f"expected an agent of {state['step']} chunks, got one of {newborn.n_chunks}")
-        branch = cls([], newborn, state["step"])
+        make_lifetimes.load_state(state["agent"])
+        if make_lifetimes.n_chunks != state["step"]:
+            raise ValueError(f"expected an agent of {state['step']} chunks, got one of {make_lifetimes.n_chunks}")
+        branch = cls([], make_lifetimes, state["step"])
         branch.decided = Action(state["decided"]) if state["decided"] else None
         branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None
-        branch.validation = _glance_from(state["validation"], newborn, exam.validation.images)
-        branch.test = _glance_from(state["test"], newborn, exam.test.images)
+        branch.validation = _cached_from(state["validation"], make_lifetimes, plan.validation.images)
+        branch.test = _cached_from(state["test"], make_lifetimes, plan.test.images)
         for name, saved in state["lives"].items():
-            life = lives.pop(name)
-            life.load_state(saved, steps[name])
-            branch.lives.append(life)
+            lifetime = lifetimes.pop(name)
+            lifetime.load_state(saved, steps[name])
+            branch.lifetimes.append(lifetime)
         return branch
 
 
-def _glance_state(glance: Glance | None, agent: Agent) -> dict[str, Any] | None:
+def _cached_state(cached: CachedOutputs | None, agent: Agent) -> dict[str, Any] | None:
     """What a glance knows beyond what looking again would tell; nothing if the learner has moved on, or will first."""
-    if glance is None or glance.learner != agent.learner.version or agent.learner.overdue:
+    if cached is None or cached.learner != agent.learner.version or agent.learner.pending:
         return None
-    recall, recalled = glance.recall, glance.recalled
+    recall, recalled = cached.recall, cached.recalled
     return {
-        "outdated": glance.memory != agent.memory.version,
-        "thetas": list(glance.thetas),
+        "outdated": cached.memory != agent.memory.version,
+        "thetas": list(cached.thetas),
         "n_entries": recall.n_entries,
         "peak": recall.peak.cpu(),
         "mass": recall.mass.cpu(),
@@ -285,13 +285,15 @@ def _glance_state(glance: Glance | None, agent: Agent) -> dict[str, Any] | None:
     }
 
 
-def _glance_from(
+def _cached_from(
     state: dict[str, Any] | None, agent: Agent, images: UInt8[Tensor, "n 3 height width"]
-) -> Glance | None:
+) -> CachedOutputs | None:
     if state is None:
         return None
-    sight = agent.learner.forward(images)
-    device = sight.probabilities.device
+    outputs = agent.learner.forward(images)
+    device = outputs.probabilities.device
     recall = Recall(state["n_entries"], state["peak"].to(device), state["mass"].to(device))
     memory = OUTDATED if state["outdated"] else agent.memory.version
-    return Glance(agent.learner.version, memory, sight, tuple(state["thetas"]), recall, Work(*state["recalled"]))
+    return CachedOutputs(
+        agent.learner.version, memory, outputs, tuple(state["thetas"]), recall, Work(*state["recalled"])
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.errors import InvalidSetting
 from agent.evaluation.trajectory import Step
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
@@ -35,19 +35,19 @@ class Episode:
         lives: one lifetime about to begin, under an `Undecided` policy; taken over.
     """
 
-    def __init__(self, lives: Lives) -> None:
-        self._lives = lives
+    def __init__(self, lifetimes: Lifetimes) -> None:
+        self._lifetimes = lifetimes
         self.steps: tuple[Step, ...] = ()
         """Lived so far."""
 
     @property
     def ended(self) -> bool:
         """Whether there is nothing left to decide."""
-        return not self._lives
+        return not self._lifetimes
 
     def observe(self) -> Observation:
         """What is known of the next chunk before it is decided on; looking is charged once, however often one asks."""
-        [observation] = self._lives.meet().values()
+        [observation] = self._lifetimes.observe().values()
         return observation
 
     def act(self, action: Action) -> Step:
@@ -56,25 +56,25 @@ class Episode:
         Raises:
             TrainingDiverged: from the learner.
         """
-        [step] = self._lives.act(dict.fromkeys(self._lives.meet(), action)).values()
+        [step] = self._lifetimes.act(dict.fromkeys(self._lifetimes.observe(), action)).values()
         self.steps = (*self.steps, step)
         return step
 
     def fork(self) -> "Episode":
         """An episode with the same past; what has been computed of it is not computed again."""
-        fork = Episode(self._lives.fork())
+        fork = Episode(self._lifetimes.fork())
         fork.steps = self.steps
         return fork
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` goes on to the bit; before `observe`, after `act`."""
-        return {"lives": self._lives.state(), "steps": [step.as_json() for step in self.steps]}
+        return {"lives": self._lifetimes.state(), "steps": [step.as_json() for step in self.steps]}
 
     @staticmethod
     def check_state(state: dict[str, Any], path: Path) -> None:
-        """Refuse what is no `state`, before anything is built from it; see `Lives.check_state`."""
+        """Refuse what is no `state`, before anything is built from it; see `Lifetimes.check_state`."""
         check_shape(state, {"lives": dict, "steps": [dict]}, f"the checkpoint {path}")
-        Lives.check_state(state["lives"], path)
+        Lifetimes.check_state(state["lives"], path)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become, newly made, the episode whose `state` this is.
@@ -83,5 +83,5 @@ class Episode:
             KeyError, TypeError, ValueError: it is none.
         """
         steps: Sequence[Step] = [Step.from_json(values) for values in state["steps"]]
-        self._lives.load_state(state["lives"], dict.fromkeys(Lives.lived(state["lives"]), steps))
+        self._lifetimes.load_state(state["lives"], dict.fromkeys(Lifetimes.lived(state["lives"]), steps))
         self.steps = tuple(steps)

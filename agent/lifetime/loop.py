@@ -15,31 +15,31 @@ from agent.accounting.work import Charge, Work
 from agent.agent import Agent
 from agent.data.chunk import Chunk
 from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
-from agent.evaluation.exam import Exam
+from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Scores, accuracies, score
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json, scores_from_json
-from agent.learners import Sight
-from agent.lifetime.branch import BRANCH_SHAPE, Branch, Life
+from agent.learners import Outputs
+from agent.lifetime.branch import BRANCH_SHAPE, Branch, Lifetime
 from agent.memory import Recall
 from agent.memory.mixture import Mixture
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
-from agent.policies.signals import learner_impressions, memory_impressions
+from agent.policies.signals import learner_signals, memory_signals
 from agent.storage.checkpoint import check_shape
 
 
 @dataclass(frozen=True)
-class _Met:
+class _Observed:
     """What came of meeting a chunk."""
 
     observations: dict[str, Observation]
     """By lifetime."""
-    sight: Sight | None
+    outputs: Outputs | None
     """The learner's, if it has looked and will not have changed by the time of memorizing."""
 
 
-class Lives:
+class Lifetimes:
     """Lifetimes under several policies, all from the same birth and through the same stream.
 
     The lifetimes share one agent for as long as their policies decide alike, and fork it where they part; each
@@ -66,7 +66,7 @@ class Lives:
         agent: Agent,
         stream: Sequence[Chunk],
         policies: Mapping[str, Policy],
-        exam: Exam,
+        plan: EvaluationPlan,
         *,
         costs: CostModel | None = None,
         budget: float = inf,
@@ -82,13 +82,13 @@ class Lives:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
         for policy in policies.values():
             check_policy(policy)
-        self.stream, self.exam = stream, exam
+        self.stream, self.plan = stream, plan
         self.budget, self.calibrate_every = budget, calibrate_every
-        lives = [Life(name, policy, Ledger(costs)) for name, policy in policies.items()]
-        self._branches = [Branch(lives, agent)]
+        lifetimes = [Lifetime(name, policy, Ledger(costs)) for name, policy in policies.items()]
+        self._branches = [Branch(lifetimes, agent)]
         self._ended: list[tuple[str, Trajectory, Agent]] = []
-        self._met: _Met | None = None
-        self.birth: Scores | None = None
+        self._observed: _Observed | None = None
+        self.initial_scores: Scores | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything left to live."""
@@ -101,19 +101,19 @@ class Lives:
             PolicyError: a policy failed.
             TrainingDiverged: from the learner.
         """
-        policies = {life.name: life.policy for life in self._branches[-1].lives}
-        return self.act({name: ask(policies[name], each) for name, each in self.meet().items()})
+        policies = {lifetime.name: lifetime.policy for lifetime in self._branches[-1].lifetimes}
+        return self.act({name: ask(policies[name], each) for name, each in self.observe().items()})
 
-    def meet(self) -> dict[str, Observation]:
+    def observe(self) -> dict[str, Observation]:
         """What the lifetimes on the branch at hand may know of its next chunk; asked again, the same.
 
         None of those that have decided already, when they parted from others.
         """
-        if self._met is None:
-            if self.birth is None and self.exam.groups is not None:
-                self._examine_newborn()
-            self._met = self._meet()
-        return self._met.observations
+        if self._observed is None:
+            if self.initial_scores is None and self.plan.groups is not None:
+                self._evaluate_at_initialization()
+            self._observed = self._observe()
+        return self._observed.observations
 
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Live the chunk that has been met; returns the step for each lifetime on the branch.
@@ -121,51 +121,51 @@ class Lives:
         Lifetimes that learn where others memorize go on in a branch of their own, later.
 
         Args:
-            actions: for each lifetime that `meet` tells of.
+            actions: for each lifetime that `observe` tells of.
         """
-        self.meet()
-        met, self._met = self._met, None
+        self.observe()
+        met, self._observed = self._observed, None
         assert met is not None
         branch = self._branches[-1]
         if branch.decided is None:
-            learners = [life for life in branch.lives if actions[life.name] is Action.LEARN]
-            if 0 < len(learners) < len(branch.lives):
+            learners = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] is Action.LEARN]
+            if 0 < len(learners) < len(branch.lifetimes):
                 self._branches.insert(-1, branch.part(learners, Action.LEARN))
                 learners = []
             branch.decided = Action.LEARN if learners else Action.MEMORIZE
-        chunk, sight = self.stream[branch.step], met.sight
+        chunk, outputs = self.stream[branch.step], met.outputs
         action, branch.decided = branch.decided, None
         if action is Action.LEARN:
             branch.pay(branch.agent.learn(chunk))
         else:
-            bill = branch.agent.memorize(chunk, sight)
-            looked = sight.work if sight else Work()
+            bill = branch.agent.memorize(chunk, outputs)
+            looked = outputs.work if outputs else Work()
             in_full = [
                 charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge
                 for charge in bill
             ]
-            for life in branch.lives:  # who asked to look has paid for it already
-                life.pay(in_full if life.policy.observes == "nothing" else bill)
+            for lifetime in branch.lifetimes:  # who asked to look has paid for it already
+                lifetime.pay(in_full if lifetime.policy.observes == "nothing" else bill)
         last = branch.step + 1 == len(self.stream)
         if self._calibrates(branch) and not last:
-            branch.settle()
-            usable = self.exam.usable(branch.step)
-            branch.validation, fitted = branch.agent.calibrate(self.exam.validation, branch.validation, usable)
+            branch.flush()
+            usable = self.plan.usable(branch.step)
+            branch.validation, fitted = branch.agent.calibrate(self.plan.validation, branch.validation, usable)
             branch.pay([Charge("calibrate", fitted, chunk.price)])
         scores, mixture = None, None
-        if self.exam.due(branch.step, len(self.stream)):
-            scores, mixture = self._finish(branch) if last else self._examine(branch, chunk.price)
-        branch.expect(branch.agent.estimate_settling(chunk.images))
-        for life in branch.lives:
-            life.ledger.hold(branch.agent.nbytes)
-            life.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
+        if self.plan.evaluates_after(branch.step, len(self.stream)):
+            scores, mixture = self._finish(branch) if last else self._evaluate(branch, chunk.price)
+        branch.expect(branch.agent.estimate_flush(chunk.images))
+        for lifetime in branch.lifetimes:
+            lifetime.ledger.hold(branch.agent.nbytes)
+            lifetime.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
         branch.step, branch.prequential = branch.step + 1, None
         if last:
             self._branches.pop()
-            for life in branch.lives:
-                trajectory = Trajectory(tuple(life.steps), life.ledger.seconds(), self.birth)
-                self._ended.append((life.name, trajectory, branch.agent))
-        return {life.name: life.steps[-1] for life in branch.lives}
+            for lifetime in branch.lifetimes:
+                trajectory = Trajectory(tuple(lifetime.steps), lifetime.ledger.seconds(), self.initial_scores)
+                self._ended.append((lifetime.name, trajectory, branch.agent))
+        return {lifetime.name: lifetime.steps[-1] for lifetime in branch.lifetimes}
 
     def _calibrates(self, branch: Branch) -> bool:
         if not self.calibrate_every:
@@ -188,94 +188,98 @@ class Lives:
         ended, self._ended = self._ended, []
         return ended
 
-    def _meet(self) -> "_Met":
+    def _observe(self) -> "_Met":
         """Answer the queries that come before the next chunk, and look at it as far as anybody asks for it."""
         branch = self._branches[-1]
         if branch.decided is not None:
-            return _Met({}, None)
+            return _Observed({}, None)
         chunk = self.stream[branch.step]
-        observers = [life for life in branch.lives if life.policy.observes != "nothing"]
+        observers = [lifetime for lifetime in branch.lifetimes if lifetime.policy.observes != "nothing"]
         if chunk.queries:
-            branch.settle()
+            branch.flush()
             branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.images), chunk.price)])
-        if branch.agent.learner.overdue and 0 < len(observers) < len(branch.lives):
+        if branch.agent.learner.pending and 0 < len(observers) < len(branch.lifetimes):
             self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
             observers = []
         if observers:
-            branch.settle()
-        looks = bool(observers) or self.exam.prequential
-        looker = branch.agent.fork() if looks and branch.agent.learner.overdue else branch.agent
-        sight, recall = self._look(branch, looker, chunk) if looks else (None, None)
-        return _Met(self._observations(branch, chunk, sight, recall), sight if looker is branch.agent else None)
+            branch.flush()
+        looks = bool(observers) or self.plan.prequential
+        looker = branch.agent.fork() if looks and branch.agent.learner.pending else branch.agent
+        outputs, recall = self._look(branch, looker, chunk) if looks else (None, None)
+        return _Observed(
+            self._observations(branch, chunk, outputs, recall), outputs if looker is branch.agent else None
+        )
 
     def _observations(
-        self, branch: Branch, chunk: Chunk, sight: Sight | None, recall: Recall | None
+        self, branch: Branch, chunk: Chunk, outputs: Outputs | None, recall: Recall | None
     ) -> dict[str, Observation]:
         """What each lifetime may know of a chunk, from what was seen of it."""
         learning = branch.agent.estimate_learning(chunk)
         memorizing = {looked: branch.agent.estimate_memorizing(chunk, looked=looked) for looked in (False, True)}
         observations = {}
-        for life in branch.lives:
-            life.observed = None
-            looked = life.policy.observes != "nothing"
-            if sight and looked:
-                seen = learner_impressions(sight, chunk.labels)
-                if life.policy.observes == "memory":
+        for lifetime in branch.lifetimes:
+            lifetime.observed = None
+            looked = lifetime.policy.observes != "nothing"
+            if outputs and looked:
+                seen = learner_signals(outputs, chunk.labels)
+                if lifetime.policy.observes == "memory":
                     assert recall is not None
-                    seen |= memory_impressions(sight, recall, chunk.labels)
-                life.observed = seen | life.averages.meet(seen)
+                    seen |= memory_signals(outputs, recall, chunk.labels)
+                lifetime.observed = seen | lifetime.averages.observe(seen)
             estimates = learning, memorizing[looked]
-            observations[life.name] = life.observation(branch.agent, chunk, len(self.stream), self.budget, *estimates)
+            observations[lifetime.name] = lifetime.observation(
+                branch.agent, chunk, len(self.stream), self.budget, *estimates
+            )
         return observations
 
-    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Sight, Recall | None]:
+    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Outputs, Recall | None]:
         """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do.
 
         What is measured on answers that were billed already costs the experimenter nothing; what goes beyond them, or
         beyond what the policy looks at, is `evaluate`.
         """
-        settled = [work for _, work, _ in looker.settle()]
+        flushed = [work for _, work, _ in looker.flush()]
         recall, compared = None, Work()
-        if self.exam.prequential or any(life.policy.observes == "memory" for life in branch.lives):
-            prediction, glance, _ = looker.answer(chunk.images)
-            sight, recall, compared = glance.sight, glance.recall, glance.recalled
-            if self.exam.prequential:
+        if self.plan.prequential or any(lifetime.policy.observes == "memory" for lifetime in branch.lifetimes):
+            prediction, cached, _ = looker.answer(chunk.images)
+            outputs, recall, compared = cached.outputs, cached.recall, cached.recalled
+            if self.plan.prequential:
                 branch.prequential = accuracies(prediction, chunk.labels)
         else:
-            sight = looker.learner.forward(chunk.images)
-        by_asking = {"nothing": Work(), "learner": sight.work, "memory": sight.work + compared}
-        by_measuring = {"nothing": sight.work + compared, "learner": compared, "memory": Work()}
+            outputs = looker.learner.forward(chunk.images)
+        by_asking = {"nothing": Work(), "learner": outputs.work, "memory": outputs.work + compared}
+        by_measuring = {"nothing": outputs.work + compared, "learner": compared, "memory": Work()}
         unasked = max(0, len(chunk) - chunk.queries)
-        for life in branch.lives:
-            life.pay([Charge("decide", by_asking[life.policy.observes], chunk.price)])
-            if self.exam.prequential:
-                measuring = _share(by_measuring[life.policy.observes], unasked, len(chunk))
-                life.pay([Charge("evaluate", work, chunk.price) for work in (*settled, measuring)])
-        return sight, recall
+        for lifetime in branch.lifetimes:
+            lifetime.pay([Charge("decide", by_asking[lifetime.policy.observes], chunk.price)])
+            if self.plan.prequential:
+                measuring = _share(by_measuring[lifetime.policy.observes], unasked, len(chunk))
+                lifetime.pay([Charge("evaluate", work, chunk.price) for work in (*flushed, measuring)])
+        return outputs, recall
 
-    def _examine_newborn(self) -> None:
+    def _evaluate_at_initialization(self) -> None:
         [branch] = self._branches
-        prediction, branch.test, spent = branch.agent.answer(self.exam.test.images, at_every_theta=True)
+        prediction, branch.test, spent = branch.agent.answer(self.plan.test.images, at_every_theta=True)
         branch.pay([Charge("evaluate", spent, self.stream[0].price)])
-        self.birth = score(prediction, self.exam)
+        self.initial_scores = score(prediction, self.plan)
 
-    def _examine(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
+    def _evaluate(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
         """Predict the test set on the way: it is the experimenter who looks.
 
         A learner with work to do is examined as a fork, and everything is charged to `evaluate`, so that whether and
         how often one looks changes neither the agent nor what it pays.
         """
-        agent = branch.agent.fork() if branch.agent.learner.overdue else branch.agent
-        spent = [work for _, work, _ in agent.settle()]
+        agent = branch.agent.fork() if branch.agent.learner.pending else branch.agent
+        spent = [work for _, work, _ in agent.flush()]
         mixture = agent.mixture
         if not self.calibrate_every:
-            usable = self.exam.usable(branch.step)
-            mixture, branch.validation, fitted = agent.fit(self.exam.validation, branch.validation, usable)
+            usable = self.plan.usable(branch.step)
+            mixture, branch.validation, fitted = agent.fit(self.plan.validation, branch.validation, usable)
             spent.append(fitted)
-        test = self.exam.test.images
+        test = self.plan.test.images
         prediction, branch.test, answered = agent.answer(test, branch.test, mixture, at_every_theta=True)
         branch.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
-        return score(prediction, self.exam), mixture
+        return score(prediction, self.plan), mixture
 
     def _finish(self, branch: Branch) -> tuple[Scores, Mixture]:
         """At the end of life the agent trains what is pending, and calibrates at a price of 1: the stream is over.
@@ -284,28 +288,28 @@ class Lives:
         has found already, and so are those of predicting the test set, which is the experimenter's.
         """
         agent = branch.agent
-        branch.settle()
-        usable = self.exam.usable(branch.step)
-        branch.validation, fitted = agent.calibrate(self.exam.validation, branch.validation, usable)
+        branch.flush()
+        usable = self.plan.usable(branch.step)
+        branch.validation, fitted = agent.calibrate(self.plan.validation, branch.validation, usable)
         if branch.validation and not self.calibrate_every:
-            in_full = branch.validation.sight.work + branch.validation.recalled
+            in_full = branch.validation.outputs.work + branch.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
         on_the_way = branch.test is not None and len(branch.test.thetas) > 1
-        test = self.exam.test.images
+        test = self.plan.test.images
         prediction, branch.test, _ = agent.answer(test, branch.test, at_every_theta=on_the_way)
-        looked, recalled = branch.test.sight.work, branch.test.recalled
+        looked, recalled = branch.test.outputs.work, branch.test.recalled
         measured = Work(agent.answering(len(test), test).flops, 0, looked.seconds + recalled.seconds, len(test))
         branch.pay([Charge("calibrate", fitted), Charge("evaluate", measured)])
-        return score(prediction, self.exam), agent.mixture
+        return score(prediction, self.plan), agent.mixture
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` goes on to the bit; the steps lived are not among them.
 
         Between two chunks only: what has been met would be charged for twice.
         """
-        assert self._met is None, "a chunk has been met and not been acted on"
+        assert self._observed is None, "a chunk has been met and not been acted on"
         return {
-            "birth": scores_as_json(self.birth) if self.birth else None,
+            "birth": scores_as_json(self.initial_scores) if self.initial_scores else None,
             "branches": [branch.state() for branch in self._branches],
         }
 
@@ -321,9 +325,9 @@ class Lives:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
         check_shape(state, {"birth": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
-        if any(n < 0 for n in Lives.lived(state).values()):
+        if any(n < 0 for n in Lifetimes.lived(state).values()):
             raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
-        if not Lives.lived(state):
+        if not Lifetimes.lived(state):
             raise CheckpointError(f"expected a checkpoint of lifetimes at {path}, got one of none")
 
     @staticmethod
@@ -333,28 +337,28 @@ class Lives:
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
         """Become, newly made, the lives whose `state` this is, with the steps that each had lived."""
-        [unborn] = self._branches
-        lives = {life.name: life for life in unborn.lives}
-        newborns = [unborn.agent, *(unborn.agent.fork() for _ in state["branches"][1:])]
+        [make_episode] = self._branches
+        lifetimes = {lifetime.name: lifetime for lifetime in make_episode.lifetimes}
+        newborns = [make_episode.agent, *(make_episode.agent.fork() for _ in state["branches"][1:])]
         self._branches = [
-            Branch.from_state(saved, newborn, lives, steps, self.exam)
-            for saved, newborn in zip(state["branches"], newborns, strict=True)
+            Branch.from_state(saved, make_lifetimes, lifetimes, steps, self.plan)
+            for saved, make_lifetimes in zip(state["branches"], newborns, strict=True)
         ]
-        self.birth = scores_from_json(state["birth"]) if state["birth"] else None
+        self.initial_scores = scores_from_json(state["birth"]) if state["birth"] else None
 
 
 def live_many(
     agent: Agent,
     stream: Sequence[Chunk],
     policies: Mapping[str, Policy],
-    exam: Exam,
+    plan: EvaluationPlan,
     *,
     costs: CostModel | None = None,
     budget: float = inf,
     calibrate_every: int = 0,
     on_step: Callable[[str, Step], Any] | None = None,
 ) -> Iterator[tuple[str, Trajectory, Agent]]:
-    """Live a lifetime under each policy; the arguments are those of `Lives`.
+    """Live a lifetime under each policy; the arguments are those of `Lifetimes`.
 
     Args:
         on_step: told of each step, with the name of the lifetime that it belongs to.
@@ -366,29 +370,29 @@ def live_many(
         InvalidSetting: an empty stream, or no policies.
         TrainingDiverged: from the learner.
     """
-    lives = Lives(agent, stream, policies, exam, costs=costs, budget=budget, calibrate_every=calibrate_every)
-    while lives:
-        for name, step in lives.advance().items():
+    lifetimes = Lifetimes(agent, stream, policies, plan, costs=costs, budget=budget, calibrate_every=calibrate_every)
+    while lifetimes:
+        for name, step in lifetimes.advance().items():
             if on_step:
                 on_step(name, step)
-        yield from lives.ended()
+        yield from lifetimes.ended()
 
 
 def live(
     agent: Agent,
     stream: Sequence[Chunk],
     policy: Policy,
-    exam: Exam,
+    plan: EvaluationPlan,
     *,
     costs: CostModel | None = None,
     budget: float = inf,
     calibrate_every: int = 0,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Trajectory:
-    """Live one lifetime; see `Lives`."""
+    """Live one lifetime; see `Lifetimes`."""
     told = (lambda _, step: on_step(step)) if on_step else None
     settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": told}
-    [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, exam, **settings)
+    [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, plan, **settings)
     return trajectory
 
 

@@ -7,19 +7,19 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from agent.learners import Sight
+from agent.learners import Outputs
 from agent.memory import Recall
 
 DECAY = 0.9
 """Of the running averages, a chunk."""
 
 
-def learner_impressions(sight: Sight, labels: Int64[Tensor, " n"]) -> dict[str, float]:
+def learner_signals(outputs: Outputs, labels: Int64[Tensor, " n"]) -> dict[str, float]:
     """The fields `learner_*` of an observation."""
-    return {f"learner_{name}": value for name, value in _impressions(sight.probabilities, labels).items()}
+    return {f"learner_{name}": value for name, value in _signals(outputs.probabilities, labels).items()}
 
 
-def memory_impressions(sight: Sight, recall: Recall, labels: Int64[Tensor, " n"]) -> dict[str, float]:
+def memory_signals(outputs: Outputs, recall: Recall, labels: Int64[Tensor, " n"]) -> dict[str, float]:
     """The fields `memory_*`, `disagreement` and `novelty` of an observation, from a recall at one θ.
 
     None of them while the memory is empty: it has nothing to say, and its averages begin with its first entries.
@@ -27,12 +27,12 @@ def memory_impressions(sight: Sight, recall: Recall, labels: Int64[Tensor, " n"]
     if not recall.n_entries:
         return {}
     probabilities = recall.probabilities[0]
-    found = {f"memory_{name}": value for name, value in _impressions(probabilities, labels).items()}
-    differ = sight.probabilities.argmax(dim=1) != probabilities.argmax(dim=1)
+    found = {f"memory_{name}": value for name, value in _signals(probabilities, labels).items()}
+    differ = outputs.probabilities.argmax(dim=1) != probabilities.argmax(dim=1)
     return found | {"disagreement": float(differ.double().mean()), "novelty": float((1 - recall.peak).double().mean())}
 
 
-def _impressions(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> dict[str, float]:
+def _signals(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> dict[str, float]:
     p, labels = probabilities.double(), labels.to(probabilities.device)
     highest = F.pad(p, (0, 1)).topk(2, dim=1).values  # a single class has nothing beside it
     return {
@@ -53,7 +53,7 @@ class RunningAverages:
         self._sums: dict[str, float] = {}
         self._n: dict[str, int] = {}
 
-    def meet(self, values: dict[str, float]) -> dict[str, float]:
+    def observe(self, values: dict[str, float]) -> dict[str, float]:
         """The fields `mean_*` for the chunk at hand, which from then on counts among the earlier ones."""
         means = {}
         for name, value in values.items():

@@ -78,7 +78,7 @@ class Best:
     label: str
     accuracy: Interval
     runner_up: str | None
-    lead: Interval | None
+    difference: Interval | None
 
 
 def compare(lived: Sequence[Lived], confidence: float = 0.95) -> Comparison:
@@ -111,7 +111,7 @@ def compare(lived: Sequence[Lived], confidence: float = 0.95) -> Comparison:
     )
 
 
-def front(comparison: Comparison, cost: str, accuracy: str) -> list[Schedule]:
+def pareto_front(comparison: Comparison, cost: str, accuracy: str) -> list[Schedule]:
     """The Pareto front: schedules that no other beats in mean accuracy at the same or a lower mean cost.
 
     One schedule is beaten by another that is no dearer and no less accurate, and better in one of the two; of equals
@@ -128,12 +128,12 @@ def front(comparison: Comparison, cost: str, accuracy: str) -> list[Schedule]:
     Raises:
         InvalidSetting: an unknown metric.
     """
-    best, on_front = (math.inf, -math.inf), []
+    best, on_pareto_front = (math.inf, -math.inf), []
     for paid, reached, schedule in _by_cost(comparison, cost, accuracy):
         if reached > best[1] or (paid, reached) == best:
             best = (paid, reached)
-            on_front.append(schedule)
-    return on_front
+            on_pareto_front.append(schedule)
+    return on_pareto_front
 
 
 def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> list[Best]:
@@ -156,7 +156,7 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
     candidates = _by_cost(comparison, cost, accuracy)
     costs = {schedule.label: paid for paid, _, schedule in candidates}
     found = []
-    for budget in dict.fromkeys(costs[schedule.label] for schedule in front(comparison, cost, accuracy)):
+    for budget in dict.fromkeys(costs[schedule.label] for schedule in pareto_front(comparison, cost, accuracy)):
         affordable = [(paid, -reached, schedule) for paid, reached, schedule in candidates if paid <= budget]
         # A stable sort of what is sorted by cost: equals stay in order of cost, then as given.
         ranked = [schedule for _, _, schedule in sorted(affordable, key=lambda each: each[1])]
@@ -169,7 +169,7 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
                 label=best.label,
                 accuracy=mean,
                 runner_up=runner_up.label if runner_up else None,
-                lead=paired_difference(best, runner_up, accuracy, comparison.confidence) if runner_up else None,
+                difference=paired_difference(best, runner_up, accuracy, comparison.confidence) if runner_up else None,
             )
         )
     return found

@@ -71,12 +71,12 @@ class Placed:
     accuracy: Interval
     by_static: tuple[float | None, ...]
     static: Interval | None
-    lead: Interval | None
+    difference: Interval | None
     gflop: Interval
 
 
 @dataclass(frozen=True)
-class Placement:
+class MatchedShares:
     """Policies and the static k%-learners that lived the same streams, with the same seeds in the same order."""
 
     statics: dict[float, tuple[Course, ...]]
@@ -111,7 +111,7 @@ def course_of(record: LifetimeRecord) -> Course:
 
 def place(
     statics: Mapping[float, Sequence[Course]], policies: Mapping[str, Sequence[Course]], confidence: float
-) -> Placement:
+) -> MatchedShares:
     """Compare policies with static k%-learners at equal shares learned, seed by seed.
 
     Args:
@@ -126,10 +126,10 @@ def place(
             for i, course in enumerate(courses)
         )
         accuracies = [course.end.agent for course in courses]
-        static, lead = None, None
+        static, difference = None, None
         if (matched := [each for each in by_static if each is not None]) and len(matched) == len(courses):
             static = mean_interval(matched, confidence)
-            lead = mean_interval(np.subtract(accuracies, matched), confidence)
+            difference = mean_interval(np.subtract(accuracies, matched), confidence)
         placed.append(
             Placed(
                 policy,
@@ -138,11 +138,11 @@ def place(
                 mean_interval(accuracies, confidence),
                 by_static,
                 static,
-                lead,
+                difference,
                 mean_interval([course.gflop for course in courses], confidence),
             )
         )
-    return Placement({k: tuple(statics[k]) for k in sorted(statics)}, tuple(placed))
+    return MatchedShares({k: tuple(statics[k]) for k in sorted(statics)}, tuple(placed))
 
 
 def accuracy_at(learned: float, static: Mapping[float, float]) -> float | None:
@@ -177,7 +177,7 @@ def mean_learned(courses: Sequence[Course]) -> tuple[float, ...]:
     return tuple(np.mean([course.learned for course in courses], axis=0).tolist())
 
 
-def placement_json(placement: Placement, seeds: Sequence[int]) -> dict[str, Any]:
+def matched_share_json(matched: MatchedShares, seeds: Sequence[int]) -> dict[str, Any]:
     """Everything that is drawn, as plain values: shares and accuracies in [0, 1], work in GFLOP.
 
     Args:
@@ -186,7 +186,7 @@ def placement_json(placement: Placement, seeds: Sequence[int]) -> dict[str, Any]
     """
     statics = [
         {"k": k, "by_seed": [{"seed": seed, **asdict(c.end)} for seed, c in zip(seeds, courses, strict=True)]}
-        for k, courses in placement.statics.items()
+        for k, courses in matched.statics.items()
     ]
     policies = [
         {
@@ -203,15 +203,15 @@ def placement_json(placement: Placement, seeds: Sequence[int]) -> dict[str, Any]
                 for seed, course, static in zip(seeds, placed.courses, placed.by_static, strict=True)
             ],
         }
-        for placed in placement.policies
+        for placed in matched.policies
     ]
     return {"statics": statics, "policies": policies}
 
 
-def placement_csv(placement: Placement) -> str:
+def matched_share_csv(matched: MatchedShares) -> str:
     """One line for each policy: means over seeds, and the ends of their intervals."""
     rows = []
-    for placed in placement.policies:
+    for placed in matched.policies:
         row: dict[str, Any] = {"policy": placed.policy, "n_seeds": len(placed.courses)}
         for name, interval in _intervals(placed).items():
             estimate, low, high = (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
@@ -229,6 +229,6 @@ def _intervals(placed: Placed) -> dict[str, Interval | None]:
         "learned": placed.learned,
         "accuracy": placed.accuracy,
         "static": placed.static,
-        "lead": placed.lead,
+        "lead": placed.difference,
         "gflop": placed.gflop,
     }

@@ -228,7 +228,7 @@ def _best(compared: "Compared") -> Table:
         table.add_column(column, overflow="fold")
     table.add_column("by (paired, points)", no_wrap=True)
     for best in compared.best:
-        table.add_row(gflop(best.budget), escape(best.label), escape(best.runner_up or "-"), spread(best.lead))
+        table.add_row(gflop(best.budget), escape(best.label), escape(best.runner_up or "-"), spread(best.difference))
     return table
 
 

@@ -18,7 +18,6 @@ from scenarios.cli.show import gflop, percent, print_json, results_console, spre
 from scenarios.config.settings import CurveConfig
 
 if TYPE_CHECKING:
-    from scenarios.analysis.matched_share import Placement
     from scenarios.analysis.statistics import Ratio
     from scenarios.experiments.relative_value_report import Curve
 
@@ -102,7 +101,7 @@ def report(found: "Curve", path: Path, runs: Path, *, quiet: bool, as_json: bool
     if as_json:
         from scenarios.experiments.relative_value_report import curve_json, policies_json
 
-        beside = {"policies": policies_json(found, found.placement)["policies"]} if found.placement else {}
+        beside = {"policies": policies_json(found, found.matched)["policies"]} if found.matched else {}
         print_json(curve_json(found) | beside)
     elif not quiet:
         _show(found, path, runs)
@@ -118,17 +117,17 @@ def _show(found: "Curve", path: Path, runs: Path) -> None:
     ratios = [(name, ratio) for values in found.statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
     for name, reason in dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason):
         console.print(f"{name} not told: {reason}.")
-    if found.placement:
-        _show_policies(found, found.placement, console)
+    if found.matched:
+        _show_policies(found, found.matched, console)
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     print(f"\nfigure: {path / 'curve.png'}\ntable:  {path / 'curve.csv'}, {path / 'curve.json'}")
-    if found.placement:
+    if found.matched:
         print(f"policies: {path / 'policies.png'}, {path / 'policies.csv'}, {path / 'policies.json'}")
     print(f"trajectories: {view_command(runs)}")
 
 
-def _show_policies(found: "Curve", placement: "Placement", console: Console) -> None:
+def _show_policies(found: "Curve", matched: "Placement", console: Console) -> None:
     config = found.config
     table = Table(
         title="policies on the same streams",
@@ -143,19 +142,19 @@ def _show_policies(found: "Curve", placement: "Placement", console: Console) -> 
     table.add_column("policy", overflow="fold")
     for column in ("learned\n%", "final accuracy", "static", "ahead", "spent\nGFLOP"):
         table.add_column(column, justify="right", no_wrap=True)
-    for placed in placement.policies:
+    for placed in matched.policies:
         table.add_row(
             escape(placed.policy),
             percent(placed.learned.estimate),
             spread(placed.accuracy),
             percent(placed.static.estimate if placed.static else None),
-            spread(placed.lead),
+            spread(placed.difference),
             gflop(placed.gflop.estimate),
         )
     console.print()
     console.print(table)
-    if any(placed.lead is None for placed in placement.policies):
-        console.print(f"static not told: less was learned than by any k%-learner ({min(placement.statics):g}%).")
+    if any(placed.difference is None for placed in matched.policies):
+        console.print(f"static not told: less was learned than by any k%-learner ({min(matched.statics):g}%).")
     if not config.evaluate_every:
         console.print("Only ends are drawn: nothing was examined on the way. --evaluate-every draws trajectories.")
 

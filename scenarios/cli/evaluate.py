@@ -64,17 +64,17 @@ def evaluate(
     check_name(name)
 
     from agent.storage.record import open_run
-    from scenarios.oracle.evaluate import evaluate_policies, pricing_of, trees_digest, write_evaluation
-    from scenarios.oracle.tables import read_trees
+    from scenarios.oracle.evaluate import evaluate_policies, pricing_of, tables_digest, write_evaluation
+    from scenarios.oracle.tables import read_tables
 
-    tables = read_trees(trees)
+    tables = read_tables(trees)
     given = {"tariff": tariff, "cost": cost, "cost_weight": cost_weight, "budget": budget}
     pricing = pricing_of(tables, given)
     with redirect_stdout(sys.stderr):  # a policy of the user's own may print
         evaluated = evaluate_policies(tables, policies, pricing, confidence, tariff_draws)
     described = {
         "experiment": "evaluate",
-        "trees_digest": trees_digest(tables),
+        "trees_digest": tables_digest(tables),
         "policies": policies,
         "pricing": vars(pricing),
         "tariff_draws": evaluated.n_paths,
@@ -105,7 +105,7 @@ def _show(evaluated: "Evaluated", trees: Path, path: Path) -> None:
         console.print(f"note: {note}", markup=False, highlight=False)
     print(
         f"figure: {path / 'evaluation.png'}\n"
-        f"table:  {path / 'evaluation.csv'}, {path / 'evaluation.json'}; every pair: {path / 'leads.csv'}"
+        f"table:  {path / 'evaluation.csv'}, {path / 'evaluation.json'}; every pair: {path / 'differences.csv'}"
     )
 
 
@@ -146,8 +146,10 @@ def _table(evaluated: "Evaluated", trees: Path, columns: Sequence[str]) -> Table
     headings |= {"equal": "at equal\ncost", "rivals": "among\nall"}
     for column in columns:
         table.add_column(headings.get(column, column), justify="right", no_wrap=True)
-    ahead = {lead.policy: lead.utility for lead in evaluated.leads if lead.baseline == best}
-    equal = {(each.policy, each.among): each.lead for each in evaluated.at_equal_cost}
+    ahead = {
+        difference.policy: difference.utility for difference in evaluated.differences if difference.baseline == best
+    }
+    equal = {(each.policy, each.among): each.difference for each in evaluated.at_equal_cost}
     labels = short_labels(shown(evaluated))
     listed = [schedule for schedule in comparison.schedules if schedule.label in labels]
     for schedule in sorted(listed, key=lambda each: -_estimate(each, "utility")):
@@ -170,16 +172,16 @@ def _verdict(evaluated: "Evaluated") -> str:
     from scenarios.oracle.evaluate import short_labels
 
     labels = short_labels([schedule.label for schedule in evaluated.comparison.schedules])
-    over = [lead for lead in evaluated.leads if lead.baseline == evaluated.best_static]
+    over = [difference for difference in evaluated.differences if difference.baseline == evaluated.best_static]
     n = len(evaluated.comparison.seeds)
-    sure = [lead for lead in over if lead.utility.low is not None and lead.utility.low > 0]
+    sure = [difference for difference in over if difference.utility.low is not None and difference.utility.low > 0]
     if not sure:
         return (
             f"no policy is ahead of {evaluated.best_static}, the best static schedule, by an interval that excludes "
             "zero: there is nothing to be had here by adapting, or these policies do not find it, or "
             f"{n} seed{'s are' if n > 1 else ' is'} too few to tell"
         )
-    best = max(sure, key=lambda lead: lead.utility.estimate)
+    best = max(sure, key=lambda difference: difference.utility.estimate)
     ratio = best.regret_ratio
     of_regret = (
         ""
@@ -188,7 +190,7 @@ def _verdict(evaluated: "Evaluated") -> str:
     )
     return (
         f"ahead of {evaluated.best_static}, the best static schedule, by an interval that excludes zero: "
-        f"{', '.join(labels[lead.policy] for lead in sure)}; most of all {labels[best.policy]}, by "
+        f"{', '.join(labels[difference.policy] for difference in sure)}; most of all {labels[best.policy]}, by "
         f"{spread(best.utility)} points{of_regret}, at {gflop(abs(best.cost.estimate))} {evaluated.pricing.model.unit} "
         f"{'more' if best.cost.estimate > 0 else 'less'} cost; intervals are not corrected for having been picked out "
         f"of {len(over)}"

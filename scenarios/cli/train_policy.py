@@ -14,7 +14,7 @@ from scenarios.cli.show import percent, print_json, view_command
 from scenarios.config.settings import TrainConfig
 
 if TYPE_CHECKING:
-    from scenarios.oracle.table import DecisionTree
+    from scenarios.oracle.table import ScheduleTable
 
 
 def train_policy(
@@ -41,11 +41,11 @@ def train_policy(
     from scenarios.policy_training.train import resolve_training
     from scenarios.running.factory import choose_device
 
-    tables: Sequence[DecisionTree] | None = None
+    tables: Sequence[ScheduleTable] | None = None
     if trees is not None:
-        from scenarios.oracle.tables import read_trees
+        from scenarios.oracle.tables import read_tables
 
-        tables = read_trees(trees)
+        tables = read_tables(trees)
         overrides = _over_tables(tables, preset, config, overrides)
         preset, config = "quick", None
     settings = resolve_training(settings_from(TrainConfig, preset, config, overrides, name))
@@ -75,11 +75,11 @@ def described_training(
     data_dir: Path | None,
 ) -> dict[str, Any]:
     """The content of config.json."""
-    from scenarios.oracle.evaluate import trees_digest
+    from scenarios.oracle.evaluate import tables_digest
 
     described = describe("train-policy", preset, settings, reads_data=tables is None, data_dir=data_dir)
     if tables is not None and trees is not None:
-        described |= {"trees": str(trees.absolute()), "trees_digest": trees_digest(tables)}
+        described |= {"trees": str(trees.absolute()), "trees_digest": tables_digest(tables)}
         described["data"] = tables[0].facts.get("data")
     return described
 
@@ -89,11 +89,13 @@ def _over_tables(
 ) -> dict[str, Any]:
     """The settings of the tables' world, under those that were given; raises InvalidSetting for others of the world."""
     from scenarios.config.presets import from_toml
-    from scenarios.config.settings import LivesConfig
+    from scenarios.config.settings import LifetimeConfig
     from scenarios.oracle.tables import OF_PRICES
 
     given = {**(from_toml(config) if config else {}), **{k: v for k, v in overrides.items() if v is not None}}
-    of_world = [f"--{name.replace('_', '-')}" for name in given if name in LivesConfig.model_fields.keys() - OF_PRICES]
+    of_world = [
+        f"--{name.replace('_', '-')}" for name in given if name in LifetimeConfig.model_fields.keys() - OF_PRICES
+    ]
     of_world = [option for option in of_world if option != "--checkpoint-every"]
     if preset != "quick":
         of_world.append("--preset")
@@ -118,10 +120,10 @@ def train_in(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train in a run directory, new or to be continued; returns the content of training.json."""
-    from scenarios.policy_training.train import prepare, train_policy, training_trees
+    from scenarios.policy_training.train import prepare, train_policy, training_tables
 
     if tables is not None:
-        training_trees(tables, settings)
+        training_tables(tables, settings)
     elif force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
     about: dict[str, Any] = {
@@ -129,7 +131,7 @@ def train_in(
     }
     with running(path, described, force=force, quiet=quiet, saved="iteration") as (run, bar):
         options: dict[str, Any] = {"download": download, "data_dir": data_dir}
-        return train_policy(settings, run, bar, trees=tables, about=about, **options)
+        return train_policy(settings, run, bar, tables=tables, about=about, **options)
 
 
 def go_on_in(
@@ -150,9 +152,9 @@ def go_on_in(
     if trees is None:
         described = described_training(preset, settings, None, None, data_dir)
         return train_in(path, settings, described, None, data_dir=data_dir, **options)
-    from scenarios.oracle.tables import read_trees
+    from scenarios.oracle.tables import read_tables
 
-    tables = read_trees(Path(trees))
+    tables = read_tables(Path(trees))
     described = described_training(preset, settings, Path(trees), tables, data_dir)
     if described["trees_digest"] != digest:
         raise RunError(

@@ -79,12 +79,12 @@ def grow_in(
     quiet: bool = False,
 ) -> list["Oracle"]:
     """Grow trees in a run directory, new or to be continued."""
-    from scenarios.oracle.grow import grow_trees, prepare
+    from scenarios.oracle.grow import grow_tables, prepare
 
     if force:  # nothing is dropped for settings that cannot be lived
         prepare(settings, download=download, data_dir=data_dir)
     with running(path, described, force=force, quiet=quiet) as (run, bar):
-        return grow_trees(
+        return grow_tables(
             settings,
             run,
             bar,

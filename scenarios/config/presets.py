@@ -77,7 +77,7 @@ CURVE_PRESETS: dict[str, Preset] = {
     ),
 }
 
-LIFE_PRESETS: dict[str, Preset] = {
+LIFETIME_PRESETS: dict[str, Preset] = {
     "quick": Preset("textures, ResNet-8; ten seconds a lifetime on two cores", {}),
     "cifar10": Preset(
         "10,000 images of CIFAR-10 in 50 chunks, ResNet-8; half a minute a lifetime on two cores",
@@ -119,8 +119,8 @@ TRAIN_PRESETS: dict[str, Preset] = {
 
 PRESETS: dict[type[AgentConfig], dict[str, Preset]] = {
     CurveConfig: CURVE_PRESETS,
-    SimulateConfig: LIFE_PRESETS,
-    CompareConfig: LIFE_PRESETS,
+    SimulateConfig: LIFETIME_PRESETS,
+    CompareConfig: LIFETIME_PRESETS,
     TreeConfig: TREE_PRESETS,
     TrainConfig: TRAIN_PRESETS,
 }

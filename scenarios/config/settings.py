@@ -176,7 +176,7 @@ class CurveConfig(AgentConfig):
         return self
 
 
-class LivesConfig(AgentConfig):
+class LifetimeConfig(AgentConfig):
     """Settings of lifetimes under any policy, in any scenario."""
 
     scenario: str = _setting("iid", "name:key=value,...; `lifetime scenarios` lists them", STREAM)
@@ -237,14 +237,14 @@ class LivesConfig(AgentConfig):
         return filled
 
 
-class SimulateConfig(LivesConfig):
+class SimulateConfig(LifetimeConfig):
     """Settings of one lifetime."""
 
     policy: str = _setting("loss", "name:key=value,...; `lifetime policies` lists them", STREAM, "free")
     seed: int = _setting(0, "of the data's split, their order, initial weights and the policy", STREAM, "free", ge=0)
 
 
-class CompareConfig(LivesConfig):
+class CompareConfig(LifetimeConfig):
     """Settings of lifetimes side by side."""
 
     policies: Annotated[str, BeforeValidator(_joined)] = _setting(
@@ -266,7 +266,7 @@ class CompareConfig(LivesConfig):
     cost_weight: float | None = _setting(None, f"also tell {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)
 
 
-class TreeConfig(LivesConfig):
+class TreeConfig(LifetimeConfig):
     """Settings of decision trees: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(

@@ -22,16 +22,16 @@ from scenarios.analysis.comparison import (
     compare,
     comparison_csv,
     comparison_json,
-    front,
+    pareto_front,
 )
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, SimulateConfig, settings_of
 from scenarios.config.specs import file_name, split_specs
-from scenarios.figures.pareto import front_figure
+from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from scenarios.running.interval_notes import notes_on_intervals
-from scenarios.running.lives import live_together
-from scenarios.running.progress import Watcher
+from scenarios.running.lifetimes import live_together
+from scenarios.running.progress import ProgressReporter
 from scenarios.running.provenance import notes_on_training
 from scenarios.running.summary import metrics_of
 from scenarios.running.world import cost_model, load_world, resolve_policies, resolve_specs, try_world, write_truth
@@ -69,7 +69,12 @@ def resolve_comparison(config: CompareConfig) -> CompareConfig:
 
 
 def compare_policies(
-    config: CompareConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Path | None = None
+    config: CompareConfig,
+    run: RunDirectory,
+    reporter: ProgressReporter,
+    *,
+    download: bool = False,
+    data_dir: Path | None = None,
 ) -> Compared:
     """Live every policy under every seed, those of a seed together, and put them side by side.
 
@@ -95,10 +100,10 @@ def compare_policies(
     for seed in seeds:
         records = {policy: run.lifetime(f"seed{seed}/{file_name(policy)}") for policy in policies}
         if any(record.summary() is None for record in records.values()):
-            watcher.say(f"seed {seed}")
-            world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
+            reporter.say(f"seed {seed}")
+            world = load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter)
             run.write(f"seed{seed}/scenario.json", write_truth(world[1]))
-            live_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), watcher)
+            live_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), reporter)
         run.checkpoints(f"seed{seed}").drop()
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
@@ -125,21 +130,21 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
         RunError: a folder that is no such run, or one that is not finished.
         InvalidSetting: runs of different data sets, scenarios or seeds, or two lifetimes of one schedule and seed.
     """
-    found = [life for path in paths for life in _lifetimes(path)]
+    found = [lifetime for path in paths for lifetime in _lifetimes(path)]
     reference = found[0]
     notes = _agreement(found)
     differing = [
         name
         for name in reference.settings
-        if name in _AGENT and any(life.settings.get(name) != reference.settings[name] for life in found)
+        if name in _AGENT and any(lifetime.settings.get(name) != reference.settings[name] for lifetime in found)
     ]
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
-    for life in found:
-        label = " ".join([life.policy, *(f"{name}={life.settings.get(name)}" for name in differing)])
+    for lifetime in found:
+        label = " ".join([lifetime.policy, *(f"{name}={lifetime.settings.get(name)}" for name in differing)])
         of_label = by_label.setdefault(label, {})
-        if life.seed in of_label:
-            raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {life.seed} twice")
-        of_label[life.seed] = life.metrics
+        if lifetime.seed in of_label:
+            raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
+        of_label[lifetime.seed] = lifetime.metrics
     config = validate(
         CompareConfig,
         {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
@@ -161,19 +166,19 @@ def runs_digest(paths: Sequence[Path]) -> str:
 def write_comparison(compared: Compared, run: RunDirectory) -> None:
     """Write comparison.json, .csv and .png, and the figure for TensorBoard."""
     comparison = compared.comparison
-    on_front = [schedule.label for schedule in front(comparison, COST, ACCURACY)]
+    on_pareto_front = [schedule.label for schedule in pareto_front(comparison, COST, ACCURACY)]
     content = {
         "title": compared.title,
         "unit": compared.unit,
         "cost_weight": compared.cost_weight,
         **comparison_json(comparison),
-        "front": on_front,
+        "front": on_pareto_front,
         "best": [asdict(best) for best in compared.best],
         "notes": list(compared.notes),
     }
     run.write("comparison.json", json.dumps(content, indent=2) + "\n")
     run.write("comparison.csv", comparison_csv(comparison))
-    figure = front_figure(comparison, cost=COST, accuracy=ACCURACY, unit=compared.unit, title=compared.title)
+    figure = pareto_figure(comparison, cost=COST, accuracy=ACCURACY, unit=compared.unit, title=compared.title)
     png = figure_png(figure)
     run.write("comparison.png", png)
     with run.tensorboard() as board:
@@ -197,21 +202,21 @@ class _Lifetime:
 def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     """What a reader should know of runs that may be compared; raises InvalidSetting for those that may not."""
     reference = found[0]
-    for life in found[1:]:
-        of_world = [name for name in {**reference.settings, **life.settings} if name not in _AGENT | _FREE]
-        pairs = {name: (reference.settings.get(name), life.settings.get(name)) for name in of_world}
-        pairs["data"] = reference.data, life.data
-        if reference.data is not None and reference.data == life.data:
+    for lifetime in found[1:]:
+        of_world = [name for name in {**reference.settings, **lifetime.settings} if name not in _AGENT | _FREE]
+        pairs = {name: (reference.settings.get(name), lifetime.settings.get(name)) for name in of_world}
+        pairs["data"] = reference.data, lifetime.data
+        if reference.data is not None and reference.data == lifetime.data:
             del pairs["dataset"]  # the same folder, wherever it lay
-        for policy in reference.own_policies.keys() & life.own_policies.keys():
-            pairs[f"the source of {policy}"] = reference.own_policies[policy], life.own_policies[policy]
+        for policy in reference.own_policies.keys() & lifetime.own_policies.keys():
+            pairs[f"the source of {policy}"] = reference.own_policies[policy], lifetime.own_policies[policy]
         for name, (ours, theirs) in pairs.items():
             if ours != theirs:
                 raise InvalidSetting(
                     f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
-                    f"{theirs!r} in {life.path}; compare those apart"
+                    f"{theirs!r} in {lifetime.path}; compare those apart"
                 )
-    others = list(dict.fromkeys(str(life.path) for life in found if life.versions != reference.versions))
+    others = list(dict.fromkeys(str(lifetime.path) for lifetime in found if lifetime.versions != reference.versions))
     if not others:
         return []
     several = f" and {len(others) - 1} more" if others[1:] else ""
@@ -242,7 +247,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                     f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
                 ) from None
             metrics = metrics_of(summary, folder)
-            life = _Lifetime(
+            lifetime = _Lifetime(
                 path,
                 policy,
                 seed,
@@ -253,7 +258,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 config.get("own_policies", {}),
                 metrics,
             )
-            found.append(life)
+            found.append(lifetime)
         return found
     except (KeyError, TypeError) as error:
         raise RunError(f"expected a run of this program at {path}, got one without or with an odd {error}") from None

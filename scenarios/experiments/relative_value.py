@@ -8,26 +8,26 @@ from typing import Any
 from agent.agent import Agent
 from agent.data.chunk import LabelledImages
 from agent.errors import RunError
-from agent.evaluation.exam import Exam
+from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Trajectory
 from agent.learners import RefitLearner
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from agent.policies import Policy, StaticPolicy
 from agent.storage.record import LifetimeRecord, RunDirectory
-from scenarios.analysis.matched_share import Placement, course_of, place
+from scenarios.analysis.matched_share import MatchedShares, course_of, place
 from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
 from scenarios.running.factory import build_agent, choose_augmentation
-from scenarios.running.progress import Noting, Unwatched, Watcher
+from scenarios.running.progress import NotingReporter, ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import live_on_record
 from scenarios.running.summary import prior_knowledge
-from scenarios.running.workers import Crew
-from scenarios.running.workload import expected_work
-from scenarios.running.world import made, resolve_policies, tell_of
+from scenarios.running.workers import WorkerPool
+from scenarios.running.workload import workload
+from scenarios.running.world import make_policies, resolve_policies, tell_of
 from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
@@ -46,7 +46,7 @@ def resolve_curve(config: CurveConfig) -> CurveConfig:
 def live_curve(
     config: CurveConfig,
     run: RunDirectory,
-    watcher: Watcher,
+    reporter: ProgressReporter,
     *,
     workers: int | None = None,
     download: bool = False,
@@ -81,20 +81,20 @@ def live_curve(
             run.checkpoints(f"seed{seed}").drop()  # of a process that was killed just before it could
     unfinished = [seed for seed in seeds if unlived[seed]]
     if unfinished:
-        watcher.say("data")
-        dataset = _load(config, unfinished[0], data_dir, download, watcher.reach)
-        tell_of(dataset, watcher)
-        watcher.expect(sum(_work(config, dataset, unlived[seed]) for seed in unfinished))
+        reporter.say("data")
+        dataset = _load(config, unfinished[0], data_dir, download, reporter.reach)
+        tell_of(dataset, reporter)
+        reporter.expect(sum(_work(config, dataset, unlived[seed]) for seed in unfinished))
         if workers is None:
             for seed in unfinished:
                 if seed != unfinished[0]:
-                    watcher.say("data")
-                    dataset = _load(config, seed, data_dir, download, watcher.reach)
-                watcher.say(f"seed {seed}")
-                _live_seed(config, dataset, seed, run, watcher)
+                    reporter.say("data")
+                    dataset = _load(config, seed, data_dir, download, reporter.reach)
+                reporter.say(f"seed {seed}")
+                _live_seed(config, dataset, seed, run, reporter)
         else:
             works = {seed: _work(config, dataset, unlived[seed]) for seed in unfinished}
-            _live_side_by_side(config, works, run, watcher, workers, data_dir)
+            _live_side_by_side(config, works, run, reporter, workers, data_dir)
     by_name = {name: [records[seed][name] for seed in seeds] for name in folders}
     n_lives = len(folders) * len(seeds)
     try:
@@ -108,8 +108,8 @@ def live_curve(
         policies = _policies(config)
         of_training = notes_on_training(policies, config.dataset, seeds, data_dir)
         for note in [*of_training, *notes_on_tariffs(policies)]:
-            watcher.warn(note)
-        curve = replace(curve, placement=_placed(config, by_name))
+            reporter.warn(note)
+        curve = replace(curve, matched=_placed(config, by_name))
     write_curve(curve, run)
     return curve
 
@@ -126,7 +126,7 @@ def _policies(config: CurveConfig) -> list[str]:
 def _work(config: CurveConfig, dataset: Dataset, names: Sequence[str]) -> float:
     """What the lifetimes of these names will take of a seed."""
     ks = [k for name, k in _statics(config).items() if name in names]
-    return expected_work(config, dataset, ks, len(names) - len(ks))
+    return workload(config, dataset, ks, len(names) - len(ks))
 
 
 def _folders(config: CurveConfig) -> dict[str, str]:
@@ -148,7 +148,7 @@ def prepare(config: CurveConfig, seed: int, *, download: bool, data_dir: Path | 
     """
     dataset = _load(config, seed, data_dir, download, None)
     stream = iid_stream(dataset, config.chunks, seed=seed)
-    _newborn(config, dataset, stream, seed, _made(config, seed), Unwatched())
+    _newborn(config, dataset, stream, seed, _made(config, seed), SilentReporter())
 
 
 def _load(
@@ -169,7 +169,7 @@ def _load(
 
 def _made(config: CurveConfig, seed: int) -> dict[str, Policy]:
     """The policy of each lifetime of a seed, by the name of the lifetime."""
-    return {name: StaticPolicy(k) for name, k in _statics(config).items()} | made(_policies(config), seed)
+    return {name: StaticPolicy(k) for name, k in _statics(config).items()} | make_policies(_policies(config), seed)
 
 
 def _newborn(
@@ -178,42 +178,42 @@ def _newborn(
     stream: ChunkStream,
     seed: int,
     policies: Mapping[str, Policy],
-    watcher: Watcher,
-) -> Lives:
-    exam = Exam(dataset.validation, dataset.test, every=config.evaluate_every)
-    agent = build_agent(config, dataset, seed=seed, progress=watcher.advance)
-    return Lives(agent, stream, policies, exam)
+    reporter: ProgressReporter,
+) -> Lifetimes:
+    plan = EvaluationPlan(dataset.validation, dataset.test, every=config.evaluate_every)
+    agent = build_agent(config, dataset, seed=seed, progress=reporter.advance)
+    return Lifetimes(agent, stream, policies, plan)
 
 
 def _live_side_by_side(
     config: CurveConfig,
     works: Mapping[int, float],
     run: RunDirectory,
-    watcher: Watcher,
+    reporter: ProgressReporter,
     workers: int,
     data_dir: Path | None,
 ) -> None:
     """Live seeds in processes of their own; `works` says how much there is to do for each."""
     waiting = list(works)
-    with Crew(workers, watcher) as crew:
-        while waiting or crew.working:
-            while waiting and crew.free:
-                crew.begin(_live_seed_apart, config, waiting.pop(0), run.path, data_dir)
-            watcher.say(f"{len(works) - len(waiting)} of {len(works)} seeds begun")
-            for seed, warnings in crew.ended():
-                watcher.advance(works[seed])
+    with WorkerPool(workers, reporter) as pool:
+        while waiting or pool.working:
+            while waiting and pool.free:
+                pool.begin(_live_seed_apart, config, waiting.pop(0), run.path, data_dir)
+            reporter.say(f"{len(works) - len(waiting)} of {len(works)} seeds begun")
+            for seed, warnings in pool.ended():
+                reporter.advance(works[seed])
                 for warning in warnings:
-                    watcher.warn(warning)
+                    reporter.warn(warning)
 
 
 def _live_seed_apart(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
     """A worker's task, in the run directory of its parent; stopped, it loses what came after the last checkpoint."""
-    dataset, noting = _load(config, seed, data_dir, False, None), Noting()
+    dataset, noting = _load(config, seed, data_dir, False, None), NotingReporter()
     _live_seed(config, dataset, seed, RunDirectory(path), noting)
     return seed, noting.warnings
 
 
-def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirectory, watcher: Watcher) -> None:
+def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirectory, reporter: ProgressReporter) -> None:
     records, checkpoints = _records(config, run, seed), run.checkpoints(f"seed{seed}")
     stream = iid_stream(dataset, config.chunks, seed=seed)
     policies = _made(config, seed)
@@ -227,8 +227,8 @@ def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirecto
         "prior_knowledge": prior_knowledge(dataset),
     }
 
-    def begin(names: Iterable[str]) -> Lives:
-        return _newborn(config, dataset, stream, seed, {name: policies[name] for name in names}, watcher)
+    def begin(names: Iterable[str]) -> Lifetimes:
+        return _newborn(config, dataset, stream, seed, {name: policies[name] for name in names}, reporter)
 
     def finish(name: str, trajectory: Trajectory, aged: Agent) -> None:
         facts: dict[str, Any] = dict(about)
@@ -242,7 +242,7 @@ def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirecto
         begin,
         records,
         checkpoints,
-        watcher,
+        reporter,
         title=f"seed {seed}:",
         checkpoint_every=config.checkpoint_every,
         on_step=lambda _: None,  # the learner itself tells of its progress
@@ -256,12 +256,12 @@ def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: Labelle
     learner = agent.learner.warmed()
     for chunk in stream[policy.n_learned(len(stream)) :]:
         learner.learn(chunk)
-    work = learner.settle()
+    work = learner.flush()
     accuracy = accuracy_of(learner.forward(test.images).probabilities, test.labels)
     return {"y_warm": accuracy, "warm_gflop": work.flops / 1e9}
 
 
-def _placed(config: CurveConfig, records: Mapping[str, Sequence[LifetimeRecord]]) -> Placement:
+def _placed(config: CurveConfig, records: Mapping[str, Sequence[LifetimeRecord]]) -> MatchedShares:
     courses = {name: [course_of(record) for record in lived] for name, lived in records.items()}
     statics = {k: courses[name] for name, k in _statics(config).items()}
     return place(statics, {policy: courses[policy] for policy in _policies(config)}, config.confidence)

@@ -12,12 +12,18 @@ import numpy as np
 from PIL import Image
 
 from agent.storage.record import LifetimeRecord, RunDirectory
-from scenarios.analysis.matched_share import Placement, mean_learned, mean_marks, placement_csv, placement_json
+from scenarios.analysis.matched_share import (
+    MatchedShares,
+    matched_share_csv,
+    matched_share_json,
+    mean_learned,
+    mean_marks,
+)
 from scenarios.analysis.statistics import CurvePoint, Interval, Ratio, RelativeValue
 from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name
 from scenarios.figures.curve import curve_figure
-from scenarios.figures.matched_share import plane_figure
+from scenarios.figures.matched_share import matched_share_figure
 from scenarios.figures.style import figure_png
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.summary import N_QUERIES
@@ -72,7 +78,7 @@ class Curve:
     """By k, in the order of `learners`."""
     warm_statistics: tuple[RelativeValue, ...] | None
     """The same with y from a warm start."""
-    placement: Placement | None = None
+    matched: MatchedShares | None = None
     """The policies that lived the same streams; None without any."""
 
     @property
@@ -160,24 +166,24 @@ def write_curve(curve: Curve, run: RunDirectory) -> None:
                 if estimated.estimate is not None:
                     board.add_scalar(f"curve_by_chunks_learned/{name}", estimated.estimate, step)
         board.add_image("curve", _pixels(png), dataformats="HWC")
-        if curve.placement:
-            _write_placement(curve, curve.placement, run, board)
+        if curve.matched:
+            _write_matched_shares(curve, curve.matched, run, board)
 
 
-def _write_placement(curve: Curve, placement: Placement, run: RunDirectory, board: "SummaryWriter") -> None:
-    run.write("policies.json", json.dumps(policies_json(curve, placement), indent=2) + "\n")
-    run.write("policies.csv", placement_csv(placement))
-    png = figure_png(plane_figure(placement, title=f"{curve.config.dataset}, {curve.config.protocol}"))
+def _write_matched_shares(curve: Curve, matched: MatchedShares, run: RunDirectory, board: "SummaryWriter") -> None:
+    run.write("policies.json", json.dumps(policies_json(curve, matched), indent=2) + "\n")
+    run.write("policies.csv", matched_share_csv(matched))
+    png = figure_png(matched_share_figure(matched, title=f"{curve.config.dataset}, {curve.config.protocol}"))
     run.write("policies.png", png)
     board.add_image("policies", _pixels(png), dataformats="HWC")
-    named = {file_name(each.policy): each.courses for each in placement.policies}
+    named = {file_name(each.policy): each.courses for each in matched.policies}
     paths = {f"by_images_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
-    paths["by_images_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in placement.statics.values())
+    paths["by_images_learned/accuracy_static"] = tuple(mean_marks(lived)[-1] for lived in matched.statics.values())
     for tag, marks in paths.items():
         # While chunks are memorized no image is learned: of those points the last one stands, and none share a step.
         for step, agent in {round(curve.n_train * mark.learned): mark.agent for mark in marks}.items():
             board.add_scalar(tag, agent, step)
-    named |= {f"static-k{k:g}": lived for k, lived in placement.statics.items()}
+    named |= {f"static-k{k:g}": lived for k, lived in matched.statics.items()}
     shares = {f"by_chunk/learned_{name}": mean_learned(courses) for name, courses in named.items()}
     for tag, learned in shares.items():
         for chunk, share in enumerate(learned, start=1):
@@ -193,7 +199,7 @@ def _pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-def policies_json(curve: Curve, placement: Placement) -> dict[str, Any]:
+def policies_json(curve: Curve, matched: MatchedShares) -> dict[str, Any]:
     """The policies beside the k%-learners as plain values: with intervals, and what is drawn of every seed."""
     config = curve.config
     about = {"dataset": config.dataset, "protocol": config.protocol, "seeds": curve.seeds, "n_test": curve.n_test}
@@ -202,7 +208,7 @@ def policies_json(curve: Curve, placement: Placement) -> dict[str, Any]:
         "chunks": config.chunks,
         "evaluate_every": config.evaluate_every,
         "confidence": config.confidence,
-        **placement_json(placement, curve.seeds),
+        **matched_share_json(matched, curve.seeds),
     }
 
 

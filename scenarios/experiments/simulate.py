@@ -10,10 +10,10 @@ from agent.storage.record import RunDirectory
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
 from scenarios.config.specs import canonical, make
-from scenarios.running.lives import live_together
-from scenarios.running.progress import Unwatched, Watcher
+from scenarios.running.lifetimes import live_together
+from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.summary import metrics_of
-from scenarios.running.world import load_world, newborn, resolve_specs, try_world, write_truth
+from scenarios.running.world import load_world, make_lifetimes, resolve_specs, try_world, write_truth
 
 
 def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
@@ -27,7 +27,12 @@ def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
 
 
 def simulate(
-    config: SimulateConfig, run: RunDirectory, watcher: Watcher, *, download: bool = False, data_dir: Path | None = None
+    config: SimulateConfig,
+    run: RunDirectory,
+    reporter: ProgressReporter,
+    *,
+    download: bool = False,
+    data_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Live a lifetime, from the last checkpoint on if there is one; a finished one is not lived again.
 
@@ -50,10 +55,10 @@ def simulate(
     """
     record = run.lifetime("")
     if record.summary() is None:
-        watcher.say("data")
-        world = load_world(config, config.seed, data_dir=data_dir, download=download, watcher=watcher)
+        reporter.say("data")
+        world = load_world(config, config.seed, data_dir=data_dir, download=download, reporter=reporter)
         run.write("scenario.json", write_truth(world[1]))
-        live_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), watcher)
+        live_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), reporter)
     summary = record.summary()
     metrics_of(summary, run.path)
     run.checkpoints().drop()  # of a process that was killed just before it could
@@ -92,11 +97,11 @@ def live(
     if isinstance(policy, str):
         policy = make(policy, POLICIES, "policy", seed=seed)
     folder = None if data_dir is None else Path(data_dir)
-    world = load_world(config, seed, data_dir=folder, download=download, watcher=Unwatched())
-    lives = newborn(config, seed, world, {"": policy})
-    while lives:
-        lives.advance()
-    [(_, trajectory, _)] = lives.ended()
+    world = load_world(config, seed, data_dir=folder, download=download, reporter=SilentReporter())
+    lifetimes = make_lifetimes(config, seed, world, {"": policy})
+    while lifetimes:
+        lifetimes.advance()
+    [(_, trajectory, _)] = lifetimes.ended()
     return trajectory
 
 

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scenarios.analysis.matched_share import Placement, mean_marks
+from scenarios.analysis.matched_share import MatchedShares, mean_marks
 from scenarios.figures.style import COLORS, GREY, INK, MARKERS, X_LIMITS
 
 PALE = "#AAAAAA"  # k%-learners, which are the background
 ROWS = 12  # of the legend beside the panels, before it gets another column
 
 
-def plane_figure(placement: Placement, *, title: str) -> Figure:
+def matched_share_figure(matched: MatchedShares, *, title: str) -> Figure:
     """Policies on the plane of the static k%-learners.
 
     Left, the share of the stream learned so far against the chunks met; thin lines are single seeds, thick ones their
@@ -37,14 +37,14 @@ def plane_figure(placement: Placement, *, title: str) -> Figure:
     Raises:
         ValueError: there are no policies.
     """
-    if not placement.policies:
+    if not matched.policies:
         raise ValueError("expected at least one policy, got none")
-    n_seeds = len(placement.policies[0].courses)
-    styles = {placed.policy: _style(i) for i, placed in enumerate(placement.policies)}
+    n_seeds = len(matched.policies[0].courses)
+    styles = {placed.policy: _style(i) for i, placed in enumerate(matched.policies)}
     figure = Figure(figsize=(12.5, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    legends = [_draw_learning(left, placement, styles), _draw_accuracies(right, placement, styles)]
+    legends = [_draw_learning(left, matched, styles), _draw_accuracies(right, matched, styles)]
     for axes, keys in zip((left, right), legends, strict=True):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#EEEEEE", linewidth=0.8)
@@ -98,14 +98,14 @@ def _style(i: int) -> _Style:
     return _Style(COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)], i // len(MARKERS) % 2 == 1)
 
 
-def _draw_learning(axes: Axes, placement: Placement, styles: dict[str, _Style]) -> list[Line2D]:
+def _draw_learning(axes: Axes, matched: MatchedShares, styles: dict[str, _Style]) -> list[Line2D]:
     """The share learned against chunks met; returns what its legend tells."""
     axes.set_xlabel("chunks met")
     axes.set_ylabel("share of the stream learned so far (%)")
-    for courses in placement.statics.values():
+    for courses in matched.statics.values():
         chunks, percents = _learning([np.mean([course.learned for course in courses], axis=0)])[0]
         axes.plot(chunks, percents, color=PALE, linewidth=0.8, zorder=1)
-    for placed in placement.policies:
+    for placed in matched.policies:
         color, curves = styles[placed.policy].color, [course.learned for course in placed.courses]
         if len(curves) > 1:
             for chunks, percents in _learning(curves):
@@ -113,14 +113,14 @@ def _draw_learning(axes: Axes, placement: Placement, styles: dict[str, _Style]) 
         [(chunks, percents)] = _learning([np.mean(curves, axis=0)])
         axes.plot(chunks, percents, color=color, linewidth=1.6, zorder=3)
         axes.plot(chunks[-1:], percents[-1:], color=color, markersize=6.5, zorder=4, **styles[placed.policy].marks)
-    n_chunks = len(placement.policies[0].courses[0].learned)
+    n_chunks = len(matched.policies[0].courses[0].learned)
     axes.set_xlim(-0.03 * n_chunks, 1.03 * n_chunks)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_ylim(*X_LIMITS)
     axes.set_yticks(range(0, 101, 20))
-    ks = ", ".join(f"{k:g}" for k in placement.statics)
+    ks = ", ".join(f"{k:g}" for k in matched.statics)
     keys = [Line2D([], [], color=PALE, linewidth=0.8, label=textwrap.fill(f"static k%-learners, k = {ks}", 64))]
-    if len(placement.policies[0].courses) > 1:
+    if len(matched.policies[0].courses) > 1:
         keys.append(
             Line2D([], [], color=INK, linewidth=1.6, label="policies: means over seeds; thin and faint: single seeds")
         )
@@ -132,11 +132,11 @@ def _learning(curves: Sequence[Sequence[float] | np.ndarray]) -> list[tuple[list
     return [(list(range(len(curve) + 1)), [0.0, *(100 * share for share in curve)]) for curve in curves]
 
 
-def _draw_accuracies(axes: Axes, placement: Placement, styles: dict[str, _Style]) -> list[Line2D]:
+def _draw_accuracies(axes: Axes, matched: MatchedShares, styles: dict[str, _Style]) -> list[Line2D]:
     """Accuracy against the share learned; returns what its legend tells."""
     axes.set_xlabel("share of the stream learned so far (%)")
     axes.set_ylabel("accuracy on the test set (%)")
-    ends = [mean_marks([*courses])[-1] for courses in placement.statics.values()]
+    ends = [mean_marks([*courses])[-1] for courses in matched.statics.values()]
     learned = [100 * end.learned for end in ends]
     keys = [
         *axes.plot(
@@ -161,7 +161,7 @@ def _draw_accuracies(axes: Axes, placement: Placement, styles: dict[str, _Style]
             label="x: their learner alone",
         ),
     ]
-    for placed in placement.policies:
+    for placed in matched.policies:
         style, marks = styles[placed.policy], mean_marks(placed.courses)
         path = [100 * mark.learned for mark in marks], [100 * mark.agent for mark in marks]
         axes.plot(*path, color=style.color, linewidth=1.2, alpha=0.8, markersize=3, zorder=3, **style.marks)
@@ -177,9 +177,9 @@ def _draw_accuracies(axes: Axes, placement: Placement, styles: dict[str, _Style]
                 markeredgewidth=0,
                 zorder=2,
             )
-    several = any(len(course.marks) > 1 for placed in placement.policies for course in placed.courses)
+    several = any(len(course.marks) > 1 for placed in matched.policies for course in placed.courses)
     told = "policies: small marks on the way, large at the end" if several else "policies: at the end of life only"
-    told += "; faint: single seeds" if len(placement.policies[0].courses) > 1 else ""
+    told += "; faint: single seeds" if len(matched.policies[0].courses) > 1 else ""
     keys.append(Line2D([], [], color=GREY, linestyle="none", marker="o", markersize=6.5, label=told))
     axes.set_xlim(*X_LIMITS)
     axes.set_xticks(range(0, 101, 20))

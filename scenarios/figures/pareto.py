@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from scenarios.analysis.comparison import Comparison, front
+from scenarios.analysis.comparison import Comparison, pareto_front
 from scenarios.analysis.statistics import Interval
 from scenarios.figures.style import COLORS, GREY, MARKERS
 
@@ -17,7 +17,7 @@ LOG_FROM = 30.0  # costs that span more than this factor stand on a logarithmic 
 ROWS = 24  # of the legend beside the panel, before it gets another column
 
 
-def front_figure(
+def pareto_figure(
     comparison: Comparison, *, cost: str, accuracy: str, unit: str, title: str, cost_weight: float = 0.0
 ) -> Figure:
     """Mean accuracy against mean cost, one point a schedule, with t intervals and the front as a step line.
@@ -42,8 +42,10 @@ def front_figure(
         InvalidSetting: an unknown metric.
         ValueError: no schedule has both a defined cost and a defined accuracy.
     """
-    on_front = [(schedule.means[cost], schedule.means[accuracy]) for schedule in front(comparison, cost, accuracy)]
-    steps = [(paid.estimate, 100 * reached.estimate) for paid, reached in on_front if paid and reached]
+    on_pareto_front = [
+        (schedule.means[cost], schedule.means[accuracy]) for schedule in pareto_front(comparison, cost, accuracy)
+    ]
+    steps = [(paid.estimate, 100 * reached.estimate) for paid, reached in on_pareto_front if paid and reached]
     means = [(each.label, each.means[cost], each.means[accuracy]) for each in comparison.schedules]
     points = [(label, paid, reached) for label, paid, reached in means if paid and reached]
     if not points:

@@ -21,10 +21,10 @@ from scenarios.analysis.comparison import comparison_csv, comparison_json
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import FILE, canonical, make, parse, split_specs
-from scenarios.figures.pareto import front_figure
+from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from scenarios.oracle.regret import Evaluated, evaluate, static_schedules
-from scenarios.oracle.table import DecisionTree
+from scenarios.oracle.table import ScheduleTable
 from scenarios.oracle.tables import ACCURACY, COST, FIXED, ORACLE, Pricing
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.provenance import seeds_trained_on
@@ -36,16 +36,16 @@ HEURISTICS = (
 """Evaluated beside whatever is asked for, `budget` too where there is one; who weighs costs is told the weight."""
 
 
-def pricing_of(trees: Sequence[DecisionTree], given: Mapping[str, Any]) -> Pricing:
+def pricing_of(tables: Sequence[ScheduleTable], given: Mapping[str, Any]) -> Pricing:
     """The prices that trees were grown with, and over them those that are given (None where not).
 
     Raises:
         InvalidSetting: a tariff, a cost model or an amount that cannot be.
     """
-    settings = trees[0].facts["settings"]
+    settings = tables[0].facts["settings"]
     chosen = {name: settings[name] if given[name] is None else given[name] for name in given}
     config = validate(TreeConfig, {**settings, **chosen})
-    make(config.tariff, TARIFFS, "tariff", n_chunks=trees[0].n_chunks, seed=0)
+    make(config.tariff, TARIFFS, "tariff", n_chunks=tables[0].n_chunks, seed=0)
     make(config.cost, COST_MODELS, "cost model")
     return Pricing(
         tariff=canonical(config.tariff, TARIFFS, "tariff"),
@@ -56,7 +56,7 @@ def pricing_of(trees: Sequence[DecisionTree], given: Mapping[str, Any]) -> Prici
 
 
 def evaluate_policies(
-    trees: Sequence[DecisionTree], policies: str | None, pricing: Pricing, confidence: float, n_draws: int = 1
+    tables: Sequence[ScheduleTable], policies: str | None, pricing: Pricing, confidence: float, n_draws: int = 1
 ) -> Evaluated:
     """Live policies, heuristics and static schedules on the trees that no policy was trained on.
 
@@ -79,20 +79,20 @@ def evaluate_policies(
         for name in [*HEURISTICS.split(), *(["budget"] if pricing.budget is not None else [])]
     ]
     specs = list(dict.fromkeys([*asked, *heuristics]))
-    seen = {spec: trained_on(Path(parse(spec).settings["path"]), trees) for spec in asked if parse(spec).name == FILE}
-    statics = static_schedules(trees[0].n_chunks)
-    return evaluate(trees, specs, pricing, statics=statics, trained_on=seen, n_draws=n_draws, confidence=confidence)
+    seen = {spec: trained_on(Path(parse(spec).settings["path"]), tables) for spec in asked if parse(spec).name == FILE}
+    statics = static_schedules(tables[0].n_chunks)
+    return evaluate(tables, specs, pricing, statics=statics, trained_on=seen, n_draws=n_draws, confidence=confidence)
 
 
-def trained_on(path: Path, trees: Sequence[DecisionTree]) -> frozenset[int]:
+def trained_on(path: Path, tables: Sequence[ScheduleTable]) -> frozenset[int]:
     """The seeds of trees that the policy in a file has seen in training.
 
     Raises:
         InvalidSetting: as `seeds_trained_on`.
     """
-    facts = trees[0].facts
+    facts = tables[0].facts
     seen = seeds_trained_on(path, facts["settings"]["dataset"], facts.get("data"))
-    return seen & {int(tree.facts["seed"]) for tree in trees}
+    return seen & {int(table.facts["seed"]) for table in tables}
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:
@@ -116,7 +116,7 @@ def _short(label: str) -> str:
 
 def shown(evaluated: Evaluated) -> list[str]:
     """Labels of what a reader wants to see: all but most of the static schedules."""
-    asked = {lead.policy for lead in evaluated.leads}
+    asked = {difference.policy for difference in evaluated.differences}
     few = {evaluated.best_static, "static:k=0", "static:k=100", ORACLE, FIXED} | asked
     statics = set(static_schedules(evaluated.n_chunks))
     return [each.label for each in evaluated.comparison.schedules if each.label in few or each.label not in statics]
@@ -132,19 +132,19 @@ def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
         "left_out": list(evaluated.left_out),
         "best_static": evaluated.best_static,
         "best_fixed_schedule": evaluated.fixed,
-        "leads": [asdict(lead) for lead in evaluated.leads],
+        "leads": [asdict(difference) for difference in evaluated.differences],
         "at_equal_cost": [asdict(each) for each in evaluated.at_equal_cost],
         "notes": notes_of(evaluated),
         **comparison_json(comparison),
     }
     run.write("evaluation.json", json.dumps(content, indent=1) + "\n")
     run.write("evaluation.csv", comparison_csv(comparison))
-    run.write("leads.csv", _leads_csv(evaluated))
+    run.write("leads.csv", _differences_csv(evaluated))
     labels = short_labels(shown(evaluated))
     drawn = tuple(replace(each, label=labels[each.label]) for each in comparison.schedules if each.label in labels)
     unit = pricing.model.unit
     title = f"policies on held-out trees of {evaluated.n_chunks} chunks, {pricing.tariff} tariff"
-    figure = front_figure(
+    figure = pareto_figure(
         replace(comparison, schedules=drawn),
         cost=COST,
         accuracy=ACCURACY,
@@ -160,25 +160,25 @@ def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
 
 def notes_of(evaluated: Evaluated) -> list[str]:
     """What a careful reader of the intervals should know."""
-    n = len({lead.policy for lead in evaluated.leads})
+    n = len({difference.policy for difference in evaluated.differences})
     return notes_on_intervals(evaluated.settings, n_together=n, of="policies")
 
 
-def trees_digest(trees: Sequence[DecisionTree]) -> str:
+def tables_digest(tables: Sequence[ScheduleTable]) -> str:
     """Identifies what tables say, wherever they lie."""
     digest = hashlib.blake2b(digest_size=8)
-    for tree in trees:
-        digest.update(tree.as_npz())
+    for table in tables:
+        digest.update(table.as_npz())
     return digest.hexdigest()
 
 
-def _leads_csv(evaluated: Evaluated) -> str:
+def _differences_csv(evaluated: Evaluated) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     of = ("utility", "accuracy", "cost", "regret_ratio")
     writer.writerow(["policy", "baseline", *(f"{name}{end}" for name in of for end in ("", "_low", "_high"))])
-    for lead in evaluated.leads:
-        intervals = [getattr(lead, name) for name in of]
+    for difference in evaluated.differences:
+        intervals = [getattr(difference, name) for name in of]
         cells = [value for each in intervals for value in (each.estimate, each.low, each.high)]
-        writer.writerow([lead.policy, lead.baseline, *cells])
+        writer.writerow([difference.policy, difference.baseline, *cells])
     return table.getvalue()

@@ -16,12 +16,12 @@ from agent.storage.record import RunDirectory, read_object
 from scenarios.config.settings import TreeConfig, settings_of
 from scenarios.datasets.load import Dataset, fingerprint
 from scenarios.oracle.jobs import episode_of, growing_in, live_branch, lived_before, read_rows
-from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Found, assemble, beam_search
-from scenarios.oracle.table import read_tree, schedule_of
-from scenarios.running.progress import Unwatched, Watcher
-from scenarios.running.workers import Crew
-from scenarios.running.world import cost_model, halves, load_world, resolve_specs, unborn
+from scenarios.oracle.table import read_table, schedule_of
+from scenarios.running.progress import ProgressReporter, SilentReporter
+from scenarios.running.workers import WorkerPool
+from scenarios.running.world import cost_model, halves, load_world, make_episode, resolve_specs
 from scenarios.streams.scenario import Scenario
 
 TABLE, ORACLE, TREES = "table.npz", "oracle.json", "tree.json"
@@ -67,10 +67,10 @@ def resolve_tree(config: TreeConfig) -> TreeConfig:
     return config.model_copy(update=resolve_specs(config))
 
 
-def grow_trees(
+def grow_tables(
     config: TreeConfig,
     run: RunDirectory,
-    watcher: Watcher,
+    reporter: ProgressReporter,
     *,
     workers: int,
     download: bool = False,
@@ -96,18 +96,18 @@ def grow_trees(
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     unfinished = [seed for seed in seeds if not (run.path / _result(config, seed)).exists()]
     if unfinished:
-        watcher.say("data")
-        n = _try_seed(config, unfinished[0], watcher, download=download, data_dir=data_dir)
-        with Crew(workers, watcher) as crew:
+        reporter.say("data")
+        n = _try_seed(config, unfinished[0], reporter, download=download, data_dir=data_dir)
+        with WorkerPool(workers, reporter) as pool:
             if config.search == "all":
-                watcher.expect(len(unfinished) * ((2 << n) - 2))
+                reporter.expect(len(unfinished) * ((2 << n) - 2))
                 for seed in unfinished:
-                    watcher.say(f"seed {seed}")
-                    _grow_seed(config, seed, n, run, watcher, crew, data_dir)
+                    reporter.say(f"seed {seed}")
+                    _grow_seed(config, seed, n, run, reporter, pool, data_dir)
             else:
-                watcher.expect(len(unfinished))
-                watcher.say("searching")
-                _search_seeds(config, unfinished, run, watcher, crew, data_dir)
+                reporter.expect(len(unfinished))
+                reporter.say("searching")
+                _search_seeds(config, unfinished, run, reporter, pool, data_dir)
     for seed in seeds:
         shutil.rmtree(growing_in(run.path, seed), ignore_errors=True)  # of a process killed just before it could
     oracles = [_oracle(config, run, seed) for seed in seeds]
@@ -123,13 +123,15 @@ def prepare(config: TreeConfig, *, download: bool, data_dir: Path | None) -> Non
         DatasetError: from loading.
         InvalidSetting: settings that the data set or the machine do not allow.
     """
-    _try_seed(config, config.first_seed, Unwatched(), download=download, data_dir=data_dir)
+    _try_seed(config, config.first_seed, SilentReporter(), download=download, data_dir=data_dir)
 
 
-def _try_seed(config: TreeConfig, seed: int, watcher: Watcher, *, download: bool, data_dir: Path | None) -> int:
+def _try_seed(
+    config: TreeConfig, seed: int, reporter: ProgressReporter, *, download: bool, data_dir: Path | None
+) -> int:
     """Refuse, before any process begins, settings that cannot be; returns the number of chunks."""
-    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher)
-    unborn(config, seed, world, "nothing")
+    world = load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter)
+    make_episode(config, seed, world, "nothing")
     n = len(world[1].stream)
     _check_size(config, n)
     return n
@@ -148,22 +150,22 @@ def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
         if oracle.seed != seed or not np.isfinite([oracle.utility, oracle.accuracy, oracle.spent]).all():
             raise RunError(f"expected the oracle of seed {seed} in {path}, got an odd one; start anew with --force")
         return oracle
-    tree = read_tree(path)
-    if tree.facts["seed"] != seed:
+    table = read_table(path)
+    if table.facts["seed"] != seed:
         raise RunError(
-            f"expected the tree of seed {seed} at {path}, got that of seed {tree.facts['seed']}; put it back"
+            f"expected the tree of seed {seed} at {path}, got that of seed {table.facts['seed']}; put it back"
         )
-    if _but_for_path(tree.facts["settings"]) != _but_for_path(config.model_dump(mode="json")):
+    if _but_for_path(table.facts["settings"]) != _but_for_path(config.model_dump(mode="json")):
         raise RunError(f"expected the tree that these settings made at {path}, got one of other settings; put it back")
-    priced = PricedTree(tree, tuple(tree.facts["prices"]), cost_model(config))
-    leaf, n = priced.best(config.cost_weight), tree.n_chunks
+    priced = PricedTable(table, tuple(table.facts["prices"]), cost_model(config))
+    leaf, n = priced.best(config.cost_weight), table.n_chunks
     return Oracle(
         seed,
         schedule_of(leaf),
         float(priced.utility(config.cost_weight)[leaf]),
-        float(tree.accuracy[leaf, 0]),
+        float(table.accuracy[leaf, 0]),
         float(priced.spent[leaf]),
-        trainings=tree.n_trainings,
+        trainings=table.n_trainings,
         separate=n << (n - 1),
         exact=True,
     )
@@ -189,33 +191,39 @@ def _check_size(config: TreeConfig, n_chunks: int) -> None:
 
 
 def _grow_seed(
-    config: TreeConfig, seed: int, n: int, run: RunDirectory, watcher: Watcher, crew: Crew, data_dir: Path | None
+    config: TreeConfig,
+    seed: int,
+    n: int,
+    run: RunDirectory,
+    reporter: ProgressReporter,
+    pool: WorkerPool,
+    data_dir: Path | None,
 ) -> None:
     growing = growing_in(run.path, seed)
-    lived = lived_before(growing, n, watcher)
+    lived = lived_before(growing, n, reporter)
     live = partial(live_branch, config, seed, n, run.path, data_dir)
     waiting = [1]
-    while waiting or crew.working:
+    while waiting or pool.working:
         branches = []
-        while waiting and crew.free:
+        while waiting and pool.free:
             node = waiting.pop()
             if node in lived:
                 branches.append(lived[node])
                 waiting += lived[node].children
             else:
-                crew.begin(live, node)
+                pool.begin(live, node)
         if not branches:
-            branches = crew.ended()
+            branches = pool.ended()
             waiting += [child for branch in branches for child in branch.children]
         for branch in branches:
-            watcher.advance(branch.n_steps)
+            reporter.advance(branch.n_steps)
             if branch.warning:
-                watcher.warn(branch.warning)
+                reporter.warn(branch.warning)
     parts = [read_rows(path, n) for path in sorted(growing.glob("rows*.npz"))]
-    world = load_world(config, seed, data_dir=data_dir, download=False, watcher=Unwatched())
+    world = load_world(config, seed, data_dir=data_dir, download=False, reporter=SilentReporter())
     facts = _facts(config, seed, world, data_dir)
-    tree = assemble(parts, facts, [len(chunk) for chunk in world[1].stream])
-    run.write(f"seed{seed}/{TABLE}", tree.as_npz())
+    table = assemble(parts, facts, [len(chunk) for chunk in world[1].stream])
+    run.write(f"seed{seed}/{TABLE}", table.as_npz())
     shutil.rmtree(growing)
 
 
@@ -234,13 +242,18 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_
 
 
 def _search_seeds(
-    config: TreeConfig, seeds: list[int], run: RunDirectory, watcher: Watcher, crew: Crew, data_dir: Path | None
+    config: TreeConfig,
+    seeds: list[int],
+    run: RunDirectory,
+    reporter: ProgressReporter,
+    pool: WorkerPool,
+    data_dir: Path | None,
 ) -> None:
     waiting = list(seeds)
-    while waiting or crew.working:
-        while waiting and crew.free:
-            crew.begin(_search, config, run.path, data_dir, waiting.pop(0))
-        watcher.advance(len(crew.ended()))
+    while waiting or pool.working:
+        while waiting and pool.free:
+            pool.begin(_search, config, run.path, data_dir, waiting.pop(0))
+        reporter.advance(len(pool.ended()))
 
 
 def _search(config: TreeConfig, path: Path, data_dir: Path | None, seed: int) -> None:

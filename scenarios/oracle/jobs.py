@@ -22,12 +22,12 @@ from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.oracle.search import Rows, expand, grow
-from scenarios.oracle.table import IMPRESSIONS, are_accuracies, schedule_of
-from scenarios.running.progress import Unwatched, Watcher
-from scenarios.running.world import load_world, unborn
+from scenarios.oracle.table import SIGNALS, are_accuracies, schedule_of
+from scenarios.running.progress import ProgressReporter, SilentReporter
+from scenarios.running.world import load_world, make_episode
 from scenarios.streams.scenario import Scenario
 
-TWIG = 3
+WHOLE_BELOW = 3
 """Chunks left to live at which a branch is lived to its end by one process, at a stretch."""
 
 
@@ -47,23 +47,23 @@ def growing_in(path: Path, seed: int) -> Path:
     return path / f"seed{seed}" / "growing"
 
 
-def lived_before(growing: Path, n: int, watcher: Watcher) -> dict[int, Lived]:
+def lived_before(growing: Path, n: int, reporter: ProgressReporter) -> dict[int, Lived]:
     """By node, the branches that were lived before; files that cannot be read are dropped."""
     lived = {}
     for path in sorted(growing.glob("rows*.npz")):
         try:
             nodes = read_rows(path, n)["nodes"].tolist()
         except RunError as error:
-            watcher.warn(f"{error}; living it again")
+            reporter.warn(f"{error}; living it again")
             path.unlink()
         else:
             node = int(path.stem.removeprefix("rows"))
-            lived[node] = Lived(len(nodes), () if _is_twig(node, n) else tuple(nodes))
+            lived[node] = Lived(len(nodes), () if _is_lived_whole(node, n) else tuple(nodes))
     return lived
 
 
-def _is_twig(node: int, n: int) -> bool:
-    return n - _depth(node) <= TWIG
+def _is_lived_whole(node: int, n: int) -> bool:
+    return n - _depth(node) <= WHOLE_BELOW
 
 
 def _depth(node: int) -> int:
@@ -86,7 +86,7 @@ def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Pat
             for decision in schedule_of(node):
                 episode.act(Action.LEARN if decision == "L" else Action.MEMORIZE)
     rows, children = Rows(), []
-    if _is_twig(node, n):
+    if _is_lived_whole(node, n):
         grow(episode, node, rows)
     else:
         for child, branch in expand(episode, node, rows).items():
@@ -124,12 +124,12 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
         node = int(path.stem.removeprefix("rows"))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             rows = {name: archive[name] for name in ("nodes", "steps", "decisions", "observations")}
-        depths = n - _depth(node) if _is_twig(node, n) else 1
+        depths = n - _depth(node) if _is_lived_whole(node, n) else 1
         decisions = {node << d | i for d in range(depths) for i in range(1 << d)}
         nodes = {2 * decision + i for decision in decisions for i in (0, 1)}
         if sorted(rows["nodes"].tolist()) != sorted(nodes) or sorted(rows["decisions"].tolist()) != sorted(decisions):
             raise ValueError("rows of other nodes")
-        widths = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(IMPRESSIONS) + 2)}
+        widths = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(SIGNALS) + 2)}
         if any(rows[name].shape != shape or rows[name].dtype != np.float64 for name, shape in widths.items()):
             raise ValueError("rows of another shape")
         accuracies, amounts = rows["steps"][:, :3], rows["steps"][:, 3:]
@@ -143,9 +143,9 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _world(config: TreeConfig, seed: int, data_dir: Path | None) -> tuple[Dataset, Scenario]:
-    return load_world(config, seed, data_dir=data_dir, download=False, watcher=Unwatched())
+    return load_world(config, seed, data_dir=data_dir, download=False, reporter=SilentReporter())
 
 
 def episode_of(config: TreeConfig, seed: int, data_dir: Path | None, observes: Observes) -> Episode:
     """A lifetime about to begin; a process loads the data of a seed once."""
-    return unborn(config, seed, _world(config, seed, data_dir), observes)
+    return make_episode(config, seed, _world(config, seed, data_dir), observes)

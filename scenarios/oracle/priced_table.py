@@ -16,7 +16,7 @@ from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
 from agent.policies.signals import DECAY
-from scenarios.oracle.table import IMPRESSIONS, LEARNER_IMPRESSIONS, DecisionTree
+from scenarios.oracle.table import LEARNER_SIGNALS, SIGNALS, ScheduleTable
 
 _INTEGERS = frozenset(("step", "n_chunks", "n_samples", "memory_entries", "memory_nbytes"))
 _LEARN, _MEMORIZE, _REKEY = (ACCOUNTS.index(account) for account in ("learn", "memorize", "rekey"))
@@ -24,13 +24,13 @@ _DECIDE, _CALIBRATE = (ACCOUNTS.index(account) for account in ("decide", "calibr
 
 
 @dataclass(frozen=True)
-class PricedTree:
-    """A tree under a tariff, a cost model and a budget, for deciders who ask to see the same; see `DecisionTree`.
+class PricedTable:
+    """A tree under a tariff, a cost model and a budget, for deciders who ask to see the same; see `ScheduleTable`.
 
     What is spent and observed equals, to the bit, what a lifetime under the same decisions would spend and observe.
     """
 
-    tree: DecisionTree
+    table: ScheduleTable
     prices: tuple[float, ...]
     model: CostModel
     budget: float = inf
@@ -39,7 +39,7 @@ class PricedTree:
     @cached_property
     def _costs(self) -> tuple[np.ndarray, np.ndarray]:
         """Costs by account and storage, since birth: at every node, and where the chunk at hand has been looked at."""
-        tree, model, n = self.tree, self.model, self.tree.n_chunks
+        table, model, n = self.table, self.model, self.table.n_chunks
         spent, looked = (np.zeros((2 << n, len(ACCOUNTS) + 1)), np.zeros((1 << n, len(ACCOUNTS) + 1)))
         look = self._look_flops
         for depth, price in enumerate(self.prices):
@@ -51,8 +51,8 @@ class PricedTree:
             at = np.full(len(ACCOUNTS), price)
             if depth == n - 1:
                 at[_CALIBRATE] = 1.0  # after the stream
-            costs[:, :-1] += self._flops[nodes] * model.per_flop * at + tree.nbytes[nodes] * model.per_byte_written
-            costs[:, -1] += tree.held_nbytes[nodes] * model.per_byte_chunk
+            costs[:, :-1] += self._flops[nodes] * model.per_flop * at + table.nbytes[nodes] * model.per_byte_written
+            costs[:, -1] += table.held_nbytes[nodes] * model.per_byte_chunk
             spent[nodes] = costs
         return spent, looked
 
@@ -60,18 +60,18 @@ class PricedTree:
     def _look_flops(self) -> np.ndarray:
         shown = {
             "nothing": 0,
-            "learner": self.tree.learner_look,
-            "memory": self.tree.learner_look + self.tree.memory_look,
+            "learner": self.table.learner_look,
+            "memory": self.table.learner_look + self.table.memory_look,
         }
-        return np.broadcast_to(shown[self.observes], self.tree.learner_look.shape)
+        return np.broadcast_to(shown[self.observes], self.table.learner_look.shape)
 
     @cached_property
     def _flops(self) -> np.ndarray:
         """As in the tree; keys of a chunk that has been looked at are there."""
-        flops = self.tree.flops
+        flops = self.table.flops
         if self.observes != "nothing":
             flops, memorized = flops.copy(), np.arange(2, len(flops), 2)
-            flops[memorized, _MEMORIZE] -= self.tree.learner_look[memorized >> 1]
+            flops[memorized, _MEMORIZE] -= self.table.learner_look[memorized >> 1]
         return flops
 
     @cached_property
@@ -85,14 +85,14 @@ class PricedTree:
         Nothing has been answered or paid for at birth, so that rewards, the differences along a lifetime, sum to the
         utility of its end.
         """
-        values = utility(self.tree.accuracy[:, 0], self.spent, cost_weight)
+        values = utility(self.table.accuracy[:, 0], self.spent, cost_weight)
         values[:2] = np.nan, 0.0
         return values
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "decisions fields"]:
         """`Observation.vector` at every node where a decision is taken; row 0 is empty."""
-        tree, n = self.tree, self.tree.n_chunks
+        table, n = self.table, self.table.n_chunks
         nodes = np.arange(1 << n)
         depth = np.zeros(1 << n, dtype=np.int64)
         samples, learned = np.zeros(2 << n, dtype=np.int64), np.zeros(2 << n, dtype=np.int64)
@@ -100,28 +100,28 @@ class PricedTree:
         for d in range(n):
             here, below = np.arange(1 << d, 2 << d), np.arange(2 << d, 4 << d)
             depth[here] = d
-            samples[below] = samples[below >> 1] + tree.n_samples[d]
-            learned[below] = learned[below >> 1] + (below & 1) * tree.n_samples[d]
+            samples[below] = samples[below >> 1] + table.n_samples[d]
+            learned[below] = learned[below >> 1] + (below & 1) * table.n_samples[d]
             if d:
                 flops[here] = flops[here >> 1] + self._flops[here]
             flops[here, _DECIDE] += self._look_flops[here]
-        learning = [_LEARN, _REKEY] if tree.rekeys_on_learn else [_LEARN]
-        learn_flops = tree.flops[1::2][nodes][:, learning].sum(axis=1)  # of the child that learns
-        learn_nbytes = tree.nbytes[1::2][nodes][:, learning].sum(axis=1)
+        learning = [_LEARN, _REKEY] if table.rekeys_on_learn else [_LEARN]
+        learn_flops = table.flops[1::2][nodes][:, learning].sum(axis=1)  # of the child that learns
+        learn_nbytes = table.nbytes[1::2][nodes][:, learning].sum(axis=1)
         memorize_flops = self._flops[::2][nodes][:, _MEMORIZE]  # of the child that memorizes
-        memorize_nbytes = tree.nbytes[::2][nodes][:, _MEMORIZE]  # all of which is held from then on
+        memorize_nbytes = table.nbytes[::2][nodes][:, _MEMORIZE]  # all of which is held from then on
         price, costs = np.array(self.prices)[depth], self._costs[1]
         spent, model = _total(costs), self.model
         share = learned[nodes] / np.maximum(samples[nodes], 1)
         columns: dict[str, Any] = {
             "step": depth,
             "n_chunks": n,
-            "n_samples": tree.n_samples[depth],
+            "n_samples": table.n_samples[depth],
             "seen": depth / n,
             "learned": share,
             "memorized": np.where(depth > 0, 1 - share, 0.0),
-            "memory_entries": tree.memory_entries[nodes],
-            "memory_nbytes": tree.memory_nbytes[nodes],
+            "memory_entries": table.memory_entries[nodes],
+            "memory_nbytes": table.memory_nbytes[nodes],
             "price": price,
             "spent": spent,
             "left": np.maximum(0.0, self.budget - spent),
@@ -142,12 +142,12 @@ class PricedTree:
 
     def _seen(self) -> dict[str, np.ndarray]:
         """Impressions and their running averages (`agent.policies.signals.RunningAverages`), as far as is asked for."""
-        shown = {"nothing": (), "learner": LEARNER_IMPRESSIONS, "memory": IMPRESSIONS}[self.observes]
-        n = self.tree.n_chunks
+        shown = {"nothing": (), "learner": LEARNER_SIGNALS, "memory": SIGNALS}[self.observes]
+        n = self.table.n_chunks
         found: dict[str, np.ndarray] = {}
         decayed = np.array([1.0] + [1 - DECAY**i for i in range(1, n + 1)])
         for name in shown:
-            values = self.tree.impressions[:, IMPRESSIONS.index(name)]
+            values = self.table.signals[:, SIGNALS.index(name)]
             sums, counts, means = np.zeros(1 << n), np.zeros(1 << n, dtype=np.int64), np.full(1 << n, np.nan)
             for d in range(n):
                 here = np.arange(1 << d, 2 << d)
@@ -175,7 +175,7 @@ class PricedTree:
     def follow(self, learns: Bool[np.ndarray, " decisions"]) -> int:
         """The leaf that a decision at every node leads to: True where it is LEARN."""
         node = 1
-        for _ in range(self.tree.n_chunks):
+        for _ in range(self.table.n_chunks):
             node = 2 * node + int(learns[node])
         return node
 
@@ -187,13 +187,13 @@ class PricedTree:
         """
         assert policy.observes == self.observes
         node = 1
-        for _ in range(self.tree.n_chunks):
+        for _ in range(self.table.n_chunks):
             node = 2 * node + (ask(policy, self.observation(node)) is Action.LEARN)
         return node
 
     def best(self, cost_weight: float) -> int:
         """The leaf of highest utility: the oracle's, of equals the one that memorizes first."""
-        n_leaves = 1 << self.tree.n_chunks
+        n_leaves = 1 << self.table.n_chunks
         return n_leaves + int(np.argmax(self.utility(cost_weight)[n_leaves:]))
 
 

@@ -11,26 +11,26 @@ from scenarios.analysis.comparison import Comparison, Lived, Schedule, compare, 
 from scenarios.analysis.statistics import Interval, Ratio, mean_interval, ratio_of_means
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
-from scenarios.oracle.table import DecisionTree
-from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Orchard, Pricing, with_tariffs_drawn
+from scenarios.oracle.table import ScheduleTable
+from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Pricing, TableSet, with_tariffs_drawn
 
 Among = Literal["statics", "statics and heuristics"]
 
 
 def _averaged(lived: Lived, n_draws: int) -> Lived:
     """Means over the paths of the tariff that each tree was lived under, which lie together, under its own seed."""
-    lives = list(lived.by_seed.items())
+    lifetimes = list(lived.by_seed.items())
     by_seed: dict[int, dict[str, float | None]] = {}
-    for first in range(0, len(lives), n_draws):
-        seed, metrics = lives[first]
-        paths = [values for _, values in lives[first : first + n_draws]]
+    for first in range(0, len(lifetimes), n_draws):
+        seed, metrics = lifetimes[first]
+        paths = [values for _, values in lifetimes[first : first + n_draws]]
         by_name = {name: [value for values in paths if (value := values[name]) is not None] for name in metrics}
         by_seed[seed] = {name: float(np.mean(found)) if found else None for name, found in by_name.items()}
     return Lived(lived.label, by_seed)
 
 
 @dataclass(frozen=True)
-class Lead:
+class PairedDifference:
     """What a policy has over a baseline; paired by seed, with t intervals.
 
     Attributes:
@@ -66,7 +66,7 @@ class AtEqualCost:
     among: Among
     rivals: tuple[str, str] | None
     share: float
-    lead: Interval | None
+    difference: Interval | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Evaluated:
     n_chunks: int
     best_static: str
     fixed: str
-    leads: tuple[Lead, ...]
+    differences: tuple[PairedDifference, ...]
     at_equal_cost: tuple[AtEqualCost, ...]
     left_out: tuple[int, ...]
     settings: TreeConfig
@@ -103,7 +103,7 @@ class Evaluated:
 
 
 def evaluate(
-    trees: Sequence[DecisionTree],
+    tables: Sequence[ScheduleTable],
     policies: Sequence[str],
     pricing: Pricing,
     *,
@@ -127,17 +127,17 @@ def evaluate(
         InvalidSetting: policies or prices that cannot be, or no tree that no policy was trained on.
     """
     seen = frozenset().union(*trained_on.values()) if trained_on else frozenset()
-    held_out = [tree for tree in trees if tree.facts["seed"] not in seen]
+    held_out = [table for table in tables if table.facts["seed"] not in seen]
     if not held_out:
         raise InvalidSetting(
             f"expected trees of seeds that no policy was trained on, got only those of {_listed(sorted(seen))}; grow "
             "more with `lifetime tree --first-seed`"
         )
     drawn = with_tariffs_drawn(held_out, pricing.tariff, n_draws)
-    orchard = Orchard(drawn, pricing)
+    table_set = TableSet(drawn, pricing)
     names = list(dict.fromkeys([*policies, *statics]))
-    fixed, of_fixed = orchard.fixed()
-    lived = [*(orchard.live(spec) for spec in names), of_fixed, orchard.oracle()]
+    fixed, of_fixed = table_set.fixed()
+    lived = [*(table_set.live(spec) for spec in names), of_fixed, table_set.oracle()]
     n_paths = len(drawn) // len(held_out)
     comparison = compare([_averaged(each, n_paths) for each in lived] if n_paths > 1 else lived, confidence)
     by_label = {schedule.label: schedule for schedule in comparison.schedules}
@@ -150,11 +150,11 @@ def evaluate(
     return Evaluated(
         comparison,
         pricing,
-        orchard.n_chunks,
+        table_set.n_chunks,
         best_static,
         fixed,
-        leads=tuple(
-            _lead(by_label[policy], by_label[baseline], confidence)
+        differences=tuple(
+            _difference(by_label[policy], by_label[baseline], confidence)
             for policy in policies
             for baseline in names
             if baseline != policy
@@ -165,9 +165,9 @@ def evaluate(
             if policy not in statics
             for beside in (("statics", statics), ("statics and heuristics", untrained))
         ),
-        settings=validate(TreeConfig, dict(trees[0].facts["settings"])),
+        settings=validate(TreeConfig, dict(tables[0].facts["settings"])),
         n_paths=n_paths,
-        left_out=tuple(sorted(seen & {int(tree.facts["seed"]) for tree in trees})),
+        left_out=tuple(sorted(seen & {int(table.facts["seed"]) for table in tables})),
     )
 
 
@@ -177,10 +177,10 @@ def static_schedules(n_chunks: int) -> list[str]:
     return [f"static:k={k}" for k in shares] + [f"interleaved:k={k}" for k in shares[1:-1]]
 
 
-def _lead(policy: Schedule, baseline: Schedule, confidence: float) -> Lead:
+def _difference(policy: Schedule, baseline: Schedule, confidence: float) -> PairedDifference:
     differences = {name: paired_difference(policy, baseline, name, confidence) for name in (UTILITY, ACCURACY, COST)}
     own, other = ([values[REGRET] or 0.0 for values in each.by_seed.values()] for each in (policy, baseline))
-    return Lead(
+    return PairedDifference(
         policy.label,
         baseline.label,
         differences[UTILITY],
@@ -210,11 +210,11 @@ def _at_equal_cost(policy: Schedule, among: Among, rivals: Sequence[Schedule], c
     if best is None:
         return AtEqualCost(policy.label, among, None, 0.0, None)
     _, a, b, share = best
-    leads = [
+    differences = [
         float(own[ACCURACY] or 0) - share * float(one[ACCURACY] or 0) - (1 - share) * float(other[ACCURACY] or 0)
         for own, one, other in zip(policy.by_seed.values(), a.by_seed.values(), b.by_seed.values(), strict=True)
     ]
-    return AtEqualCost(policy.label, among, (a.label, b.label), share, mean_interval(leads, confidence))
+    return AtEqualCost(policy.label, among, (a.label, b.label), share, mean_interval(differences, confidence))
 
 
 def _mean(schedule: Schedule, metric: str) -> float:

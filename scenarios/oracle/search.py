@@ -11,7 +11,7 @@ from agent.evaluation.trajectory import Step
 from agent.lifetime.episode import Episode
 from agent.policies import Action
 from agent.policies.observation import Observation
-from scenarios.oracle.table import IMPRESSIONS, DecisionTree
+from scenarios.oracle.table import SIGNALS, ScheduleTable
 
 _DECIDE, _MEMORIZE = ACCOUNTS.index("decide"), ACCOUNTS.index("memorize")
 _EVALUATE = ACCOUNTS.index("evaluate")
@@ -44,7 +44,7 @@ class Rows:
                 work[_MEMORIZE][0] += learner_look  # the keys, for who has not looked
             self.steps[child] = [*_accuracies(step), step.memory_entries, step.memory_nbytes, step.held_nbytes]
             self.steps[child] += [amount for each in work for amount in each]
-        seen = [getattr(observation, name) for name in IMPRESSIONS]
+        seen = [getattr(observation, name) for name in SIGNALS]
         self.observations[node] = [*seen, learner_look, memory_look]
 
     def as_arrays(self) -> dict[str, np.ndarray]:
@@ -57,11 +57,11 @@ class Rows:
         }
 
 
-def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_samples: list[int]) -> DecisionTree:
+def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_samples: list[int]) -> ScheduleTable:
     """The tree that rows of all its nodes make."""
     n, n_accounts = len(n_samples), len(ACCOUNTS)
     steps = np.zeros((2 << n, 6 + 2 * n_accounts))
-    observations = np.full((1 << n, len(IMPRESSIONS) + 2), np.nan)
+    observations = np.full((1 << n, len(SIGNALS) + 2), np.nan)
     steps[1, :3] = np.nan
     grown = {1}
     for part in parts:
@@ -76,7 +76,7 @@ def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_sample
     work = whole[:, 3:].reshape(-1, n_accounts, 2)
     accuracy = steps[:, :3].copy()
     accuracy[:2] = np.nan  # nobody has been asked yet
-    return DecisionTree(
+    return ScheduleTable(
         facts,
         np.array(n_samples, dtype=np.int64),
         accuracy,
@@ -85,7 +85,7 @@ def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_sample
         memory_entries=whole[:, 0].copy(),
         memory_nbytes=whole[:, 1].copy(),
         held_nbytes=whole[:, 2].copy(),
-        impressions=observations[:, :-2].copy(),
+        signals=observations[:, :-2].copy(),
         learner_look=looks[:, 0].copy(),
         memory_look=looks[:, 1].copy(),
     )

@@ -15,9 +15,9 @@ from jaxtyping import Float, Int64
 from agent.accounting.work import ACCOUNTS
 from agent.errors import RunError
 
-LEARNER_IMPRESSIONS = ("learner_loss", "learner_accuracy", "learner_entropy", "learner_margin")
-IMPRESSIONS = (
-    *LEARNER_IMPRESSIONS,
+LEARNER_SIGNALS = ("learner_loss", "learner_accuracy", "learner_entropy", "learner_margin")
+SIGNALS = (
+    *LEARNER_SIGNALS,
     "memory_loss",
     "memory_accuracy",
     "memory_entropy",
@@ -34,13 +34,13 @@ _LEARN = ACCOUNTS.index("learn")
 
 
 @dataclass(frozen=True)
-class DecisionTree:
+class ScheduleTable:
     """What every schedule of a stream of n chunks leads to, by node; no test image was seen for it.
 
     Nodes are numbered like a heap: the root, at birth, is 1; MEMORIZE leads from node i to 2i, LEARN to 2i + 1. The
     2^n leaves, from 2^n on, are the schedules; decisions are taken at the nodes below 2^n. Row 0 is empty.
 
-    What is here does not depend on prices: `PricedTree` adds a tariff, a cost model and a budget, and what the decider
+    What is here does not depend on prices: `PricedTable` adds a tariff, a cost model and a budget, and what the decider
     asks to see.
 
     Attributes:
@@ -54,7 +54,7 @@ class DecisionTree:
         memory_entries: entries in memory, at every node.
         memory_nbytes: bytes of the memory, with raw images kept for re-keying.
         held_nbytes: bytes that storage is charged for.
-        impressions: what a policy sees of the chunk at hand (`IMPRESSIONS`); NaN while the memory is empty.
+        impressions: what a policy sees of the chunk at hand (`SIGNALS`); NaN while the memory is empty.
         learner_look: FLOPs of the learner's forward pass over the chunk at hand.
         memory_look: FLOPs of comparing the chunk at hand with the memory.
     """
@@ -67,7 +67,7 @@ class DecisionTree:
     memory_entries: Int64[np.ndarray, " nodes"]
     memory_nbytes: Int64[np.ndarray, " nodes"]
     held_nbytes: Int64[np.ndarray, " nodes"]
-    impressions: Float[np.ndarray, "decisions impressions"]
+    signals: Float[np.ndarray, "decisions impressions"]
     learner_look: Int64[np.ndarray, " decisions"]
     memory_look: Int64[np.ndarray, " decisions"]
 
@@ -87,7 +87,7 @@ class DecisionTree:
         return bool(self.facts["settings"]["rekey"] == "on-learn")
 
     def as_npz(self) -> bytes:
-        """The table as a NumPy archive, which `read_tree` reads; the same bytes for the same table."""
+        """The table as a NumPy archive, which `read_table` reads; the same bytes for the same table."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         header = json.dumps({"format": _FORMAT, **self.facts}, indent=1).encode("utf-8")
         content = io.BytesIO()
@@ -99,7 +99,7 @@ class DecisionTree:
         return content.getvalue()
 
 
-_ARRAYS = tuple(name for name in DecisionTree.__annotations__ if name != "facts")
+_ARRAYS = tuple(name for name in ScheduleTable.__annotations__ if name != "facts")
 
 
 def _check_facts(facts: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def _check_facts(facts: dict[str, Any]) -> None:
         raise ValueError("no settings among its facts")
 
 
-def read_tree(path: Path) -> DecisionTree:
+def read_table(path: Path) -> ScheduleTable:
     """The table in a file; no code in it is run.
 
     Raises:
@@ -129,12 +129,12 @@ def read_tree(path: Path) -> DecisionTree:
             if facts.pop("format", None) != _FORMAT:
                 raise ValueError("another format")
             _check_facts(facts)
-            tree = DecisionTree(facts, **{name: archive[name] for name in _ARRAYS})
-        _check(tree)
+            table = ScheduleTable(facts, **{name: archive[name] for name in _ARRAYS})
+        _check(table)
     except Exception as error:  # a file can hold anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"expected a decision tree at {path}, got: {reason[:200]}; `lifetime tree` grows one") from None
-    return tree
+    return table
 
 
 def are_accuracies(values: Float[np.ndarray, "n 3"]) -> bool:
@@ -144,46 +144,46 @@ def are_accuracies(values: Float[np.ndarray, "n 3"]) -> bool:
     return bool(inside.all())
 
 
-def _check(tree: DecisionTree) -> None:
+def _check(table: ScheduleTable) -> None:
     """Refuse what is no whole table.
 
     Raises:
         Exception: of any kind.
     """
-    if tree.n_samples.ndim != 1 or not 1 <= tree.n_chunks <= 40:
+    if table.n_samples.ndim != 1 or not 1 <= table.n_chunks <= 40:
         raise ValueError("another number of chunks")
-    nodes, decisions, accounts = 2 << tree.n_chunks, 1 << tree.n_chunks, len(ACCOUNTS)
+    nodes, decisions, accounts = 2 << table.n_chunks, 1 << table.n_chunks, len(ACCOUNTS)
     shapes = {
-        "n_samples": (tree.n_chunks,),
+        "n_samples": (table.n_chunks,),
         "accuracy": (nodes, 3),
         "flops": (nodes, accounts),
         "nbytes": (nodes, accounts),
         "memory_entries": (nodes,),
         "memory_nbytes": (nodes,),
         "held_nbytes": (nodes,),
-        "impressions": (decisions, len(IMPRESSIONS)),
+        "impressions": (decisions, len(SIGNALS)),
         "learner_look": (decisions,),
         "memory_look": (decisions,),
     }
     for name, shape in shapes.items():
-        values = getattr(tree, name)
+        values = getattr(table, name)
         kind = np.float64 if name in ("accuracy", "impressions") else np.int64
         if values.shape != shape or values.dtype != kind:
             raise ValueError(f"{name} of shape {values.shape} and type {values.dtype}")
-    if not are_accuracies(tree.accuracy[2:]):
+    if not are_accuracies(table.accuracy[2:]):
         raise ValueError("nodes without an accuracy in 0..1")
-    if (tree.n_samples < 1).any():
+    if (table.n_samples < 1).any():
         raise ValueError("chunks without samples")
     counts = [name for name in shapes if name not in ("accuracy", "impressions")]
-    if any((getattr(tree, name) < 0).any() or (getattr(tree, name) > _LARGEST).any() for name in counts):
+    if any((getattr(table, name) < 0).any() or (getattr(table, name) > _LARGEST).any() for name in counts):
         raise ValueError("amounts below 0 or beyond all measure")
-    seen = tree.impressions[~np.isnan(tree.impressions)]
+    seen = table.signals[~np.isnan(table.signals)]
     if not ((seen >= -1e-3) & (seen <= _LARGEST)).all():  # a cosine can be above 1 by rounding
         raise ValueError("impressions below 0 or beyond all measure")
-    prices = tree.facts["prices"]
+    prices = table.facts["prices"]
     if not isinstance(prices, list) or not all(isinstance(price, int | float) and 0 <= price < inf for price in prices):
         raise ValueError("prices that are none")
-    if len(prices) != tree.n_chunks or not isinstance(tree.facts["settings"]["rekey"], str):
+    if len(prices) != table.n_chunks or not isinstance(table.facts["settings"]["rekey"], str):
         raise ValueError("facts of another tree")
 
 

@@ -20,8 +20,8 @@ from scenarios.analysis.comparison import Lived
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import make
-from scenarios.oracle.priced_table import PricedTree
-from scenarios.oracle.table import DecisionTree, read_tree, schedule_of
+from scenarios.oracle.priced_table import PricedTable
+from scenarios.oracle.table import ScheduleTable, read_table, schedule_of
 from scenarios.streams.tariffs import TARIFFS
 
 ORACLE, FIXED = "oracle", "best fixed schedule"
@@ -56,7 +56,7 @@ class Pricing:
         return make(self.cost, COST_MODELS, "cost model")
 
 
-class Orchard:
+class TableSet:
     """Decision trees of several seeds under one pricing.
 
     Args:
@@ -67,35 +67,35 @@ class Orchard:
         InvalidSetting: a tariff or cost model that cannot be, no trees, trees of different lengths or two of a seed.
     """
 
-    def __init__(self, trees: Sequence[DecisionTree], pricing: Pricing) -> None:
-        if not trees:
+    def __init__(self, tables: Sequence[ScheduleTable], pricing: Pricing) -> None:
+        if not tables:
             raise InvalidSetting("expected at least 1 decision tree, got none; `lifetime tree` grows some")
-        if len({tree.n_chunks for tree in trees}) > 1:
+        if len({table.n_chunks for table in tables}) > 1:
             raise InvalidSetting("expected trees of one number of chunks, got several; evaluate those apart")
-        if len({tree.facts["seed"] for tree in trees}) < len(trees):
+        if len({table.facts["seed"] for table in tables}) < len(tables):
             raise InvalidSetting("expected trees each of another seed, got one seed twice; leave one of them out")
         self.pricing = pricing
-        self.by_seed = {int(tree.facts["seed"]): tree for tree in trees}
-        self._priced: dict[tuple[int, Observes], PricedTree] = {}
+        self.by_seed = {int(table.facts["seed"]): table for table in tables}
+        self._priced: dict[tuple[int, Observes], PricedTable] = {}
         self._features: dict[tuple[int, tuple[str, ...]], Float[np.ndarray, "decisions features"]] = {}
 
     @property
     def worlds(self) -> dict[int, int]:
         """By seed the world of the tree, which several have that differ in their tariffs alone."""
-        return {seed: int(tree.facts.get("world", seed)) for seed, tree in self.by_seed.items()}
+        return {seed: int(table.facts.get("world", seed)) for seed, table in self.by_seed.items()}
 
     @property
     def n_chunks(self) -> int:
         """Of every tree."""
         return next(iter(self.by_seed.values())).n_chunks
 
-    def priced(self, seed: int, observes: Observes) -> PricedTree:
+    def priced(self, seed: int, observes: Observes) -> PricedTable:
         """A seed's tree for who asks to see so much."""
         if (seed, observes) not in self._priced:
-            tree, pricing = self.by_seed[seed], self.pricing
-            prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=tree.n_chunks, seed=seed)
+            table, pricing = self.by_seed[seed], self.pricing
+            prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=table.n_chunks, seed=seed)
             budget = inf if pricing.budget is None else pricing.budget
-            self._priced[seed, observes] = PricedTree(tree, tuple(prices), pricing.model, budget, observes)
+            self._priced[seed, observes] = PricedTable(table, tuple(prices), pricing.model, budget, observes)
         return self._priced[seed, observes]
 
     def metrics(self, seed: int, observes: Observes, leaf: int) -> dict[str, float | None]:
@@ -106,10 +106,10 @@ class Orchard:
         return {
             UTILITY: reached,
             REGRET: float(blind.utility(weight)[blind.best(weight)]) - reached,
-            ACCURACY: float(priced.tree.accuracy[leaf, 0]),
-            "learner_accuracy": float(priced.tree.accuracy[leaf, 1]),
-            "memory_accuracy": None if np.isnan(of_memory := priced.tree.accuracy[leaf, 2]) else float(of_memory),
-            "learned_fraction": _learned(priced.tree, leaf),
+            ACCURACY: float(priced.table.accuracy[leaf, 0]),
+            "learner_accuracy": float(priced.table.accuracy[leaf, 1]),
+            "memory_accuracy": None if np.isnan(of_memory := priced.table.accuracy[leaf, 2]) else float(of_memory),
+            "learned_fraction": _learned(priced.table, leaf),
             COST: float(priced.spent[leaf]),
         }
 
@@ -152,7 +152,7 @@ class Orchard:
         return schedule_of(leaf), Lived(FIXED, {seed: self.metrics(seed, "nothing", leaf) for seed in self.by_seed})
 
 
-def with_tariffs_drawn(trees: Sequence[DecisionTree], tariff: str, n_draws: int) -> list[DecisionTree]:
+def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: int) -> list[ScheduleTable]:
     """Each tree under its own path of a tariff and, where paths are drawn, under others, n_draws in all.
 
     The own path is the one of a lifetime with the tree's seed. A tree knows its path by its seed: under other paths it
@@ -163,32 +163,32 @@ def with_tariffs_drawn(trees: Sequence[DecisionTree], tariff: str, n_draws: int)
     """
 
     def prices(seed: int) -> tuple[float, ...]:
-        return make(tariff, TARIFFS, "tariff", n_chunks=trees[0].n_chunks, seed=seed)
+        return make(tariff, TARIFFS, "tariff", n_chunks=tables[0].n_chunks, seed=seed)
 
-    if not trees or prices(0) == prices(1):
-        return list(trees)
+    if not tables or prices(0) == prices(1):
+        return list(tables)
     drawn = []
-    for tree in trees:
-        seed = int(tree.facts["seed"])
+    for table in tables:
+        seed = int(table.facts["seed"])
         others = [named_seed(seed, f"tariff {number}") % 2**31 for number in range(1, n_draws)]
-        drawn += [replace(tree, facts={**tree.facts, "seed": number, "world": seed}) for number in (seed, *others)]
+        drawn += [replace(table, facts={**table.facts, "seed": number, "world": seed}) for number in (seed, *others)]
     return drawn
 
 
-def read_trees(run: Path) -> list[DecisionTree]:
+def read_tables(run: Path) -> list[ScheduleTable]:
     """The tables of a run of `lifetime tree`, by seed.
 
     Raises:
         RunError: none there, one that cannot be read, or tables that do not belong together.
     """
-    trees = {path: read_tree(path) for path in run.glob("seed*/table.npz")}
-    if not trees:
+    tables = {path: read_table(path) for path in run.glob("seed*/table.npz")}
+    if not tables:
         raise RunError(f"expected a run of `lifetime tree` at {run}, found no seed*/table.npz there; grow one first")
     first, settings = "", dict[str, Any]()
-    for path, tree in trees.items():
-        if path.parent.name != f"seed{tree.facts['seed']}":
-            raise RunError(f"expected the tree of that seed at {path}, got the one of seed {tree.facts['seed']}")
-        own = _checked_settings(tree, path)
+    for path, table in tables.items():
+        if path.parent.name != f"seed{table.facts['seed']}":
+            raise RunError(f"expected the tree of that seed at {path}, got the one of seed {table.facts['seed']}")
+        own = _checked_settings(table, path)
         first, settings = first or str(path), settings or own
         differing = [name for name in own.keys() | settings.keys() if own.get(name) != settings.get(name)]
         if differing:
@@ -196,12 +196,12 @@ def read_trees(run: Path) -> list[DecisionTree]:
                 f"expected trees that differ in their seeds alone, got another {min(differing)} at {path} than at "
                 f"{first}; keep them in folders of their own"
             )
-    return sorted(trees.values(), key=lambda tree: tree.facts["seed"])
+    return sorted(tables.values(), key=lambda table: table.facts["seed"])
 
 
-def _checked_settings(tree: DecisionTree, path: Path) -> dict[str, Any]:
+def _checked_settings(table: ScheduleTable, path: Path) -> dict[str, Any]:
     """The settings of the world and agent behind a table."""
-    settings = dict(tree.facts["settings"])
+    settings = dict(table.facts["settings"])
     missing = {"dataset", "rekey", *OF_PRICES} - settings.keys()
     if missing:
         raise RunError(f"expected the settings of a tree in {path}, got no {min(missing)}; `lifetime tree` grows one")
@@ -212,6 +212,6 @@ def _checked_settings(tree: DecisionTree, path: Path) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("seeds", "first_seed")}
 
 
-def _learned(tree: DecisionTree, leaf: int) -> float:
+def _learned(table: ScheduleTable, leaf: int) -> float:
     learned = [action == "L" for action in schedule_of(leaf)]
-    return float(np.dot(learned, tree.n_samples) / tree.n_samples.sum())
+    return float(np.dot(learned, table.n_samples) / table.n_samples.sum())

@@ -25,10 +25,10 @@ from scenarios.config.presets import resolve, validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import make
 from scenarios.datasets.load import Dataset
-from scenarios.oracle.priced_table import PricedTree
-from scenarios.oracle.table import DecisionTree, read_tree
-from scenarios.running.progress import Unwatched
-from scenarios.running.world import cost_model, load_world, resolve_specs, unborn
+from scenarios.oracle.priced_table import PricedTable
+from scenarios.oracle.table import ScheduleTable, read_table
+from scenarios.running.progress import SilentReporter
+from scenarios.running.world import cost_model, load_world, make_episode, resolve_specs
 from scenarios.streams.scenario import Scenario
 from scenarios.streams.tariffs import TARIFFS
 
@@ -43,7 +43,7 @@ HIGHEST = float(np.finfo(np.float32).max)
 _PROCESS = os.getpid()
 """The process that imports this module, and with it torch."""
 
-Table = str | Path | DecisionTree
+Table = str | Path | ScheduleTable
 _LETTERS = "ML"
 _SEARCHING = frozenset(("seeds", "first_seed", "search", "beam_width", "cost_weight"))
 _SETTINGS = tuple(name for name in TreeConfig.model_fields if name not in TreeConfig.unused | _SEARCHING)
@@ -202,7 +202,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         """
         super().reset(seed=seed)
         world = self._chosen(options or {})
-        self._life, self._world, self._schedule = world.life(), world.seed, ""
+        self._life, self._world, self._schedule = world.lifetime(), world.seed, ""
         self._accuracy, self._spent, self._utility = math.nan, 0.0, 0.0
         return _encoded(self._life.observe()), self._info()
 
@@ -282,7 +282,7 @@ class _World:
     """Where lifetimes can be born."""
 
     seed: int
-    life: Callable[[], _Life]
+    lifetime: Callable[[], _Life]
 
 
 class _Lived:
@@ -308,19 +308,19 @@ class _Lived:
 class _LookedUp:
     """A lifetime that is looked up."""
 
-    def __init__(self, priced: PricedTree) -> None:
+    def __init__(self, priced: PricedTable) -> None:
         self._priced, self._node = priced, 1
 
     @property
     def ended(self) -> bool:
-        return self._node >= 1 << self._priced.tree.n_chunks
+        return self._node >= 1 << self._priced.table.n_chunks
 
     def observe(self) -> Float[np.ndarray, " fields"]:
         return self._priced.vectors[self._node]
 
     def act(self, action: Action) -> tuple[float, float]:
         self._node = 2 * self._node + ACTIONS.index(action)
-        return float(self._priced.tree.accuracy[self._node, 0]), float(self._priced.spent[self._node])
+        return float(self._priced.table.accuracy[self._node, 0]), float(self._priced.spent[self._node])
 
 
 def _settings(preset: str, settings: dict[str, Any], overrides: dict[str, Any]) -> TreeConfig:
@@ -343,7 +343,7 @@ def _checked(seeds: Sequence[int]) -> list[int]:
 
 def _born(config: TreeConfig, seed: int, *, observes: Observes, data_dir: Path | None, download: bool) -> _Life:
     _refuse_forked()
-    return _Lived(unborn(config, seed, _loaded(config, seed, data_dir, download), observes))
+    return _Lived(make_episode(config, seed, _loaded(config, seed, data_dir, download), observes))
 
 
 def _refuse_forked() -> None:
@@ -363,7 +363,7 @@ def _refuse_forked() -> None:
 
 @lru_cache(maxsize=16)
 def _loaded(config: TreeConfig, seed: int, data_dir: Path | None, download: bool) -> tuple[Dataset, Scenario]:
-    return load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
+    return load_world(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
 
 
 def _tabulated(
@@ -376,11 +376,11 @@ def _tabulated(
         raise InvalidSetting("expected one or more tables, got none; name files that `lifetime tree` wrote")
     worlds, weights = [], []
     for table in tables:
-        tree = table if isinstance(table, DecisionTree) else read_tree(Path(table))
-        config, seed = validate(TreeConfig, {**tree.facts["settings"], **overrides}), int(tree.facts["seed"])
-        prices = make(config.tariff, TARIFFS, "tariff", n_chunks=tree.n_chunks, seed=seed)
+        table = table if isinstance(table, ScheduleTable) else read_table(Path(table))
+        config, seed = validate(TreeConfig, {**table.facts["settings"], **overrides}), int(table.facts["seed"])
+        prices = make(config.tariff, TARIFFS, "tariff", n_chunks=table.n_chunks, seed=seed)
         budget = math.inf if config.budget is None else config.budget
-        priced = PricedTree(tree, tuple(prices), cost_model(config), budget, observes)
+        priced = PricedTable(table, tuple(prices), cost_model(config), budget, observes)
         worlds.append(_World(seed, partial(_LookedUp, priced)))
         weights.append(config.cost_weight)
     return worlds, weights[0]

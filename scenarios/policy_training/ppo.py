@@ -21,8 +21,8 @@ from agent.policies.observation import Observation
 from agent.randomness import named_seed
 from scenarios.config.settings import TrainConfig, TreeConfig
 from scenarios.policy_training.environment import ABSENT, LifetimeEnv
-from scenarios.policy_training.simulators import Field, LiveField, TableField
-from scenarios.running.progress import Interrupted, Unwatched, Watcher
+from scenarios.policy_training.simulators import LiveSimulator, Simulator, TableSimulator
+from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
 
 
 def check_installed() -> None:
@@ -73,22 +73,24 @@ class PpoTrainer:
         "Stable-Baselines3", JMLR 22, 2021.
     """
 
-    def __init__(self, config: TrainConfig, field: Field) -> None:
+    def __init__(self, config: TrainConfig, simulator: Simulator) -> None:
         with _own_draws():
             from stable_baselines3 import PPO
             from stable_baselines3.common.vec_env import DummyVecEnv
 
         assert config.policy_lr is not None, "the settings fill it in"
         self.config, self.features, self.n_iterations = config, features_at(config.observes), 0
-        self._field = field
-        n_steps = config.population * field.n_chunks
-        self._envs = DummyVecEnv([lambda: OnFeatures(_environment(config, field), self.features)] * config.population)
+        self._field = simulator
+        n_steps = config.population * simulator.n_chunks
+        self._envs = DummyVecEnv(
+            [lambda: OnFeatures(_environment(config, simulator), self.features)] * config.population
+        )
         with _own_draws():
             self._ppo = PPO(
                 "MlpPolicy",
                 self._envs,
                 learning_rate=config.policy_lr,
-                n_steps=field.n_chunks,
+                n_steps=simulator.n_chunks,
                 batch_size=n_steps if n_steps % 2 else n_steps // 2,
                 gamma=1.0,
                 gae_lambda=0.95,
@@ -105,7 +107,7 @@ class PpoTrainer:
             Interrupted: the field's watcher asked to stop; nothing has been learned of this iteration.
         """
         drawn = named_seed(self.config.policy_seed, f"policy {self.n_iterations}") % 2**31
-        returns = _returns(self._field.watcher if isinstance(self._field, LiveField) else Unwatched())
+        returns = _returns(self._field.reporter if isinstance(self._field, LiveSimulator) else SilentReporter())
         with _own_draws():
             torch.manual_seed(drawn)
             np.random.seed(drawn)  # noqa: NPY002 (Stable-Baselines3 draws from the global generators)
@@ -157,7 +159,7 @@ def _own_draws() -> Iterator[None]:
         np.random.set_state(of_numpy)  # noqa: NPY002
 
 
-def _returns(watcher: Watcher) -> Any:
+def _returns(reporter: ProgressReporter) -> Any:
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Returns(BaseCallback):
@@ -171,33 +173,33 @@ def _returns(watcher: Watcher) -> Any:
         def _on_step(self) -> bool:
             infos = self.locals["infos"]
             self.utilities += [info["utility"] for info in infos if "schedule" in info]
-            watcher.advance(len(infos))
-            self.stopped = watcher.stopping
+            reporter.advance(len(infos))
+            self.stopped = reporter.stopping
             return not self.stopped
 
     return Returns()
 
 
-def _environment(config: TrainConfig, field: Field) -> LifetimeEnv:
-    if isinstance(field, TableField):
-        pricing = field.orchard.pricing
+def _environment(config: TrainConfig, simulator: Simulator) -> LifetimeEnv:
+    if isinstance(simulator, TableSimulator):
+        pricing = simulator.table_set.pricing
         return LifetimeEnv(
-            tables=list(field.orchard.by_seed.values()),
+            tables=list(simulator.table_set.by_seed.values()),
             cost_weight=pricing.cost_weight,
             observes=config.observes,
             tariff=pricing.tariff,
             cost=pricing.cost,
             budget=inf if pricing.budget is None else pricing.budget,
         )
-    assert isinstance(field, LiveField)
+    assert isinstance(simulator, LiveSimulator)
     named = {name: getattr(config, name) for name in TreeConfig.model_fields if name not in TreeConfig.unused}
     for name in ("seeds", "first_seed", "search", "beam_width", "cost_weight"):
         del named[name]
     return LifetimeEnv(
-        seeds=field.seeds,
+        seeds=simulator.seeds,
         cost_weight=config.cost_weight,
         observes=config.observes,
-        data_dir=field.data_dir,
-        download=field.download,
+        data_dir=simulator.data_dir,
+        download=simulator.download,
         **named,
     )

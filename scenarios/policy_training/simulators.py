@@ -11,17 +11,17 @@ from agent.accounting.utility import utility
 from agent.policies import Policy
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
-from scenarios.oracle.tables import Orchard
-from scenarios.running.progress import Interrupted, Watcher
-from scenarios.running.world import halved_exam, load_world, newborn, unborn
+from scenarios.oracle.tables import TableSet
+from scenarios.running.progress import Interrupted, ProgressReporter
+from scenarios.running.world import halved_plan, load_world, make_episode, make_lifetimes
 from scenarios.streams.scenario import Scenario
 
-Made = Callable[[int], Policy]
+MakePolicy = Callable[[int], Policy]
 """A policy about to live, from the seed of the world."""
 
 
 @runtime_checkable
-class Field(Protocol):
+class Simulator(Protocol):
     """Worlds to try policies in."""
 
     worlds: dict[int, int]
@@ -32,38 +32,38 @@ class Field(Protocol):
     def seeds(self) -> tuple[int, ...]:
         """Of the lifetimes."""
 
-    def utilities(self, policies: Sequence[Made]) -> Float[np.ndarray, "policies seeds"]:
+    def utilities(self, policies: Sequence[MakePolicy]) -> Float[np.ndarray, "policies seeds"]:
         """The utility of each policy in the world of each seed."""
 
 
-class TableField:
+class TableSimulator:
     """Decision trees: a lifetime takes microseconds, if the policy itself takes no longer.
 
     Args:
         orchard: the trees, priced.
     """
 
-    def __init__(self, orchard: Orchard) -> None:
-        self.orchard, self.worlds, self.n_chunks = orchard, orchard.worlds, orchard.n_chunks
+    def __init__(self, table_set: TableSet) -> None:
+        self.table_set, self.worlds, self.n_chunks = table_set, table_set.worlds, table_set.n_chunks
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of the trees."""
         return tuple(self.worlds)
 
-    def utilities(self, policies: Sequence[Made]) -> Float[np.ndarray, "policies seeds"]:
+    def utilities(self, policies: Sequence[MakePolicy]) -> Float[np.ndarray, "policies seeds"]:
         """See Field."""
-        weight = self.orchard.pricing.cost_weight
+        weight = self.table_set.pricing.cost_weight
         found = np.empty((len(policies), len(self.seeds)))
         for j, seed in enumerate(self.seeds):
-            for i, made in enumerate(policies):
-                policy = made(seed)
-                priced = self.orchard.priced(seed, policy.observes)
-                found[i, j] = priced.utility(weight)[self.orchard.leaf(seed, policy)]
+            for i, make_policies in enumerate(policies):
+                policy = make_policies(seed)
+                priced = self.table_set.priced(seed, policy.observes)
+                found[i, j] = priced.utility(weight)[self.table_set.leaf(seed, policy)]
         return found
 
 
-class LiveField:
+class LiveSimulator:
     """Lifetimes: those of a seed are lived together and share what they have in common.
 
     Args:
@@ -79,24 +79,32 @@ class LiveField:
     """
 
     def __init__(
-        self, config: TreeConfig, seeds: Sequence[int], watcher: Watcher, *, download: bool, data_dir: Path | None
+        self,
+        config: TreeConfig,
+        seeds: Sequence[int],
+        reporter: ProgressReporter,
+        *,
+        download: bool,
+        data_dir: Path | None,
     ) -> None:
-        self.config, self.watcher = config, watcher
+        self.config, self.reporter = config, reporter
         self.worlds = {seed: seed for seed in seeds}
         self.download, self.data_dir = download, data_dir
         self._loaded: Mapping[int, tuple[Dataset, Scenario]] = {
-            seed: load_world(config, seed, data_dir=data_dir, download=download, watcher=watcher) for seed in seeds
+            seed: load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter) for seed in seeds
         }
         first = self._loaded[self.seeds[0]]
         self.n_chunks = len(first[1].stream)
-        unborn(config, self.seeds[0], first, "nothing")  # settings that cannot be are refused before anything is lived
+        make_episode(
+            config, self.seeds[0], first, "nothing"
+        )  # settings that cannot be are refused before anything is lived
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of the worlds."""
         return tuple(self.worlds)
 
-    def utilities(self, policies: Sequence[Made]) -> Float[np.ndarray, "policies seeds"]:
+    def utilities(self, policies: Sequence[MakePolicy]) -> Float[np.ndarray, "policies seeds"]:
         """See Field.
 
         Raises:
@@ -105,14 +113,14 @@ class LiveField:
         """
         found = np.empty((len(policies), len(self.seeds)))
         for j, (seed, world) in enumerate(self._loaded.items()):
-            exam = halved_exam(world[1])
-            named = {str(i): made(seed) for i, made in enumerate(policies)}
-            lives = newborn(self.config, seed, world, named, exam)
-            while lives:
-                self.watcher.advance(len(lives.advance()))
-                if self.watcher.stopping:
+            plan = halved_plan(world[1])
+            named = {str(i): make_policies(seed) for i, make_policies in enumerate(policies)}
+            lifetimes = make_lifetimes(self.config, seed, world, named, plan)
+            while lifetimes:
+                self.reporter.advance(len(lifetimes.advance()))
+                if self.reporter.stopping:
                     raise Interrupted
-                for name, trajectory, _ in lives.ended():
+                for name, trajectory, _ in lifetimes.ended():
                     spent = trajectory.steps[-1].spent
                     found[int(name), j] = utility(trajectory.accuracy.agent, spent, self.config.cost_weight)
         return found

@@ -10,12 +10,12 @@ from agent.errors import CheckpointError, InvalidSetting, RunError
 from agent.policies.file import POLICY_FILE, PolicyFile, policy_file_text, read_policy_file
 from agent.storage.record import RunDirectory, read_object
 from scenarios.config.settings import TrainConfig
-from scenarios.oracle.table import DecisionTree
-from scenarios.oracle.tables import Orchard, Pricing, with_tariffs_drawn
-from scenarios.policy_training.simulators import Field, LiveField, TableField
+from scenarios.oracle.table import ScheduleTable
+from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
+from scenarios.policy_training.simulators import LiveSimulator, Simulator, TableSimulator
 from scenarios.policy_training.trainers import CmaTrainer, ForecastTrainer, ReinforceTrainer, Trainer
-from scenarios.running.progress import Interrupted, Unwatched, Watcher
-from scenarios.running.world import load_world, resolve_specs, unborn
+from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
+from scenarios.running.world import load_world, make_episode, resolve_specs
 
 TRAINING = "training.json"
 
@@ -35,16 +35,16 @@ def resolve_training(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update=resolve_specs(config))
 
 
-def training_trees(trees: Sequence[DecisionTree], config: TrainConfig) -> list[DecisionTree]:
+def training_tables(tables: Sequence[ScheduleTable], config: TrainConfig) -> list[ScheduleTable]:
     """Those of the seeds to train on.
 
     Raises:
         InvalidSetting: there are not that many.
     """
     wanted = range(config.first_seed, config.first_seed + config.seeds)
-    found = [tree for tree in trees if tree.facts["seed"] in wanted]
+    found = [table for table in tables if table.facts["seed"] in wanted]
     if len(found) < len(wanted):
-        there = ", ".join(str(tree.facts["seed"]) for tree in trees)
+        there = ", ".join(str(table.facts["seed"]) for table in tables)
         raise InvalidSetting(
             f"expected trees of seeds {wanted[0]} to {wanted[-1]} to train on, got those of {there}; change --seeds or "
             "--first-seed, or grow more with `lifetime tree`"
@@ -55,9 +55,9 @@ def training_trees(trees: Sequence[DecisionTree], config: TrainConfig) -> list[D
 def train_policy(
     config: TrainConfig,
     run: RunDirectory,
-    watcher: Watcher,
+    reporter: ProgressReporter,
     *,
-    trees: Sequence[DecisionTree] | None,
+    tables: Sequence[ScheduleTable] | None,
     about: Mapping[str, Any],
     download: bool = False,
     data_dir: Path | None = None,
@@ -86,27 +86,27 @@ def train_policy(
     if (finished := _finished(run)) is not None:
         run.checkpoints().drop()  # of who was killed before doing so
         return finished
-    field: Field
+    simulator: Simulator
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    if trees is not None:
+    if tables is not None:
         pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
-        field = TableField(
-            Orchard(with_tariffs_drawn(training_trees(trees, config), config.tariff, config.tariff_draws), pricing)
+        simulator = TableSimulator(
+            TableSet(with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws), pricing)
         )
     else:
-        watcher.say("data")
-        field = LiveField(config, seeds, watcher, download=download, data_dir=data_dir)
+        reporter.say("data")
+        simulator = LiveSimulator(config, seeds, reporter, download=download, data_dir=data_dir)
     checkpoints = run.checkpoints()
-    trainer, history = _resumed(config, field, run, watcher)
+    trainer, history = _resumed(config, simulator, run, reporter)
     assert config.iterations is not None
-    if trees is not None:
+    if tables is not None:
         of_iteration, of_policy = 1, 0
     else:  # chunks of lifetimes; whoever lives them tells of them
-        of_policy = field.n_chunks * len(field.seeds)
-        of_iteration = config.population * (field.n_chunks if config.method == "ppo" else of_policy)
-    watcher.expect(config.iterations * of_iteration + of_policy)
-    watcher.advance(len(history) * of_iteration)
-    saved, every = len(history), config.checkpoint_every if trees is not None else 1  # a lifetime is worth a file
+        of_policy = simulator.n_chunks * len(simulator.seeds)
+        of_iteration = config.population * (simulator.n_chunks if config.method == "ppo" else of_policy)
+    reporter.expect(config.iterations * of_iteration + of_policy)
+    reporter.advance(len(history) * of_iteration)
+    saved, every = len(history), config.checkpoint_every if tables is not None else 1  # a lifetime is worth a file
     with run.tensorboard() as board:
         for number, values in enumerate(history):
             _draw(board, values, number)
@@ -115,16 +115,16 @@ def train_policy(
                 values = trainer.iterate()
                 _draw(board, values, len(history))
                 history.append(values)
-                if trees is not None:
-                    watcher.advance(1)
-                watcher.say(f"utility {100 * values['utility']:.1f}")
-                if watcher.stopping:
+                if tables is not None:
+                    reporter.advance(1)
+                reporter.say(f"utility {100 * values['utility']:.1f}")
+                if reporter.stopping:
                     raise Interrupted
                 if len(history) % every == 0:
                     checkpoints.save({"trainer": trainer.state(), "history": history})
                     saved = len(history)
             policy = trainer.policy()
-            reached = float(field.utilities([lambda _: policy.make()]).mean())
+            reached = float(simulator.utilities([lambda _: policy.make()]).mean())
         except Interrupted:
             if len(history) > saved:
                 checkpoints.save({"trainer": trainer.state(), "history": history})
@@ -132,7 +132,7 @@ def train_policy(
     training = {
         "method": config.method,
         "seeds": list(seeds),
-        "on": "tables" if trees is not None else "lifetimes",
+        "on": "tables" if tables is not None else "lifetimes",
         "utility": reached,
         "settings": config.model_dump(mode="json"),
         **about,
@@ -151,8 +151,8 @@ def prepare(config: TrainConfig, *, download: bool, data_dir: Path | None) -> No
         DatasetError: from loading.
         InvalidSetting: settings that the data set or the machine do not allow.
     """
-    world = load_world(config, config.first_seed, data_dir=data_dir, download=download, watcher=Unwatched())
-    unborn(config, config.first_seed, world, config.observes)
+    world = load_world(config, config.first_seed, data_dir=data_dir, download=download, reporter=SilentReporter())
+    make_episode(config, config.first_seed, world, config.observes)
 
 
 def _finished(run: RunDirectory) -> dict[str, Any] | None:
@@ -173,29 +173,29 @@ def _finished(run: RunDirectory) -> dict[str, Any] | None:
     return finished
 
 
-def _made(config: TrainConfig, field: Field) -> Trainer:
+def _made(config: TrainConfig, simulator: Simulator) -> Trainer:
     if config.method == "ppo":
         from scenarios.policy_training.ppo import PpoTrainer
 
-        return PpoTrainer(config, field)
+        return PpoTrainer(config, simulator)
     if config.method == "cma":
-        return CmaTrainer(config, field)
-    return (ReinforceTrainer if config.method == "reinforce" else ForecastTrainer)(config, field)
+        return CmaTrainer(config, simulator)
+    return (ReinforceTrainer if config.method == "reinforce" else ForecastTrainer)(config, simulator)
 
 
 def _resumed(
-    config: TrainConfig, field: Field, run: RunDirectory, watcher: Watcher
+    config: TrainConfig, simulator: Simulator, run: RunDirectory, reporter: ProgressReporter
 ) -> tuple[Trainer, list[dict[str, float]]]:
     checkpoints = run.checkpoints()
     for path in checkpoints.found():
         try:
             state = checkpoints.load(path)
-            trainer = _made(config, field)
+            trainer = _made(config, simulator)
             trainer.load_state(state["trainer"])
             return trainer, list(state["history"])
         except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            watcher.warn(f"{str(error) or type(error).__name__}; going on from what came before it")
-    return _made(config, field), []
+            reporter.warn(f"{str(error) or type(error).__name__}; going on from what came before it")
+    return _made(config, simulator), []
 
 
 def _draw(board: Any, values: Mapping[str, float], iteration: int) -> None:

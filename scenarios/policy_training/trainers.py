@@ -21,7 +21,7 @@ from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
 from agent.randomness import clone_generator, named_generator, named_seed
 from scenarios.config.settings import TrainConfig
-from scenarios.policy_training.simulators import Field
+from scenarios.policy_training.simulators import Simulator
 
 
 @runtime_checkable
@@ -56,8 +56,8 @@ class CmaTrainer:
         practical Python library for CMA-ES", arXiv:2402.01373.
     """
 
-    def __init__(self, config: TrainConfig, field: Field) -> None:
-        self.field, self.features = field, features_at(config.observes)
+    def __init__(self, config: TrainConfig, simulator: Simulator) -> None:
+        self.simulator, self.features = simulator, features_at(config.observes)
         self._cma = CMA(
             mean=np.zeros(len(self.features) + 1),
             sigma=1.0,
@@ -71,7 +71,7 @@ class CmaTrainer:
         """A generation."""
         asked = [self._cma.ask() for _ in range(self._cma.population_size)]
         policies = [self._policy(weights).make() for weights in asked]  # without a mind of their own: shared
-        found = self.field.utilities([partial(_same, policy) for policy in policies]).mean(axis=1)
+        found = self.simulator.utilities([partial(_same, policy) for policy in policies]).mean(axis=1)
         self._tell(asked, found.tolist())
         spread = float(np.sqrt(np.diag(self._cma._C)).mean() * self._cma._sigma)
         return {"utility": float(found.mean()), "best_utility": self._best, "deviation_of_weights": spread}
@@ -145,16 +145,16 @@ class ReinforceTrainer:
         workshop (the baseline).
     """
 
-    def __init__(self, config: TrainConfig, field: Field) -> None:
+    def __init__(self, config: TrainConfig, simulator: Simulator) -> None:
         assert config.policy_lr is not None, "the settings fill it in"
-        self.config, self.field, self.features = config, field, features_at(config.observes)
+        self.config, self.simulator, self.features = config, simulator, features_at(config.observes)
         self.generator = named_generator(config.policy_seed, "policy")
         self.network = small_network(len(self.features), config.hidden, self.generator)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.policy_lr)
 
     def iterate(self) -> dict[str, float]:
         """Live the population once, and take a step."""
-        lived: dict[int, list[SamplingPolicy]] = {seed: [] for seed in self.field.seeds}
+        lived: dict[int, list[SamplingPolicy]] = {seed: [] for seed in self.simulator.seeds}
         current = self.policy().make()
         assert isinstance(current, NetworkPolicy)
 
@@ -166,13 +166,13 @@ class ReinforceTrainer:
 
         before = clone_generator(self.generator)
         try:
-            found = torch.from_numpy(self.field.utilities([sampled] * self.config.population))
+            found = torch.from_numpy(self.simulator.utilities([sampled] * self.config.population))
         except BaseException:
             self.generator = before  # stopped in the middle: this iteration is lived again
             raise
         others = (found.sum(dim=0) - found) / (len(found) - 1)
         advantage = (found - others).T.flatten()  # by seed, then by policy, as they were made
-        policies = [policy for seed in self.field.seeds for policy in lived[seed]]
+        policies = [policy for seed in self.simulator.seeds for policy in lived[seed]]
         x = torch.from_numpy(np.stack([policy.x for policy in policies]))
         learned = torch.tensor([policy.learned for policy in policies], dtype=torch.float64)
         logits = self.network(x)[..., 0]
@@ -244,8 +244,8 @@ class ForecastTrainer:
 
     NOISE = 0.05
 
-    def __init__(self, config: TrainConfig, field: Field) -> None:
-        self.config, self.field = config, field
+    def __init__(self, config: TrainConfig, simulator: Simulator) -> None:
+        self.config, self.simulator = config, simulator
         self._observes: Observes = config.observes
         self._rows: list[list[list[float]]] = []
         """By iteration: of every chunk of every life its world, the four terms and the accuracy seen."""
@@ -264,10 +264,10 @@ class ForecastTrainer:
 
             return made
 
-        found = self.field.utilities([watching(i) for i in range(self.config.population)])
+        found = self.simulator.utilities([watching(i) for i in range(self.config.population)])
         rows = []
         for seed, policy in lived:
-            world = self.field.worlds[seed]
+            world = self.simulator.worlds[seed]
             terms = terms_of(counts_before_each(np.array(policy.learned)), len(policy.learned))
             rows += [[world, *each, seen] for each, seen in zip(terms.tolist(), policy.seen, strict=True)]
         self._rows.append(rows)

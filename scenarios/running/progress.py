@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class ProgressReporter(Protocol):
     """Whoever waits for an experiment to finish."""
 
     def expect(self, total: float) -> None:
@@ -31,7 +31,7 @@ class Watcher(Protocol):
         """Whether to save what there is and stop, at the next chunk."""
 
 
-class Unwatched:
+class SilentReporter:
     """Nobody waits."""
 
     stopping = False
@@ -56,7 +56,7 @@ class Unwatched:
         warnings.warn(what, stacklevel=2)
 
 
-class Noting(Unwatched):
+class NotingReporter(SilentReporter):
     """Keeps what is worth a warning for whoever is told later."""
 
     def __init__(self) -> None:

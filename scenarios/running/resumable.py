@@ -6,12 +6,12 @@ from pathlib import Path
 from agent.agent import Agent
 from agent.errors import CheckpointError, LifetimeError, RunError, is_out_of_memory
 from agent.evaluation.trajectory import Step, Trajectory
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord
-from scenarios.running.progress import Interrupted, Watcher
+from scenarios.running.progress import Interrupted, ProgressReporter
 
-Begin = Callable[[Iterable[str]], Lives]
+Begin = Callable[[Iterable[str]], Lifetimes]
 """The lives under the policies of these names, about to begin."""
 
 
@@ -19,7 +19,7 @@ def live_on_record(
     begin: Begin,
     records: Mapping[str, LifetimeRecord],
     checkpoints: Checkpoints,
-    watcher: Watcher,
+    reporter: ProgressReporter,
     *,
     title: str,
     checkpoint_every: int,
@@ -46,28 +46,28 @@ def live_on_record(
     decisions: dict[str, list[str]] = {name: [] for name in records}
     seen = dict.fromkeys(records, "")
     try:
-        lives = _resumed(begin, records, unfinished.keys(), checkpoints, watcher, decisions, on_step)
+        lifetimes = _resumed(begin, records, unfinished.keys(), checkpoints, reporter, decisions, on_step)
         advanced = 0
-        while lives:
-            steps = lives.advance()
+        while lifetimes:
+            steps = lifetimes.advance()
             for name, step in steps.items():
                 records[name].step(step)
                 decisions[name].append(step.action)
             on_step(steps)
-            for name, trajectory, agent in lives.ended():
+            for name, trajectory, agent in lifetimes.ended():
                 on_end(name, trajectory, agent)
             name, step = next(iter(steps.items()))
             if step.accuracy:
                 seen.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
             counts = f"{decisions[name].count('learn')} L {decisions[name].count('memorize')} M"
-            watcher.say(f"{title} {counts}{seen[name]}".strip())
+            reporter.say(f"{title} {counts}{seen[name]}".strip())
             advanced += 1
-            stopping = watcher.stopping
-            if lives and (stopping or advanced % checkpoint_every == 0):
+            stopping = reporter.stopping
+            if lifetimes and (stopping or advanced % checkpoint_every == 0):
                 for record in records.values():
                     record.sync()
-                checkpoints.save(lives.state())
-            if lives and stopping:
+                checkpoints.save(lifetimes.state())
+            if lifetimes and stopping:
                 raise Interrupted
     finally:
         for record in records.values():
@@ -80,17 +80,17 @@ def _resumed(
     records: Mapping[str, LifetimeRecord],
     unfinished: Iterable[str],
     checkpoints: Checkpoints,
-    watcher: Watcher,
+    reporter: ProgressReporter,
     decisions: Mapping[str, list[str]],
     on_step: Callable[[Mapping[str, Step]], None],
-) -> Lives | None:
+) -> Lifetimes | None:
     """The lives as they were at the newest checkpoint that can be used, or about to begin; None if all have ended."""
     if not unfinished:
         return None
     reasons = []
     for path in checkpoints.found():
         try:
-            lives, steps = _from_checkpoint(begin, records, checkpoints, path)
+            lifetimes, steps = _from_checkpoint(begin, records, checkpoints, path)
         except CheckpointError as error:
             reasons.append(str(error))
         except LifetimeError:
@@ -101,13 +101,13 @@ def _resumed(
             reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
         else:
             for reason in reasons:
-                watcher.warn(f"{reason}; going on from the checkpoint before it")
+                reporter.warn(f"{reason}; going on from the checkpoint before it")
             for name, lived in steps.items():
                 records[name].go_on(lived)
                 decisions[name].extend(step.action for step in lived)
                 for step in lived:
                     on_step({name: step})
-            return lives
+            return lifetimes
     if reasons:
         raise RunError(
             f"{'; '.join(reasons)}; no other is left: start anew, with --force of the command that began the run"
@@ -117,15 +117,15 @@ def _resumed(
 
 def _from_checkpoint(
     begin: Begin, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints, path: Path
-) -> tuple[Lives, dict[str, Sequence[Step]]]:
+) -> tuple[Lifetimes, dict[str, Sequence[Step]]]:
     state = checkpoints.load(path)
-    Lives.check_state(state, path)
-    n_lived = Lives.lived(state)
+    Lifetimes.check_state(state, path)
+    n_lived = Lifetimes.lived(state)
     lost = [name for name in records.keys() - n_lived.keys() if records[name].summary() is None]
     if lost or n_lived.keys() - records.keys():
         ours, theirs = ", ".join(records), ", ".join(n_lived) or "none"
         raise CheckpointError(f"expected a checkpoint of the lifetimes {ours} at {path}, got one of {theirs}")
     steps: dict[str, Sequence[Step]] = {name: records[name].steps(n) for name, n in n_lived.items()}
-    lives = begin(n_lived)
-    lives.load_state(state, steps)
-    return lives, steps
+    lifetimes = begin(n_lived)
+    lifetimes.load_state(state, steps)
+    return lifetimes, steps

@@ -13,7 +13,7 @@ from agent.errors import RunError
 from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json
 from scenarios.analysis.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
-from scenarios.config.settings import LivesConfig
+from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.streams.scenario import Scenario
 
@@ -21,7 +21,7 @@ N_QUERIES = 10_000
 """Queries whose answers tables give the cost of, whatever the size of the test set."""
 
 
-def hyperparameters(config: LivesConfig, seed: int, policy: str) -> dict[str, Any]:
+def hyperparameters(config: LifetimeConfig, seed: int, policy: str) -> dict[str, Any]:
     """What TensorBoard's table tells runs apart by."""
     shown = (
         "dataset",
@@ -41,7 +41,7 @@ def hyperparameters(config: LivesConfig, seed: int, policy: str) -> dict[str, An
 
 
 def facts_of(
-    config: LivesConfig,
+    config: LifetimeConfig,
     seed: int,
     policy: str,
     dataset: Dataset,
@@ -51,7 +51,11 @@ def facts_of(
     cost_unit: str,
 ) -> dict[str, Any]:
     """What the summary of a lifetime tells beside its last step."""
-    matrix = [trajectory.birth, *(trajectory.steps[end].scores for end in scenario.ends)] if trajectory.birth else []
+    matrix = (
+        [trajectory.initial_scores, *(trajectory.steps[end].scores for end in scenario.ends)]
+        if trajectory.initial_scores
+        else []
+    )
     return {
         "policy": policy,
         "seed": seed,
@@ -63,7 +67,7 @@ def facts_of(
         "prior_knowledge": prior_knowledge(dataset),
         "metrics": lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every),
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
-        "visited": [scenario.experience[end] for end in scenario.ends] if trajectory.birth else [],
+        "visited": [scenario.experience[end] for end in scenario.ends] if trajectory.initial_scores else [],
     }
 
 
@@ -97,9 +101,9 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
     seen = np.array([np.isin(range(anytime.shape[1]), scenario.experience[: step.step + 1]) for step in evaluated])
     worst_case = None
     transfer: dict[str, float | None] = dict.fromkeys(("forgetting", "backward_transfer", "forward_transfer"))
-    if trajectory.birth:
+    if trajectory.initial_scores:
         ends = [steps[end].scores for end in scenario.ends]
-        matrix = np.array([_per_experience(scores) for scores in (trajectory.birth, *ends) if scores])
+        matrix = np.array([_per_experience(scores) for scores in (trajectory.initial_scores, *ends) if scores])
         visited = [scenario.experience[end] for end in scenario.ends]
         worst_case = worst_case_accuracy(anytime, seen, current)
         transfer = transfer_metrics(matrix, visited)

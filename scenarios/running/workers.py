@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from agent.errors import RunError
-from scenarios.running.progress import Interrupted, Watcher
+from scenarios.running.progress import Interrupted, ProgressReporter
 
 
-class Crew:
+class WorkerPool:
     """Processes of one thread each, so that numbers do not depend on how many there are.
 
     Whoever leaves the crew, for whatever reason, ends its processes at once: what they were doing is lost, so that it
@@ -29,8 +29,8 @@ class Crew:
         watcher: asked, while tasks are waited for, whether to stop.
     """
 
-    def __init__(self, n: int, watcher: Watcher) -> None:
-        self.n, self._watcher = n, watcher
+    def __init__(self, n: int, reporter: ProgressReporter) -> None:
+        self.n, self._reporter = n, reporter
         self._running: set[Future[Any]] = set()
         self._others = set(multiprocessing.active_children())
         self._processes: set[Any] = set()
@@ -77,7 +77,7 @@ class Crew:
             Exception: whatever a task raised.
         """
         while self._running:
-            if self._watcher.stopping:
+            if self._reporter.stopping:
                 raise Interrupted
             done, self._running = wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED)
             if done:
@@ -91,7 +91,7 @@ class Crew:
         return []
 
     def _broken(self) -> Exception:
-        if self._watcher.stopping:
+        if self._reporter.stopping:
             return Interrupted()
         return RunError(
             f"expected {self.n} processes to live, but one was killed, perhaps for want of memory; the same command "

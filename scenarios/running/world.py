@@ -8,19 +8,19 @@ from pathlib import Path
 from agent.accounting.costs import COST_MODELS, CostModel
 from agent.data.chunk import LabelledImages
 from agent.errors import InvalidSetting
-from agent.evaluation.exam import Exam
-from agent.learners.protocol import unwatched
+from agent.evaluation.plan import EvaluationPlan
+from agent.learners.protocol import unreported
 from agent.lifetime.episode import Episode, Undecided
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from agent.memory.rekeying import Rekeying
 from agent.policies import Policy
 from agent.policies.protocol import Observes
 from agent.policies.registry import POLICIES
-from scenarios.config.settings import LivesConfig
+from scenarios.config.settings import LifetimeConfig
 from scenarios.config.specs import FILE, canonical, make, parse, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.running.factory import build_agent
-from scenarios.running.progress import Unwatched, Watcher
+from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import seeds_trained_on
 from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.chunking import Chunking
@@ -50,7 +50,7 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
     return tuple(policies)
 
 
-def resolve_specs(config: LivesConfig) -> dict[str, str]:
+def resolve_specs(config: LifetimeConfig) -> dict[str, str]:
     """The scenario, tariff and cost model of the settings in their one spelling, each tried as far as it can be.
 
     Raises:
@@ -66,13 +66,13 @@ def resolve_specs(config: LivesConfig) -> dict[str, str]:
     }
 
 
-def cost_model(config: LivesConfig) -> CostModel:
+def cost_model(config: LifetimeConfig) -> CostModel:
     """The prices of the settings."""
     return make(config.cost, COST_MODELS, "cost model")
 
 
 def load_world(
-    config: LivesConfig, seed: int, *, data_dir: Path | None, download: bool, watcher: Watcher
+    config: LifetimeConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
 ) -> tuple[Dataset, Scenario]:
     """The data set, and the scenario with its tariff.
 
@@ -88,10 +88,10 @@ def load_world(
         n_test=config.test_size,
         data_dir=data_dir,
         download=download,
-        progress=watcher.reach,
+        progress=reporter.reach,
         max_megapixels=config.max_megapixels,
     )
-    tell_of(dataset, watcher)
+    tell_of(dataset, reporter)
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
     scenario = make(config.scenario, SCENARIOS, "scenario", **given)
@@ -99,15 +99,15 @@ def load_world(
     return dataset, scenario.priced(prices).asked(config.queries or 0)
 
 
-def tell_of(dataset: Dataset, watcher: Watcher) -> None:
+def tell_of(dataset: Dataset, reporter: ProgressReporter) -> None:
     """Say which classes and how many images there are, and what was passed over."""
-    watcher.tell(f"data: {dataset.overview()}")
+    reporter.tell(f"data: {dataset.overview()}")
     for note in dataset.notes:
-        watcher.tell(f"data: {note}")
+        reporter.tell(f"data: {note}")
 
 
 def try_world(
-    config: LivesConfig, seed: int, policies: Sequence[str], *, data_dir: Path | None, download: bool
+    config: LifetimeConfig, seed: int, policies: Sequence[str], *, data_dir: Path | None, download: bool
 ) -> None:
     """Try whether lifetimes could begin: load the data, cut the stream, build the agent.
 
@@ -115,17 +115,17 @@ def try_world(
         DatasetError: from loading.
         InvalidSetting: settings that the data set or the machine do not allow.
     """
-    world = load_world(config, seed, data_dir=data_dir, download=download, watcher=Unwatched())
-    newborn(config, seed, world, made(policies, seed))
+    world = load_world(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
+    make_lifetimes(config, seed, world, make_policies(policies, seed))
 
 
-def newborn(
-    config: LivesConfig,
+def make_lifetimes(
+    config: LifetimeConfig,
     seed: int,
     world: tuple[Dataset, Scenario],
     policies: Mapping[str, Policy],
-    exam: Exam | None = None,
-) -> Lives:
+    plan: EvaluationPlan | None = None,
+) -> Lifetimes:
     """Lifetimes about to begin.
 
     Args:
@@ -139,24 +139,24 @@ def newborn(
         InvalidSetting: settings that the data set or the machine do not allow.
     """
     dataset, scenario = world
-    agent = build_agent(config, dataset, seed=seed, progress=unwatched)
+    agent = build_agent(config, dataset, seed=seed, progress=unreported)
     agent.rekeying = Rekeying.parse(config.rekey)
-    return Lives(
+    return Lifetimes(
         agent,
         scenario.stream,
         policies,
-        exam or _exam(config, scenario),
+        plan or _evaluation_plan(config, scenario),
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
         calibrate_every=config.calibrate_every or 0,
     )
 
 
-def unborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], observes: Observes) -> Episode:
+def make_episode(config: LifetimeConfig, seed: int, world: tuple[Dataset, Scenario], observes: Observes) -> Episode:
     """A lifetime about to begin, to be decided from outside and examined on validation data after every chunk.
 
     Half of the validation images fit the mixture, the others serve nothing else than the examinations; the test images
-    are not used. See `halved_exam`.
+    are not used. See `halved_plan`.
 
     Args:
         config: resolved settings.
@@ -167,10 +167,10 @@ def unborn(config: LivesConfig, seed: int, world: tuple[Dataset, Scenario], obse
     Raises:
         InvalidSetting: settings that the data set or the machine do not allow.
     """
-    return Episode(newborn(config, seed, world, {"": Undecided(observes)}, halved_exam(world[1], every=1)))
+    return Episode(make_lifetimes(config, seed, world, {"": Undecided(observes)}, halved_plan(world[1], every=1)))
 
 
-def halved_exam(scenario: Scenario, *, every: int = 0) -> Exam:
+def halved_plan(scenario: Scenario, *, every: int = 0) -> EvaluationPlan:
     """Examinations on one half of the validation images, while the other half fits the mixture.
 
     Args:
@@ -181,7 +181,9 @@ def halved_exam(scenario: Scenario, *, every: int = 0) -> Exam:
         InvalidSetting: fewer than two validation images.
     """
     fitting, examining = halves(scenario.validation)
-    return Exam(fitting, examining, every=every, shown=None if scenario.shown is None else scenario.shown[::2])
+    return EvaluationPlan(
+        fitting, examining, every=every, shown=None if scenario.shown is None else scenario.shown[::2]
+    )
 
 
 def halves(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
@@ -201,9 +203,9 @@ def halves(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
     )
 
 
-def _exam(config: LivesConfig, scenario: Scenario) -> Exam:
+def _evaluation_plan(config: LifetimeConfig, scenario: Scenario) -> EvaluationPlan:
     several = scenario.n_experiences > 1
-    return Exam(
+    return EvaluationPlan(
         scenario.validation,
         scenario.test,
         every=config.evaluate_every,
@@ -220,6 +222,6 @@ def write_truth(scenario: Scenario) -> str:
     return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
 
 
-def made(specs: Iterable[str], seed: int) -> dict[str, Policy]:
+def make_policies(specs: Iterable[str], seed: int) -> dict[str, Policy]:
     """The policies that specs name, by spec; raises what `specs.make` raises."""
     return {spec: make(spec, POLICIES, "policy", seed=seed) for spec in specs}

@@ -24,12 +24,12 @@ def test_a_prediction_mixes_learner_and_memory():
     agent.mixture = Mixture(0.3, 20.0)
     images = toy_images(6, seed=2).images
     found, bill = agent.predict(images)
-    sight = agent.learner.forward(images)
-    recall, work = agent.memory.recall(sight.keys, torch.tensor([20.0]))
-    assert torch.equal(found.learner, sight.probabilities)
+    outputs = agent.learner.forward(images)
+    recall, work = agent.memory.recall(outputs.keys, torch.tensor([20.0]))
+    assert torch.equal(found.learner, outputs.probabilities)
     assert torch.equal(found.memory, recall.probabilities[0])
     torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
-    assert flops(bill) == {"answer": sight.work.flops + work.flops} == {"answer": agent.answering(6, images).flops}
+    assert flops(bill) == {"answer": outputs.work.flops + work.flops} == {"answer": agent.answering(6, images).flops}
 
 
 def test_an_untouched_agent_predicts_with_its_learner_alone():
@@ -69,7 +69,7 @@ def test_looking_again_costs_only_what_has_changed():
     agent = grown()
     images, thetas = toy_images(10, seed=3).images, (2.0, 8.0)
     first, spent = agent.look(images, thetas)
-    assert spent.flops == (first.sight.work + first.recalled).flops > 0
+    assert spent.flops == (first.outputs.work + first.recalled).flops > 0
     again, nothing = agent.look(images, thetas, first)
     assert nothing.flops == 0
     assert again.recalled.flops == first.recalled.flops
@@ -78,12 +78,12 @@ def test_looking_again_costs_only_what_has_changed():
     assert new.flops * 5 == first.recalled.flops
     anew, full = agent.look(images, thetas)
     assert more.recalled.flops == anew.recalled.flops
-    assert full.flops == (anew.sight.work + anew.recalled).flops
+    assert full.flops == (anew.outputs.work + anew.recalled).flops
     torch.testing.assert_close(more.recall.probabilities, anew.recall.probabilities)
     agent.learn(toy_chunk(8, seed=4))
     moved, spent = agent.look(images, thetas, more)
     assert spent.flops == full.flops
-    assert not torch.equal(moved.sight.keys, more.sight.keys)
+    assert not torch.equal(moved.outputs.keys, more.outputs.keys)
 
 
 def test_other_thetas_are_asked_anew():

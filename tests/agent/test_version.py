@@ -29,12 +29,12 @@ def test_a_copy_of_a_lineage_goes_its_own_way(duplicate):
 def test_forks_share_a_version_until_one_of_them_changes(make):
     learner = make()
     learner.learn(toy_chunk(8))
-    learner.settle()
+    learner.flush()
     fork, version = learner.fork(), learner.version
     assert fork.version == version
     for each in (learner, fork):
         each.learn(toy_chunk(8, seed=1))
-        each.settle()
+        each.flush()
     assert len({version, learner.version, fork.version}) == 3
 
 
@@ -42,8 +42,8 @@ def test_a_glance_that_was_sent_to_another_process_still_holds():
     agent = toy_agent()
     agent.memorize(toy_chunk(8))
     images = toy_chunk(5, seed=2).images
-    glance, _ = agent.look(images, (8.0,))
-    sent = pickle.loads(pickle.dumps(glance))
+    cached, _ = agent.look(images, (8.0,))
+    sent = pickle.loads(pickle.dumps(cached))
     assert agent.look(images, (8.0,), sent)[1].flops == 0
     agent.learn(toy_chunk(8, seed=3))
     assert agent.look(images, (8.0,), sent)[1].flops > 0

@@ -8,8 +8,8 @@ from functools import partial
 
 import torch
 
-from agent.evaluation.exam import Exam
-from agent.learners.protocol import unwatched
+from agent.evaluation.plan import EvaluationPlan
+from agent.learners.protocol import unreported
 from agent.lifetime.loop import live_many
 from agent.policies import StaticPolicy
 from scenarios.config.settings import CurveConfig
@@ -32,12 +32,12 @@ def lifetimes(n_chunks: int, n_policies: int) -> Callable[[], object]:
     """Chunks of ten textures each, lived under static policies together."""
     config = CurveConfig(width=2, epochs=1, batch=10, device="cpu", k=(50,), chunks=n_chunks, evaluate_every=0)
     dataset = load_dataset("textures", seed=0, n_train=10 * n_chunks, n_validation=50, n_test=100)
-    stream, exam = iid_stream(dataset, n_chunks, seed=0), Exam(dataset.validation, dataset.test)
+    stream, plan = iid_stream(dataset, n_chunks, seed=0), EvaluationPlan(dataset.validation, dataset.test)
     policies = {str(i): 100 * (i + 0.5) / n_policies for i in range(n_policies)}
 
     def lived() -> None:
-        agent = build_agent(config, dataset, seed=0, progress=unwatched)
-        for _ in live_many(agent, stream, {name: StaticPolicy(k) for name, k in policies.items()}, exam):
+        agent = build_agent(config, dataset, seed=0, progress=unreported)
+        for _ in live_many(agent, stream, {name: StaticPolicy(k) for name, k in policies.items()}, plan):
             pass
 
     return lived

@@ -84,7 +84,7 @@ def of_learners(images: LabelledImages, batch: int, depth: int, width: int) -> d
 
     def trained(learner: Learner) -> Learner:
         learner.learn(chunk)
-        learner.settle()
+        learner.flush()
         return learner
 
     return {

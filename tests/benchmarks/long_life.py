@@ -20,12 +20,12 @@ from unittest.mock import patch
 import torch
 
 from agent.evaluation.trajectory import Step
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory
 from agent.storage.record import open_run
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.lives import live_together
-from scenarios.running.progress import Unwatched
+from scenarios.running.lifetimes import live_together
+from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
 
 
@@ -87,15 +87,15 @@ class Growth:
         )
         self._start = time.perf_counter()
 
-    def look(self, lives: Lives, steps: dict[str, Step]) -> None:
+    def look(self, lifetimes: Lifetimes, steps: dict[str, Step]) -> None:
         """Called after each chunk."""
-        branch = lives._branches[-1] if lives else None
+        branch = lifetimes._branches[-1] if lifetimes else None
         [step] = steps.values()
         if branch is None or (step.step + 1) % self.every:
             return
         seconds = time.perf_counter() - self._start
         gc.collect()
-        agent, trajectory = branch.agent.nbytes, held_nbytes(branch.lives[0].steps, set())
+        agent, trajectory = branch.agent.nbytes, held_nbytes(branch.lifetimes[0].steps, set())
         resident = resident_nbytes()
         self.rows.append((step.step + 1, resident, agent, trajectory))
         rest, mb = resident - agent - trajectory, 1e6
@@ -120,20 +120,20 @@ class Growth:
 def live(n_chunks: int, checkpoint_every: int) -> None:
     """Live the lifetime, looking at the process twenty times on the way."""
     config = settings(n_chunks, checkpoint_every)
-    world = load_world(config, config.seed, data_dir=None, download=False, watcher=Unwatched())
+    world = load_world(config, config.seed, data_dir=None, download=False, reporter=SilentReporter())
     growth = Growth(max(1, n_chunks // 20))
-    advance: Callable[[Lives], dict[str, Step]] = Lives.advance
+    advance: Callable[[Lifetimes], dict[str, Step]] = Lifetimes.advance
 
-    def watched(lives: Lives) -> dict[str, Step]:
-        steps = advance(lives)
-        growth.look(lives, steps)
+    def watched(lifetimes: Lifetimes) -> dict[str, Step]:
+        steps = advance(lifetimes)
+        growth.look(lifetimes, steps)
         return steps
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(Lives, "advance", watched):
+    with tempfile.TemporaryDirectory() as folder, patch.object(Lifetimes, "advance", watched):
         path = Path(folder) / "run"
         with open_run(path, config.model_dump(mode="json")) as run:
             records = {config.policy: run.lifetime("")}
-            live_together(config, config.seed, world, records, run.checkpoints(), Unwatched())
+            live_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
         on_disk = {file.name.split(".tfevents")[0]: file.stat().st_size for file in path.iterdir()}
         print("on disk, bytes a chunk:", ", ".join(f"{name} {size / n_chunks:,.0f}" for name, size in on_disk.items()))
     growth.summarize()

@@ -21,16 +21,16 @@ import agent.lifetime.loop
 from agent.accounting.ledger import Ledger
 from agent.agent import Agent
 from agent.learners import OnlineLearner
-from agent.lifetime.branch import Life
-from agent.lifetime.loop import Lives
+from agent.lifetime.branch import Lifetime
+from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory
 from agent.policies.thresholds import NoveltyPolicy
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, open_run
 from agent.storage.tensorboard import Events
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.lives import live_together
-from scenarios.running.progress import Unwatched
+from scenarios.running.lifetimes import live_together
+from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
 from scenarios.streams.scenario import ChunkStream
 from tests.benchmarks.ratios import Ratio, ratios
@@ -46,7 +46,7 @@ PARTS: dict[str, Places] = {
         (CacheMemory, "recall"),
         (agent.agent, "fit_mixture"),
     ],
-    CHECKPOINTS: [(Lives, "state"), (LifetimeRecord, "sync"), (Checkpoints, "save")],
+    CHECKPOINTS: [(Lifetimes, "state"), (LifetimeRecord, "sync"), (Checkpoints, "save")],
     "stream: gathering the chunk": [(ChunkStream, "__getitem__")],
     "what learner and memory make of the chunk": [
         (agent.lifetime.loop, "learner_impressions"),
@@ -55,13 +55,13 @@ PARTS: dict[str, Places] = {
     "scoring predictions": [(agent.lifetime.loop, "accuracies"), (agent.lifetime.loop, "score")],
     "looking, mixing": [(Agent, "look"), (Agent, "answer"), (Agent, "fit"), (Agent, "memorize"), (Agent, "learn")],
     "estimating costs": [(Agent, "estimate_learning"), (Agent, "estimate_memorizing")],
-    "observation": [(Life, "observation")],
+    "observation": [(Lifetime, "observation")],
     "deciding": [(NoveltyPolicy, "decide")],
     "ledger": [(Ledger, "charge"), (Ledger, "hold"), (Ledger, "spent"), (Ledger, "flops")],
-    "step": [(Life, "write_down")],
+    "step": [(Lifetime, "write_down")],
     "trajectory line": [(LifetimeRecord, "step")],
     "TensorBoard events, handed over": [(Events, "step")],
-    "the loop's own lines": [(Lives, "advance")],
+    "the loop's own lines": [(Lifetimes, "advance")],
 }
 
 
@@ -84,13 +84,13 @@ def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:
 
 def live(config: SimulateConfig, folder: Path, stopwatch: Stopwatch) -> None:
     """Live and record one lifetime, as the stopwatch looks on."""
-    world = load_world(config, config.seed, data_dir=None, download=False, watcher=Unwatched())
+    world = load_world(config, config.seed, data_dir=None, download=False, reporter=SilentReporter())
     with (
         open_run(folder, config.model_dump(mode="json")) as run,
         stopwatch.watching(PARTS, rest=AROUND, threads=THREADS),
     ):
         records = {config.policy: run.lifetime("")}
-        live_together(config, config.seed, world, records, run.checkpoints(), Unwatched())
+        live_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
 
 
 def report(title: str, n_chunks: int, stopwatch: Stopwatch) -> None:

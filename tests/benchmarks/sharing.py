@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from agent.evaluation.exam import Exam
-from agent.learners.protocol import unwatched
+from agent.evaluation.plan import EvaluationPlan
+from agent.learners.protocol import unreported
 from agent.lifetime.loop import live_many
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
@@ -28,11 +28,11 @@ def lifetimes(protocol: str) -> Callable[[tuple[int, ...]], None]:
     config = resolve(CurveConfig, "quick", {"protocol": protocol, "evaluate_every": 0, "device": "cpu"})
     dataset = load_dataset(config.dataset, seed=0, n_train=None, n_validation=None, n_test=None)
     stream = iid_stream(dataset, config.chunks, seed=0)
-    exam = Exam(dataset.validation, dataset.test)
+    plan = EvaluationPlan(dataset.validation, dataset.test)
 
     def lived(ks: tuple[int, ...]) -> None:
-        agent = build_agent(config, dataset, seed=0, progress=unwatched)
-        for _ in live_many(agent, stream, {f"k{k}": StaticPolicy(k) for k in ks}, exam):
+        agent = build_agent(config, dataset, seed=0, progress=unreported)
+        for _ in live_many(agent, stream, {f"k{k}": StaticPolicy(k) for k in ks}, plan):
             pass
 
     return lived

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from agent.accounting.costs import COST_MODELS
 from agent.accounting.ledger import Ledger
 from agent.accounting.work import PAID, Work
-from agent.evaluation.exam import Exam
-from agent.lifetime.loop import Lives, live
+from agent.evaluation.plan import EvaluationPlan
+from agent.lifetime.loop import Lifetimes, live
 from agent.memory.rekeying import Rekeying
 from agent.policies import Action, Policy, StaticPolicy, TariffPolicy
 from tests.agent.lifetime.test_loop import POLICIES
@@ -18,7 +18,7 @@ from tests.agent.toys import LEARNERS, online, toy_agent, toy_images, toy_stream
 
 MODEL = COST_MODELS["prices"](gflop=3.0, megabyte_written=5.0, megabyte_chunk=7.0)
 SIZES = [8, 6, 8, 4, 7, 5]
-EXAM = Exam(toy_images(12, seed=50), toy_images(15, seed=60))
+PLAN = EvaluationPlan(toy_images(12, seed=50), toy_images(15, seed=60))
 prices = st.lists(st.sampled_from([0.0, 0.2, 0.7, 1.0, 2.0]), min_size=len(SIZES), max_size=len(SIZES))
 
 
@@ -58,13 +58,13 @@ def test_an_estimate_is_what_is_billed(make, rekeying, of_prices, learns):
     admitted = []  # samples and price of the chunks that wait for a training
     for chunk, learn in zip(stream(of_prices), learns, strict=True):
         before = agent.fork()
-        pending = before.estimate_settling(chunk.images)
-        billed = before.fork().settle()
+        pending = before.estimate_flush(chunk.images)
+        billed = before.fork().flush()
         assert ledger.cost_of(pending) == pytest.approx(ledger.cost_of(billed))
         assert [charge.work.flops for charge in pending] == [charge.work.flops for charge in billed]
         # LEARN, and a training right after: of that, the chunk's part by samples, at its own price
         told, learner = before.estimate_learning(chunk), before.fork()
-        at_once, later = learner.learn(chunk), learner.settle()
+        at_once, later = learner.learn(chunk), learner.flush()
         n = len(chunk)
         share = n / (n + sum(size for size, _ in admitted))
         paid = [cost(charge.work, chunk.price) for charge in at_once]
@@ -78,16 +78,16 @@ def test_an_estimate_is_what_is_billed(make, rekeying, of_prices, learns):
         # MEMORIZE, by who has looked and who has not
         for looked in (False, True):
             memorizer = before.fork()
-            settled = memorizer.settle() if looked else []
+            flushed = memorizer.flush() if looked else []
             told, held = memorizer.estimate_memorizing(chunk, looked=looked), memorizer.memory_nbytes
             bill = memorizer.memorize(chunk, memorizer.learner.forward(chunk.images) if looked else None)
             assert ledger.cost_of(told.bill) == pytest.approx(ledger.cost_of(bill))
             assert told.flops == sum(charge.work.flops for charge in bill)
             assert told.held_nbytes == memorizer.memory_nbytes - held
-            assert bool(settled) == (looked and before.learner.overdue)
+            assert bool(flushed) == (looked and before.learner.pending)
         if learn:
             agent.learn(chunk)
-            admitted = [*admitted, (n, chunk.price)] if agent.learner.overdue else []
+            admitted = [*admitted, (n, chunk.price)] if agent.learner.pending else []
         else:
             agent.memorize(chunk)
             admitted = []
@@ -98,7 +98,7 @@ def test_an_estimate_is_what_is_billed(make, rekeying, of_prices, learns):
 @pytest.mark.parametrize("name", ["k60", "interleaved", "random", "loss", "disagreement", "tariff", "forecast"])
 def test_policies_are_told_what_they_will_pay(name, make, queries):
     policy, of_prices = Watched(POLICIES[name]()), (1, 2, 0.5, 0.2, 3, 1)
-    steps = live(toy_agent(make), stream(of_prices, queries), policy, EXAM, costs=MODEL, budget=1.0).steps
+    steps = live(toy_agent(make), stream(of_prices, queries), policy, PLAN, costs=MODEL, budget=1.0).steps
     admitted, spent = [], dict.fromkeys(steps[0].costs, 0.0)
     learned = dict.fromkeys(PAID, Work())
     for step, told, size, price in zip(steps[:-1], policy.told, SIZES, of_prices, strict=False):
@@ -128,7 +128,7 @@ def test_policies_are_told_what_they_will_pay(name, make, queries):
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 def test_learning_at_night_is_paid_at_night(make):
     day_night = (2, 2, 0.2, 0.2, 2, 2)
-    steps = live(toy_agent(make), stream(day_night), TariffPolicy(1.0), EXAM).steps
+    steps = live(toy_agent(make), stream(day_night), TariffPolicy(1.0), PLAN).steps
     assert [step.action for step in steps] == ["memorize"] * 2 + ["learn"] * 2 + ["memorize"] * 2
     assert 0 < steps[-1].costs["learn"] == pytest.approx(0.2 * steps[-1].work["learn"].flops / 1e9)
     assert steps[3].spent == pytest.approx(steps[4].spent - (steps[4].costs["memorize"] - steps[3].costs["memorize"]))
@@ -137,7 +137,7 @@ def test_learning_at_night_is_paid_at_night(make):
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 def test_the_end_of_life_is_paid_by_those_who_ordered_it(make):
     of_prices = (1, 1, 2, 2, 0.5, 3)
-    steps = live(toy_agent(make), stream(of_prices), StaticPolicy(100), EXAM).steps
+    steps = live(toy_agent(make), stream(of_prices), StaticPolicy(100), PLAN).steps
     if steps[-1].work["learn"].samples != 2 * sum(SIZES) or steps[-2].pending_flops == 0:
         return  # trained at once, or more than once
     mean = sum(size * price for size, price in zip(SIZES, of_prices, strict=True)) / sum(SIZES)
@@ -147,7 +147,7 @@ def test_the_end_of_life_is_paid_by_those_who_ordered_it(make):
 
 def test_answers_are_billed_when_they_are_given():
     chunks = stream((1, 2, 1, 1, 1, 0.5), queries=10)
-    steps = live(toy_agent(online), chunks, StaticPolicy(50), replace(EXAM, prequential=True)).steps
+    steps = live(toy_agent(online), chunks, StaticPolicy(50), replace(PLAN, prequential=True)).steps
     forward = toy_agent(online).learner.forward_flops(chunks[0].images[:1])
     lookups = [0, *(step.query_flops for step in steps[:-1])]
     flops = [10 * (forward + lookup) for lookup in lookups]
@@ -160,21 +160,23 @@ def test_answers_are_billed_when_they_are_given():
 
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 def test_totals_do_not_depend_on_what_the_experimenter_measures(make):
-    def life(exam):
+    def life(plan):
         agent = toy_agent(make)
-        lives = Lives(agent, stream((1, 2, 1, 3, 1, 2)), {"": POLICIES["interleaved"]()}, exam, calibrate_every=0)
-        while lives:
-            lives.advance()
-        [(_, trajectory, _)] = lives.ended()
+        lifetimes = Lifetimes(
+            agent, stream((1, 2, 1, 3, 1, 2)), {"": POLICIES["interleaved"]()}, plan, calibrate_every=0
+        )
+        while lifetimes:
+            lifetimes.advance()
+        [(_, trajectory, _)] = lifetimes.ended()
         last = trajectory.steps[-1]
         return {account: last.work[account] for account in PAID}, last.spent
 
-    assert life(EXAM) == life(replace(EXAM, every=1, test=toy_images(40, seed=7)))
+    assert life(PLAN) == life(replace(PLAN, every=1, test=toy_images(40, seed=7)))
 
 
 def test_a_query_orders_the_training_that_it_needs():
     chunks = stream((1, 2, 1, 1, 1, 1), queries=1)
-    asked = live(toy_agent(LEARNERS["refit-cold"]), chunks, StaticPolicy(100), EXAM).steps
+    asked = live(toy_agent(LEARNERS["refit-cold"]), chunks, StaticPolicy(100), PLAN).steps
     assert asked[1].work["learn"].samples == 2 * SIZES[0]  # the second chunk's query needs the first one's training
     assert asked[1].costs["learn"] == pytest.approx(asked[1].work["learn"].flops / 1e9)  # at the first one's price
     assert asked[-1].action == Action.LEARN.value

@@ -21,7 +21,7 @@ def make(request):
 def live(learner, chunks):
     for chunk in chunks:
         learner.learn(chunk)
-    learner.settle()
+    learner.flush()
     return learner
 
 
@@ -68,19 +68,19 @@ def test_forks_go_their_own_ways_and_draw_the_same_numbers(make):
 @pytest.mark.parametrize("n", [0, 1, 3, 8, 13])
 def test_chunks_of_any_size(make, n):
     learner = live(make(0), [toy_chunk(n), toy_chunk(5, seed=1)])
-    sight = learner.forward(toy_images(4).images)
-    assert torch.isfinite(sight.probabilities).all()
+    outputs = learner.forward(toy_images(4).images)
+    assert torch.isfinite(outputs.probabilities).all()
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_forward_gives_distributions_and_keys(make, n):
     learner = make(0)
     images = toy_images(n).images
-    sight = learner.forward(images)
-    assert (sight.probabilities.shape, sight.keys.shape) == ((n, 3), (n, 8))
-    torch.testing.assert_close(sight.probabilities.sum(dim=1), torch.ones(n))
-    assert sight.work.flops == n * flops_per_sample(learner.network, 8, 8).forward
-    assert sight.work.samples == n
+    outputs = learner.forward(images)
+    assert (outputs.probabilities.shape, outputs.keys.shape) == ((n, 3), (n, 8))
+    torch.testing.assert_close(outputs.probabilities.sum(dim=1), torch.ones(n))
+    assert outputs.work.flops == n * flops_per_sample(learner.network, 8, 8).forward
+    assert outputs.work.samples == n
 
 
 def test_forward_does_not_depend_on_its_batches(make, monkeypatch):
@@ -110,9 +110,9 @@ def test_a_diverging_loss_names_step_and_rate(make):
 def test_learning_is_paid_for(make):
     learner = make(0)
     learned = [learner.learn(chunk) for chunk in toy_stream([16, 8])]
-    settled = learner.settle()
-    n_trained = sum(work.samples for work in [*learned, settled])
-    flops = sum(work.flops for work in [*learned, settled])
+    flushed = learner.flush()
+    n_trained = sum(work.samples for work in [*learned, flushed])
+    flops = sum(work.flops for work in [*learned, flushed])
     n_cooling = round(0.5 * 6) * 8 if learner.n_steps > 6 else 0
     assert n_trained == 2 * 24 + n_cooling
     assert flops == n_trained * flops_per_sample(learner.network, 8, 8).training
@@ -192,7 +192,7 @@ def test_without_decay_the_weights_themselves_predict():
 def test_settling_is_nothing_to_an_online_learner():
     learner = live(online(), [toy_chunk(8)])
     before = learner.state()
-    assert learner.settle().flops == 0
+    assert learner.flush().flops == 0
     assert same(learner.state(), before)
 
 
@@ -226,9 +226,9 @@ def test_consecutive_chunks_are_one_training(monkeypatch):
     for chunk in toy_stream([8, 8, 16]):
         learner.learn(chunk)
     assert steps == []
-    assert learner.settle().samples == 3 * 32
+    assert learner.flush().samples == 3 * 32
     assert len(steps) == 3 * 32 / 8
-    assert learner.settle().samples == 0
+    assert learner.flush().samples == 0
     assert len(steps) == 3 * 32 / 8
 
 
@@ -251,13 +251,13 @@ def test_cold_trainings_start_from_the_same_weights_and_warm_ones_go_on(monkeypa
     )
     for warm in (False, True):
         learner = refit(warm=warm)
-        birth = copy.deepcopy(learner.network.state_dict())
+        initial_scores = copy.deepcopy(learner.network.state_dict())
         starts.clear()
         live(learner, [toy_chunk(8)])
         trained = copy.deepcopy(learner.network.state_dict())
         live(learner, [toy_chunk(8, seed=1)])
-        assert same(starts[0], birth)
-        assert same(starts[1], trained if warm else birth)
+        assert same(starts[0], initial_scores)
+        assert same(starts[1], trained if warm else initial_scores)
 
 
 def test_predicting_before_settling_is_a_mistake():
@@ -318,7 +318,7 @@ def test_epochs_hold_at_every_size_of_chunks(sizes, rehearsal, passes_, monkeypa
     learner = online(passes=passes_, rehearsal=rehearsal, batch_size=64)
     trained = 0
     for i, chunk in enumerate(toy_stream(sizes)):
-        expected = learner.foresee(chunk.images).at_once
+        expected = learner.estimate(chunk.images).at_once
         work = learner.learn(chunk)
         assert work == expected
         trained += work.samples
@@ -330,8 +330,8 @@ def test_epochs_of_a_refit_hold_to_one_percent(n, batch, epochs, monkeypatch):
     monkeypatch.setattr(Training, "step", lambda *_, **__: torch.zeros(()))
     learner = refit(epochs=epochs, batch_size=batch)
     learner.learn(toy_chunk(n))
-    expected = learner.foresee(toy_chunk(0).images).later
-    work = learner.settle()
+    expected = learner.estimate(toy_chunk(0).images).later
+    work = learner.flush()
     assert work == expected
     assert work.samples == pytest.approx(epochs * n, rel=0.01)
 
@@ -359,7 +359,7 @@ def test_refitting_is_a_loop_over_epochs(warm):
     network, images, labels = slow.initial, [], []
     for chunk in toy_stream([10, 16]):
         learner.learn(chunk)
-        learner.settle()
+        learner.flush()
         images.append(chunk.images)
         labels.append(chunk.labels)
         every, of = torch.cat(images), torch.cat(labels)
@@ -425,7 +425,7 @@ def test_a_cool_down_is_a_short_training_from_the_trunk(share):
     for chunk in toy_stream([10, 16]):
         learner.learn(chunk)
     expected = cooled_slowly(learner).state_dict()
-    learner.settle()
+    learner.flush()
     assert same(dict(learner.weights()), dict(expected))
 
 
@@ -434,7 +434,7 @@ def test_the_trunk_never_cools():
     asked, trunk = cooldown(3), online(3, ema_decay=0.0)
     for chunk in chunks:
         asked.learn(chunk)
-        asked.settle()
+        asked.flush()
         trunk.learn(chunk)
     assert same(asked.trunk.state(), trunk.state())
 
@@ -444,9 +444,9 @@ def test_a_cool_down_does_not_depend_on_those_before():
     often, once = cooldown(3), cooldown(3)
     for chunk in chunks:
         often.learn(chunk)
-        often.settle()
+        often.flush()
         once.learn(chunk)
-    once.settle()
+    once.flush()
     assert same(often.weights(), once.weights())
     assert often.n_steps > once.n_steps
 
@@ -455,9 +455,9 @@ def test_forks_share_a_cool_down_and_pay_for_it_each(monkeypatch):
     learner = cooldown(0)
     learner.learn(toy_chunk(12))
     fork = learner.fork()
-    first = learner.settle()
+    first = learner.flush()
     monkeypatch.setattr(Training, "step", None)
-    second = fork.settle()
+    second = fork.flush()
     assert (second.flops, second.samples) == (first.flops, first.samples) != (0, 0)
     assert same(fork.state(), learner.state())
 
@@ -466,9 +466,9 @@ def test_a_fork_that_went_on_cools_down_anew():
     learner = cooldown(0)
     learner.learn(toy_chunk(12))
     fork = learner.fork()
-    learner.settle()
+    learner.flush()
     fork.learn(toy_chunk(9, seed=1))
-    fork.settle()
+    fork.flush()
     alone = live(cooldown(0), [toy_chunk(12), toy_chunk(9, seed=1)])
     assert same(fork.state(), alone.state())
 

@@ -8,10 +8,10 @@ import torch
 from agent.accounting.costs import COST_MODELS
 from agent.errors import LifetimeError
 from agent.lifetime.episode import Episode, Undecided
-from agent.lifetime.loop import Lives, live
+from agent.lifetime.loop import Lifetimes, live
 from agent.memory.rekeying import Rekeying
 from agent.policies import Action, Policy
-from tests.agent.lifetime.test_loop import EXAM, POLICIES, PRICED, STREAM, lived, lives
+from tests.agent.lifetime.test_loop import PLAN, POLICIES, PRICED, STREAM, lifetimes, lived
 from tests.agent.toys import LEARNERS, online, same, toy_agent
 
 WAYS = {
@@ -38,12 +38,12 @@ def as_actions(schedule):
 
 def begun(make=online, observes="memory", **how):
     """An episode that is examined after every chunk."""
-    return Episode(lives(make, {"": Undecided(observes)}, every=1, **how))
+    return Episode(lifetimes(make, {"": Undecided(observes)}, every=1, **how))
 
 
 def alone(schedule, make=online, observes="memory", **how):
     """The steps of a lifetime under a policy of its own."""
-    [(trajectory, _)] = lived(lives(make, {"": Scripted(schedule, observes)}, every=1, **how)).values()
+    [(trajectory, _)] = lived(lifetimes(make, {"": Scripted(schedule, observes)}, every=1, **how)).values()
     return trajectory.steps
 
 
@@ -77,7 +77,7 @@ def test_what_policies_observe_is_what_an_episode_shows():
             return super().decide(observation)
 
     policy, episode, shown = Recording("MLMLM"), begun(), []
-    lived(lives(online, {"": policy}, every=1))
+    lived(lifetimes(online, {"": policy}, every=1))
     for action in as_actions("MLMLM"):
         shown.append(repr(episode.observe()))
         episode.act(action)
@@ -128,18 +128,18 @@ def test_a_chunk_that_has_been_met_must_be_lived_before_anything_is_saved():
 
 def test_nobody_is_asked_to_decide():
     with pytest.raises(LifetimeError, match=r"expected decisions through Episode\.act, got a policy asked"):
-        live(toy_agent(), STREAM, Undecided(), EXAM)
+        live(toy_agent(), STREAM, Undecided(), PLAN)
 
 
 def test_several_lifetimes_forked_in_the_middle_of_life_live_on_as_they_would(make):
     """Parted already, with some that wait for their turn and some that have ended."""
     policies = ("k0", "k60", "random", "loss", "disagreement", "alternate")
     how = {"calibrate_every": 2, "every": 2}
-    whole = lived(lives(make, {name: POLICIES[name]() for name in policies}, **how))
-    forked = lives(make, {name: POLICIES[name]() for name in policies}, **how)
+    whole = lived(lifetimes(make, {name: POLICIES[name]() for name in policies}, **how))
+    forked = lifetimes(make, {name: POLICIES[name]() for name in policies}, **how)
     forks = []
     while forked:
-        forked.meet()
+        forked.observe()
         forks.append(forked.fork())
         forked.advance()
     for fork in forks[3::7]:
@@ -151,7 +151,7 @@ def test_several_lifetimes_forked_in_the_middle_of_life_live_on_as_they_would(ma
 
 
 def test_lives_that_ended_are_told_by_forks_too():
-    either = Lives(toy_agent(), PRICED[:1], {"": Scripted("L")}, replace(EXAM), costs=COST_MODELS["flops"]())
+    either = Lifetimes(toy_agent(), PRICED[:1], {"": Scripted("L")}, replace(PLAN), costs=COST_MODELS["flops"]())
     either.advance()
     fork = either.fork()
     assert [name for name, _, _ in fork.ended()] == [name for name, _, _ in either.ended()] == [""]

@@ -9,11 +9,11 @@ from agent.accounting.costs import COST_MODELS
 from agent.accounting.work import ACCOUNTS
 from agent.data.chunk import LabelledImages
 from agent.errors import InvalidSetting, LifetimeError
-from agent.evaluation.exam import Exam
+from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Step
 from agent.learners.sgd import Training
-from agent.lifetime.loop import Lives, live, live_many
+from agent.lifetime.loop import Lifetimes, live, live_many
 from agent.memory.rekeying import Rekeying
 from agent.policies import (
     Action,
@@ -39,7 +39,7 @@ from tests.agent.toys import LEARNERS, Alternate, online, same, toy_agent, toy_i
 NEVER = Rekeying()
 
 STREAM = toy_stream([8, 8, 8, 8, 5])
-EXAM = Exam(toy_images(12, seed=50), toy_images(15, seed=60))
+PLAN = EvaluationPlan(toy_images(12, seed=50), toy_images(15, seed=60))
 POLICIES = {
     "k0": lambda: StaticPolicy(0),
     "k20": lambda: StaticPolicy(20),
@@ -68,7 +68,7 @@ POLICIES = {
 }
 """Every family of policy: adding one means adding a line."""
 
-LIVES = {
+LIFETIMES = {
     "plain": {},
     "examined": {"every": 2},
     "prequential": {"every": 2, "prequential": True},
@@ -83,24 +83,24 @@ FEW = {"refit-warm": ("plain", "prequential", "rekeying"), "cooldown": ("examine
 WAYS = [
     pytest.param(LEARNERS[learner], how, id=f"{learner}-{how}")
     for learner in LEARNERS
-    for how in FEW.get(learner, LIVES)
+    for how in FEW.get(learner, LIFETIMES)
 ]
 PRICED = [replace(chunk, price=price) for chunk, price in zip(STREAM, (1, 2, 0.5, 1, 3), strict=True)]
 
 
-def lives(make, policies, *, rekeying=NEVER, calibrate_every=0, **exam):
+def lifetimes(make, policies, *, rekeying=NEVER, calibrate_every=0, **plan):
     agent = toy_agent(make)
     agent.rekeying = rekeying
     settings = {"costs": COST_MODELS["energy"](), "budget": 1.0, "calibrate_every": calibrate_every}
-    return Lives(agent, PRICED, policies, replace(EXAM, **exam), **settings)
+    return Lifetimes(agent, PRICED, policies, replace(PLAN, **plan), **settings)
 
 
-def lived(lives):
+def lived(lifetimes):
     """Trajectory and final state by name."""
     ended = {}
-    while lives:
-        lives.advance()
-        ended |= {name: (trajectory, agent.state()) for name, trajectory, agent in lives.ended()}
+    while lifetimes:
+        lifetimes.advance()
+        ended |= {name: (trajectory, agent.state()) for name, trajectory, agent in lifetimes.ended()}
     return ended
 
 
@@ -111,20 +111,20 @@ def make(request):
 
 @pytest.mark.parametrize(("make", "how"), WAYS)
 def test_living_together_is_living_alone(make, how):
-    together = lived(lives(make, {name: policy() for name, policy in POLICIES.items()}, **LIVES[how]))
+    together = lived(lifetimes(make, {name: policy() for name, policy in POLICIES.items()}, **LIFETIMES[how]))
     assert together.keys() == POLICIES.keys()
     for name, policy in POLICIES.items():
-        alone, alone_state = lived(lives(make, {name: policy()}, **LIVES[how]))[name]
+        alone, alone_state = lived(lifetimes(make, {name: policy()}, **LIFETIMES[how]))[name]
         trajectory, state = together[name]
         assert trajectory.steps == alone.steps
-        assert trajectory.birth == alone.birth
+        assert trajectory.initial_scores == alone.initial_scores
         assert same(state, alone_state)
 
 
 @pytest.mark.parametrize(("make", "how"), WAYS)
 def test_lives_go_on_from_any_checkpoint_to_the_bit(make, how, tmp_path):
     policies = ("k0", "k60", "random", "loss", "disagreement", "budget", "linucb", "thompson", "forecast", "alternate")
-    whole = lives(make, {name: POLICIES[name]() for name in policies}, **LIVES[how])
+    whole = lifetimes(make, {name: POLICIES[name]() for name in policies}, **LIFETIMES[how])
     saved, steps, ended = [], {name: [] for name in policies}, {}
     while whole:
         for name, step in whole.advance().items():
@@ -135,26 +135,28 @@ def test_lives_go_on_from_any_checkpoint_to_the_bit(make, how, tmp_path):
             torch.save(whole.state(), saved[-1])
     for path in saved[:: max(1, len(saved) // 6)]:
         state = torch.load(path, weights_only=True)
-        n_lived = Lives.lived(state)
-        resumed = lives(make, {name: POLICIES[name]() for name in n_lived}, **LIVES[how])
+        n_lived = Lifetimes.lived(state)
+        resumed = lifetimes(make, {name: POLICIES[name]() for name in n_lived}, **LIFETIMES[how])
         resumed.load_state(state, {name: steps[name][:n] for name, n in n_lived.items()})
         rest = lived(resumed)
         assert rest.keys() == n_lived.keys()
         for name, (trajectory, agent) in rest.items():
             assert trajectory.steps == ended[name][0].steps
-            assert trajectory.birth == ended[name][0].birth
+            assert trajectory.initial_scores == ended[name][0].initial_scores
             assert same(agent, ended[name][1])
 
 
 def test_a_step_survives_being_written_down():
-    for trajectory, _ in lived(lives(online, {"x": POLICIES["disagreement"]()}, **LIVES["experiences"])).values():
+    for trajectory, _ in lived(
+        lifetimes(online, {"x": POLICIES["disagreement"]()}, **LIFETIMES["experiences"])
+    ).values():
         for step in trajectory.steps:
             assert Step.from_json(json.loads(json.dumps(step.as_json()))) == step
 
 
 def test_looking_is_charged_to_those_who_ask():
     policies = {name: POLICIES[name]() for name in ("k60", "loss", "disagreement")}
-    ended = lived(lives(online, policies, prequential=True))
+    ended = lived(lifetimes(online, policies, prequential=True))
     decide = {name: trajectory.steps[-1].work["decide"].flops for name, (trajectory, _) in ended.items()}
     evaluate = {name: trajectory.steps[-1].work["evaluate"].flops for name, (trajectory, _) in ended.items()}
     assert decide["k60"] == 0 < decide["loss"] < decide["disagreement"]
@@ -165,7 +167,7 @@ def test_looking_is_charged_to_those_who_ask():
 
 
 def test_prices_of_the_moment_are_paid():
-    [(trajectory, _)] = lived(lives(online, {"x": StaticPolicy(100)})).values()
+    [(trajectory, _)] = lived(lifetimes(online, {"x": StaticPolicy(100)})).values()
     flops = [step.work["learn"].flops for step in trajectory.steps]
     paid = sum(new * price for new, price in zip(map(sub, flops, [0, *flops]), (1, 2, 0.5, 1, 3), strict=True))
     nbytes = trajectory.steps[-1].work["learn"].nbytes
@@ -235,28 +237,28 @@ class Greedy(Policy):
 )
 def test_a_policy_that_fails_is_named(policy, message):
     with pytest.raises(LifetimeError, match=message):
-        live(toy_agent(), STREAM, policy(), EXAM)
+        live(toy_agent(), STREAM, policy(), PLAN)
 
 
 def test_a_policy_that_keeps_what_cannot_be_saved_is_refused_at_once():
     policy = Alternate()
     policy.model = torch.nn.Linear(1, 1)
     with pytest.raises(InvalidSetting, match=r"in Alternate\.model, got Linear, which cannot be checkpointed"):
-        live(toy_agent(), STREAM, policy, EXAM)
+        live(toy_agent(), STREAM, policy, PLAN)
 
 
 def test_what_lifetimes_share_is_lived_once(monkeypatch):
     steps = []
     step = Training.step
     monkeypatch.setattr(Training, "step", lambda *a, **k: steps.append(1) or step(*a, **k))
-    list(live_many(toy_agent(), STREAM, {str(k): StaticPolicy(k) for k in (0, 20, 40, 60, 80)}, EXAM))
+    list(live_many(toy_agent(), STREAM, {str(k): StaticPolicy(k) for k in (0, 20, 40, 60, 80)}, PLAN))
     assert len(steps) == 4 * 2  # four chunks learned by the longest, two passes in batches of eight
 
 
 def test_a_trajectory_tells_the_life():
-    exam = replace(EXAM, every=2)
+    plan = replace(PLAN, every=2)
     told = []
-    trajectory = live(toy_agent(), STREAM, StaticPolicy(40), exam, on_step=told.append)
+    trajectory = live(toy_agent(), STREAM, StaticPolicy(40), plan, on_step=told.append)
     assert told == list(trajectory.steps)
     assert [step.step for step in trajectory.steps] == [0, 1, 2, 3, 4]
     assert [step.action for step in trajectory.steps] == ["learn", "learn", "memorize", "memorize", "memorize"]
@@ -275,8 +277,8 @@ def test_a_trajectory_tells_the_life():
 
 def test_an_examination_leaves_no_trace(make):
     def life(every):
-        exam = replace(EXAM, every=every)
-        [(_, trajectory, agent)] = live_many(toy_agent(make), STREAM, {"": StaticPolicy(40)}, exam)
+        plan = replace(PLAN, every=every)
+        [(_, trajectory, agent)] = live_many(toy_agent(make), STREAM, {"": StaticPolicy(40)}, plan)
         paid = {account: amounts for account, amounts in trajectory.steps[-1].work.items() if account != "evaluate"}
         return trajectory.accuracy, paid, agent.state()
 
@@ -285,28 +287,28 @@ def test_an_examination_leaves_no_trace(make):
 
 def test_no_policies_are_refused():
     with pytest.raises(InvalidSetting, match="expected at least 1 policy, got none"):
-        list(live_many(toy_agent(), STREAM, {}, EXAM))
+        list(live_many(toy_agent(), STREAM, {}, PLAN))
 
 
 def test_a_learner_of_everything_is_its_own_agent():
-    accuracy = live(toy_agent(), STREAM, StaticPolicy(100), EXAM).accuracy
+    accuracy = live(toy_agent(), STREAM, StaticPolicy(100), PLAN).accuracy
     assert accuracy.agent == accuracy.learner
 
 
 def test_test_labels_are_for_scoring_alone():
-    wrong = LabelledImages(EXAM.test.images, (EXAM.test.labels + 1) % 3)
-    one = live(toy_agent(), STREAM, StaticPolicy(40), replace(EXAM, every=1))
-    other = live(toy_agent(), STREAM, StaticPolicy(40), replace(EXAM, every=1, test=wrong))
+    wrong = LabelledImages(PLAN.test.images, (PLAN.test.labels + 1) % 3)
+    one = live(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1))
+    other = live(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1, test=wrong))
     assert [replace(step, scores=None) for step in one.steps] == [replace(step, scores=None) for step in other.steps]
     assert one.accuracy != other.accuracy
 
 
 def test_validation_data_are_neither_learned_nor_memorized():
-    other = Exam(toy_images(12, seed=51), EXAM.test)
+    other = EvaluationPlan(toy_images(12, seed=51), PLAN.test)
     states = [
         agent.state()
-        for exam in (EXAM, other)
-        for _, _, agent in live_many(toy_agent(), STREAM, {"": StaticPolicy(40)}, exam)
+        for plan in (PLAN, other)
+        for _, _, agent in live_many(toy_agent(), STREAM, {"": StaticPolicy(40)}, plan)
     ]
     for state in states:
         del state["mixture"]
@@ -319,7 +321,7 @@ def test_lives_are_told_as_they_end_and_to_all_they_belong_to():
     ended = [
         name
         for name, _, _ in live_many(
-            toy_agent(), STREAM, policies, EXAM, on_step=lambda name, step: told.append((step.step, name))
+            toy_agent(), STREAM, policies, PLAN, on_step=lambda name, step: told.append((step.step, name))
         )
     ]
     assert ended == ["a", "b", "c"]
@@ -329,15 +331,15 @@ def test_lives_are_told_as_they_end_and_to_all_they_belong_to():
 @pytest.mark.parametrize(
     ("stream", "exam", "message"),
     [
-        ([], lambda: EXAM, "expected a stream of at least 1 chunk, got an empty one"),
-        (STREAM, lambda: replace(EXAM, validation=toy_images(0)), "expected at least 1 validation image, got none"),
-        (STREAM, lambda: replace(EXAM, test=toy_images(0)), "expected at least 1 test image, got none"),
-        (STREAM, lambda: replace(EXAM, every=-1), "expected 0 or more chunks between examinations, got -1"),
+        ([], lambda: PLAN, "expected a stream of at least 1 chunk, got an empty one"),
+        (STREAM, lambda: replace(PLAN, validation=toy_images(0)), "expected at least 1 validation image, got none"),
+        (STREAM, lambda: replace(PLAN, test=toy_images(0)), "expected at least 1 test image, got none"),
+        (STREAM, lambda: replace(PLAN, every=-1), "expected 0 or more chunks between examinations, got -1"),
     ],
 )
-def test_impossible_lives_are_refused(stream, exam, message):
+def test_impossible_lives_are_refused(stream, plan, message):
     with pytest.raises(InvalidSetting, match=message):
-        live(toy_agent(), stream, StaticPolicy(50), exam())
+        live(toy_agent(), stream, StaticPolicy(50), plan())
 
 
 def test_accuracy():

@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from agent.accounting.work import Work
-from agent.learners import Sight
+from agent.learners import Outputs
 from agent.lifetime.loop import live
 from agent.memory import CacheMemory
 from agent.memory.mixture import PRIOR_THETA
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
-from agent.policies.signals import DECAY, RunningAverages, learner_impressions, memory_impressions
-from tests.agent.lifetime.test_loop import EXAM, STREAM
+from agent.policies.signals import DECAY, RunningAverages, learner_signals, memory_signals
+from tests.agent.lifetime.test_loop import PLAN, STREAM
 from tests.agent.toys import N_CLASSES, toy_agent
 
 
-def sight_of(probabilities, keys=None):
+def outputs_of(probabilities, keys=None):
     probabilities = torch.as_tensor(probabilities, dtype=torch.float32)
     keys = torch.ones(len(probabilities), 2) if keys is None else torch.as_tensor(keys, dtype=torch.float32)
-    return Sight(probabilities, keys, Work())
+    return Outputs(probabilities, keys, Work())
 
 
 def some_probabilities(n, classes, seed=0):
@@ -64,19 +64,19 @@ def slow_recall(keys, labels, queries, theta):
 @pytest.mark.parametrize(("n", "classes"), [(17, 5), (1, 5), (6, 2), (4, 1), (1, 1)])
 def test_impressions_of_the_learner_are_those_of_slow_code(n, classes):
     probabilities, labels = some_probabilities(n, classes), torch.arange(n) % classes
-    found = learner_impressions(sight_of(probabilities), labels)
+    found = learner_signals(outputs_of(probabilities), labels)
     expected = {f"learner_{name}": value for name, value in slowly(probabilities, labels).items()}
     assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_single_class_leaves_nothing_to_doubt():
-    found = learner_impressions(sight_of([[1.0], [1.0]]), torch.tensor([0, 0]))
+    found = learner_signals(outputs_of([[1.0], [1.0]]), torch.tensor([0, 0]))
     expected = {"learner_loss": 0, "learner_accuracy": 1, "learner_entropy": 0, "learner_margin": 1}
     assert found == expected
 
 
 def test_a_certain_error_has_a_finite_loss():
-    found = learner_impressions(sight_of([[1.0, 0.0]]), torch.tensor([1]))
+    found = learner_signals(outputs_of([[1.0, 0.0]]), torch.tensor([1]))
     assert found["learner_loss"] == pytest.approx(-math.log(1e-12))
     assert found["learner_entropy"] == 0
 
@@ -90,7 +90,7 @@ def test_impressions_of_the_memory_are_those_of_slow_code(n, n_entries):
     memory.insert(keys, stored)
     probabilities = some_probabilities(n, N_CLASSES)
     recall, _ = memory.recall(queries, torch.tensor([3.0]))
-    found = memory_impressions(sight_of(probabilities, queries), recall, labels)
+    found = memory_signals(outputs_of(probabilities, queries), recall, labels)
     recalled, peaks = slow_recall(keys.numpy(), stored.tolist(), queries.numpy(), 3.0)
     expected = {f"memory_{name}": value for name, value in slowly(recalled, labels).items()}
     expected["disagreement"] = np.mean(recalled.argmax(axis=1) != probabilities.numpy().argmax(axis=1))
@@ -101,20 +101,20 @@ def test_impressions_of_the_memory_are_those_of_slow_code(n, n_entries):
 def test_an_empty_memory_has_nothing_to_say():
     queries, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % N_CLASSES
     recall, _ = CacheMemory(N_CLASSES).recall(queries, torch.tensor([1.0]))
-    assert memory_impressions(sight_of(some_probabilities(6, N_CLASSES), queries), recall, labels) == {}
+    assert memory_signals(outputs_of(some_probabilities(6, N_CLASSES), queries), recall, labels) == {}
 
 
 def test_averages_begin_where_there_is_something_to_average():
     averages = RunningAverages()
-    assert averages.meet({"loss": 1.0}) == {"mean_loss": 1.0}
-    assert averages.meet({"loss": 3.0, "novelty": 0.2}) == pytest.approx({"mean_loss": 1.0, "mean_novelty": 0.2})
-    assert averages.meet({"novelty": 0.6})["mean_novelty"] == pytest.approx(0.2)
+    assert averages.observe({"loss": 1.0}) == {"mean_loss": 1.0}
+    assert averages.observe({"loss": 3.0, "novelty": 0.2}) == pytest.approx({"mean_loss": 1.0, "mean_novelty": 0.2})
+    assert averages.observe({"novelty": 0.6})["mean_novelty"] == pytest.approx(0.2)
 
 
 def test_running_averages_weigh_earlier_chunks_less():
     values = [2.0, 0.5, 3.0, 3.0, 1.0]
     averages = RunningAverages()
-    found = [averages.meet({"loss": value})["mean_loss"] for value in values]
+    found = [averages.observe({"loss": value})["mean_loss"] for value in values]
     assert found[0] == values[0]
     for n in range(1, len(values)):
         weights = [DECAY ** (n - 1 - i) for i in range(n)]
@@ -123,25 +123,25 @@ def test_running_averages_weigh_earlier_chunks_less():
 
 def test_a_constant_is_its_own_running_average():
     averages = RunningAverages()
-    assert [averages.meet({"x": 0.7})["mean_x"] for _ in range(50)] == pytest.approx([0.7] * 50)
+    assert [averages.observe({"x": 0.7})["mean_x"] for _ in range(50)] == pytest.approx([0.7] * 50)
 
 
 def test_running_averages_go_on_from_their_state():
     whole, resumed = RunningAverages(), RunningAverages()
     for value in (1.0, 2.0, 4.0):
-        whole.meet({"a": value, "b": -value})
+        whole.observe({"a": value, "b": -value})
     resumed.load_state(whole.state())
     for value in (8.0, 0.1):
-        assert resumed.meet({"a": value, "b": value}) == whole.meet({"a": value, "b": value})
+        assert resumed.observe({"a": value, "b": value}) == whole.observe({"a": value, "b": value})
     saved = whole.state()
-    whole.meet({"a": 1.0, "b": 1.0})
+    whole.observe({"a": 1.0, "b": 1.0})
     assert resumed.state() == saved  # a state is no window on what goes on
 
 
 NOTED: list[Observation] = []
 
 
-class Noting(Policy):
+class NotingReporter(Policy):
     """Learns from every other chunk, and notes what it was shown."""
 
     def decide(self, observation):
@@ -149,11 +149,11 @@ class Noting(Policy):
         return Action.MEMORIZE if observation.step % 2 else Action.LEARN
 
 
-class NotingLearner(Noting):
+class NotingLearner(NotingReporter):
     observes = "learner"
 
 
-class NotingMemory(Noting):
+class NotingMemory(NotingReporter):
     observes = "memory"
 
 
@@ -164,15 +164,15 @@ def noted():
 
 
 def test_an_observation_is_what_slow_code_sees(noted):
-    live(toy_agent(), STREAM, NotingMemory(), EXAM)
+    live(toy_agent(), STREAM, NotingMemory(), PLAN)
     agent, keys, labels, means = toy_agent(), [], [], {}
     for observation, chunk in zip(noted, STREAM, strict=True):
-        sight = agent.learner.forward(chunk.images)
-        expected = {f"learner_{name}": v for name, v in slowly(sight.probabilities, chunk.labels).items()}
+        outputs = agent.learner.forward(chunk.images)
+        expected = {f"learner_{name}": v for name, v in slowly(outputs.probabilities, chunk.labels).items()}
         if keys:
-            recalled, peaks = slow_recall(keys, labels, sight.keys.numpy(), PRIOR_THETA)
+            recalled, peaks = slow_recall(keys, labels, outputs.keys.numpy(), PRIOR_THETA)
             expected |= {f"memory_{name}": v for name, v in slowly(recalled, chunk.labels).items()}
-            expected["disagreement"] = np.mean(recalled.argmax(axis=1) != sight.probabilities.numpy().argmax(axis=1))
+            expected["disagreement"] = np.mean(recalled.argmax(axis=1) != outputs.probabilities.numpy().argmax(axis=1))
             expected["novelty"] = np.mean([1 - peak for peak in peaks])
         else:
             assert math.isnan(observation.novelty)
@@ -186,16 +186,16 @@ def test_an_observation_is_what_slow_code_sees(noted):
             assert getattr(observation, f"mean_{name}") == pytest.approx(mean, abs=1e-5)
             before.append(value)
         if observation.step % 2:
-            keys += list(sight.keys.numpy())
+            keys += list(outputs.keys.numpy())
             labels += chunk.labels.tolist()
             agent.memorize(chunk)
         else:
             agent.learn(chunk)
-            agent.settle()
+            agent.flush()
 
 
 def test_the_stream_the_memory_and_the_costs_are_always_shown(noted):
-    trajectory = live(toy_agent(), STREAM, Noting(), EXAM, budget=0.01)
+    trajectory = live(toy_agent(), STREAM, NotingReporter(), PLAN, budget=0.01)
     for step, (observation, chunk) in enumerate(zip(noted, STREAM, strict=True)):
         before = trajectory.steps[step - 1] if step else None
         assert (observation.step, observation.n_chunks, observation.n_samples) == (step, 5, len(chunk))
@@ -213,9 +213,11 @@ def test_the_stream_the_memory_and_the_costs_are_always_shown(noted):
         assert observation.learning_spent_gflop == pytest.approx(learning)
 
 
-@pytest.mark.parametrize(("policy", "seen"), [(Noting, ()), (NotingLearner, ("learner",)), (NotingMemory, None)])
+@pytest.mark.parametrize(
+    ("policy", "seen"), [(NotingReporter, ()), (NotingLearner, ("learner",)), (NotingMemory, None)]
+)
 def test_only_what_was_asked_for_is_shown(noted, policy, seen):
-    live(toy_agent(), STREAM, policy(), EXAM)
+    live(toy_agent(), STREAM, policy(), PLAN)
     costly = Observation.names()[Observation.names().index("learner_loss") :]
     for observation in noted:
         for name, value in zip(Observation.names(), observation.vector(), strict=True):

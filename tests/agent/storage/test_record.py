@@ -13,7 +13,7 @@ from agent.errors import CheckpointError, InvalidSetting, RunError
 from agent.lifetime.loop import live
 from agent.policies import StaticPolicy
 from agent.storage.record import LifetimeRecord, open_run
-from tests.agent.lifetime.test_loop import EXAM, STREAM
+from tests.agent.lifetime.test_loop import PLAN, STREAM
 from tests.agent.toys import same, toy_agent
 
 IN_ITS_THREAD = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -22,7 +22,7 @@ IN_ITS_THREAD = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThread
 
 def record(run, name="life", *, upto=None):
     life = run.lifetime(name)
-    trajectory = live(toy_agent(), STREAM, StaticPolicy(40), EXAM)
+    trajectory = live(toy_agent(), STREAM, StaticPolicy(40), PLAN)
     for step in trajectory.steps[:upto]:
         life.step(step)
     if upto is None:
@@ -44,7 +44,7 @@ def room(nbytes):
 
 @pytest.fixture(scope="module")
 def steps():
-    return live(toy_agent(), STREAM, StaticPolicy(40), EXAM).steps
+    return live(toy_agent(), STREAM, StaticPolicy(40), PLAN).steps
 
 
 def points(path):
@@ -219,7 +219,7 @@ def test_a_damaged_trajectory_is_no_ground_to_go_on_from(tmp_path, steps, spoil)
 
 def test_going_on_takes_back_that_the_lifetime_was_finished(tmp_path, steps):
     with open_run(tmp_path, {}) as run:
-        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), EXAM)
+        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), PLAN)
         life = run.lifetime("")
         for step in trajectory.steps:
             life.step(step)
@@ -287,7 +287,7 @@ def test_a_full_disk_harms_nothing_that_was_recorded(tmp_path, steps):
 @IN_ITS_THREAD
 def test_a_full_disk_at_the_end_leaves_the_lifetime_unfinished(tmp_path):
     with open_run(tmp_path, {}) as run:
-        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), EXAM)
+        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), PLAN)
         life = run.lifetime("")
         for step in trajectory.steps:
             life.step(step)

@@ -11,7 +11,7 @@ from agent.evaluation.trajectory import Step
 from agent.lifetime.loop import live
 from agent.memory.mixture import Mixture
 from agent.storage.tensorboard import LAYOUT, Events, drop_events, scalars
-from tests.agent.lifetime.test_loop import EXAM, POLICIES, STREAM
+from tests.agent.lifetime.test_loop import PLAN, POLICIES, STREAM
 from tests.agent.toys import toy_agent
 
 
@@ -138,10 +138,10 @@ def test_settings_and_final_metrics_make_a_row_of_hyper_parameters(tmp_path):
 
 
 def test_every_chart_of_the_layout_has_its_curves(tmp_path):
-    exam = replace(EXAM, every=1, groups=torch.arange(15) % 3, prequential=True)
+    plan = replace(PLAN, every=1, groups=torch.arange(15) % 3, prequential=True)
     events = Events(tmp_path)
     asked = [replace(chunk, queries=4) for chunk in STREAM]
-    for step in live(toy_agent(), asked, POLICIES["disagreement"](), exam).steps:
+    for step in live(toy_agent(), asked, POLICIES["disagreement"](), plan).steps:
         events.step(step)
     events.close()
     board = written(tmp_path)

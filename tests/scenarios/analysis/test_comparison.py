@@ -18,7 +18,7 @@ from scenarios.analysis.comparison import (
     compare,
     comparison_csv,
     comparison_json,
-    front,
+    pareto_front,
 )
 from scenarios.analysis.statistics import Interval, mean_interval
 
@@ -56,7 +56,7 @@ def test_the_front_holds_those_that_nobody_beats(pairs):
     comparison = of_points(pairs)
     means = defined(comparison)
     unbeaten = [label for label, point in means.items() if not any(beats(other, point) for other in means.values())]
-    found = [schedule.label for schedule in front(comparison, "cost", "accuracy")]
+    found = [schedule.label for schedule in pareto_front(comparison, "cost", "accuracy")]
     assert found == sorted(unbeaten, key=lambda label: means[label][0])
 
 
@@ -67,15 +67,15 @@ def test_the_best_at_each_budget_is_found_by_looking_at_all(pairs):
     means = defined(comparison)
     found = best_at_each_budget(comparison, "cost", "accuracy")
     assert [best.budget for best in found] == sorted(
-        {means[schedule.label][0] for schedule in front(comparison, "cost", "accuracy")}
+        {means[schedule.label][0] for schedule in pareto_front(comparison, "cost", "accuracy")}
     )
     for best in found:
         affordable = [label for label, (cost, _) in means.items() if cost <= best.budget]
         order = sorted(affordable, key=lambda label: (-means[label][1], means[label][0], int(label[1:])))
         assert best.label == order[0]
         assert best.runner_up == (order[1] if len(order) > 1 else None)
-        lead = best.lead and best.lead.estimate
-        assert lead == (means[order[0]][1] - means[order[1]][1] if len(order) > 1 else None)
+        difference = best.difference and best.difference.estimate
+        assert difference == (means[order[0]][1] - means[order[1]][1] if len(order) > 1 else None)
 
 
 CHEAP = lived("static:k=0", [1.0, 1.0, 1.0], [0.30, 0.32, 0.31])
@@ -89,7 +89,7 @@ def test_by_hand():
     assert comparison.seeds == (0, 1, 2)
     assert comparison.metrics == ("cost", "accuracy")
     assert comparison.schedules[3].means["accuracy"] == mean_interval([0.50, 0.56, 0.53])
-    assert [each.label for each in front(comparison, "cost", "accuracy")] == [
+    assert [each.label for each in pareto_front(comparison, "cost", "accuracy")] == [
         "static:k=0",
         "static:k=50",
         "static:k=100",
@@ -99,7 +99,7 @@ def test_by_hand():
     assert (middle.budget, middle.label, middle.runner_up) == (6.0, "static:k=50", "static:k=0")
     assert (dear.budget, dear.label, dear.runner_up) == (10.0, "static:k=100", "static:k=50")
     expected = mean_interval([0.20, 0.15, 0.19])
-    assert [dear.lead.estimate, dear.lead.low, dear.lead.high] == pytest.approx(
+    assert [dear.difference.estimate, dear.difference.low, dear.difference.high] == pytest.approx(
         [expected.estimate, expected.low, expected.high]
     )
 
@@ -109,7 +109,7 @@ def test_the_lead_is_paired_by_seed():
     one, other = lived("one", [1, 1], [0.5, 0.7]), lived("other", [1, 1], [0.4, 0.6])
     (best,) = best_at_each_budget(compare([other, one]), "cost", "accuracy")
     assert (best.label, best.runner_up) == ("one", "other")
-    assert best.lead.low == pytest.approx(0.1)
+    assert best.difference.low == pytest.approx(0.1)
     assert best.accuracy.high - best.accuracy.low > 1
     shuffled = Lived("other", dict(reversed(other.by_seed.items())))
     assert best_at_each_budget(compare([shuffled, one]), "cost", "accuracy") == [best]
@@ -119,21 +119,21 @@ def test_rounding_errors_are_no_lead():
     (best,) = best_at_each_budget(
         compare([lived("a", [1, 1], [0.1 + 0.2] * 2), lived("b", [1, 1], [0.3] * 2)]), "cost", "accuracy"
     )
-    assert best.lead == Interval(0.0, 0.0, 0.0)
+    assert best.difference == Interval(0.0, 0.0, 0.0)
 
 
 def test_one_seed_has_no_intervals():
     comparison = compare([lived("a", [1], [0.5]), lived("b", [1], [0.25])], 0.9)
     assert comparison.schedules[0].means == {"cost": Interval(1, None, None), "accuracy": Interval(0.5, None, None)}
     (best,) = best_at_each_budget(comparison, "cost", "accuracy")
-    assert best.lead == Interval(0.25, None, None)
+    assert best.difference == Interval(0.25, None, None)
 
 
 def test_confidence_is_the_one_asked_for():
     narrow, wide = (compare([MIDDLE, CHEAP], confidence) for confidence in (0.5, 0.99))
     for width in (
         lambda comparison: comparison.schedules[0].means["cost"],
-        lambda comparison: best_at_each_budget(comparison, "cost", "accuracy")[1].lead,
+        lambda comparison: best_at_each_budget(comparison, "cost", "accuracy")[1].difference,
     ):
         assert width(narrow).high < width(wide).high
     assert wide.confidence == 0.99
@@ -146,9 +146,9 @@ def test_a_mean_is_over_the_seeds_that_have_the_metric():
     assert comparison.schedules[0].means["cost"] == Interval(1, 1, 1)
     assert comparison.schedules[0].counts == {"cost": 2, "accuracy": 1}
     assert compare([lived("none", [1, 1], [None, None])]).schedules[0].means["accuracy"] is None
-    assert [each.label for each in front(comparison, "cost", "accuracy")] == ["all"]
+    assert [each.label for each in pareto_front(comparison, "cost", "accuracy")] == ["all"]
     nowhere = compare([partly])
-    assert front(nowhere, "cost", "accuracy") == best_at_each_budget(nowhere, "cost", "accuracy") == []
+    assert pareto_front(nowhere, "cost", "accuracy") == best_at_each_budget(nowhere, "cost", "accuracy") == []
 
 
 def test_csv_has_a_line_a_schedule_and_every_digit():
@@ -226,7 +226,7 @@ def test_undefined_is_none_and_never_nan(value):
 
 
 def test_an_unknown_metric_is_refused():
-    for read in (front, best_at_each_budget):
+    for read in (pareto_front, best_at_each_budget):
         with pytest.raises(InvalidSetting, match="expected one of the metrics cost, accuracy, got price"):
             read(compare([CHEAP]), "price", "accuracy")
 

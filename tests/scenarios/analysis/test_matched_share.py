@@ -16,10 +16,10 @@ from scenarios.analysis.matched_share import (
     Mark,
     accuracy_at,
     course_of,
+    matched_share_csv,
+    matched_share_json,
     mean_marks,
     place,
-    placement_csv,
-    placement_json,
 )
 from scenarios.analysis.statistics import mean_interval
 
@@ -65,15 +65,15 @@ def test_the_lead_is_paired_by_seed():
     [placed] = place(STATICS, {"loss": policy}, 0.9).policies
     assert placed.by_static == pytest.approx((0.6, 0.5))
     assert placed.static == mean_interval(placed.by_static, 0.9)
-    assert placed.lead.estimate == pytest.approx(0.025)
-    assert placed.lead == mean_interval([0.65 - placed.by_static[0], 0.0], 0.9)
+    assert placed.difference.estimate == pytest.approx(0.025)
+    assert placed.difference == mean_interval([0.65 - placed.by_static[0], 0.0], 0.9)
     assert (placed.learned.estimate, placed.gflop.estimate) == (0.4, 3.5)
 
 
 def test_a_seed_that_learned_less_than_every_static_learner_leaves_no_lead():
     [placed] = place(STATICS, {"loss": [course(0.6, 0.65), course(0.1, 0.5)]}, 0.95).policies
     assert placed.by_static == (pytest.approx(0.6), None)
-    assert placed.static is placed.lead is None
+    assert placed.static is placed.difference is None
 
 
 def test_means_over_seeds_are_of_both_coordinates():
@@ -83,8 +83,8 @@ def test_means_over_seeds_are_of_both_coordinates():
 
 
 def test_json_and_csv_hold_what_is_drawn():
-    placement = place(STATICS, {"loss": [course(0.6, 0.65), course(0.1, 0.5)], "tariff": STATICS[20]}, 0.95)
-    found = json.loads(json.dumps(placement_json(placement, [7, 8]), allow_nan=False))
+    matched = place(STATICS, {"loss": [course(0.6, 0.65), course(0.1, 0.5)], "tariff": STATICS[20]}, 0.95)
+    found = json.loads(json.dumps(matched_share_json(matched, [7, 8]), allow_nan=False))
     assert [(each["k"], each["by_seed"][1]["seed"], each["by_seed"][1]["agent"]) for each in found["statics"]] == [
         (20, 8, 0.5),
         (100, 8, 0.7),
@@ -93,7 +93,7 @@ def test_json_and_csv_hold_what_is_drawn():
     assert (loss["policy"], loss["lead"], tariff["lead"]["estimate"]) == ("loss", None, 0.0)
     assert loss["by_seed"][0]["learned_by_chunk"] == [0.3, 0.6]
     assert loss["by_seed"][0]["evaluations"][-1] == {"chunks": 2, "learned": 0.6, "agent": 0.65, "learner": 0.1}
-    rows = list(csv.DictReader(io.StringIO(placement_csv(placement))))
+    rows = list(csv.DictReader(io.StringIO(matched_share_csv(matched))))
     assert [(row["policy"], row["n_seeds"], row["lead"]) for row in rows] == [("loss", "2", ""), ("tariff", "2", "0.0")]
     assert float(rows[0]["accuracy_low"]) == loss["accuracy"]["low"]
 

@@ -34,7 +34,7 @@ percents = st.integers(0, 100).map(lambda value: value / 100)
 
 
 @st.composite
-def lives(draw):
+def lifetimes(draw):
     """A matrix with a row at birth and after each visit, and the visits."""
     experiences = draw(st.integers(1, 4))
     visited = draw(st.lists(st.integers(0, experiences - 1), min_size=1, max_size=7))
@@ -112,7 +112,7 @@ def test_experiences_never_visited_have_no_metrics():
 
 
 @settings(max_examples=60, deadline=None)
-@given(life=lives())
+@given(life=lifetimes())
 @pytest.mark.filterwarnings("ignore")
 def test_forgetting_is_avalanches(life):
     """Fed as Avalanche's plugins feed theirs: after each visit all experiences, the one just visited as initial."""
@@ -219,7 +219,7 @@ def test_avalanches_plugins_report_the_same_of_a_learner_of_theirs(visited):
 
 
 @settings(max_examples=100, deadline=None)
-@given(life=lives())
+@given(life=lifetimes())
 def test_anytime_and_worst_case_accuracy_against_loops(life):
     matrix, current = life[0][1:], life[1]
     seen = seen_so_far(current, matrix.shape[1])
@@ -235,7 +235,7 @@ def test_anytime_and_worst_case_accuracy_against_loops(life):
 
 
 @settings(max_examples=50, deadline=None)
-@given(life=lives())
+@given(life=lifetimes())
 def test_names_of_experiences_do_not_matter_and_numbers_are_finite(life):
     matrix, visited = life
     metrics = transfer_metrics(matrix, visited)

@@ -99,11 +99,11 @@ def test_a_clean_comparison_shows_a_table_the_best_and_where_to_look(whole):
     for name in ("comparison.png", "comparison.csv", "comparison.json"):
         assert str(run / name) in done.stdout
     assert Image.open(run / "comparison.png").size[0] > 300
-    lives = {f"seed{seed}/{policy}" for seed in (0, 1) for policy in ("static-k50", "loss-threshold0.9")}
+    lifetimes = {f"seed{seed}/{policy}" for seed in (0, 1) for policy in ("static-k50", "loss-threshold0.9")}
     files = {"trajectory.jsonl", "summary.json", "weights.pt"}
     own = {"config.json", "comparison.json", "comparison.csv", "comparison.png"}
     truths = {"seed0/scenario.json", "seed1/scenario.json"}
-    assert kept(run).keys() == own | truths | {f"{life}/{name}" for life in lives for name in files}
+    assert kept(run).keys() == own | truths | {f"{life}/{name}" for life in lifetimes for name in files}
 
 
 def test_means_are_those_of_the_summaries(whole):

@@ -15,7 +15,7 @@ from scenarios.oracle.regret import static_schedules
 from tests.scenarios import commands
 from tests.scenarios.cli.test_simulate import strictly
 from tests.scenarios.commands import assert_refused, kept
-from tests.scenarios.trees import GAIN, GFLOP, paying, planted, synthetic
+from tests.scenarios.tables import GAIN, GFLOP, paying, planted, synthetic
 
 
 @pytest.fixture
@@ -59,9 +59,11 @@ def test_an_evaluation_shows_a_table_and_leaves_files(evaluated, trees):
     assert set(labels) >= {*static_schedules(3), "oracle", "best fixed schedule", "linucb:cost_weight=0.01"}
     rows = list(csv.DictReader(io.StringIO((run / "evaluation.csv").read_text())))
     assert [row["schedule"] for row in rows] == labels
-    leads = list(csv.DictReader(io.StringIO((run / "leads.csv").read_text())))
-    assert len(leads) == len(content["leads"])
-    assert [float(row["utility"]) for row in leads] == [lead["utility"]["estimate"] for lead in content["leads"]]
+    differences = list(csv.DictReader(io.StringIO((run / "leads.csv").read_text())))
+    assert len(differences) == len(content["leads"])
+    assert [float(row["utility"]) for row in differences] == [
+        difference["utility"]["estimate"] for difference in content["leads"]
+    ]
     board = EventAccumulator(str(run)).Reload()
     assert board.Tags()["images"] == ["evaluation"]
 

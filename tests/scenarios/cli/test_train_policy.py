@@ -15,7 +15,7 @@ from scenarios.policy_training import ppo
 from tests.scenarios import commands
 from tests.scenarios.cli.test_simulate import strictly
 from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, points
-from tests.scenarios.trees import planted, synthetic
+from tests.scenarios.tables import planted, synthetic
 
 LIVE = (
     "--device cpu --train-size 60 --validation-size 20 --chunks 3 --width 2 --epochs 1 --population 4 --iterations 2 "

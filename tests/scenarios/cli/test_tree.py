@@ -18,9 +18,9 @@ from agent.storage.record import RunDirectory, open_run
 from scenarios.config.settings import TreeConfig
 from scenarios.oracle import grow as trees
 from scenarios.oracle import jobs as branches
-from scenarios.oracle.table import read_tree
+from scenarios.oracle.table import read_table
 from scenarios.running.progress import Interrupted
-from scenarios.running.workers import Crew
+from scenarios.running.workers import WorkerPool
 from tests.scenarios import commands
 from tests.scenarios.commands import LIFETIME, assert_refused, kept
 
@@ -29,11 +29,11 @@ TINY = [*SMALL, "--chunks", "5"]
 """Seven branches: a node, two, and four twigs."""
 
 
-class Alone(Crew):
+class Alone(WorkerPool):
     """A crew of this process."""
 
-    def __init__(self, n, watcher):
-        self.n, self.watcher, self.results = n, watcher, []
+    def __init__(self, n, reporter):
+        self.n, self.reporter, self.results = n, reporter, []
 
     def __enter__(self):
         return self
@@ -58,7 +58,7 @@ class Alone(Crew):
             torch.set_num_threads(n_threads)
 
     def ended(self):
-        if self.results and self.watcher.stopping:
+        if self.results and self.reporter.stopping:
             raise Interrupted
         results, self.results = self.results, []
         return results
@@ -116,7 +116,7 @@ def test_a_tree_shows_its_best_schedule_and_is_kept_as_a_table(whole):
     assert kept(run).keys() == {"config.json", "seed0/table.npz", "tree.json"}
     told = json.loads((run / "tree.json").read_text())
     [oracle] = told["oracle"]
-    tree = read_tree(run / "seed0/table.npz")
+    tree = read_table(run / "seed0/table.npz")
     assert tree.n_chunks == 5
     assert tree.facts["settings"]["tariff"] == "day-night:period=2"
     assert (told["cost_weight"], told["unit"], oracle["exact"], oracle["trainings"]) == (0.004, "GFLOP", True, 31)
@@ -159,7 +159,7 @@ def test_stopped_after_every_branch_a_tree_is_the_same(lifetime, whole, run, com
 
 
 def test_progress_counts_every_node_once(monkeypatch, tmp_path):
-    class Counting(trees.Unwatched):
+    class Counting(trees.SilentReporter):
         done, expected, left = 0, 0, 10**9
         stopping = property(lambda self: self.left <= 0)
 
@@ -176,8 +176,8 @@ def test_progress_counts_every_node_once(monkeypatch, tmp_path):
     first.left = 3
     with open_run(tmp_path / "run", {}) as directory:
         with pytest.raises(Interrupted):
-            trees.grow_trees(config, directory, first, workers=1)
-        trees.grow_trees(config, directory, second, workers=1)
+            trees.grow_tables(config, directory, first, workers=1)
+        trees.grow_tables(config, directory, second, workers=1)
     assert 0 < first.done < first.expected == 62
     assert second.done == second.expected == 62
 
@@ -251,7 +251,7 @@ def test_a_full_disk_is_one_line_and_with_room_the_tree_goes_on(lifetime, whole,
 
 def test_the_table_of_another_seed_is_refused(lifetime, whole, run):
     shutil.copytree(whole[0], run)
-    tree = read_tree(run / "seed0/table.npz")
+    tree = read_table(run / "seed0/table.npz")
     (run / "seed0/table.npz").write_bytes(replace(tree, facts={**tree.facts, "seed": 1}).as_npz())
     assert_refused(lifetime("resume", run), "expected the tree of seed 0 at")
 
@@ -342,7 +342,7 @@ def test_several_seeds_each_have_their_tree(lifetime, tmp_path):
     done = lifetime("tree", *few, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert [oracle["seed"] for oracle in json.loads(done.stdout)["oracle"]] == [3, 4]
-    tables = [read_tree(tmp_path / f"tree/run/seed{seed}/table.npz") for seed in (3, 4)]
+    tables = [read_table(tmp_path / f"tree/run/seed{seed}/table.npz") for seed in (3, 4)]
     assert [tree.n_samples.tolist() for tree in tables] == [[20, 20]] * 2
     assert not (tables[0].accuracy == tables[1].accuracy).all()
     assert lifetime("resume", tmp_path / "tree/run", "--json") == done
@@ -352,7 +352,7 @@ def test_several_seeds_each_have_their_tree(lifetime, tmp_path):
 def test_short_streams_have_trees_too(lifetime, tmp_path, chunks):
     done = lifetime("tree", *SMALL, "--chunks", chunks, "--runs", tmp_path, "--name", "run", "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert read_tree(tmp_path / "tree/run/seed0/table.npz").n_chunks == chunks
+    assert read_table(tmp_path / "tree/run/seed0/table.npz").n_chunks == chunks
 
 
 # Processes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scenarios.analysis.matched_share import Course, Mark, mean_marks, place
-from scenarios.figures.matched_share import plane_figure
+from scenarios.figures.matched_share import matched_share_figure
 from scenarios.figures.style import figure_png
 from tests.scenarios.figures.test_curve import texts
 from tests.scenarios.figures.test_pareto import NAMES
@@ -54,7 +54,7 @@ CASES = {
 
 
 def draw(case, **settings):
-    return plane_figure(case, **({"title": "CIFAR-10, online"} | settings))
+    return matched_share_figure(case, **({"title": "CIFAR-10, online"} | settings))
 
 
 def drawn(axes):

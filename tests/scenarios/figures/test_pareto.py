@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agent.errors import InvalidSetting
-from scenarios.analysis.comparison import Lived, compare, front
-from scenarios.figures.pareto import front_figure
+from scenarios.analysis.comparison import Lived, compare, pareto_front
+from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from tests.scenarios.figures.test_curve import texts
 
@@ -63,7 +63,7 @@ CASES = {
 
 def draw(case, **settings):
     usual = {"cost": "total_gflop", "accuracy": "final_accuracy", "unit": "GFLOP", "title": "CIFAR-10, in order"}
-    return front_figure(compare(case), **(usual | settings))
+    return pareto_figure(compare(case), **(usual | settings))
 
 
 def entries(figure):
@@ -148,7 +148,7 @@ def test_the_step_line_is_the_front_and_goes_on_to_the_edge():
     comparison = compare(CASES["ten"])
     (axes,) = draw(CASES["ten"]).axes
     (line,) = (line for line in axes.lines if str(line.get_label()).startswith("front"))
-    best = [each.means for each in front(comparison, "total_gflop", "final_accuracy")]
+    best = [each.means for each in pareto_front(comparison, "total_gflop", "final_accuracy")]
     assert line.get_drawstyle() == "steps-post"
     assert list(line.get_xdata()) == [*(each["total_gflop"].estimate for each in best), axes.get_xlim()[1]]
     heights = [100 * each["final_accuracy"].estimate for each in best]

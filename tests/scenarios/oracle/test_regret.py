@@ -17,14 +17,14 @@ from agent.policies.registry import POLICIES
 from scenarios.analysis.comparison import Lived, compare
 from scenarios.analysis.statistics import mean_interval
 from scenarios.config.specs import make
-from scenarios.oracle.evaluate import evaluate_policies, pricing_of, short_labels, shown, trained_on, trees_digest
-from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.evaluate import evaluate_policies, pricing_of, short_labels, shown, tables_digest, trained_on
+from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.regret import _at_equal_cost, evaluate, static_schedules
-from scenarios.oracle.table import read_tree, schedule_of
-from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Orchard, Pricing, read_trees, with_tariffs_drawn
+from scenarios.oracle.table import read_table, schedule_of
+from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Pricing, TableSet, read_tables, with_tariffs_drawn
 from scenarios.running.provenance import seeds_trained_on
 from scenarios.streams.tariffs import TARIFFS
-from tests.scenarios.trees import PAYING, paying, planted, synthetic
+from tests.scenarios.tables import PAYING, paying, planted, synthetic
 
 PRICING = Pricing("day-night:period=4", "prices:gflop=0.3,megabyte_written=700,megabyte_chunk=90", 0.02)
 BLIND = ["static:k=50", "interleaved:k=50", "random", "tariff", "periodic:period=3", "budget:gflop=9"]
@@ -34,61 +34,61 @@ NO_PRICES = dict.fromkeys(("tariff", "cost", "cost_weight", "budget"))
 small = st.integers(0, 10**6).flatmap(lambda seed: st.integers(1, 5).map(lambda n: synthetic(seed, n)))
 
 
-def spent_slowly(tree, pricing, actions):
+def spent_slowly(table, pricing, actions):
     """What a lifetime that does not look pays, step by step."""
-    prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=tree.n_chunks, seed=tree.facts["seed"])
+    prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=table.n_chunks, seed=table.facts["seed"])
     model, node, spent = pricing.model, 1, 0.0
     for i, learns in enumerate(actions):
         node = 2 * node + learns
-        last = i == tree.n_chunks - 1
-        for account, (flops, nbytes) in enumerate(zip(tree.flops[node], tree.nbytes[node], strict=True)):
+        last = i == table.n_chunks - 1
+        for account, (flops, nbytes) in enumerate(zip(table.flops[node], table.nbytes[node], strict=True)):
             price = 1.0 if last and account in (2, 4) else prices[i]
             spent += flops * model.per_flop * price + nbytes * model.per_byte_written
-        spent += tree.held_nbytes[node] * model.per_byte_chunk
+        spent += table.held_nbytes[node] * model.per_byte_chunk
     return node, spent
 
 
 @given(small)
-def test_utilities_and_regrets_are_those_of_slow_code(tree):
-    orchard, seed = Orchard([tree], PRICING), tree.facts["seed"]
+def test_utilities_and_regrets_are_those_of_slow_code(table):
+    table_set, seed = TableSet([table], PRICING), table.facts["seed"]
     every = {}
-    for actions in product((0, 1), repeat=tree.n_chunks):
-        leaf, spent = spent_slowly(tree, PRICING, actions)
-        every[leaf] = tree.accuracy[leaf, 0] - PRICING.cost_weight * spent
-        found = orchard.metrics(seed, "nothing", leaf)
+    for actions in product((0, 1), repeat=table.n_chunks):
+        leaf, spent = spent_slowly(table, PRICING, actions)
+        every[leaf] = table.accuracy[leaf, 0] - PRICING.cost_weight * spent
+        found = table_set.metrics(seed, "nothing", leaf)
         assert found[UTILITY] == pytest.approx(every[leaf])
         assert found[COST] == pytest.approx(spent)
-        assert found[ACCURACY] == tree.accuracy[leaf, 0]
-        learned = sum(int(size) for size, learns in zip(tree.n_samples, actions, strict=True) if learns)
-        assert found["learned_fraction"] == pytest.approx(learned / int(tree.n_samples.sum()))
+        assert found[ACCURACY] == table.accuracy[leaf, 0]
+        learned = sum(int(size) for size, learns in zip(table.n_samples, actions, strict=True) if learns)
+        assert found["learned_fraction"] == pytest.approx(learned / int(table.n_samples.sum()))
         assert found[REGRET] >= 0
     best = max(every.values())
     for leaf, utility in every.items():
-        assert orchard.metrics(seed, "nothing", leaf)[REGRET] == pytest.approx(best - utility)
-    assert orchard.oracle().by_seed[seed][UTILITY] == pytest.approx(best)
-    assert orchard.oracle().by_seed[seed][REGRET] == 0
+        assert table_set.metrics(seed, "nothing", leaf)[REGRET] == pytest.approx(best - utility)
+    assert table_set.oracle().by_seed[seed][UTILITY] == pytest.approx(best)
+    assert table_set.oracle().by_seed[seed][REGRET] == 0
 
 
 @given(small)
-def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(tree):
-    orchard, seed = Orchard([tree], PRICING), tree.facts["seed"]
+def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(table):
+    table_set, seed = TableSet([table], PRICING), table.facts["seed"]
     for spec in BLIND:
-        assert orchard.live(spec).by_seed[seed][REGRET] >= 0
-    for leaf in range(1 << tree.n_chunks, 2 << tree.n_chunks):
-        costs = [orchard.metrics(seed, level, leaf)[COST] for level in ("nothing", "learner", "memory")]
+        assert table_set.live(spec).by_seed[seed][REGRET] >= 0
+    for leaf in range(1 << table.n_chunks, 2 << table.n_chunks):
+        costs = [table_set.metrics(seed, level, leaf)[COST] for level in ("nothing", "learner", "memory")]
         assert costs == pytest.approx(sorted(costs), rel=1e-12)  # the same, where looking computes the keys
 
 
 @given(st.integers(1, 4), st.lists(st.integers(0, 10**6), min_size=1, max_size=4, unique=True))
 def test_the_best_fixed_schedule_is_that_of_brute_force(n, seeds):
-    trees = [synthetic(seed, n) for seed in seeds]
-    schedule, lived = Orchard(trees, PRICING).fixed()
+    tables = [synthetic(seed, n) for seed in seeds]
+    schedule, lived = TableSet(tables, PRICING).fixed()
     means = {}
     for actions in product((0, 1), repeat=n):
         utilities = []
-        for tree in trees:
-            leaf, spent = spent_slowly(tree, PRICING, actions)
-            utilities.append(tree.accuracy[leaf, 0] - PRICING.cost_weight * spent)
+        for table in tables:
+            leaf, spent = spent_slowly(table, PRICING, actions)
+            utilities.append(table.accuracy[leaf, 0] - PRICING.cost_weight * spent)
         means["".join("ML"[learns] for learns in actions)] = np.mean(utilities)
     assert means[schedule] == pytest.approx(max(means.values()))
     assert np.mean([values[UTILITY] for values in lived.by_seed.values()]) == pytest.approx(means[schedule])
@@ -104,49 +104,54 @@ def test_static_schedules_learn_every_number_of_chunks(n):
 
 
 def test_a_static_schedule_learns_its_chunks_in_a_tree_of_seven():
-    orchard = Orchard([synthetic(3, 7)], PRICING)
+    table_set = TableSet([synthetic(3, 7)], PRICING)
     for i, spec in enumerate(static_schedules(7)[:8]):
-        leaf = orchard.leaf(3, make(spec, POLICIES, "policy", seed=3))
+        leaf = table_set.leaf(3, make(spec, POLICIES, "policy", seed=3))
         assert schedule_of(leaf) == "L" * i + "M" * (7 - i)
 
 
 @pytest.fixture(scope="module")
-def trees():
+def tables():
     return [synthetic(seed, 4) for seed in range(5)]
 
 
 @pytest.fixture(scope="module")
-def evaluated(trees):
-    return evaluate_policies(trees, "random:p=0.3 static:k=30", PRICING, 0.9)
+def evaluated(tables):
+    return evaluate_policies(tables, "random:p=0.3 static:k=30", PRICING, 0.9)
 
 
 def test_leads_are_paired_by_seed(evaluated):
     values = {each.label: list(each.by_seed.values()) for each in evaluated.comparison.schedules}
-    assert {lead.policy for lead in evaluated.leads} >= {"random:p=0.3", "static:k=30", "random", "tariff"}
-    for lead in evaluated.leads:
-        own, other = values[lead.policy], values[lead.baseline]
+    assert {difference.policy for difference in evaluated.differences} >= {
+        "random:p=0.3",
+        "static:k=30",
+        "random",
+        "tariff",
+    }
+    for difference in evaluated.differences:
+        own, other = values[difference.policy], values[difference.baseline]
         for metric in (UTILITY, ACCURACY, COST):
             expected = mean_interval([a[metric] - b[metric] for a, b in zip(own, other, strict=True)], 0.9)
-            found = {UTILITY: lead.utility, ACCURACY: lead.accuracy, COST: lead.cost}[metric]
+            found = {UTILITY: difference.utility, ACCURACY: difference.accuracy, COST: difference.cost}[metric]
             assert (found.estimate, found.low) == (pytest.approx(expected.estimate), pytest.approx(expected.low))
         regrets = [np.mean([value[REGRET] for value in each]) for each in (own, other)]
-        if lead.regret_ratio.estimate is not None:
-            assert lead.regret_ratio.estimate == pytest.approx(regrets[0] / regrets[1])
+        if difference.regret_ratio.estimate is not None:
+            assert difference.regret_ratio.estimate == pytest.approx(regrets[0] / regrets[1])
 
 
 def test_every_policy_leads_over_every_other_but_itself(evaluated):
     statics = static_schedules(4)
-    policies = {lead.policy for lead in evaluated.leads}
-    pairs = {(lead.policy, lead.baseline) for lead in evaluated.leads}
+    policies = {difference.policy for difference in evaluated.differences}
+    pairs = {(difference.policy, difference.baseline) for difference in evaluated.differences}
     assert pairs == {(a, b) for a in policies for b in policies | set(statics) if a != b}
     means = {spec: evaluated.schedule(spec).means[UTILITY].estimate for spec in statics}
     assert evaluated.best_static == max(means, key=means.get)
     assert {each.policy for each in evaluated.at_equal_cost} == policies - set(statics)
 
 
-def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(trees, policy):
+def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(tables, policy):
     trained = policy({"settings": {"dataset": "digits"}, "seeds": [0]})
-    found = evaluate_policies(trees, trained, PRICING, 0.95).at_equal_cost
+    found = evaluate_policies(tables, trained, PRICING, 0.95).at_equal_cost
     by_kind = {(each.policy, each.among): each for each in found}
     statics = set(static_schedules(4))
     names = {each.policy for each in found}
@@ -155,8 +160,8 @@ def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(trees,
         alone, among_all = by_kind[name, "statics"], by_kind[name, "statics and heuristics"]
         assert alone.rivals is None or set(alone.rivals) <= statics
         assert among_all.rivals is None or set(among_all.rivals) <= (statics | names) - {name, trained}
-        if alone.lead and among_all.lead:
-            assert among_all.lead.estimate <= alone.lead.estimate + 1e-12
+        if alone.difference and among_all.difference:
+            assert among_all.difference.estimate <= alone.difference.estimate + 1e-12
     assert any(set(each.rivals or ()) - statics for each in found)
 
 
@@ -173,9 +178,11 @@ def test_the_oracle_s_regret_is_nothing_and_nobody_blind_is_better(evaluated):
 def test_regret_without_anything_to_regret_has_no_ratio():
     pricing = Pricing("constant", "flops", 0.0)
     found = evaluate_policies([paying(seed) for seed in range(3)], "static:k=100 static:k=0", pricing, 0.95)
-    [lead] = [each for each in found.leads if (each.policy, each.baseline) == ("static:k=0", "static:k=100")]
-    assert lead.regret_ratio.estimate is None
-    assert lead.utility.estimate == pytest.approx(-0.4)
+    [difference] = [
+        each for each in found.differences if (each.policy, each.baseline) == ("static:k=0", "static:k=100")
+    ]
+    assert difference.regret_ratio.estimate is None
+    assert difference.utility.estimate == pytest.approx(-0.4)
 
 
 def lot(costs, accuracies, budget):
@@ -202,11 +209,11 @@ def test_at_equal_cost_stands_the_best_lot(statics, budget):
     found = _at_equal_cost(policy, "statics", others, 0.95)
     expected = lot([cost for cost, _ in statics], [accuracy / 100 for _, accuracy in statics], budget)
     if expected == -inf:
-        assert (found.rivals, found.lead) == (None, None)
+        assert (found.rivals, found.difference) == (None, None)
     else:
         assert 0 <= found.share <= 1
-        assert 0.5 - found.lead.estimate == pytest.approx(expected, abs=0.011)
-        assert 0.5 - found.lead.estimate >= expected - 1e-9
+        assert 0.5 - found.difference.estimate == pytest.approx(expected, abs=0.011)
+        assert 0.5 - found.difference.estimate >= expected - 1e-9
 
 
 # What was trained on
@@ -225,23 +232,23 @@ def policy(tmp_path):
     return written
 
 
-def test_trees_that_were_trained_on_are_left_out(trees, policy):
+def test_trees_that_were_trained_on_are_left_out(tables, policy):
     one = policy({"settings": {"dataset": "textures"}, "seeds": [0, 3, 77]})
     other = policy({"settings": {"dataset": "textures"}, "seeds": [1]}, "other.json")
-    found = evaluate_policies(trees, f"{one} {other}", PRICING, 0.95)
+    found = evaluate_policies(tables, f"{one} {other}", PRICING, 0.95)
     assert (found.comparison.seeds, found.left_out) == ((2, 4), (0, 1, 3))
-    assert evaluate_policies(trees, one, PRICING, 0.95).comparison.seeds == (1, 2, 4)
+    assert evaluate_policies(tables, one, PRICING, 0.95).comparison.seeds == (1, 2, 4)
 
 
-def test_other_data_and_policies_by_hand_leave_all_in(trees, policy):
+def test_other_data_and_policies_by_hand_leave_all_in(tables, policy):
     for training in ({}, {"settings": {"dataset": "digits"}, "seeds": [0, 1, 2, 3, 4]}):
-        found = evaluate_policies(trees, policy(training), PRICING, 0.95)
+        found = evaluate_policies(tables, policy(training), PRICING, 0.95)
         assert (found.comparison.seeds, found.left_out) == ((0, 1, 2, 3, 4), ())
 
 
-def test_nothing_left_to_evaluate_on_is_refused(trees, policy):
+def test_nothing_left_to_evaluate_on_is_refused(tables, policy):
     with pytest.raises(InvalidSetting, match=r"that no policy was trained on, got only those of 0, 1, 2, 3, 4; grow"):
-        evaluate_policies(trees, policy({"settings": {"dataset": "textures"}, "seeds": list(range(9))}), PRICING, 0.95)
+        evaluate_policies(tables, policy({"settings": {"dataset": "textures"}, "seeds": list(range(9))}), PRICING, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -255,16 +262,18 @@ def test_nothing_left_to_evaluate_on_is_refused(trees, policy):
         {"settings": {"dataset": "textures"}, "seeds": None},
     ],
 )
-def test_a_training_that_nobody_understands_is_refused(trees, policy, training, tmp_path):
+def test_a_training_that_nobody_understands_is_refused(tables, policy, training, tmp_path):
     policy(training)
     with pytest.raises(InvalidSetting, match="to tell the data set and the seeds that it was trained on, got"):
-        trained_on(tmp_path / "policy.json", trees)
+        trained_on(tmp_path / "policy.json", tables)
 
 
 @pytest.mark.parametrize("spec", LOOKING)
-def test_who_learns_while_living_is_newborn_in_each_tree(trees, spec):
-    together = Orchard(trees, PRICING).live(spec).by_seed
-    alone = {tree.facts["seed"]: Orchard([tree], PRICING).live(spec).by_seed[tree.facts["seed"]] for tree in trees}
+def test_who_learns_while_living_is_newborn_in_each_tree(tables, spec):
+    together = TableSet(tables, PRICING).live(spec).by_seed
+    alone = {
+        table.facts["seed"]: TableSet([table], PRICING).live(spec).by_seed[table.facts["seed"]] for table in tables
+    }
     assert together == alone
 
 
@@ -288,7 +297,7 @@ class Asking(Policy):
         return Action.LEARN
 
 
-def test_a_policy_of_one_s_own_that_fails_is_one_line(trees):
+def test_a_policy_of_one_s_own_that_fails_is_one_line(tables):
     refused = {
         "Forgetful": "expected Forgetful.decide to give Action.LEARN or Action.MEMORIZE, got None",
         "Failing": "expected Failing.decide to give an Action, but at chunk 0 it raised KeyError",
@@ -296,17 +305,17 @@ def test_a_policy_of_one_s_own_that_fails_is_one_line(trees):
     }
     for name, message in refused.items():
         with pytest.raises((InvalidSetting, PolicyError), match=re.escape(message)):
-            evaluate_policies(trees, f"{__name__}.{name}", PRICING, 0.95)
+            evaluate_policies(tables, f"{__name__}.{name}", PRICING, 0.95)
 
 
 # Prices
 
 
 def test_prices_are_the_trees_where_none_are_given():
-    tree = synthetic(0, 2, tariff="random-walk", cost="cloud", cost_weight=7, budget=3)
-    assert pricing_of([tree], NO_PRICES) == Pricing("random-walk", "cloud", 7.0, 3.0)
+    table = synthetic(0, 2, tariff="random-walk", cost="cloud", cost_weight=7, budget=3)
+    assert pricing_of([table], NO_PRICES) == Pricing("random-walk", "cloud", 7.0, 3.0)
     given = {"tariff": "day-night:day=2.0", "cost": "flops", "cost_weight": 0.0, "budget": inf}
-    assert pricing_of([tree], given) == Pricing("day-night:day=2", "flops", 0.0, None)
+    assert pricing_of([table], given) == Pricing("day-night:day=2", "flops", 0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -320,9 +329,9 @@ def test_prices_are_the_trees_where_none_are_given():
         ({"cost": "love"}, "expected a cost model out of flops, .*, got love"),
     ],
 )
-def test_prices_that_cannot_be_are_refused(trees, given, message):
+def test_prices_that_cannot_be_are_refused(tables, given, message):
     with pytest.raises(InvalidSetting, match=message):
-        pricing_of(trees, NO_PRICES | given)
+        pricing_of(tables, NO_PRICES | given)
 
 
 # Tables of a run
@@ -330,14 +339,14 @@ def test_prices_that_cannot_be_are_refused(trees, given, message):
 
 def test_trees_are_read_by_seed(tmp_path):
     run = planted(tmp_path, [synthetic(seed, 2) for seed in (10, 9, 0)])
-    found = read_trees(run)
-    assert [tree.facts["seed"] for tree in found] == [0, 9, 10]
-    assert trees_digest(found) == trees_digest(read_trees(run)) != trees_digest(found[:2])
+    found = read_tables(run)
+    assert [table.facts["seed"] for table in found] == [0, 9, 10]
+    assert tables_digest(found) == tables_digest(read_tables(run)) != tables_digest(found[:2])
 
 
-def with_facts(tree, **facts):
-    kept = {name: value for name, value in (tree.facts | facts).items() if value is not None}
-    return replace(tree, facts=kept)
+def with_facts(table, **facts):
+    kept = {name: value for name, value in (table.facts | facts).items() if value is not None}
+    return replace(table, facts=kept)
 
 
 @pytest.mark.parametrize(
@@ -355,35 +364,35 @@ def test_facts_that_lack_what_everyone_asks_for_are_refused(tmp_path, facts, mes
     path = tmp_path / "table.npz"
     path.write_bytes(with_facts(synthetic(1, 2), **facts).as_npz())
     with pytest.raises(RunError, match=message) as refused:
-        read_tree(path)
+        read_table(path)
     assert "\n" not in str(refused.value)
 
 
 def test_trees_that_do_not_belong_together_are_refused(tmp_path):
     one, other = synthetic(0, 2), synthetic(1, 2, lr=0.2)
     with pytest.raises(RunError, match=r"expected trees that differ in their seeds alone, got another lr at"):
-        read_trees(planted(tmp_path / "a", [one, other]))
+        read_tables(planted(tmp_path / "a", [one, other]))
     run = planted(tmp_path / "b", [one])
     (run / "seed0").rename(run / "seed3")
     with pytest.raises(RunError, match=r"expected the tree of that seed at .*seed3/table.npz, got the one of seed 0"):
-        read_trees(run)
+        read_tables(run)
     odd = {name: value for name, value in one.facts["settings"].items() if name != "dataset"}
     with pytest.raises(RunError, match="got no dataset"):
-        read_trees(planted(tmp_path / "c", [with_facts(one, settings=odd)]))
+        read_tables(planted(tmp_path / "c", [with_facts(one, settings=odd)]))
     odd = one.facts["settings"] | {"cost_weight": -1}
     with pytest.raises(RunError, match=r"expected --cost-weight to be .*, got -1, in the settings of the tree in"):
-        read_trees(planted(tmp_path / "d", [with_facts(one, settings=odd)]))
+        read_tables(planted(tmp_path / "d", [with_facts(one, settings=odd)]))
     with pytest.raises(RunError, match=r"expected a run of `lifetime tree` at .*, found no seed"):
-        read_trees(tmp_path / "none")
+        read_tables(tmp_path / "none")
 
 
 def test_an_orchard_is_of_equal_trees():
     with pytest.raises(InvalidSetting, match="at least 1 decision tree"):
-        Orchard([], PRICING)
+        TableSet([], PRICING)
     with pytest.raises(InvalidSetting, match="one number of chunks, got several"):
-        Orchard([synthetic(0, 2), synthetic(1, 3)], PRICING)
+        TableSet([synthetic(0, 2), synthetic(1, 3)], PRICING)
     with pytest.raises(InvalidSetting, match="each of another seed"):
-        Orchard([synthetic(0, 2), synthetic(0, 2)], PRICING)
+        TableSet([synthetic(0, 2), synthetic(0, 2)], PRICING)
 
 
 # Labels
@@ -410,43 +419,43 @@ def test_few_static_schedules_are_shown(evaluated):
 
 
 def test_the_best_policy_of_a_paying_tree_is_that_of_the_tariff():
-    trees = [paying(seed) for seed in (1, 2)]
-    pricing = pricing_of(trees, NO_PRICES)
+    tables = [paying(seed) for seed in (1, 2)]
+    pricing = pricing_of(tables, NO_PRICES)
     assert pricing == Pricing(**PAYING)
-    found = evaluate(trees, ["tariff"], pricing, statics=static_schedules(4), trained_on={})
+    found = evaluate(tables, ["tariff"], pricing, statics=static_schedules(4), trained_on={})
     assert found.fixed == "MLML"
     assert found.schedule("tariff").means[REGRET].estimate == pytest.approx(0)
     assert json.dumps([each.by_seed for each in found.comparison.schedules], allow_nan=False)
 
 
 def test_paths_of_a_tariff_are_averaged_for_each_tree():
-    trees, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("random-walk:sigma=0.5", "flops", 0.01)
-    found = evaluate(trees, ["tariff"], pricing, statics=["static:k=0"], trained_on={}, n_draws=3)
+    tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("random-walk:sigma=0.5", "flops", 0.01)
+    found = evaluate(tables, ["tariff"], pricing, statics=["static:k=0"], trained_on={}, n_draws=3)
     assert (found.n_paths, found.comparison.seeds) == (3, (0, 1))
-    every = Orchard(with_tariffs_drawn(trees, pricing.tariff, 3), pricing).live("tariff")
+    every = TableSet(with_tariffs_drawn(tables, pricing.tariff, 3), pricing).live("tariff")
     for metric in (UTILITY, REGRET, COST, ACCURACY):
         paths = [values[metric] for values in every.by_seed.values()]
         means = [values[metric] for values in found.schedule("tariff").by_seed.values()]
         assert means == pytest.approx([np.mean(paths[:3]), np.mean(paths[3:])])
-    constant = evaluate(trees, ["tariff"], PRICING, statics=["static:k=0"], trained_on={}, n_draws=3)
+    constant = evaluate(tables, ["tariff"], PRICING, statics=["static:k=0"], trained_on={}, n_draws=3)
     assert constant.n_paths == 1
 
 
 def test_regret_is_to_the_best_schedule_of_who_does_not_look():
-    tree, pricing = synthetic(3, 3), Pricing("constant", "flops", 0.05)
-    n_leaves = 1 << tree.n_chunks
-    best = max(tree.accuracy[n_leaves:, 0] - 0.05 * PricedTree(tree, (1.0,) * 3, pricing.model).spent[n_leaves:])
-    values = Orchard([tree], pricing).live("loss:threshold=0").by_seed[3]
-    looking = PricedTree(tree, (1.0,) * 3, pricing.model, observes="learner")
-    reached = tree.accuracy[-1, 0] - 0.05 * looking.spent[-1]
-    assert looking.spent[-1] > PricedTree(tree, (1.0,) * 3, pricing.model).spent[-1]
+    table, pricing = synthetic(3, 3), Pricing("constant", "flops", 0.05)
+    n_leaves = 1 << table.n_chunks
+    best = max(table.accuracy[n_leaves:, 0] - 0.05 * PricedTable(table, (1.0,) * 3, pricing.model).spent[n_leaves:])
+    values = TableSet([table], pricing).live("loss:threshold=0").by_seed[3]
+    looking = PricedTable(table, (1.0,) * 3, pricing.model, observes="learner")
+    reached = table.accuracy[-1, 0] - 0.05 * looking.spent[-1]
+    assert looking.spent[-1] > PricedTable(table, (1.0,) * 3, pricing.model).spent[-1]
     assert values[UTILITY] == pytest.approx(reached)
     assert values[REGRET] == pytest.approx(best - reached)
 
 
 def test_the_best_static_schedule_is_that_of_the_highest_utility():
-    trees, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("constant", "flops", 1e6)  # nothing is worth it
-    found = evaluate(trees, ["tariff"], pricing, statics=static_schedules(3), trained_on={})
+    tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("constant", "flops", 1e6)  # nothing is worth it
+    found = evaluate(tables, ["tariff"], pricing, statics=static_schedules(3), trained_on={})
     utilities = {each.label: each.means[UTILITY].estimate for each in found.comparison.schedules}
     assert found.best_static == max(static_schedules(3), key=utilities.get)
     accuracies = {each.label: each.means[ACCURACY].estimate for each in found.comparison.schedules}

@@ -4,9 +4,9 @@ import pytest
 
 from agent.learners.sgd import Training
 from agent.lifetime.episode import Episode, Undecided
-from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, beam_search, grow
-from tests.scenarios.oracle.test_table import MODELS, TARIFFS, N, begun, tree_of
+from tests.scenarios.oracle.test_table import MODELS, TARIFFS, N, begun, table_of
 
 WEIGHTS = (0.0, 0.3, 3.0, 30.0, 1e6)
 """From one at which compute is free to one at which none should be spent."""
@@ -20,7 +20,7 @@ def episode():
 
 @pytest.fixture(scope="module")
 def priced():
-    return PricedTree(tree_of("never", 2), TARIFFS["changing"], MODELS["flops"])
+    return PricedTable(table_of("never", 2), TARIFFS["changing"], MODELS["flops"])
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def assert_found(found, priced, cost_weight):
     """What is told of a schedule is what the table holds."""
     assert found.utility == priced.utility(cost_weight)[found.leaf]
     assert found.spent == priced.spent[found.leaf]
-    assert found.accuracy == priced.tree.accuracy[found.leaf, 0]
+    assert found.accuracy == priced.table.accuracy[found.leaf, 0]
 
 
 @pytest.mark.parametrize("cost_weight", WEIGHTS)

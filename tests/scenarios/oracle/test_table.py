@@ -16,22 +16,22 @@ import torch
 
 from agent.accounting.costs import COST_MODELS
 from agent.errors import RunError
-from agent.evaluation.exam import Exam
+from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from agent.memory.rekeying import Rekeying
 from agent.policies import Action, DisagreementPolicy, LossPolicy, RandomPolicy, StaticPolicy
-from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, assemble, expand, grow
-from scenarios.oracle.table import DecisionTree, read_tree, schedule_of
+from scenarios.oracle.table import ScheduleTable, read_table, schedule_of
 from tests.agent.lifetime.test_episode import Scripted
 from tests.agent.storage.test_checkpoint import Trap
 from tests.agent.toys import toy_agent, toy_images, toy_stream
-from tests.scenarios.trees import synthetic
+from tests.scenarios.tables import synthetic
 
 N = 4
 STREAM = toy_stream([8, 7, 8, 3])
-EXAM = Exam(toy_images(10, seed=50), toy_images(11, seed=60), every=1)
+PLAN = EvaluationPlan(toy_images(10, seed=50), toy_images(11, seed=60), every=1)
 MODELS = {
     "flops": COST_MODELS["flops"](),
     "prices": COST_MODELS["prices"](gflop=0.3, megabyte_written=0.7, megabyte_chunk=1.1),
@@ -46,11 +46,11 @@ def begun(policy, tariff=(1.0,) * N, *, rekey="never", calibrate_every=0, model=
     agent.rekeying = Rekeying.parse(rekey)
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, tariff, strict=True)]
     settings = {"costs": MODELS[model], "budget": budget, "calibrate_every": calibrate_every}
-    return Lives(agent, stream, {"": policy}, EXAM, **settings)
+    return Lifetimes(agent, stream, {"": policy}, PLAN, **settings)
 
 
 @lru_cache
-def tree_of(rekey="never", calibrate_every=0):
+def table_of(rekey="never", calibrate_every=0):
     """Grown whole, at the prices of a constant tariff."""
     rows = Rows()
     grow(Episode(begun(Undecided("memory"), rekey=rekey, calibrate_every=calibrate_every)), 1, rows)
@@ -68,13 +68,13 @@ class Recording(Scripted):
         return super().decide(observation)
 
 
-def same_tree(a, b):
+def same_table(a, b):
     return a.facts == b.facts and all(
         getattr(a, field.name).dtype == getattr(b, field.name).dtype
         and np.array_equal(
             getattr(a, field.name), getattr(b, field.name), equal_nan=getattr(a, field.name).dtype == float
         )
-        for field in fields(DecisionTree)
+        for field in fields(ScheduleTable)
         if field.name != "facts"
     )
 
@@ -82,39 +82,41 @@ def same_tree(a, b):
 @pytest.mark.parametrize("calibrate_every", [0, 2, 5])
 @pytest.mark.parametrize("rekey", ["never", "on-learn", "every:2"])
 def test_a_table_tells_what_a_lifetime_would_see_spend_and_reach(rekey, calibrate_every):
-    tree = tree_of(rekey, calibrate_every)
+    table = table_of(rekey, calibrate_every)
     generator = np.random.default_rng([len(rekey), calibrate_every])
     ways = list(product(("nothing", "learner", "memory"), TARIFFS, MODELS))
     schedules = ["".join(generator.choice(["L", "M"], N)) for _ in ways]
     for observes, (tariff, model) in product(("nothing", "learner", "memory"), [*product(TARIFFS, MODELS)][1::2]):
         schedule, budget = schedules.pop(), float(generator.choice([inf, 0.0, 0.004]))
         policy = Recording(schedule, observes)
-        lives = begun(policy, TARIFFS[tariff], rekey=rekey, calibrate_every=calibrate_every, model=model, budget=budget)
-        priced = PricedTree(tree, TARIFFS[tariff], MODELS[model], budget, observes)
+        lifetimes = begun(
+            policy, TARIFFS[tariff], rekey=rekey, calibrate_every=calibrate_every, model=model, budget=budget
+        )
+        priced = PricedTable(table, TARIFFS[tariff], MODELS[model], budget, observes)
         node = 1
-        while lives:
-            [step] = lives.advance().values()
+        while lifetimes:
+            [step] = lifetimes.advance().values()
             assert repr(priced.observation(node)) == policy.seen[-1]
             node = 2 * node + (step.action == "learn")
             assert priced.spent[node] == step.spent
             measured = (step.accuracy.agent, step.accuracy.learner, step.accuracy.memory)
-            assert [None if np.isnan(share) else share for share in tree.accuracy[node]] == list(measured)
-            counts = (tree.memory_entries[node], tree.memory_nbytes[node], tree.held_nbytes[node])
+            assert [None if np.isnan(share) else share for share in table.accuracy[node]] == list(measured)
+            counts = (table.memory_entries[node], table.memory_nbytes[node], table.held_nbytes[node])
             assert counts == (step.memory_entries, step.memory_nbytes, step.held_nbytes)
         assert schedule_of(node) == schedule
 
 
 def test_vectors_are_those_of_the_observations():
-    priced = PricedTree(tree_of("on-learn", 2), TARIFFS["changing"], MODELS["energy"], 1e-3, "memory")
+    priced = PricedTable(table_of("on-learn", 2), TARIFFS["changing"], MODELS["energy"], 1e-3, "memory")
     for node in range(1, 1 << N):
         np.testing.assert_array_equal(priced.vectors[node], priced.observation(node).vector())
 
 
 def test_what_is_left_never_falls_below_nothing():
-    tree = tree_of()
+    table = table_of()
     free, poor = (
-        PricedTree(tree, TARIFFS["changing"], MODELS["flops"]),
-        PricedTree(tree, TARIFFS["changing"], MODELS["flops"], 3e-3),
+        PricedTable(table, TARIFFS["changing"], MODELS["flops"]),
+        PricedTable(table, TARIFFS["changing"], MODELS["flops"], 3e-3),
     )
     for node in range(1, 1 << N):
         assert free.observation(node).left == inf
@@ -123,19 +125,19 @@ def test_what_is_left_never_falls_below_nothing():
 
 
 def test_policies_that_live_on_a_table_decide_as_in_life():
-    tree = tree_of("on-learn", 2)
+    table = table_of("on-learn", 2)
     for make in (
         lambda: StaticPolicy(50),
         lambda: RandomPolicy(0.5, seed=3),
         lambda: LossPolicy(0.97),
         DisagreementPolicy,
     ):
-        lives, node = begun(make(), rekey="on-learn", calibrate_every=2), 1
-        while lives:
-            [step] = lives.advance().values()
+        lifetimes, node = begun(make(), rekey="on-learn", calibrate_every=2), 1
+        while lifetimes:
+            [step] = lifetimes.advance().values()
             node = 2 * node + (step.action == "learn")
         policy = make()
-        priced = PricedTree(tree, TARIFFS["constant"], MODELS["flops"], observes=policy.observes)
+        priced = PricedTable(table, TARIFFS["constant"], MODELS["flops"], observes=policy.observes)
         assert priced.live(policy) == node
         again = make()
         learns = np.zeros(1 << N, dtype=bool)
@@ -151,9 +153,9 @@ def test_a_schedule_reads_as_it_is_numbered():
 
 @pytest.mark.parametrize("cost_weight", [0.0, 1.0, 10.0, 1e6])
 def test_the_best_schedule_is_the_best_of_all(cost_weight):
-    tree = tree_of("never", 2)
-    priced = PricedTree(tree, TARIFFS["changing"], MODELS["flops"])
-    worth = {leaf: tree.accuracy[leaf, 0] - cost_weight * priced.spent[leaf] for leaf in range(1 << N, 2 << N)}
+    table = table_of("never", 2)
+    priced = PricedTable(table, TARIFFS["changing"], MODELS["flops"])
+    worth = {leaf: table.accuracy[leaf, 0] - cost_weight * priced.spent[leaf] for leaf in range(1 << N, 2 << N)}
     best = priced.best(cost_weight)
     assert worth[best] == max(worth.values())
     assert best == min(leaf for leaf in worth if worth[leaf] == worth[best])
@@ -161,7 +163,7 @@ def test_the_best_schedule_is_the_best_of_all(cost_weight):
 
 
 def test_rewards_sum_to_the_utility_of_the_end():
-    priced = PricedTree(tree_of(), TARIFFS["changing"], MODELS["energy"])
+    priced = PricedTable(table_of(), TARIFFS["changing"], MODELS["energy"])
     values = priced.utility(0.3)
     assert np.isnan(values[0])
     assert values[1] == 0
@@ -184,18 +186,18 @@ def test_a_table_that_misses_a_branch_is_not_put_together():
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "table.npz"
-    path.write_bytes(tree_of("on-learn", 2).as_npz())
+    path.write_bytes(table_of("on-learn", 2).as_npz())
     return path
 
 
 def test_a_table_is_read_as_it_was_written(written):
-    tree = tree_of("on-learn", 2)
-    assert same_tree(read_tree(written), tree)
-    assert read_tree(written).as_npz() == tree.as_npz() == written.read_bytes()
+    table = table_of("on-learn", 2)
+    assert same_table(read_table(written), table)
+    assert read_table(written).as_npz() == table.as_npz() == written.read_bytes()
 
 
 def test_rows_that_were_put_on_disk_in_between_give_the_same_table():
-    whole, parts = tree_of("on-learn", 2), []
+    whole, parts = table_of("on-learn", 2), []
     first = Rows()
     for node, episode in expand(
         Episode(begun(Undecided("memory"), rekey="on-learn", calibrate_every=2)), 1, first
@@ -206,12 +208,12 @@ def test_rows_that_were_put_on_disk_in_between_give_the_same_table():
         resumed.load_state(torch.load(io.BytesIO(state.getvalue()), weights_only=True))
         grow(resumed, node, rest)
         parts.append(rest.as_arrays())
-    assert same_tree(assemble([*parts, first.as_arrays()], whole.facts, whole.n_samples.tolist()), whole)
+    assert same_table(assemble([*parts, first.as_arrays()], whole.facts, whole.n_samples.tolist()), whole)
 
 
 def assert_no_table(path):
     with pytest.raises(RunError, match=r"expected a decision tree at .*, got: .*; `lifetime tree` grows one") as raised:
-        read_tree(path)
+        read_table(path)
     assert "\n" not in str(raised.value)
 
 
@@ -228,12 +230,12 @@ def test_truncated_files_are_refused(written):
 
 
 def test_a_file_with_a_byte_changed_is_refused_or_tells_the_same(written):
-    content, tree, generator = written.read_bytes(), read_tree(written), np.random.default_rng(0)
+    content, table, generator = written.read_bytes(), read_table(written), np.random.default_rng(0)
     n_refused = 0
     for place in generator.integers(len(content), size=150).tolist():
         written.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         try:
-            assert same_tree(read_tree(written), tree)
+            assert same_table(read_table(written), table)
         except RunError:
             n_refused += 1
     assert n_refused > 75
@@ -256,7 +258,7 @@ def changed(path, **members):
 
 
 def facts_with(**more):
-    facts = {"format": "learn-or-memorize decision tree 2", **tree_of("on-learn", 2).facts, **more}
+    facts = {"format": "learn-or-memorize decision tree 2", **table_of("on-learn", 2).facts, **more}
     return np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
 
@@ -318,16 +320,16 @@ def test_code_in_a_file_is_not_run(written, tmp_path, how):
     ],
 )
 def test_tables_with_impossible_contents_are_refused(tmp_path, name, value, message):
-    tree = synthetic(0, 3)
-    values = getattr(tree, name).copy()
+    table = synthetic(0, 3)
+    values = getattr(table, name).copy()
     values[2] = value
     path = tmp_path / "table.npz"
-    path.write_bytes(replace(tree, **{name: values}).as_npz())
+    path.write_bytes(replace(table, **{name: values}).as_npz())
     with pytest.raises(RunError, match=message):
-        read_tree(path)
+        read_table(path)
 
 
 def test_what_is_no_file_is_no_table(tmp_path):
     os.mkfifo(tmp_path / "table.npz")
     with pytest.raises(RunError, match="no such file"):
-        read_tree(tmp_path / "table.npz")
+        read_table(tmp_path / "table.npz")

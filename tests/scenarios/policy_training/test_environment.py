@@ -23,14 +23,14 @@ from agent.data.chunk import LabelledImages
 from agent.errors import InvalidSetting, RunError
 from agent.policies.observation import Observation
 from scenarios.config.settings import TreeConfig
-from scenarios.oracle.priced_table import PricedTree
+from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, assemble, grow
 from scenarios.oracle.table import schedule_of
 from scenarios.policy_training import environment
 from scenarios.policy_training.environment import ENVIRONMENT_ID, LifetimeEnv
-from scenarios.running import lives
-from scenarios.running.progress import Unwatched
-from scenarios.running.world import load_world, resolve_specs, unborn
+from scenarios.running import lifetimes
+from scenarios.running.progress import SilentReporter
+from scenarios.running.world import load_world, make_episode, resolve_specs
 
 ROOT = Path(__file__).parents[3]
 TINY = {
@@ -63,29 +63,29 @@ def planted(seed, **changed):
     """A tree, grown as `lifetime tree` grows it, but by this process."""
     config = TreeConfig.model_validate(TINY | changed)
     config = config.model_copy(update=resolve_specs(config))
-    world = load_world(config, seed, data_dir=None, download=False, watcher=Unwatched())
+    world = load_world(config, seed, data_dir=None, download=False, reporter=SilentReporter())
     rows = Rows()
-    grow(unborn(config, seed, world, "memory"), 1, rows)
+    grow(make_episode(config, seed, world, "memory"), 1, rows)
     facts = {"settings": config.model_dump(mode="json"), "seed": seed, "prices": list(world[1].stream.prices)}
     return assemble([rows.as_arrays()], facts, [len(chunk) for chunk in world[1].stream])
 
 
 @pytest.fixture(scope="module")
-def trees():
+def tables():
     return [planted(0), planted(3), planted(5, chunks=2)]
 
 
 @pytest.fixture
-def made(request, trees):
-    return {"live": TINY | {"seeds": (0, 3)}, "tables": {"tables": trees}}[request.param]
+def make_policies(request, tables):
+    return {"live": TINY | {"seeds": (0, 3)}, "tables": {"tables": tables}}[request.param]
 
 
 both = pytest.mark.parametrize("made", ["live", "tables"], indirect=True)
 
 
-def life(env, actions, **birth):
+def life(env, actions, **initial_scores):
     """Everything that comes of some decisions, plain."""
-    observation, info = env.reset(**birth)
+    observation, info = env.reset(**initial_scores)
     story = [(observation.tobytes(), info)]
     for action in actions:
         observation, *rest = env.step(action)
@@ -94,10 +94,10 @@ def life(env, actions, **birth):
 
 
 @both
-def test_gymnasium_finds_nothing_amiss(made):
+def test_gymnasium_finds_nothing_amiss(make_policies):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gymnasium.make(BY_NAME, render_mode="ansi", **made)
+        env = gymnasium.make(BY_NAME, render_mode="ansi", **make_policies)
         check_env(env.unwrapped)
         env.reset()
         env.render()
@@ -106,9 +106,9 @@ def test_gymnasium_finds_nothing_amiss(made):
 
 
 @both
-def test_the_same_seed_lives_the_same_life(made):
+def test_the_same_seed_lives_the_same_life(make_policies):
     actions = (1, 0)
-    one, other = (LifetimeEnv(**made, observes="learner", cost_weight=COST_WEIGHT) for _ in range(2))
+    one, other = (LifetimeEnv(**make_policies, observes="learner", cost_weight=COST_WEIGHT) for _ in range(2))
     seeds = (0, None, 1, None, 0, None)
     stories = [life(one, actions, seed=seed) for seed in seeds]
     assert stories == [life(other, actions, seed=seed) for seed in seeds]
@@ -117,8 +117,8 @@ def test_the_same_seed_lives_the_same_life(made):
 
 
 @both
-def test_rewards_sum_to_the_utility_of_the_end(made):
-    env = LifetimeEnv(**made, cost_weight=COST_WEIGHT)
+def test_rewards_sum_to_the_utility_of_the_end(make_policies):
+    env = LifetimeEnv(**make_policies, cost_weight=COST_WEIGHT)
     story = life(env, (0, 1, 1), options={"world": 3})
     *_, terminated, truncated, info = story[-1]
     assert (terminated, truncated) == (True, False)
@@ -133,9 +133,9 @@ def test_rewards_sum_to_the_utility_of_the_end(made):
 
 @pytest.mark.parametrize("observes", ["nothing", "learner", "memory"])
 @pytest.mark.parametrize("prices", [{}, {"tariff": "day-night", "cost": "flops", "budget": inf}], ids=["own", "others"])
-def test_living_and_looking_up_are_the_same_to_the_bit(trees, observes, prices):
+def test_living_and_looking_up_are_the_same_to_the_bit(tables, observes, prices):
     asked = {"observes": observes, "cost_weight": COST_WEIGHT}
-    lived, looked_up = LifetimeEnv(**TINY | {"seeds": (3,)} | prices, **asked), LifetimeEnv(trees, **asked, **prices)
+    lived, looked_up = LifetimeEnv(**TINY | {"seeds": (3,)} | prices, **asked), LifetimeEnv(tables, **asked, **prices)
     for leaf in range(8, 16):
         actions = ["ML".index(letter) for letter in schedule_of(leaf)]
         story = life(lived, actions, options={"world": 3})
@@ -143,16 +143,16 @@ def test_living_and_looking_up_are_the_same_to_the_bit(trees, observes, prices):
         assert story[-1][-1]["schedule"] == schedule_of(leaf)
 
 
-def test_a_table_says_what_its_tree_does(trees):
-    env = LifetimeEnv(trees[1], observes="nothing", cost_weight=0.5, tariff="constant", cost="flops")
-    priced: PricedTree = PricedTree(trees[1], (1.0,) * 3, lives.cost_model(TreeConfig()))
+def test_a_table_says_what_its_tree_does(tables):
+    env = LifetimeEnv(tables[1], observes="nothing", cost_weight=0.5, tariff="constant", cost="flops")
+    priced: PricedTable = PricedTable(tables[1], (1.0,) * 3, lifetimes.cost_model(TreeConfig()))
     for leaf in range(8, 16):
         *_, last = life(env, ["ML".index(letter) for letter in schedule_of(leaf)])
         assert last[-1]["utility"] == priced.utility(0.5)[leaf]
 
 
-def test_what_is_not_there_is_minus_one(trees):
-    env = LifetimeEnv(trees, budget=inf)
+def test_what_is_not_there_is_minus_one(tables):
+    env = LifetimeEnv(tables, budget=inf)
     first, _ = env.reset(options={"world": 3})
     assert first.dtype == np.float32
     there = dict(zip(FIELDS, first.tolist(), strict=True))
@@ -165,7 +165,7 @@ def test_what_is_not_there_is_minus_one(trees):
     last, _, terminated, *_ = env.step(0)
     assert terminated
     assert (last == -1).all()
-    blind, _ = LifetimeEnv(trees, observes="nothing").reset(options={"world": 3})
+    blind, _ = LifetimeEnv(tables, observes="nothing").reset(options={"world": 3})
     there = dict(zip(FIELDS, blind.tolist(), strict=True))
     assert there["learner_loss"] == there["mean_learner_loss"] == -1
     assert there["left"] == np.float32(TINY["budget"])
@@ -198,7 +198,7 @@ def test_a_world_is_loaded_once(monkeypatch):
     monkeypatch.setattr(environment, "load_world", lambda config, seed, **_: loaded.append(seed) or load(config, seed))
 
     def load(config, seed):
-        return load_world(config, seed, data_dir=None, download=False, watcher=Unwatched())
+        return load_world(config, seed, data_dir=None, download=False, reporter=SilentReporter())
 
     environment._loaded.cache_clear()
     for _ in range(2):
@@ -210,17 +210,17 @@ def test_a_world_is_loaded_once(monkeypatch):
 
 
 @both
-def test_environments_live_side_by_side(made):
-    alone = [LifetimeEnv(**made) for _ in range(2)]
-    envs = gymnasium.make_vec(BY_NAME, num_envs=2, vectorization_mode="sync", **made)
+def test_environments_live_side_by_side(make_policies):
+    alone = [LifetimeEnv(**make_policies) for _ in range(2)]
+    envs = gymnasium.make_vec(BY_NAME, num_envs=2, vectorization_mode="sync", **make_policies)
     seen, info = envs.reset(seed=[4, 9])
     for each, seed, row in zip(alone, (4, 9), seen, strict=True):
         np.testing.assert_array_equal(each.reset(seed=seed)[0], row)
     seen, rewards, *_ = envs.step(np.array([0, 1]))
     for each, action, row, reward in zip(alone, (0, 1), seen, rewards, strict=True):
-        expected, due, *_ = each.step(action)
+        expected, evaluates_after, *_ = each.step(action)
         np.testing.assert_array_equal(expected, row)
-        assert due == reward
+        assert evaluates_after == reward
     schedules = set()
     for _ in range(6):
         *_, info = envs.step(np.array([0, 1]))
@@ -230,9 +230,9 @@ def test_environments_live_side_by_side(made):
     envs.close()
 
 
-def test_environments_live_in_processes(trees, tmp_path):
+def test_environments_live_in_processes(tables, tmp_path):
     path = tmp_path / "table.npz"
-    path.write_bytes(trees[0].as_npz())
+    path.write_bytes(tables[0].as_npz())
     envs = gymnasium.make_vec(BY_NAME, num_envs=2, vectorization_mode="async", tables=[str(path)])
     alone = LifetimeEnv(path)
     np.testing.assert_array_equal(envs.reset(seed=1)[0], np.stack([alone.reset()[0]] * 2))
@@ -274,12 +274,12 @@ if __name__ == "__main__":
 """A user's script: torch runs with several threads, then lifetimes go on in worker processes."""
 
 
-def in_workers(folder, made, vector_kwargs):
+def in_workers(folder, make_policies, vector_kwargs):
     """What the script prints; one that hangs fails."""
     script, n_threads = folder / "workers.py", 2
     script.write_text(WORKERS)
     process = subprocess.Popen(
-        [sys.executable, str(script), json.dumps([BY_NAME, made, vector_kwargs, n_threads])],
+        [sys.executable, str(script), json.dumps([BY_NAME, make_policies, vector_kwargs, n_threads])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -314,9 +314,9 @@ def test_workers_that_load_torch_themselves_live_lifetimes(tmp_path, context):
     assert in_workers(tmp_path, WIDE, {"context": context}) == "equal"
 
 
-def test_forked_workers_look_lifetimes_up(trees, tmp_path):
+def test_forked_workers_look_lifetimes_up(tables, tmp_path):
     path = tmp_path / "table.npz"
-    path.write_bytes(trees[0].as_npz())
+    path.write_bytes(tables[0].as_npz())
     assert in_workers(tmp_path, {"tables": [str(path)]}, {"context": "fork"}) == "equal"
 
 
@@ -341,8 +341,8 @@ def test_a_lifetime_neither_begins_nor_goes_on_in_a_fork():
     env.step(1)
 
 
-def test_what_float32_cannot_hold_stays_within_the_space(trees):
-    env = LifetimeEnv(trees, cost="prices:gflop=1e15", tariff="constant:price=1e15", budget=1e300)
+def test_what_float32_cannot_hold_stays_within_the_space(tables):
+    env = LifetimeEnv(tables, cost="prices:gflop=1e15", tariff="constant:price=1e15", budget=1e300)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         observation, _ = env.reset(seed=0)
@@ -375,16 +375,16 @@ def test_bad_arguments_are_refused_in_one_line(arguments, message):
     assert "\n" not in str(refused.value)
 
 
-def test_bad_prices_of_tables_are_refused(trees, tmp_path):
+def test_bad_prices_of_tables_are_refused(tables, tmp_path):
     for arguments in ({"cost_weight": float("nan")}, {"budget": -1.0}, {"tariff": "free"}, {"cost": "love"}):
         with pytest.raises(InvalidSetting, match="expected"):
-            LifetimeEnv(trees, **arguments)
+            LifetimeEnv(tables, **arguments)
     with pytest.raises(RunError, match="expected a decision tree"):
         LifetimeEnv(tmp_path / "none.npz")
 
 
-def test_worlds_that_are_not_there_are_refused(trees):
-    env = LifetimeEnv([*trees, trees[0]])
+def test_worlds_that_are_not_there_are_refused(tables):
+    env = LifetimeEnv([*tables, tables[0]])
     with pytest.raises(InvalidSetting, match="expected a world that is once among 0, 3, 5, 0, got 1"):
         env.reset(options={"world": 1})
     with pytest.raises(InvalidSetting, match="once among 0, 3, 5, 0, got 0"):
@@ -393,8 +393,8 @@ def test_worlds_that_are_not_there_are_refused(trees):
         env.reset(options={"seed": 0})
 
 
-def test_order_is_enforced(trees):
-    env = LifetimeEnv(trees[2], render_mode="ansi")
+def test_order_is_enforced(tables):
+    env = LifetimeEnv(tables[2], render_mode="ansi")
     for ask in (lambda: env.step(0), env.render):
         with pytest.raises(ResetNeeded, match="call reset"):
             ask()
@@ -408,7 +408,7 @@ def test_order_is_enforced(trees):
     with pytest.raises(ResetNeeded, match="call reset"):
         env.step(0)
     assert env.render() == f"seed 5: LM  U {100 * info['utility']:.1f}"
-    assert LifetimeEnv(trees[2]).render_mode is None
+    assert LifetimeEnv(tables[2]).render_mode is None
 
 
 def test_the_name_is_registered_by_the_import_and_but_once():

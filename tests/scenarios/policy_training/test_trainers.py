@@ -19,9 +19,9 @@ from agent.randomness import named_generator
 from scenarios.config.settings import TrainConfig
 from scenarios.config.specs import make
 from scenarios.oracle.table import schedule_of
-from scenarios.oracle.tables import Orchard, Pricing, with_tariffs_drawn
+from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
 from scenarios.policy_training import trainers
-from scenarios.policy_training.simulators import LiveField, TableField
+from scenarios.policy_training.simulators import LiveSimulator, TableSimulator
 from scenarios.policy_training.train import _made
 from scenarios.policy_training.trainers import (
     CmaTrainer,
@@ -31,10 +31,10 @@ from scenarios.policy_training.trainers import (
     layers_of,
     small_network,
 )
-from scenarios.running.progress import Interrupted, Unwatched
+from scenarios.running.progress import Interrupted, SilentReporter
 from scenarios.running.world import resolve_specs
 from tests.scenarios.policy_training.test_environment import TINY, planted
-from tests.scenarios.trees import BETA, PAYING, paying, synthetic
+from tests.scenarios.tables import BETA, PAYING, paying, synthetic
 
 ROOT = Path(__file__).parents[3]
 without_ppo = pytest.mark.skipif(find_spec("stable_baselines3") is None, reason="needs Stable-Baselines3 (extra ppo)")
@@ -50,14 +50,16 @@ def configured(method, **settings):
 
 
 @lru_cache(maxsize=1)
-def field():
+def simulator():
     """Some random trees."""
-    return TableField(Orchard([synthetic(seed, 3) for seed in (2, 5)], Pricing("day-night:period=2", "flops", 0.01)))
+    return TableSimulator(
+        TableSet([synthetic(seed, 3) for seed in (2, 5)], Pricing("day-night:period=2", "flops", 0.01))
+    )
 
 
 def paid():
     """Trees in which learning pays by night."""
-    return TableField(Orchard([paying(seed) for seed in (0, 1)], Pricing(**PAYING)))
+    return TableSimulator(TableSet([paying(seed) for seed in (0, 1)], Pricing(**PAYING)))
 
 
 def written(trainer):
@@ -83,7 +85,7 @@ def _one_thread():
 @pytest.mark.parametrize("observes", ["learner", "memory"])
 def test_the_same_seed_learns_the_same_policy(method, observes):
     def learned(seed):
-        trainer = _made(configured(method, observes=observes, policy_seed=seed), field())
+        trainer = _made(configured(method, observes=observes, policy_seed=seed), simulator())
         return [trainer.iterate() for _ in range(2)], written(trainer)
 
     assert learned(3) == learned(3) != learned(4)
@@ -91,24 +93,24 @@ def test_the_same_seed_learns_the_same_policy(method, observes):
 
 @every
 def test_who_goes_on_from_a_state_does_what_was_never_stopped(method):
-    whole = _made(configured(method), field())
+    whole = _made(configured(method), simulator())
     history = [whole.iterate() for _ in range(4)]
-    trainer = _made(configured(method), field())
+    trainer = _made(configured(method), simulator())
     for i in range(4):
         assert trainer.iterate() == history[i]
         state = through_a_file(trainer.state())
-        trainer = _made(configured(method), field())
+        trainer = _made(configured(method), simulator())
         trainer.load_state(state)
     assert written(trainer) == written(whole)
 
 
 @every
 def test_a_state_stays_as_it_was(method):
-    trainer = _made(configured(method), field())
+    trainer = _made(configured(method), simulator())
     trainer.iterate()
     state, before = trainer.state(), written(trainer)
     expected = trainer.iterate()
-    again = [_made(configured(method), field()) for _ in range(2)]
+    again = [_made(configured(method), simulator()) for _ in range(2)]
     for each in again:
         each.load_state(state)
         assert written(each) == before
@@ -123,7 +125,7 @@ def test_global_generators_are_left_alone_and_nothing_is_said(method, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for population in (4, 5):  # lifetimes of an odd number of steps in all
-            trainer = _made(configured(method, population=population), field())
+            trainer = _made(configured(method, population=population), simulator())
             trainer.iterate()
             trainer.policy()
     assert (str(np.random.get_state()), torch.get_rng_state().tolist()) == before  # noqa: NPY002
@@ -163,7 +165,7 @@ def test_learning_by_night_is_found(method, iterations, settings):
     policy = trainer.policy().make()
     assert policy.observes == "nothing"
     for seed in worlds.seeds:
-        assert schedule_of(worlds.orchard.leaf(seed, policy)) == "MLML"
+        assert schedule_of(worlds.table_set.leaf(seed, policy)) == "MLML"
     assert history[-1]["utility"] > history[0]["utility"]
     best = {"cma": "best_utility", "reinforce": "best_of_population", "ppo": "best_life"}[method]
     assert history[-1][best] == pytest.approx(0.4 - 2 * 0.05 + 0.0 - 0.1 + 0.0)
@@ -180,26 +182,26 @@ def test_a_forecaster_learns_how_accuracy_grows():
 
 
 def test_a_forecaster_without_a_life_has_the_generic_prior():
-    policy = ForecastTrainer(configured("forecast", cost_weight=0.1), field()).policy().make()
+    policy = ForecastTrainer(configured("forecast", cost_weight=0.1), simulator()).policy().make()
     assert policy.state() == ForecastPolicy(cost_weight=0.1, observes="learner").state()
 
 
 def test_cma_keeps_the_best_policy_that_it_has_met():
-    trainer = CmaTrainer(configured("cma"), field())
+    trainer = CmaTrainer(configured("cma"), simulator())
     best = [trainer.iterate()["best_utility"] for _ in range(4)]
     assert best == sorted(best)
     policy = trainer.policy()
-    assert field().utilities([lambda _: policy.make()]).mean() == best[-1]
+    assert simulator().utilities([lambda _: policy.make()]).mean() == best[-1]
 
 
 def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
     """The advantage of each life is over the others of its seed; the step is Adam's on the mean of all lives."""
     config = configured("reinforce", entropy=0.0, observes="nothing", population=5)
-    trainer = ReinforceTrainer(config, field())
-    lived, made = [], trainers.SamplingPolicy
+    trainer = ReinforceTrainer(config, simulator())
+    lived, make_policies = [], trainers.SamplingPolicy
 
     def spied(network, generator):
-        lived.append(made(network, generator))
+        lived.append(make_policies(network, generator))
         return lived[-1]
 
     monkeypatch.setattr(trainers, "SamplingPolicy", spied)
@@ -209,7 +211,7 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
     optimizer = torch.optim.Adam(slow.parameters(), lr=config.policy_lr)
     trainer.iterate()
     utilities = [
-        field().orchard.metrics(seed, "nothing", int("1" + "".join("01"[learns] for learns in policy.learned), 2))
+        simulator().table_set.metrics(seed, "nothing", int("1" + "".join("01"[learns] for learns in policy.learned), 2))
         for policy, seed in zip(lived, [2] * 5 + [5] * 5, strict=True)
     ]
     reached = np.array([each["utility"] for each in utilities]).reshape(2, 5)
@@ -227,10 +229,10 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
 
 
 def test_a_checkpoint_of_another_population_is_refused():
-    trainer = CmaTrainer(configured("cma", population=5), field())
+    trainer = CmaTrainer(configured("cma", population=5), simulator())
     trainer.iterate()
     with pytest.raises(ValueError, match="zip"):
-        CmaTrainer(configured("cma"), field()).load_state(trainer.state())
+        CmaTrainer(configured("cma"), simulator()).load_state(trainer.state())
 
 
 def test_a_network_in_a_file_is_the_one_that_was_trained():
@@ -242,7 +244,7 @@ def test_a_network_in_a_file_is_the_one_that_was_trained():
 
 @without_ppo
 def test_a_policy_of_ppo_in_a_file_is_the_one_that_was_trained():
-    trainer = _made(configured("ppo"), field())
+    trainer = _made(configured("ppo"), simulator())
     trainer.iterate()
     policy = trainer.policy().make()
     x = np.random.default_rng(0).normal(size=(6, len(trainer.features))).astype(np.float32)
@@ -255,44 +257,44 @@ def test_a_policy_of_ppo_in_a_file_is_the_one_that_was_trained():
 
 @every
 def test_policies_decide_at_all_nodes_as_they_do_one_by_one(method):
-    trainer = _made(configured(method, observes="memory"), field())
+    trainer = _made(configured(method, observes="memory"), simulator())
     trainer.iterate()
     file = trainer.policy()
-    found = field().utilities([lambda _: file.make(), lambda _: StaticPolicy(50)])
-    for column, seed in enumerate(field().seeds):
+    found = simulator().utilities([lambda _: file.make(), lambda _: StaticPolicy(50)])
+    for column, seed in enumerate(simulator().seeds):
         for row, policy in enumerate((file.make(), StaticPolicy(50))):
-            leaf = field().orchard.leaf(seed, policy)
-            assert found[row, column] == field().orchard.metrics(seed, policy.observes, leaf)["utility"]
+            leaf = simulator().table_set.leaf(seed, policy)
+            assert found[row, column] == simulator().table_set.metrics(seed, policy.observes, leaf)["utility"]
 
 
 @pytest.fixture(scope="module")
-def fields():
+def simulators():
     """The same worlds as tables and to be lived in."""
     config = TrainConfig.model_validate(TINY | {"cost_weight": PRICING.cost_weight})
     config = config.model_copy(update=resolve_specs(config))
-    tables = TableField(Orchard([planted(seed) for seed in (0, 3)], PRICING))
-    return tables, LiveField(config, (0, 3), Unwatched(), download=False, data_dir=None)
+    tables = TableSimulator(TableSet([planted(seed) for seed in (0, 3)], PRICING))
+    return tables, LiveSimulator(config, (0, 3), SilentReporter(), download=False, data_dir=None)
 
 
-def test_living_is_looking_up_to_the_bit(fields):
-    tables, lives = fields
-    assert (tables.seeds, tables.n_chunks) == (lives.seeds, lives.n_chunks)
+def test_living_is_looking_up_to_the_bit(simulators):
+    tables, lifetimes = simulators
+    assert (tables.seeds, tables.n_chunks) == (lifetimes.seeds, lifetimes.n_chunks)
     policies = [lambda seed, spec=spec: make(spec, POLICIES, "policy", seed=seed) for spec in SPECS]
     linear = PolicyFile("linear", {"features": ["loss_rise", "seen"], "weights": [1.0, -0.5], "bias": 0.1})
     policies.append(lambda _: linear.make())
-    assert tables.utilities(policies).tolist() == lives.utilities(policies).tolist()
+    assert tables.utilities(policies).tolist() == lifetimes.utilities(policies).tolist()
 
 
 @every
-def test_training_in_lives_is_training_on_tables_to_the_bit(fields, method):
+def test_training_in_lives_is_training_on_tables_to_the_bit(simulators, method):
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight, observes="memory")
     config = config.model_copy(update=resolve_specs(config))
-    tabulated, lived = (_made(config, each) for each in fields)
+    tabulated, lived = (_made(config, each) for each in simulators)
     assert tabulated.iterate() == lived.iterate()
     assert written(tabulated) == written(lived)
 
 
-class StopsSoon(Unwatched):
+class StopsSoon(SilentReporter):
     """Asks to stop at the n-th look."""
 
     def __init__(self, n):
@@ -304,7 +306,7 @@ class StopsSoon(Unwatched):
         return self.left <= 0
 
 
-class Told(Unwatched):
+class Told(SilentReporter):
     """Remembers what it is told of."""
 
     def __init__(self):
@@ -315,16 +317,16 @@ class Told(Unwatched):
 
 
 @every
-def test_an_iteration_that_was_stopped_is_lived_again(fields, method, monkeypatch):
-    lives = fields[1]
+def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkeypatch):
+    lifetimes = simulators[1]
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     config = config.model_copy(update=resolve_specs(config))
-    trainer, undisturbed = (_made(config, lives) for _ in range(2))
-    monkeypatch.setattr(lives, "watcher", StopsSoon(3))
+    trainer, undisturbed = (_made(config, lifetimes) for _ in range(2))
+    monkeypatch.setattr(lifetimes, "watcher", StopsSoon(3))
     with pytest.raises(Interrupted):
         trainer.iterate()
     monkeypatch.undo()
-    resumed = _made(config, lives)
+    resumed = _made(config, lifetimes)
     resumed.load_state(through_a_file(trainer.state()))
     expected = undisturbed.iterate()
     assert resumed.iterate() == expected
@@ -334,29 +336,29 @@ def test_an_iteration_that_was_stopped_is_lived_again(fields, method, monkeypatc
 def test_a_sampling_policy_learns_as_often_as_its_network_says():
     network = PolicyFile("network", {"features": ["price"], "layers": [{"weight": [[0.0]], "bias": [1.0]}]}).make()
     policy = SamplingPolicy(network, torch.Generator().manual_seed(0))
-    observation = field().orchard.priced(2, "nothing").observation(1)
+    observation = simulator().table_set.priced(2, "nothing").observation(1)
     learned = [policy.decide(observation) is Action.LEARN for _ in range(2000)]
     assert np.mean(learned) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.03)
     assert policy.learned == learned
 
 
 def test_a_tariff_that_is_drawn_is_drawn_several_times_for_each_tree():
-    trees = [synthetic(seed) for seed in (0, 1)]
+    tables = [synthetic(seed) for seed in (0, 1)]
     config = configured("cma", tariff="random-walk:sigma=0.5", tariff_draws=3)
-    drawn = with_tariffs_drawn(trees, config.tariff, config.tariff_draws)
-    assert [tree.facts["seed"] for tree in drawn[::3]] == [0, 1]
-    orchard = Orchard(drawn, Pricing(config.tariff, "flops", 0.0))
-    paths = [orchard.priced(tree.facts["seed"], "nothing").prices for tree in drawn]
+    drawn = with_tariffs_drawn(tables, config.tariff, config.tariff_draws)
+    assert [table.facts["seed"] for table in drawn[::3]] == [0, 1]
+    table_set = TableSet(drawn, Pricing(config.tariff, "flops", 0.0))
+    paths = [table_set.priced(table.facts["seed"], "nothing").prices for table in drawn]
     assert len(set(paths)) == 6
-    assert list(TableField(orchard).worlds.values()) == [0, 0, 0, 1, 1, 1]
-    assert with_tariffs_drawn(trees, "day-night", 3) == trees
+    assert list(TableSimulator(table_set).worlds.values()) == [0, 0, 0, 1, 1, 1]
+    assert with_tariffs_drawn(tables, "day-night", 3) == tables
 
 
 def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
     """Paths of one world differ in their prices alone: they are no witnesses of how much worlds differ."""
     drawn = with_tariffs_drawn([synthetic(seed) for seed in (0, 1)], "random-walk:sigma=0.5", 3)
     trainer = ForecastTrainer(
-        configured("forecast"), TableField(Orchard(drawn, Pricing("random-walk:sigma=0.5", "flops", 0.0)))
+        configured("forecast"), TableSimulator(TableSet(drawn, Pricing("random-walk:sigma=0.5", "flops", 0.0)))
     )
     worlds = []
     monkeypatch.setattr(trainers, "fit_prior", lambda x, y, of, **_: worlds.extend(of.tolist()) or ((0.0,) * 4, ()))
@@ -365,11 +367,11 @@ def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
 
 
 @every
-def test_living_is_told_of_chunk_by_chunk(fields, method, monkeypatch):
+def test_living_is_told_of_chunk_by_chunk(simulators, method, monkeypatch):
     told = Told()
-    monkeypatch.setattr(fields[1], "watcher", told)
+    monkeypatch.setattr(simulators[1], "watcher", told)
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
-    _made(config.model_copy(update=resolve_specs(config)), fields[1]).iterate()
-    worlds = 1 if method == "ppo" else len(fields[1].seeds)
-    assert sum(told.advances) == config.population * worlds * fields[1].n_chunks
-    assert len(told.advances) >= fields[1].n_chunks
+    _made(config.model_copy(update=resolve_specs(config)), simulators[1]).iterate()
+    worlds = 1 if method == "ppo" else len(simulators[1].seeds)
+    assert sum(told.advances) == config.population * worlds * simulators[1].n_chunks
+    assert len(told.advances) >= simulators[1].n_chunks

@@ -17,8 +17,8 @@ from agent.errors import (
     RunError,
     TrainingDiverged,
 )
-from scenarios.running.progress import Interrupted, Unwatched
-from scenarios.running.workers import Crew
+from scenarios.running.progress import Interrupted, SilentReporter
+from scenarios.running.workers import WorkerPool
 
 ERRORS = [
     *(kind("expected, got; do") for kind in (CheckpointError, DatasetError, InvalidSetting, LifetimeError)),
@@ -27,7 +27,7 @@ ERRORS = [
 ]
 
 
-class Impatient(Unwatched):
+class Impatient(SilentReporter):
     stopping = False
 
 
@@ -56,33 +56,33 @@ def test_every_error_can_be_sent_from_process_to_process(error):
 
 
 def test_tasks_are_done_errors_arrive_and_whoever_is_stopped_leaves_nobody_behind():
-    watcher = Impatient()
-    with Crew(1, watcher) as crew:
-        assert crew.ended() == []
-        crew.begin(square, 3)
-        assert crew.working
-        assert not crew.free
-        [(result, n_threads, process)] = crew.ended()
+    reporter = Impatient()
+    with WorkerPool(1, reporter) as pool:
+        assert pool.ended() == []
+        pool.begin(square, 3)
+        assert pool.working
+        assert not pool.free
+        [(result, n_threads, process)] = pool.ended()
         assert (result, n_threads) == (9, 1)
         assert process != os.getpid()
-        assert crew.free
-        assert not crew.working
+        assert pool.free
+        assert not pool.working
         for error in ERRORS:
-            crew.begin(fail, error)
+            pool.begin(fail, error)
             with pytest.raises(type(error), match=r"expected.*, got") as raised:
-                crew.ended()
+                pool.ended()
             assert str(raised.value) == str(error)
-        crew.begin(hang)
-        watcher.stopping = True
+        pool.begin(hang)
+        reporter.stopping = True
         with pytest.raises(Interrupted):
-            crew.ended()
+            pool.ended()
     assert multiprocessing.active_children() == []
 
 
 def test_a_process_that_is_killed_is_one_line():
-    with Crew(2, Unwatched()) as crew:
-        crew.begin(hang)
-        crew.begin(end)
+    with WorkerPool(2, SilentReporter()) as pool:
+        pool.begin(hang)
+        pool.begin(end)
         with pytest.raises(RunError, match="expected 2 processes to live, but one was killed"):
-            crew.ended()
+            pool.ended()
     assert multiprocessing.active_children() == []

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agent.lifetime.loop import Lives
+from agent.lifetime.loop import Lifetimes
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.progress import Unwatched
-from scenarios.running.world import cost_model, load_world, made, newborn, resolve_specs
+from scenarios.running.progress import SilentReporter
+from scenarios.running.world import cost_model, load_world, make_lifetimes, make_policies, resolve_specs
 from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.scenario import ChunkStream
 
@@ -53,13 +53,13 @@ def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
         SETTINGS | LEARNERS[learner] | {"scenario": EXAMPLES.get(scenario, scenario)}
     )
     config = config.model_copy(update=resolve_specs(config))
-    dataset, as_it_is = load_world(config, 0, data_dir=None, download=False, watcher=Unwatched())
+    dataset, as_it_is = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
     found = []
     for stream in (as_it_is.stream, permuted(as_it_is.stream)):
-        lives = newborn(config, 0, (dataset, replace(as_it_is, stream=stream)), made(POLICIES, 0))
+        lifetimes = make_lifetimes(config, 0, (dataset, replace(as_it_is, stream=stream)), make_policies(POLICIES, 0))
         steps: dict = {}
-        while lives:
-            for name, step in lives.advance().items():
+        while lifetimes:
+            for name, step in lifetimes.advance().items():
                 steps.setdefault(name, []).append(step)
         found.append(steps)
     one, other = found
@@ -71,11 +71,11 @@ def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
 @pytest.mark.parametrize("kind", ["contrast", "hue", "corruption"])
 def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
     config = SimulateConfig.model_validate(SETTINGS | {"scenario": f"drift:kind={kind}"})
-    _, scenario = load_world(config, 0, data_dir=None, download=False, watcher=Unwatched())
-    lives = newborn(config, 0, (_, scenario), made(("interleaved:k=50",), 0))
-    assert isinstance(lives, Lives)
+    _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
+    lifetimes = make_lifetimes(config, 0, (_, scenario), make_policies(("interleaved:k=50",), 0))
+    assert isinstance(lifetimes, Lifetimes)
     assert cost_model(config).name == "flops"
-    usable = [int(lives.exam.usable(step).sum()) for step in range(len(scenario.stream))]
+    usable = [int(lifetimes.plan.usable(step).sum()) for step in range(len(scenario.stream))]
     assert usable == sorted(usable)
     n = len(scenario.validation)
     for step, count in enumerate(usable):  # as many as of the drift has been shown
@@ -87,7 +87,7 @@ def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
 def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
     def world(seed, **data):
         config = SimulateConfig.model_validate(SETTINGS | {"scenario": EXAMPLES.get(scenario, scenario), **data})
-        return load_world(config, seed, data_dir=None, download=False, watcher=Unwatched())
+        return load_world(config, seed, data_dir=None, download=False, reporter=SilentReporter())
 
     (one, stream), (other, later) = world(1, data_seed=5), world(2, data_seed=5)
     for name in ("train", "validation", "test"):

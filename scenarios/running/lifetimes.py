@@ -6,22 +6,22 @@ from agent.agent import Agent
 from agent.evaluation.trajectory import Trajectory
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord
-from scenarios.config.settings import LivesConfig
+from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
-from scenarios.running.progress import Watcher
+from scenarios.running.progress import ProgressReporter
 from scenarios.running.resumable import live_on_record
 from scenarios.running.summary import facts_of, hyperparameters
-from scenarios.running.world import cost_model, made, newborn
+from scenarios.running.world import cost_model, make_lifetimes, make_policies
 from scenarios.streams.scenario import Scenario
 
 
 def live_together(
-    config: LivesConfig,
+    config: LifetimeConfig,
     seed: int,
     world: tuple[Dataset, Scenario],
     records: Mapping[str, LifetimeRecord],
     checkpoints: Checkpoints,
-    watcher: Watcher,
+    reporter: ProgressReporter,
 ) -> None:
     """Live under every policy that has not finished, from the last checkpoint on if there is one.
 
@@ -41,7 +41,7 @@ def live_together(
     """
     dataset, scenario = world
     n_unfinished = sum(record.summary() is None for record in records.values())
-    watcher.expect(len(scenario.stream) * n_unfinished)
+    reporter.expect(len(scenario.stream) * n_unfinished)
 
     def finish(policy: str, trajectory: Trajectory, agent: Agent) -> None:
         unit = cost_model(config).unit
@@ -50,12 +50,12 @@ def live_together(
         records[policy].finish(trajectory, facts, settings=shown, weights=agent.learner.weights())
 
     live_on_record(
-        lambda policies: newborn(config, seed, world, made(policies, seed)),
+        lambda policies: make_lifetimes(config, seed, world, make_policies(policies, seed)),
         records,
         checkpoints,
-        watcher,
+        reporter,
         title=f"seed {seed}:",
         checkpoint_every=config.checkpoint_every,
-        on_step=lambda steps: watcher.advance(len(steps)),
+        on_step=lambda steps: reporter.advance(len(steps)),
         on_end=finish,
     )

@@ -5,7 +5,7 @@ import numpy as np
 from agent.accounting.work import ACCOUNTS
 from agent.policies.forecast import counts_before_each, terms_of
 from scenarios.config.settings import TreeConfig
-from scenarios.oracle.table import IMPRESSIONS, LEARNER_IMPRESSIONS, DecisionTree, schedule_of
+from scenarios.oracle.table import LEARNER_SIGNALS, SIGNALS, ScheduleTable, schedule_of
 
 LEARN, MEMORIZE = ACCOUNTS.index("learn"), ACCOUNTS.index("memorize")
 CALIBRATE = ACCOUNTS.index("calibrate")
@@ -39,11 +39,11 @@ def synthetic(seed=0, n=4, **settings):
         flops[node, CALIBRATE] = draw.integers(0, 10**8, 2).sum()
         if node < decisions and entries[node]:
             memory_look[node] = draw.integers(1, 10**8)
-    impressions = draw.random((decisions, len(IMPRESSIONS)))
-    for column, name in enumerate(IMPRESSIONS):
-        if name not in LEARNER_IMPRESSIONS:
-            impressions[entries[:decisions] == 0, column] = np.nan
-    impressions[0] = np.nan
+    signals = draw.random((decisions, len(SIGNALS)))
+    for column, name in enumerate(SIGNALS):
+        if name not in LEARNER_SIGNALS:
+            signals[entries[:decisions] == 0, column] = np.nan
+    signals[0] = np.nan
     learner_look[0] = 0
     accuracy = draw.random((nodes, 3))
     accuracy[entries == 0, 2] = np.nan
@@ -51,8 +51,8 @@ def synthetic(seed=0, n=4, **settings):
     given = TreeConfig.model_validate({"chunks": n, "device": "cpu", **settings})
     facts = {"settings": given.model_dump(mode="json"), "seed": seed, "prices": [1.0] * n}
     held = 100 * entries
-    return DecisionTree(
-        facts, n_samples, accuracy, flops, nbytes, entries, held.copy(), held, impressions, learner_look, memory_look
+    return ScheduleTable(
+        facts, n_samples, accuracy, flops, nbytes, entries, held.copy(), held, signals, learner_look, memory_look
     )
 
 
@@ -61,15 +61,15 @@ def paying(seed=0, n=4, **settings):
     tree = synthetic(seed, n, **{**PAYING, **settings})
     flops = np.zeros_like(tree.flops)
     flops[3::2, LEARN] = GFLOP * 10**9
-    accuracy, impressions = tree.accuracy.copy(), tree.impressions.copy()
+    accuracy, signals = tree.accuracy.copy(), tree.signals.copy()
     for node in range(1, 2 << n):
         learns = np.array([action == "L" for action in schedule_of(node)], dtype=bool)
         accuracy[node] = 0.1 + GAIN * learns.sum() if node > 1 else np.nan
         if node < 1 << n:
             counts = counts_before_each(np.append(learns, False))[-1:]
-            impressions[node, IMPRESSIONS.index("learner_accuracy")] = (terms_of(counts, n) @ BETA)[0]
+            signals[node, SIGNALS.index("learner_accuracy")] = (terms_of(counts, n) @ BETA)[0]
     nothing = np.zeros_like(tree.learner_look)
-    return DecisionTree(
+    return ScheduleTable(
         tree.facts,
         tree.n_samples,
         accuracy,
@@ -78,7 +78,7 @@ def paying(seed=0, n=4, **settings):
         tree.memory_entries,
         tree.memory_nbytes,
         tree.held_nbytes,
-        impressions,
+        signals,
         nothing,
         nothing,
     )

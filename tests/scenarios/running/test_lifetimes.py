@@ -16,9 +16,9 @@ from agent.storage.checkpoint import CHECKPOINT, PREVIOUS
 from agent.storage.record import open_run
 from scenarios.analysis.metrics import transfer_metrics
 from scenarios.config.settings import SimulateConfig
-from scenarios.running import lives
-from scenarios.running.lives import live_together
-from scenarios.running.progress import Interrupted, Unwatched
+from scenarios.running import lifetimes
+from scenarios.running.lifetimes import live_together
+from scenarios.running.progress import Interrupted, SilentReporter
 from scenarios.running.world import load_world, resolve_specs, try_world
 from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.tariffs import TARIFFS
@@ -53,7 +53,7 @@ def _world(monkeypatch):
     def load(name, *, seed, n_train, n_validation, n_test, data_dir, download, progress, max_megapixels):
         return colours(seed=seed)
 
-    monkeypatch.setattr(lives, "load_dataset", load)
+    monkeypatch.setattr(lifetimes, "load_dataset", load)
 
 
 def settings(**changed):
@@ -61,7 +61,7 @@ def settings(**changed):
     return config.model_copy(update=resolve_specs(config))
 
 
-class Patience(Unwatched):
+class Patience(SilentReporter):
     """Waits for so many chunks, and takes down what it is told."""
 
     def __init__(self, chunks=10**9):
@@ -81,13 +81,13 @@ class Patience(Unwatched):
         return self.left <= 0
 
 
-def lived(path, config, watcher=None, *, policies=POLICIES, seed=0):
+def lived(path, config, reporter=None, *, policies=POLICIES, seed=0):
     """Live, from where the run directory stands; returns the summaries by policy."""
-    watcher = watcher or Patience()
-    world = load_world(config, seed, data_dir=None, download=False, watcher=watcher)
+    reporter = reporter or Patience()
+    world = load_world(config, seed, data_dir=None, download=False, reporter=reporter)
     with open_run(path, config.model_dump(mode="json")) as run:
         records = {policy: run.lifetime(policy.replace(":", "-")) for policy in policies}
-        live_together(config, seed, world, records, run.checkpoints(), watcher)
+        live_together(config, seed, world, records, run.checkpoints(), reporter)
         return {policy: record.summary() for policy, record in records.items()}
 
 
@@ -96,7 +96,7 @@ def whole(tmp_path_factory):
     """What an uninterrupted run writes."""
     path = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lives, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
+        patched.setattr(lifetimes, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
         lived(path, settings())
     return kept(path), points(path)
 
@@ -147,11 +147,11 @@ def test_lifetimes_that_wait_for_their_turn_are_resumed_too(tmp_path):
 
 
 def test_progress_counts_every_chunk_of_every_lifetime_once(tmp_path):
-    watcher = Patience()
+    reporter = Patience()
     interrupted(tmp_path / "run", 9)
     n_ended = len(list((tmp_path / "run").rglob("summary.json")))
-    lived(tmp_path / "run", settings(), watcher)
-    assert watcher.done == watcher.expected == 8 * (len(POLICIES) - n_ended)
+    lived(tmp_path / "run", settings(), reporter)
+    assert reporter.done == reporter.expected == 8 * (len(POLICIES) - n_ended)
 
 
 class Died(BaseException):
@@ -298,9 +298,9 @@ def test_a_spoilt_checkpoint_is_told_and_the_one_before_it_used(tmp_path, whole,
     spoil, reason = SPOIL[how]
     interrupted(tmp_path / "run")
     spoil(tmp_path / "run" / CHECKPOINT, tmp_path)
-    watcher = Patience()
-    lived(tmp_path / "run", settings(), watcher)
-    [warning] = watcher.warnings
+    reporter = Patience()
+    lived(tmp_path / "run", settings(), reporter)
+    [warning] = reporter.warnings
     assert reason in warning
     assert str(tmp_path / "run" / CHECKPOINT) in warning
     assert warning.endswith("; going on from the checkpoint before it")
@@ -328,9 +328,9 @@ def test_a_trajectory_that_lost_steps_takes_the_checkpoint_before(tmp_path, whol
     interrupted(tmp_path / "run", 7, policies=("loss",))
     trajectory = tmp_path / "run/loss/trajectory.jsonl"
     trajectory.write_text("".join(trajectory.read_text().splitlines(keepends=True)[:6]))
-    watcher = Patience()
-    lived(tmp_path / "run", settings(), watcher, policies=("loss",))
-    [warning] = watcher.warnings
+    reporter = Patience()
+    lived(tmp_path / "run", settings(), reporter, policies=("loss",))
+    [warning] = reporter.warnings
     assert "expected 7 steps in" in warning
     for name, content in kept(tmp_path / "run").items():
         assert content == whole[0][name], name
@@ -351,7 +351,7 @@ def test_a_finished_run_is_not_lived_again(tmp_path, whole, monkeypatch):
     lived(tmp_path / "run", settings())
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "lock"}
     (tmp_path / "run" / CHECKPOINT).write_bytes(b"left behind")
-    monkeypatch.setattr(lives, "newborn", None)
+    monkeypatch.setattr(lifetimes, "newborn", None)
     assert lived(tmp_path / "run", settings())["loss"]["n_chunks"] == 8
     left = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "lock"}
     assert left.keys() == stamps.keys()
@@ -416,9 +416,9 @@ def measured(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("measured")
     config = settings(scenario=request.param, cost="energy", tariff="random-walk", rekey="every:3")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lives, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
+        patched.setattr(lifetimes, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
         [summary] = lived(path / "run", config, policies=("disagreement",)).values()
-        _, scenario = load_world(config, 0, data_dir=None, download=False, watcher=Unwatched())
+        _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
     return scenario, summary, steps_of(path / "run", "disagreement")
 
 
@@ -556,7 +556,7 @@ def test_prices_are_those_of_the_tariff(tmp_path, tariff):
     (tmp_path / "prices.csv").write_text("1\n2\n0.5\n4\n1\n1\n3\n1\n")
     config = settings(tariff=examples.get(tariff, tariff))
     lived(tmp_path / "run", config, policies=("tariff",))
-    _, scenario = load_world(config, 0, data_dir=None, download=False, watcher=Unwatched())
+    _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
     steps = steps_of(tmp_path / "run", "tariff")
     assert [step["price"] for step in steps] == list(scenario.stream.prices)
     assert [step["action"] == "learn" for step in steps] == [price <= 1 for price in scenario.stream.prices]

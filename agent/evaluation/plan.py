@@ -11,7 +11,7 @@ from agent.errors import InvalidSetting
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationPlan:
     """What lifetimes are measured on.
 
     Args:
@@ -54,6 +54,6 @@ class Exam:
             return torch.ones(len(self.validation), dtype=torch.bool)
         return self.shown <= step
 
-    def due(self, step: int, n_chunks: int) -> bool:
+    def evaluates_after(self, step: int, n_chunks: int) -> bool:
         """Whether the chunk at `step` is followed by an examination."""
         return step + 1 == n_chunks or step in self.after or (self.every > 0 and (step + 1) % self.every == 0)
