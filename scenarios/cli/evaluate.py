@@ -1,4 +1,4 @@
-"""`lifetime evaluate`: policies on decision trees, beside static schedules and the oracle."""
+"""`lifetime evaluate`: policies on schedule tables, beside static schedules and the oracle."""
 
 import sys
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")] = False,
 ) -> None:
-    """Evaluate policies on decision trees: utility, regret to the oracle, and what they have over static schedules.
+    """Evaluate policies on schedule tables: utility, regret to the oracle, and what they have over static schedules.
 
     The program's own heuristics and every static schedule are evaluated beside the policies given. Trees of seeds that
     a policy was trained on are left out. Regret is the utility of the best schedule of a seed, in hindsight, less that

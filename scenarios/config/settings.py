@@ -267,7 +267,7 @@ class CompareConfig(LifetimeConfig):
 
 
 class TreeConfig(LifetimeConfig):
-    """Settings of decision trees: every schedule of a short stream."""
+    """Settings of schedule tables: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(
         ("protocol", "schedule", "test_size", "evaluate_every", "checkpoint_every", "prequential", "queries")

@@ -1,4 +1,4 @@
-"""Policies on the decision trees of a run: which, at what prices, on which seeds; and what is written of it."""
+"""Policies on the schedule tables of a run: which, at what prices, on which seeds; and what is written of it."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""A decision tree under a tariff, a cost model and a budget."""
+"""A schedule table under a tariff, a cost model and a budget."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,7 +141,7 @@ class PricedTable:
         return np.ascontiguousarray(vectors, dtype=np.float64)
 
     def _seen(self) -> dict[str, np.ndarray]:
-        """Impressions and their running averages (`agent.policies.signals.RunningAverages`), as far as is asked for."""
+        """Signals and their running averages (`agent.policies.signals.RunningAverages`), as far as is asked for."""
         shown = {"nothing": (), "learner": LEARNER_SIGNALS, "memory": SIGNALS}[self.observes]
         n = self.table.n_chunks
         found: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""Policies on decision trees: utility, regret to the oracle, and what they are worth beside static schedules."""
+"""Policies on schedule tables: utility, regret to the oracle, and what they are worth beside static schedules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Growing decision trees: schedules that begin alike are one lifetime for as long as they are alike."""
+"""Growing schedule tables: schedules that begin alike are one lifetime for as long as they are alike."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ _EVALUATE = ACCOUNTS.index("evaluate")
 
 @dataclass
 class Rows:
-    """Rows of a decision tree as they are found, for any of its nodes."""
+    """Rows of a schedule table as they are found, for any of its nodes."""
 
     steps: dict[int, list[float]] = field(default_factory=dict)
     """By node, what the step that led there came to."""

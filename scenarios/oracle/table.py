@@ -27,7 +27,7 @@ SIGNALS = (
 )
 """Fields of the observation that a table holds as they were seen; all others follow."""
 
-_FORMAT = "learn-or-memorize decision tree 2"
+_FORMAT = "learn-or-memorize schedule table 3"
 _LARGEST = 2**53
 """Of any amount in a table: whole numbers up to it are exact as floating-point numbers, too."""
 _LEARN = ACCOUNTS.index("learn")
@@ -54,7 +54,7 @@ class ScheduleTable:
         memory_entries: entries in memory, at every node.
         memory_nbytes: bytes of the memory, with raw images kept for re-keying.
         held_nbytes: bytes that storage is charged for.
-        impressions: what a policy sees of the chunk at hand (`SIGNALS`); NaN while the memory is empty.
+        signals: what a policy sees of the chunk at hand (`SIGNALS`); NaN while the memory is empty.
         learner_look: FLOPs of the learner's forward pass over the chunk at hand.
         memory_look: FLOPs of comparing the chunk at hand with the memory.
     """
@@ -67,7 +67,7 @@ class ScheduleTable:
     memory_entries: Int64[np.ndarray, " nodes"]
     memory_nbytes: Int64[np.ndarray, " nodes"]
     held_nbytes: Int64[np.ndarray, " nodes"]
-    signals: Float[np.ndarray, "decisions impressions"]
+    signals: Float[np.ndarray, "decisions signals"]
     learner_look: Int64[np.ndarray, " decisions"]
     memory_look: Int64[np.ndarray, " decisions"]
 
@@ -133,7 +133,7 @@ def read_table(path: Path) -> ScheduleTable:
         _check(table)
     except Exception as error:  # a file can hold anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RunError(f"expected a decision tree at {path}, got: {reason[:200]}; `lifetime tree` grows one") from None
+        raise RunError(f"expected a schedule table at {path}, got: {reason[:200]}; `lifetime tree` grows one") from None
     return table
 
 
@@ -161,25 +161,25 @@ def _check(table: ScheduleTable) -> None:
         "memory_entries": (nodes,),
         "memory_nbytes": (nodes,),
         "held_nbytes": (nodes,),
-        "impressions": (decisions, len(SIGNALS)),
+        "signals": (decisions, len(SIGNALS)),
         "learner_look": (decisions,),
         "memory_look": (decisions,),
     }
     for name, shape in shapes.items():
         values = getattr(table, name)
-        kind = np.float64 if name in ("accuracy", "impressions") else np.int64
+        kind = np.float64 if name in ("accuracy", "signals") else np.int64
         if values.shape != shape or values.dtype != kind:
             raise ValueError(f"{name} of shape {values.shape} and type {values.dtype}")
     if not are_accuracies(table.accuracy[2:]):
         raise ValueError("nodes without an accuracy in 0..1")
     if (table.n_samples < 1).any():
         raise ValueError("chunks without samples")
-    counts = [name for name in shapes if name not in ("accuracy", "impressions")]
+    counts = [name for name in shapes if name not in ("accuracy", "signals")]
     if any((getattr(table, name) < 0).any() or (getattr(table, name) > _LARGEST).any() for name in counts):
         raise ValueError("amounts below 0 or beyond all measure")
     seen = table.signals[~np.isnan(table.signals)]
     if not ((seen >= -1e-3) & (seen <= _LARGEST)).all():  # a cosine can be above 1 by rounding
-        raise ValueError("impressions below 0 or beyond all measure")
+        raise ValueError("signals below 0 or beyond all measure")
     prices = table.facts["prices"]
     if not isinstance(prices, list) or not all(isinstance(price, int | float) and 0 <= price < inf for price in prices):
         raise ValueError("prices that are none")

@@ -1,4 +1,4 @@
-"""Decision trees of several seeds under one pricing."""
+"""Schedule tables of several seeds under one pricing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class Pricing:
 
 
 class TableSet:
-    """Decision trees of several seeds under one pricing.
+    """Schedule tables of several seeds under one pricing.
 
     Args:
         trees: of one number of chunks, each of another seed.
@@ -69,7 +69,7 @@ class TableSet:
 
     def __init__(self, tables: Sequence[ScheduleTable], pricing: Pricing) -> None:
         if not tables:
-            raise InvalidSetting("expected at least 1 decision tree, got none; `lifetime tree` grows some")
+            raise InvalidSetting("expected at least 1 schedule table, got none; `lifetime tree` grows some")
         if len({table.n_chunks for table in tables}) > 1:
             raise InvalidSetting("expected trees of one number of chunks, got several; evaluate those apart")
         if len({table.facts["seed"] for table in tables}) < len(tables):

@@ -87,7 +87,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
     Rendering: `ansi`, a line such as `seed 0: LLM  U 21.4`, utility in percent.
 
     Args:
-        tables: files of decision trees, or trees, to look lifetimes up in; None to live them.
+        tables: files of schedule tables, or trees, to look lifetimes up in; None to live them.
         preset: live only: where the settings start, quick or cifar10; None for quick.
         seeds: live only: worlds to draw from; None for 0, 1 and 2.
         cost_weight: accuracy (0 to 1) that one unit of cost is worth, over the preset's or the first table's.
@@ -105,7 +105,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
     Raises:
         InvalidSetting: settings that cannot be. What only the data, the machine or the process do not allow comes from
             `reset`, as do DatasetError and, from `step`, TrainingDiverged.
-        RunError: a file that is no decision tree.
+        RunError: a file that is no schedule table.
 
     Example:
         >>> import scenarios

@@ -1,4 +1,4 @@
-"""Where policies are tried while they are trained: on decision trees, or in lifetimes of their own."""
+"""Where policies are tried while they are trained: on schedule tables, or in lifetimes of their own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ class Simulator(Protocol):
 
 
 class TableSimulator:
-    """Decision trees: a lifetime takes microseconds, if the policy itself takes no longer.
+    """Schedule tables: a lifetime takes microseconds, if the policy itself takes no longer.
 
     Args:
         orchard: the trees, priced.

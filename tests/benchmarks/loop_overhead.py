@@ -49,8 +49,8 @@ PARTS: dict[str, Places] = {
     CHECKPOINTS: [(Lifetimes, "state"), (LifetimeRecord, "sync"), (Checkpoints, "save")],
     "stream: gathering the chunk": [(ChunkStream, "__getitem__")],
     "what learner and memory make of the chunk": [
-        (agent.lifetime.loop, "learner_impressions"),
-        (agent.lifetime.loop, "memory_impressions"),
+        (agent.lifetime.loop, "learner_signals"),
+        (agent.lifetime.loop, "memory_signals"),
     ],
     "scoring predictions": [(agent.lifetime.loop, "accuracies"), (agent.lifetime.loop, "score")],
     "looking, mixing": [(Agent, "look"), (Agent, "answer"), (Agent, "fit"), (Agent, "memorize"), (Agent, "learn")],

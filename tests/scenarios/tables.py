@@ -20,7 +20,7 @@ BETA = np.array([0.1, 0.12, 0.05, 0.0])
 
 
 def synthetic(seed=0, n=4, **settings):
-    """A random tree: looks, work and entries are those of some lifetime, accuracies and impressions are anything."""
+    """A random tree: looks, work and entries are those of some lifetime, accuracies and signals are anything."""
     draw = np.random.default_rng([seed, n])
     nodes, decisions = 2 << n, 1 << n
     n_samples = draw.integers(3, 9, n)

@@ -62,7 +62,7 @@ def slow_recall(keys, labels, queries, theta):
 
 
 @pytest.mark.parametrize(("n", "classes"), [(17, 5), (1, 5), (6, 2), (4, 1), (1, 1)])
-def test_impressions_of_the_learner_are_those_of_slow_code(n, classes):
+def test_signals_of_the_learner_are_those_of_slow_code(n, classes):
     probabilities, labels = some_probabilities(n, classes), torch.arange(n) % classes
     found = learner_signals(outputs_of(probabilities), labels)
     expected = {f"learner_{name}": value for name, value in slowly(probabilities, labels).items()}
@@ -82,7 +82,7 @@ def test_a_certain_error_has_a_finite_loss():
 
 
 @pytest.mark.parametrize(("n", "n_entries"), [(7, 9), (1, 9), (7, 1), (1, 1)])
-def test_impressions_of_the_memory_are_those_of_slow_code(n, n_entries):
+def test_signals_of_the_memory_are_those_of_slow_code(n, n_entries):
     generator = torch.Generator().manual_seed(1)
     keys, queries = torch.randn(n_entries, 4, generator=generator), torch.randn(n, 4, generator=generator)
     stored, labels = torch.arange(n_entries) % N_CLASSES, torch.arange(n) % N_CLASSES

@@ -63,7 +63,7 @@ def test_a_plain_step_has_decision_memory_costs_and_price():
     }
 
 
-def test_an_examined_step_has_accuracies_experiences_impressions_and_the_mixture():
+def test_an_examined_step_has_accuracies_experiences_signals_and_the_mixture():
     scores = Scores(Accuracy(0.5, 0.4, 0.3), (0.5,), (Accuracy(0.6, 0, None), None, Accuracy(0.0, 0, 0)))
     step = a_step(
         prequential=Accuracy(0.1, 0.2, 0.3),

@@ -156,7 +156,7 @@ def test_runs_without_whole_trees_are_refused(lifetime, tmp_path):
     content[len(content) // 2] ^= 255
     for damage in (bytes(content), b"", b"PK", content[:-50]):
         table.write_bytes(damage)
-        assert_refused(lifetime("evaluate", run), f"expected a decision tree at {table}, got: ")
+        assert_refused(lifetime("evaluate", run), f"expected a schedule table at {table}, got: ")
     assert not list(tmp_path.glob("runs"))
 
 

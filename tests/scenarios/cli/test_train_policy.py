@@ -148,7 +148,7 @@ def test_tables_that_have_changed_or_are_gone_are_one_line(lifetime, trees, tmp_
     run = tmp_path / "train-policy/x"
     assert lifetime(*command, stop_after=2).returncode == 143
     (there / "seed1/table.npz").write_bytes(synthetic(1, 3, cost_weight=0.01).as_npz()[:-40])
-    assert_refused(lifetime("resume", run), f"expected a decision tree at {there / 'seed1/table.npz'}")
+    assert_refused(lifetime("resume", run), f"expected a schedule table at {there / 'seed1/table.npz'}")
     shutil.rmtree(there / "seed3")
     (there / "seed1/table.npz").write_bytes(synthetic(1, 3, cost_weight=0.01).as_npz())
     assert_refused(lifetime("resume", run), f"expected the trees in {there} as they were when the training in {run}")

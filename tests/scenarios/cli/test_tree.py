@@ -67,7 +67,7 @@ class Alone(WorkerPool):
 @pytest.fixture
 def lifetime(monkeypatch, capsys):
     """The command line within this process, which is also the crew."""
-    monkeypatch.setattr(trees, "Crew", Alone)
+    monkeypatch.setattr(trees, "WorkerPool", Alone)
     return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
 
 
@@ -169,7 +169,7 @@ def test_progress_counts_every_node_once(monkeypatch, tmp_path):
         def advance(self, done):
             self.done, self.left = self.done + done, self.left - 1
 
-    monkeypatch.setattr(trees, "Crew", Alone)
+    monkeypatch.setattr(trees, "WorkerPool", Alone)
     given = dict(zip([word[2:].replace("-", "_") for word in TINY[::2]], TINY[1::2], strict=True))
     config = trees.resolve_tree(TreeConfig.model_validate(given))
     first, second = Counting(), Counting()

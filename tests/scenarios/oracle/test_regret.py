@@ -1,4 +1,4 @@
-"""Policies on decision trees: utilities, regrets and leads, beside slow and obvious code."""
+"""Policies on schedule tables: utilities, regrets and leads, beside slow and obvious code."""
 
 import json
 import re
@@ -352,12 +352,12 @@ def with_facts(table, **facts):
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"settings": None}, "expected a decision tree at .*"),
-        ({"settings": [1]}, "expected a decision tree at .*"),
-        ({"seed": None}, "expected a decision tree at .*, got: no seed among its facts"),
-        ({"seed": "1"}, "expected a decision tree at .*, got: no seed among its facts, but '1'"),
-        ({"seed": True}, "expected a decision tree at .*, got: no seed"),
-        ({"seed": -1}, "expected a decision tree at .*, got: no seed"),
+        ({"settings": None}, "expected a schedule table at .*"),
+        ({"settings": [1]}, "expected a schedule table at .*"),
+        ({"seed": None}, "expected a schedule table at .*, got: no seed among its facts"),
+        ({"seed": "1"}, "expected a schedule table at .*, got: no seed among its facts, but '1'"),
+        ({"seed": True}, "expected a schedule table at .*, got: no seed"),
+        ({"seed": -1}, "expected a schedule table at .*, got: no seed"),
     ],
 )
 def test_facts_that_lack_what_everyone_asks_for_are_refused(tmp_path, facts, message):
@@ -387,7 +387,7 @@ def test_trees_that_do_not_belong_together_are_refused(tmp_path):
 
 
 def test_an_orchard_is_of_equal_trees():
-    with pytest.raises(InvalidSetting, match="at least 1 decision tree"):
+    with pytest.raises(InvalidSetting, match="at least 1 schedule table"):
         TableSet([], PRICING)
     with pytest.raises(InvalidSetting, match="one number of chunks, got several"):
         TableSet([synthetic(0, 2), synthetic(1, 3)], PRICING)

@@ -212,7 +212,9 @@ def test_rows_that_were_put_on_disk_in_between_give_the_same_table():
 
 
 def assert_no_table(path):
-    with pytest.raises(RunError, match=r"expected a decision tree at .*, got: .*; `lifetime tree` grows one") as raised:
+    with pytest.raises(
+        RunError, match=r"expected a schedule table at .*, got: .*; `lifetime tree` grows one"
+    ) as raised:
         read_table(path)
     assert "\n" not in str(raised.value)
 
@@ -258,7 +260,7 @@ def changed(path, **members):
 
 
 def facts_with(**more):
-    facts = {"format": "learn-or-memorize decision tree 2", **table_of("on-learn", 2).facts, **more}
+    facts = {"format": "learn-or-memorize schedule table 3", **table_of("on-learn", 2).facts, **more}
     return np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
 
@@ -316,7 +318,7 @@ def test_code_in_a_file_is_not_run(written, tmp_path, how):
         ("n_samples", 0, "chunks without samples"),
         ("flops", -1, "amounts below 0"),
         ("learner_look", 2**62, "amounts below 0 or beyond all measure"),
-        ("impressions", -1.0, "impressions below 0"),
+        ("signals", -1.0, "signals below 0"),
     ],
 )
 def test_tables_with_impossible_contents_are_refused(tmp_path, name, value, message):

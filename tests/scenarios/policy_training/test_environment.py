@@ -28,7 +28,7 @@ from scenarios.oracle.search import Rows, assemble, grow
 from scenarios.oracle.table import schedule_of
 from scenarios.policy_training import environment
 from scenarios.policy_training.environment import ENVIRONMENT_ID, LifetimeEnv
-from scenarios.running import lifetimes
+from scenarios.running import world as worlds
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world, make_episode, resolve_specs
 
@@ -76,7 +76,7 @@ def tables():
 
 
 @pytest.fixture
-def make_policies(request, tables):
+def made(request, tables):
     return {"live": TINY | {"seeds": (0, 3)}, "tables": {"tables": tables}}[request.param]
 
 
@@ -94,10 +94,10 @@ def life(env, actions, **initial_scores):
 
 
 @both
-def test_gymnasium_finds_nothing_amiss(make_policies):
+def test_gymnasium_finds_nothing_amiss(made):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gymnasium.make(BY_NAME, render_mode="ansi", **make_policies)
+        env = gymnasium.make(BY_NAME, render_mode="ansi", **made)
         check_env(env.unwrapped)
         env.reset()
         env.render()
@@ -106,9 +106,9 @@ def test_gymnasium_finds_nothing_amiss(make_policies):
 
 
 @both
-def test_the_same_seed_lives_the_same_life(make_policies):
+def test_the_same_seed_lives_the_same_life(made):
     actions = (1, 0)
-    one, other = (LifetimeEnv(**make_policies, observes="learner", cost_weight=COST_WEIGHT) for _ in range(2))
+    one, other = (LifetimeEnv(**made, observes="learner", cost_weight=COST_WEIGHT) for _ in range(2))
     seeds = (0, None, 1, None, 0, None)
     stories = [life(one, actions, seed=seed) for seed in seeds]
     assert stories == [life(other, actions, seed=seed) for seed in seeds]
@@ -117,8 +117,8 @@ def test_the_same_seed_lives_the_same_life(make_policies):
 
 
 @both
-def test_rewards_sum_to_the_utility_of_the_end(make_policies):
-    env = LifetimeEnv(**make_policies, cost_weight=COST_WEIGHT)
+def test_rewards_sum_to_the_utility_of_the_end(made):
+    env = LifetimeEnv(**made, cost_weight=COST_WEIGHT)
     story = life(env, (0, 1, 1), options={"world": 3})
     *_, terminated, truncated, info = story[-1]
     assert (terminated, truncated) == (True, False)
@@ -145,7 +145,7 @@ def test_living_and_looking_up_are_the_same_to_the_bit(tables, observes, prices)
 
 def test_a_table_says_what_its_tree_does(tables):
     env = LifetimeEnv(tables[1], observes="nothing", cost_weight=0.5, tariff="constant", cost="flops")
-    priced: PricedTable = PricedTable(tables[1], (1.0,) * 3, lifetimes.cost_model(TreeConfig()))
+    priced: PricedTable = PricedTable(tables[1], (1.0,) * 3, worlds.cost_model(TreeConfig()))
     for leaf in range(8, 16):
         *_, last = life(env, ["ML".index(letter) for letter in schedule_of(leaf)])
         assert last[-1]["utility"] == priced.utility(0.5)[leaf]
@@ -210,9 +210,9 @@ def test_a_world_is_loaded_once(monkeypatch):
 
 
 @both
-def test_environments_live_side_by_side(make_policies):
-    alone = [LifetimeEnv(**make_policies) for _ in range(2)]
-    envs = gymnasium.make_vec(BY_NAME, num_envs=2, vectorization_mode="sync", **make_policies)
+def test_environments_live_side_by_side(made):
+    alone = [LifetimeEnv(**made) for _ in range(2)]
+    envs = gymnasium.make_vec(BY_NAME, num_envs=2, vectorization_mode="sync", **made)
     seen, info = envs.reset(seed=[4, 9])
     for each, seed, row in zip(alone, (4, 9), seen, strict=True):
         np.testing.assert_array_equal(each.reset(seed=seed)[0], row)
@@ -274,12 +274,12 @@ if __name__ == "__main__":
 """A user's script: torch runs with several threads, then lifetimes go on in worker processes."""
 
 
-def in_workers(folder, make_policies, vector_kwargs):
+def in_workers(folder, made, vector_kwargs):
     """What the script prints; one that hangs fails."""
     script, n_threads = folder / "workers.py", 2
     script.write_text(WORKERS)
     process = subprocess.Popen(
-        [sys.executable, str(script), json.dumps([BY_NAME, make_policies, vector_kwargs, n_threads])],
+        [sys.executable, str(script), json.dumps([BY_NAME, made, vector_kwargs, n_threads])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -379,7 +379,7 @@ def test_bad_prices_of_tables_are_refused(tables, tmp_path):
     for arguments in ({"cost_weight": float("nan")}, {"budget": -1.0}, {"tariff": "free"}, {"cost": "love"}):
         with pytest.raises(InvalidSetting, match="expected"):
             LifetimeEnv(tables, **arguments)
-    with pytest.raises(RunError, match="expected a decision tree"):
+    with pytest.raises(RunError, match="expected a schedule table"):
         LifetimeEnv(tmp_path / "none.npz")
 
 

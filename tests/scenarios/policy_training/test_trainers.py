@@ -136,9 +136,9 @@ def test_global_generators_are_left_alone_and_nothing_is_said(method, capfd):
 def test_ppo_is_silent_in_a_process_of_its_own():
     code = (
         "import random, warnings; warnings.simplefilter('error', UserWarning)\n"
-        "from tests.scenarios.policy_training.test_trainers import _made, configured, field\n"
+        "from tests.scenarios.policy_training.test_trainers import _made, configured, simulator\n"
         "before = random.getstate()\n"  # which the run-time checks of shapes draw from, in the tests' own process
-        "trainer = _made(configured('ppo'), field())\n"
+        "trainer = _made(configured('ppo'), simulator())\n"
         "trainer.iterate(); trainer.policy()\n"
         "assert random.getstate() == before"
     )
@@ -198,10 +198,10 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
     """The advantage of each life is over the others of its seed; the step is Adam's on the mean of all lives."""
     config = configured("reinforce", entropy=0.0, observes="nothing", population=5)
     trainer = ReinforceTrainer(config, simulator())
-    lived, make_policies = [], trainers.SamplingPolicy
+    lived, made = [], trainers.SamplingPolicy
 
     def spied(network, generator):
-        lived.append(make_policies(network, generator))
+        lived.append(made(network, generator))
         return lived[-1]
 
     monkeypatch.setattr(trainers, "SamplingPolicy", spied)
@@ -322,7 +322,7 @@ def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkey
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     config = config.model_copy(update=resolve_specs(config))
     trainer, undisturbed = (_made(config, lifetimes) for _ in range(2))
-    monkeypatch.setattr(lifetimes, "watcher", StopsSoon(3))
+    monkeypatch.setattr(lifetimes, "reporter", StopsSoon(3))
     with pytest.raises(Interrupted):
         trainer.iterate()
     monkeypatch.undo()
@@ -369,7 +369,7 @@ def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
 @every
 def test_living_is_told_of_chunk_by_chunk(simulators, method, monkeypatch):
     told = Told()
-    monkeypatch.setattr(simulators[1], "watcher", told)
+    monkeypatch.setattr(simulators[1], "reporter", told)
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     _made(config.model_copy(update=resolve_specs(config)), simulators[1]).iterate()
     worlds = 1 if method == "ppo" else len(simulators[1].seeds)

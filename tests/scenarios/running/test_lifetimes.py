@@ -16,7 +16,7 @@ from agent.storage.checkpoint import CHECKPOINT, PREVIOUS
 from agent.storage.record import open_run
 from scenarios.analysis.metrics import transfer_metrics
 from scenarios.config.settings import SimulateConfig
-from scenarios.running import lifetimes
+from scenarios.running import lifetimes, world
 from scenarios.running.lifetimes import live_together
 from scenarios.running.progress import Interrupted, SilentReporter
 from scenarios.running.world import load_world, resolve_specs, try_world
@@ -53,7 +53,7 @@ def _world(monkeypatch):
     def load(name, *, seed, n_train, n_validation, n_test, data_dir, download, progress, max_megapixels):
         return colours(seed=seed)
 
-    monkeypatch.setattr(lifetimes, "load_dataset", load)
+    monkeypatch.setattr(world, "load_dataset", load)
 
 
 def settings(**changed):
@@ -96,7 +96,7 @@ def whole(tmp_path_factory):
     """What an uninterrupted run writes."""
     path = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lifetimes, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
+        patched.setattr(world, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
         lived(path, settings())
     return kept(path), points(path)
 
@@ -351,7 +351,7 @@ def test_a_finished_run_is_not_lived_again(tmp_path, whole, monkeypatch):
     lived(tmp_path / "run", settings())
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "lock"}
     (tmp_path / "run" / CHECKPOINT).write_bytes(b"left behind")
-    monkeypatch.setattr(lifetimes, "newborn", None)
+    monkeypatch.setattr(lifetimes, "make_lifetimes", None)
     assert lived(tmp_path / "run", settings())["loss"]["n_chunks"] == 8
     left = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != "lock"}
     assert left.keys() == stamps.keys()
@@ -416,7 +416,7 @@ def measured(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("measured")
     config = settings(scenario=request.param, cost="energy", tariff="random-walk", rekey="every:3")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lifetimes, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
+        patched.setattr(world, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
         [summary] = lived(path / "run", config, policies=("disagreement",)).values()
         _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
     return scenario, summary, steps_of(path / "run", "disagreement")
