@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledImages
-from agent.data.sample_store import LABEL_NBYTES, SampleStore
+from agent.errors import InvalidSetting
 from agent.evaluation.scores import Prediction
-from agent.learners import Learner, Outputs
-from agent.memory import Memory, Recall
-from agent.memory.mixture import PRIOR_THETA, THETA_GRID, Mixture, fit_mixture
-from agent.memory.rekeying import Rekeying
+from agent.learners import Learner
+from agent.memory import Memory, ReadOut, Rekeyable
+from agent.memory.mixture import Mixture, Setting
+from agent.memory.rekeying import RawImages, Rekeying
+from agent.networks.outputs import Outputs
 from agent.version import Version
 
 
@@ -28,8 +29,12 @@ class CachedOutputs:
     memory: Version
     """The memory's, at the time."""
     outputs: Outputs
-    thetas: tuple[float, ...]
-    recall: Recall
+    looked: Work
+    """Of the forward pass."""
+    settings: tuple[Setting, ...]
+    """What the memory was read with."""
+    recall: Any
+    """The memory's own cache, which only the memory understands."""
     recalled: Work
     """What the recall has cost in all, as much as one from scratch would."""
 
@@ -81,21 +86,31 @@ class Agent:
         memory: the fast one: an episodic store.
         mixture: how the two are combined, until `calibrate` fits it.
         rekeying: what is done about keys of an older network; raw images are kept only where it needs them.
+
+    Raises:
+        InvalidSetting: re-keying of a memory that cannot be re-keyed.
     """
 
     def __init__(
         self,
         learner: Learner,
-        memory: Memory,
+        memory: Memory[Any],
         mixture: Mixture | None = None,
         rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
     ) -> None:
+        if rekeying.needs_images and not isinstance(memory, Rekeyable):
+            raise InvalidSetting(
+                "expected a memory whose entries can be renewed (agent.memory.Rekeyable), got "
+                f"{type(memory).__name__}; --rekey never"
+            )
         self.learner = learner
         self.memory = memory
         self.mixture = mixture or Mixture()
         self.rekeying = rekeying
-        self.raw_images = SampleStore(torch.device("cpu"))
+        self.raw_images = RawImages()
         self.n_chunks = 0
+        self.n_memorized = 0
+        """Samples given to the memory so far; the number of the next one is its id."""
         self.seen_classes: set[int] = set()
         """Classes that it has learned or memorized."""
         self.admitted = Admitted()
@@ -131,21 +146,25 @@ class Agent:
 
         Args:
             chunk: to be stored.
-            sight: of the chunk, if the learner as it is has looked already; its work is not billed again.
+            outputs: of the chunk, if the learner as it is has looked already and been paid for it.
         """
         bill = self.flush()
-        seen = outputs or self.learner.forward(chunk.images)
+        work = Work()
+        if outputs is None:
+            outputs, work = self.learner.forward(chunk.images)
         if not self.memory.n_entries:
             self._keyed_by = self.learner.version
         elif self.stale:
             self._keyed_by = None
-        stored = self.memory.insert(seen.keys, chunk.labels)
+        ids = torch.arange(self.n_memorized, self.n_memorized + len(chunk))
+        images = chunk.images if self.memory.needs_images else None
+        stored, evicted = self.memory.insert(outputs, chunk.labels, ids, images)
+        self.n_memorized += len(chunk)
         self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.needs_images:
-            before = self.raw_images.nbytes
-            self.raw_images.append(chunk.images, chunk.labels)
-            stored += Work(nbytes=self.raw_images.nbytes - before)
-        bill.append(Charge("memorize", stored if outputs else seen.work + stored, chunk.price))
+            self.raw_images.drop(evicted)
+            stored += self.raw_images.append(chunk.images, ids)
+        bill.append(Charge("memorize", work + stored, chunk.price))
         return bill + self._age(chunk.price)
 
     def flush(self) -> Bill:
@@ -170,13 +189,14 @@ class Agent:
             return []
         looked = Work()
 
-        def keys_of(first: int, end: int) -> Tensor:
+        def renew(ids: Int64[Tensor, " n"]) -> Outputs:
             nonlocal looked
-            outputs = self.learner.forward(self.raw_images.batch(torch.arange(first, end))[0])
-            looked += outputs.work
-            return outputs.keys
+            outputs, work = self.learner.forward(self.raw_images.of(ids))
+            looked += work
+            return outputs
 
-        stored = self.memory.rekey(keys_of)
+        assert isinstance(self.memory, Rekeyable)
+        stored = self.memory.rekey(renew)
         self._keyed_by = self.learner.version
         return [Charge("rekey", looked + stored, price)]
 
@@ -214,12 +234,12 @@ class Agent:
             chunk: to be stored.
             looked: whether the learner as it is has looked at the chunk already, and been paid for it.
         """
-        entries = self.memory.nbytes_of(len(chunk), self.learner.key_length(chunk.images))
-        raw_images = chunk.images.nbytes + len(chunk) * LABEL_NBYTES if self.rekeying.needs_images else 0
+        inserted, held = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.images))
+        kept = RawImages.nbytes_of(chunk.images) if self.rekeying.needs_images else 0
         flops = 0 if looked else self.learner.forward_flops(chunk.images)
         pending = self.estimate_flush(chunk.images)
-        bill = [*pending, Charge("memorize", Work(flops, entries + raw_images), chunk.price)]
-        return Estimate(bill, held_nbytes=entries + raw_images)
+        bill = [*pending, Charge("memorize", inserted + Work(flops, kept), chunk.price)]
+        return Estimate(bill, held_nbytes=held + kept)
 
     @property
     def _rekeys_on_learn(self) -> bool:
@@ -227,48 +247,55 @@ class Agent:
 
     def _rekeying_work(self) -> Work:
         """Of computing all keys anew."""
-        one, n = self.raw_images.batch(torch.arange(1))[0], len(self.raw_images)
-        return Work(n * self.learner.forward_flops(one), self.memory.nbytes - self.raw_images.labels.nbytes)
+        assert isinstance(self.memory, Rekeyable)
+        flops = len(self.raw_images) * self.learner.forward_flops(self.raw_images.first())
+        return Work(flops) + self.memory.estimate_rekey()
 
     def answering(self, n: int, images: UInt8[Tensor, "m 3 height width"]) -> Work:
-        """The work of answering n queries: for each a forward pass, and a look-up in memory at one θ.
+        """The work of answering n queries: for each a forward pass, and a look-up in memory at one setting.
 
         Args:
             n: number of queries.
             images: one or more of their size.
         """
-        each = self.learner.forward_flops(images[:1]) + self.memory.query_flops
-        return Work(n * each, samples=n)
+        flops = n * self.learner.forward_flops(images[:1]) + self.memory.recall_flops(n)
+        return Work(flops, samples=n)
 
     def look(
-        self, images: UInt8[Tensor, "n 3 height width"], thetas: tuple[float, ...], before: CachedOutputs | None = None
-    ) -> tuple[CachedOutputs, Work]:
-        """Look at images, again or for the first time; the learner must be settled.
+        self,
+        images: UInt8[Tensor, "n 3 height width"],
+        settings: tuple[Setting, ...],
+        before: CachedOutputs | None = None,
+    ) -> tuple[CachedOutputs, ReadOut, Work]:
+        """Look at images, again or for the first time; the learner must be flushed.
 
         Args:
             images: to be seen and looked up in memory.
-            thetas: θ of the look-up.
-            before: an earlier glance at the same images, by this agent, an ancestor, or a fork of it that only looked.
-                The learner looks again only if it has moved on, and only entries that are new since are compared.
+            settings: to read the memory with.
+            before: what was kept of an earlier look at the same images, by this agent, an ancestor, or a fork of it
+                that only looked. The learner looks again only if it has moved on, and only what is new in memory since
+                is computed, where the memory can tell it apart.
 
         Returns:
-            The new glance, and the work it took: nothing for what has not changed.
+            What to keep for the next look, what the memory answers, and the work it took: nothing for what has not
+            changed.
         """
         spent = Work()
         if before is not None and before.learner != self.learner.version:
             before = None
         if before is None:
-            outputs = self.learner.forward(images)
-            spent = outputs.work
+            outputs, looked = self.learner.forward(images)
+            spent = looked
         else:
-            outputs = before.outputs
-        if before is None or before.thetas != thetas or before.memory != self.memory.version:
-            recall, new = self.memory.recall(outputs.keys, torch.tensor(thetas))
+            outputs, looked = before.outputs, before.looked
+        if before is None or before.settings != settings or before.memory != self.memory.version:
+            read_out, recall, new = self.memory.recall(outputs.keys, settings)
             recalled = new
         else:
-            recall, new = self.memory.recall(outputs.keys, torch.tensor(thetas), after=before.recall)
+            read_out, recall, new = self.memory.recall(outputs.keys, settings, before.recall)
             recalled = before.recalled + new
-        return CachedOutputs(self.learner.version, self.memory.version, outputs, thetas, recall, recalled), spent + new
+        versions = self.learner.version, self.memory.version
+        return CachedOutputs(*versions, outputs, looked, settings, recall, recalled), read_out, spent + new
 
     def fit(
         self,
@@ -280,11 +307,11 @@ class Agent:
 
         Of the validation data those count whose class the agent has been taught, lest it learn of the future; without
         any, the mixture stays as it is, at no work. With an empty memory there is nothing to fit: w = 1, and no work.
-        The learner must be settled.
+        The learner must be flushed.
 
         Args:
             validation: images and their classes.
-            before: an earlier glance at them; see `look`.
+            before: what was kept of an earlier look at them; see `look`.
             usable: which of them show what the stream has shown so far; None for all.
         """
         if not self.memory.n_entries:
@@ -294,10 +321,10 @@ class Agent:
             known &= usable
         if not known.any():
             return self.mixture, before, Work()
-        cached, spent = self.look(validation.images, THETA_GRID, before)
+        cached, read_out, spent = self.look(validation.images, self.memory.settings, before)
         start = time.perf_counter()
-        learner, memory = cached.outputs.probabilities.cpu(), cached.recall.probabilities.cpu()
-        mixture = fit_mixture(learner[known], memory[:, known], validation.labels.cpu()[known])
+        learner, memory = cached.outputs.probabilities.cpu(), read_out.probabilities.cpu()
+        mixture = self.memory.fit(learner[known], memory[:, known], validation.labels.cpu()[known])
         return mixture, cached, spent + Work(seconds=time.perf_counter() - start)
 
     def calibrate(
@@ -316,34 +343,37 @@ class Agent:
         before: CachedOutputs | None = None,
         mixture: Mixture | None = None,
         *,
-        at_every_theta: bool = False,
-    ) -> tuple[Prediction, CachedOutputs, Work]:
-        """Predict images with the agent's mixture, or another; the learner must be settled.
+        at_every_setting: bool = False,
+    ) -> tuple[Prediction, CachedOutputs, ReadOut, Work]:
+        """Predict images with the agent's mixture, or another; the learner must be flushed.
 
         Args:
             images: to be predicted.
-            before: an earlier glance at them; see `look`.
+            before: what was kept of an earlier look at them; see `look`.
             mixture: None for the agent's own.
-            at_every_theta: recall at all of `THETA_GRID`, so that the next look finds what it needs whatever θ is then.
+            at_every_setting: recall at all settings of the memory, so that the next look finds what it needs whichever
+                is fitted then.
         """
         mixture = mixture or self.mixture
-        theta = mixture.theta or PRIOR_THETA
-        thetas = THETA_GRID if at_every_theta else (theta,)
-        cached, spent = self.look(images, thetas, before)
-        learner, memory = cached.outputs.probabilities, cached.recall.probabilities[thetas.index(theta)]
-        told = memory if cached.recall.n_entries else None
-        return Prediction(mixture.mix(learner, memory), learner, told), cached, spent
+        setting = self.memory.prior if mixture.setting is None else mixture.setting
+        settings = self.memory.settings if at_every_setting else (setting,)
+        cached, read_out, spent = self.look(images, settings, before)
+        learner, memory = cached.outputs.probabilities, read_out.probabilities[settings.index(setting)]
+        combined = self.memory.combine(learner, memory, mixture)
+        told = memory if self.memory.n_entries else None
+        return Prediction(combined, learner, told), cached, read_out, spent
 
     def predict(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Prediction, Bill]:
         """Probabilities for images, once the learner is up to date; the work is `answer`."""
         flushed = self.flush()
-        prediction, cached, _ = self.answer(images)
-        return prediction, [*flushed, Charge("answer", cached.outputs.work + cached.recalled)]
+        prediction, cached, _, _ = self.answer(images)
+        return prediction, [*flushed, Charge("answer", cached.looked + cached.recalled)]
 
     def fork(self) -> "Agent":
         """An agent with the same past, and a future that draws the same numbers."""
         fork = Agent(self.learner.fork(), self.memory.fork(), self.mixture, self.rekeying)
-        fork.raw_images, fork.n_chunks, fork._keyed_by = self.raw_images.fork(), self.n_chunks, self._keyed_by
+        fork.raw_images, fork.n_chunks, fork.n_memorized = self.raw_images.fork(), self.n_chunks, self.n_memorized
+        fork._keyed_by = self._keyed_by
         fork.seen_classes, fork.admitted = set(self.seen_classes), self.admitted
         return fork
 
@@ -352,10 +382,11 @@ class Agent:
         return {
             "learner": self.learner.state(),
             "memory": self.memory.state(),
-            "mixture": {"w": self.mixture.w, "theta": self.mixture.theta},
-            "kept": self.raw_images.state(),
+            "mixture": self.mixture.as_json() if self.mixture.fitted else None,
+            "raw_images": self.raw_images.state(),
             "n_chunks": self.n_chunks,
-            "taught": sorted(self.seen_classes),
+            "n_memorized": self.n_memorized,
+            "seen_classes": sorted(self.seen_classes),
             "admitted": [self.admitted.n_samples, self.admitted.priced],
             "stale": self.stale,
         }
@@ -364,9 +395,10 @@ class Agent:
         """Become the agent whose `state` this is."""
         self.learner.load_state(state["learner"])
         self.memory.load_state(state["memory"])
-        self.mixture = Mixture(**state["mixture"])
-        self.raw_images.load_state(state["kept"])
-        self.n_chunks, self.seen_classes = state["n_chunks"], set(state["taught"])
+        self.mixture = Mixture.from_json(state["mixture"]) if state["mixture"] else Mixture()
+        self.raw_images.load_state(state["raw_images"])
+        self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
+        self.seen_classes = set(state["seen_classes"])
         n_samples, priced = state["admitted"]
         self.admitted = Admitted(n_samples, priced)
         self._keyed_by = None if state["stale"] else self.learner.version

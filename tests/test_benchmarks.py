@@ -14,7 +14,7 @@ from agent.networks.resnet import ResNet
 from tests.benchmarks import learning
 from tests.benchmarks.__main__ import table
 from tests.benchmarks.ratios import Ratio, alternately, ratios
-from tests.benchmarks.recalling import THETA, drawn, filled, numpy_cache
+from tests.benchmarks.recalling import AT, THETA, drawn, filled, numpy_cache
 from tests.scenarios.commands import kept
 
 SCRIPT = Path(__file__).parent / "benchmarks/gpu_curve.sh"
@@ -40,7 +40,7 @@ def test_a_ratio_is_the_median_of_its_rounds():
 
 def test_the_numpy_cache_does_the_same_job():
     memory, queries = filled(300, 16), drawn(20, 16, seed=5)
-    recalled = memory.recall(queries, torch.tensor([THETA]))[0].probabilities[0]
+    recalled = memory.recall(queries, AT)[0].probabilities[0]
     expected = torch.from_numpy(numpy_cache(memory).recall(queries.numpy(), THETA))
     torch.testing.assert_close(recalled, expected, atol=1e-5, rtol=0)
 

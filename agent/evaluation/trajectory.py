@@ -21,8 +21,9 @@ class Step:
         memory_entries: entries in memory.
         memory_nbytes: of keys and labels, and of raw images kept for re-keying.
         held_nbytes: all that storage is charged for: the memory, and what the learner rehearses.
-        query_flops: what looking up one image in memory takes by now.
-        answer_flops: what answering one query takes by now: a forward pass and the look-up.
+        query_flops: what looking up each of several images in memory takes by now.
+        answer_flops: what answering each of several queries takes by now: a forward pass and the look-up.
+        recall_flops: what any number of look-ups takes once, beside that; 0 for a memory that reads its entries.
         work: of each account since birth.
         costs: of each account and of storage since birth, in the unit of the cost model.
         byte_chunks: bytes held, summed over chunks: what storage was charged for.
@@ -46,6 +47,7 @@ class Step:
     held_nbytes: int
     query_flops: int
     answer_flops: int
+    recall_flops: int
     work: dict[Account, Work]
     costs: dict[str, float]
     byte_chunks: int
@@ -77,6 +79,7 @@ class Step:
             "held_nbytes": self.held_nbytes,
             "query_flops": self.query_flops,
             "answer_flops": self.answer_flops,
+            "recall_flops": self.recall_flops,
             "work": {
                 account: {"flops": work.flops, "nbytes": work.nbytes, "samples": work.samples}
                 for account, work in self.work.items()
@@ -94,7 +97,7 @@ class Step:
             "per_experience": [_accuracy(each) for each in scores.per_experience]
             if scores and scores.per_experience
             else None,
-            "mixture": {"w": self.mixture.w, "theta": self.mixture.theta} if self.mixture else None,
+            "mixture": self.mixture.as_json() if self.mixture else None,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -112,7 +115,7 @@ class Step:
             scores=scores_from_json({"accuracy": accuracy, "per_class": per_class, "per_experience": per_experience})
             if accuracy
             else None,
-            mixture=Mixture(**mixture) if mixture else None,
+            mixture=Mixture.from_json(mixture) if mixture else None,
         )
 
 

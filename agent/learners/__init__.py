@@ -3,5 +3,4 @@
 from agent.learners.cooldown import CooldownLearner as CooldownLearner
 from agent.learners.online import OnlineLearner as OnlineLearner
 from agent.learners.protocol import Learner as Learner
-from agent.learners.protocol import Outputs as Outputs
 from agent.learners.refit import RefitLearner as RefitLearner

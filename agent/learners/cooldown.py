@@ -12,9 +12,10 @@ from agent.accounting.work import Work
 from agent.data.chunk import Chunk
 from agent.errors import InvalidSetting
 from agent.learners.online import OnlineLearner
-from agent.learners.protocol import LearningEstimate, Outputs, look
+from agent.learners.protocol import LearningEstimate, look
 from agent.learners.sgd import check_finite, one_minus_sqrt, passes
 from agent.networks.flops import flops_per_sample
+from agent.networks.outputs import Outputs
 from agent.networks.resnet import ResNet
 from agent.randomness import named_generator
 from agent.version import Lineage, Version
@@ -119,7 +120,7 @@ class CooldownLearner:
         """Bytes of the samples held for rehearsal and cool-downs."""
         return self.trunk.nbytes
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
         """Probabilities and keys of the network that was cooled down last; it must not be overdue."""
         assert not self.pending, "settle before forward"
         return look(self.network, images, self.cooling, self.trunk.keys, self.trunk.progress)

@@ -13,10 +13,11 @@ from agent.accounting.work import Work
 from agent.data.chunk import Chunk
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.protocol import LearningEstimate, Outputs, Progress, look, unreported
+from agent.learners.protocol import LearningEstimate, Progress, look, unreported
 from agent.learners.sgd import Training, check_finite, constant, even_sizes, passes
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
+from agent.networks.outputs import Outputs
 from agent.networks.resnet import ResNet
 from agent.randomness import clone_generator, named_generator
 from agent.version import Lineage
@@ -189,7 +190,7 @@ class OnlineLearner:
         """Nothing to do: the network follows every chunk."""
         return Work()
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
         """Probabilities and keys from the averaged weights."""
         return look(self.average, images, self.training, self.keys, self.progress)
 

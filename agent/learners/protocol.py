@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -13,6 +13,7 @@ from agent.data.chunk import Chunk
 from agent.learners.sgd import Training, mixed_precision
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
+from agent.networks.outputs import Outputs
 from agent.networks.resnet import ResNet
 from agent.version import Version
 
@@ -25,14 +26,6 @@ Progress = Callable[[int], None]
 
 def unreported(n_forward_passes: int) -> None:
     """The progress of a learner that nobody watches."""
-
-
-class Outputs(NamedTuple):
-    """What a learner makes of images in one forward pass."""
-
-    probabilities: Float[Tensor, "n classes"]
-    keys: Float[Tensor, "n length"]
-    work: Work
 
 
 class LearningEstimate(NamedTuple):
@@ -69,7 +62,7 @@ class Learner(Protocol):
     def flush(self) -> Work:
         """Bring the network up to date with everything admitted; no work if it is."""
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> Outputs:
+    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
         """Probabilities and keys; the network must be settled."""
 
     def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
@@ -104,7 +97,7 @@ def look(
     training: Training,
     keys: KeyPlaces,
     progress: Progress = unreported,
-) -> Outputs:
+) -> tuple[Outputs, Work]:
     """One forward pass of a network in evaluation mode, in batches of bounded size."""
     start = time.perf_counter()
     places = keys.of(network)
@@ -117,6 +110,5 @@ def look(
         progress(len(batch))
     n = len(images)
     flops = n * flops_per_sample(network, *images.shape[2:]).forward
-    return Outputs(
-        torch.cat(probabilities), torch.cat(read), Work(flops, seconds=time.perf_counter() - start, samples=n)
-    )
+    work = Work(flops, seconds=time.perf_counter() - start, samples=n)
+    return Outputs(torch.cat(probabilities), torch.cat(read)), work

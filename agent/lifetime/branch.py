@@ -16,7 +16,6 @@ from agent.data.chunk import Chunk
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step
-from agent.memory import Recall
 from agent.memory.mixture import Mixture
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
@@ -47,16 +46,17 @@ BRANCH_SHAPE: dict[str, Any] = {
     "agent": {
         "learner": dict,
         "memory": dict,
-        "mixture": {"w": _NUMBER, "theta": (*_NUMBER, NoneType)},
-        "kept": dict,
+        "mixture": (dict, NoneType),
+        "raw_images": dict,
         "n_chunks": int,
-        "taught": [int],
+        "n_memorized": int,
+        "seen_classes": [int],
         "admitted": [_NUMBER],
         "stale": bool,
     },
     "validation": (dict, NoneType),
     "test": (dict, NoneType),
-    "lives": {ANY: LIFETIME_SHAPE},
+    "lifetimes": {ANY: LIFETIME_SHAPE},
 }
 """What the state of a branch looks like (`agent.storage.checkpoint.check_shape`); what learner,
 memory and policy keep is for them to say."""
@@ -74,7 +74,7 @@ class Lifetime:
     observed: dict[str, float] | None = None
     """What was seen of the chunk at hand."""
 
-    def fork(self) -> "Life":
+    def fork(self) -> "Lifetime":
         """A life with the same past."""
         policy = copy.copy(self.policy)
         fork = Lifetime(self.name, policy, Ledger(self.ledger.model))
@@ -142,6 +142,7 @@ class Lifetime:
     ) -> None:
         """Add the step that has been lived."""
         before = self.steps[-1] if self.steps else None
+        once = agent.memory.recall_flops(0)
         step = Step(
             step=chunk.step,
             action=action.value,
@@ -151,8 +152,9 @@ class Lifetime:
             memory_entries=agent.memory.n_entries,
             memory_nbytes=agent.memory_nbytes,
             held_nbytes=agent.nbytes,
-            query_flops=agent.memory.query_flops,
-            answer_flops=agent.answering(1, chunk.images).flops,
+            query_flops=agent.memory.recall_flops(1) - once,
+            answer_flops=agent.answering(1, chunk.images).flops - once,
+            recall_flops=once,
             work=dict(self.ledger.accounts),
             costs=dict(self.ledger.costs),
             byte_chunks=self.ledger.byte_chunks,
@@ -234,7 +236,7 @@ class Branch:
             "agent": self.agent.state(),
             "validation": _cached_state(self.validation, self.agent),
             "test": _cached_state(self.test, self.agent),
-            "lives": {lifetime.name: lifetime.state() for lifetime in self.lifetimes},
+            "lifetimes": {lifetime.name: lifetime.state() for lifetime in self.lifetimes},
         }
 
     @classmethod
@@ -263,7 +265,7 @@ class Branch:
         branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None
         branch.validation = _cached_from(state["validation"], make_lifetimes, plan.validation.images)
         branch.test = _cached_from(state["test"], make_lifetimes, plan.test.images)
-        for name, saved in state["lives"].items():
+        for name, saved in state["lifetimes"].items():
             lifetime = lifetimes.pop(name)
             lifetime.load_state(saved, steps[name])
             branch.lifetimes.append(lifetime)
@@ -271,16 +273,14 @@ class Branch:
 
 
 def _cached_state(cached: CachedOutputs | None, agent: Agent) -> dict[str, Any] | None:
-    """What a glance knows beyond what looking again would tell; nothing if the learner has moved on, or will first."""
+    """What is known beyond what looking again would tell; nothing if the learner has moved on, or will first."""
     if cached is None or cached.learner != agent.learner.version or agent.learner.pending:
         return None
-    recall, recalled = cached.recall, cached.recalled
+    recalled = cached.recalled
     return {
         "outdated": cached.memory != agent.memory.version,
-        "thetas": list(cached.thetas),
-        "n_entries": recall.n_entries,
-        "peak": recall.peak.cpu(),
-        "mass": recall.mass.cpu(),
+        "settings": list(cached.settings),
+        "recall": agent.memory.save_cache(cached.recall),
         "recalled": [recalled.flops, recalled.nbytes, recalled.seconds, recalled.samples],
     }
 
@@ -290,10 +290,8 @@ def _cached_from(
 ) -> CachedOutputs | None:
     if state is None:
         return None
-    outputs = agent.learner.forward(images)
-    device = outputs.probabilities.device
-    recall = Recall(state["n_entries"], state["peak"].to(device), state["mass"].to(device))
+    outputs, looked = agent.learner.forward(images)
     memory = OUTDATED if state["outdated"] else agent.memory.version
-    return CachedOutputs(
-        agent.learner.version, memory, outputs, tuple(state["thetas"]), recall, Work(*state["recalled"])
-    )
+    recall, recalled = agent.memory.load_cache(state["recall"]), Work(*state["recalled"])
+    settings = tuple(state["settings"])
+    return CachedOutputs(agent.learner.version, memory, outputs, looked, settings, recall, recalled)

@@ -68,13 +68,13 @@ class Episode:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` goes on to the bit; before `observe`, after `act`."""
-        return {"lives": self._lifetimes.state(), "steps": [step.as_json() for step in self.steps]}
+        return {"lifetimes": self._lifetimes.state(), "steps": [step.as_json() for step in self.steps]}
 
     @staticmethod
     def check_state(state: dict[str, Any], path: Path) -> None:
         """Refuse what is no `state`, before anything is built from it; see `Lifetimes.check_state`."""
-        check_shape(state, {"lives": dict, "steps": [dict]}, f"the checkpoint {path}")
-        Lifetimes.check_state(state["lives"], path)
+        check_shape(state, {"lifetimes": dict, "steps": [dict]}, f"the checkpoint {path}")
+        Lifetimes.check_state(state["lifetimes"], path)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become, newly made, the episode whose `state` this is.
@@ -83,5 +83,5 @@ class Episode:
             KeyError, TypeError, ValueError: it is none.
         """
         steps: Sequence[Step] = [Step.from_json(values) for values in state["steps"]]
-        self._lifetimes.load_state(state["lives"], dict.fromkeys(Lifetimes.lived(state["lives"]), steps))
+        self._lifetimes.load_state(state["lifetimes"], dict.fromkeys(Lifetimes.lived(state["lifetimes"]), steps))
         self.steps = tuple(steps)

@@ -18,10 +18,10 @@ from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyE
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Scores, accuracies, score
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json, scores_from_json
-from agent.learners import Outputs
 from agent.lifetime.branch import BRANCH_SHAPE, Branch, Lifetime
-from agent.memory import Recall
+from agent.memory import ReadOut
 from agent.memory.mixture import Mixture
+from agent.networks.outputs import Outputs
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
@@ -31,12 +31,14 @@ from agent.storage.checkpoint import check_shape
 
 @dataclass(frozen=True)
 class _Observed:
-    """What came of meeting a chunk."""
+    """A chunk as the lifetimes of a branch observe it."""
 
     observations: dict[str, Observation]
     """By lifetime."""
-    outputs: Outputs | None
+    outputs: Outputs | None = None
     """The learner's, if it has looked and will not have changed by the time of memorizing."""
+    looked: Work = Work()  # noqa: RUF009 (frozen)
+    """Of that look; whoever asked for it has paid for it."""
 
 
 class Lifetimes:
@@ -139,9 +141,8 @@ class Lifetimes:
             branch.pay(branch.agent.learn(chunk))
         else:
             bill = branch.agent.memorize(chunk, outputs)
-            looked = outputs.work if outputs else Work()
             in_full = [
-                charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge
+                charge._replace(work=met.looked + charge.work) if charge.account == "memorize" else charge
                 for charge in bill
             ]
             for lifetime in branch.lifetimes:  # who asked to look has paid for it already
@@ -173,7 +174,7 @@ class Lifetimes:
         first = branch.agent.memory.n_entries > 0 and not branch.agent.mixture.fitted
         return first or (branch.step + 1) % self.calibrate_every == 0
 
-    def fork(self) -> "Lives":
+    def fork(self) -> "Lifetimes":
         """The same lifetimes so far, which go on apart from these."""
         fork = copy.copy(self)
         fork._branches = [branch.fork() for branch in self._branches]
@@ -188,11 +189,11 @@ class Lifetimes:
         ended, self._ended = self._ended, []
         return ended
 
-    def _observe(self) -> "_Met":
+    def _observe(self) -> "_Observed":
         """Answer the queries that come before the next chunk, and look at it as far as anybody asks for it."""
         branch = self._branches[-1]
         if branch.decided is not None:
-            return _Observed({}, None)
+            return _Observed({})
         chunk = self.stream[branch.step]
         observers = [lifetime for lifetime in branch.lifetimes if lifetime.policy.observes != "nothing"]
         if chunk.queries:
@@ -205,13 +206,14 @@ class Lifetimes:
             branch.flush()
         looks = bool(observers) or self.plan.prequential
         looker = branch.agent.fork() if looks and branch.agent.learner.pending else branch.agent
-        outputs, recall = self._look(branch, looker, chunk) if looks else (None, None)
-        return _Observed(
-            self._observations(branch, chunk, outputs, recall), outputs if looker is branch.agent else None
-        )
+        if not looks:
+            return _Observed(self._observations(branch, chunk, None, None))
+        outputs, looked, read_out = self._look(branch, looker, chunk)
+        observations = self._observations(branch, chunk, outputs, read_out)
+        return _Observed(observations, outputs, looked) if looker is branch.agent else _Observed(observations)
 
     def _observations(
-        self, branch: Branch, chunk: Chunk, outputs: Outputs | None, recall: Recall | None
+        self, branch: Branch, chunk: Chunk, outputs: Outputs | None, read_out: ReadOut | None
     ) -> dict[str, Observation]:
         """What each lifetime may know of a chunk, from what was seen of it."""
         learning = branch.agent.estimate_learning(chunk)
@@ -223,8 +225,7 @@ class Lifetimes:
             if outputs and looked:
                 seen = learner_signals(outputs, chunk.labels)
                 if lifetime.policy.observes == "memory":
-                    assert recall is not None
-                    seen |= memory_signals(outputs, recall, chunk.labels)
+                    seen |= memory_signals(outputs, read_out, chunk.labels)
                 lifetime.observed = seen | lifetime.averages.observe(seen)
             estimates = learning, memorizing[looked]
             observations[lifetime.name] = lifetime.observation(
@@ -232,34 +233,34 @@ class Lifetimes:
             )
         return observations
 
-    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Outputs, Recall | None]:
+    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Outputs, Work, ReadOut | None]:
         """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do.
 
         What is measured on answers that were billed already costs the experimenter nothing; what goes beyond them, or
         beyond what the policy looks at, is `evaluate`.
         """
         flushed = [work for _, work, _ in looker.flush()]
-        recall, compared = None, Work()
+        read_out, compared = None, Work()
         if self.plan.prequential or any(lifetime.policy.observes == "memory" for lifetime in branch.lifetimes):
-            prediction, cached, _ = looker.answer(chunk.images)
-            outputs, recall, compared = cached.outputs, cached.recall, cached.recalled
+            prediction, cached, read_out, _ = looker.answer(chunk.images)
+            outputs, looked, compared = cached.outputs, cached.looked, cached.recalled
             if self.plan.prequential:
                 branch.prequential = accuracies(prediction, chunk.labels)
         else:
-            outputs = looker.learner.forward(chunk.images)
-        by_asking = {"nothing": Work(), "learner": outputs.work, "memory": outputs.work + compared}
-        by_measuring = {"nothing": outputs.work + compared, "learner": compared, "memory": Work()}
+            outputs, looked = looker.learner.forward(chunk.images)
+        by_asking = {"nothing": Work(), "learner": looked, "memory": looked + compared}
+        by_measuring = {"nothing": looked + compared, "learner": compared, "memory": Work()}
         unasked = max(0, len(chunk) - chunk.queries)
         for lifetime in branch.lifetimes:
             lifetime.pay([Charge("decide", by_asking[lifetime.policy.observes], chunk.price)])
             if self.plan.prequential:
                 measuring = _share(by_measuring[lifetime.policy.observes], unasked, len(chunk))
                 lifetime.pay([Charge("evaluate", work, chunk.price) for work in (*flushed, measuring)])
-        return outputs, recall
+        return outputs, looked, read_out if looker.memory.n_entries else None
 
     def _evaluate_at_initialization(self) -> None:
         [branch] = self._branches
-        prediction, branch.test, spent = branch.agent.answer(self.plan.test.images, at_every_theta=True)
+        prediction, branch.test, _, spent = branch.agent.answer(self.plan.test.images, at_every_setting=True)
         branch.pay([Charge("evaluate", spent, self.stream[0].price)])
         self.initial_scores = score(prediction, self.plan)
 
@@ -277,7 +278,7 @@ class Lifetimes:
             mixture, branch.validation, fitted = agent.fit(self.plan.validation, branch.validation, usable)
             spent.append(fitted)
         test = self.plan.test.images
-        prediction, branch.test, answered = agent.answer(test, branch.test, mixture, at_every_theta=True)
+        prediction, branch.test, _, answered = agent.answer(test, branch.test, mixture, at_every_setting=True)
         branch.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
         return score(prediction, self.plan), mixture
 
@@ -292,12 +293,12 @@ class Lifetimes:
         usable = self.plan.usable(branch.step)
         branch.validation, fitted = agent.calibrate(self.plan.validation, branch.validation, usable)
         if branch.validation and not self.calibrate_every:
-            in_full = branch.validation.outputs.work + branch.validation.recalled
+            in_full = branch.validation.looked + branch.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
-        on_the_way = branch.test is not None and len(branch.test.thetas) > 1
+        on_the_way = branch.test is not None and len(branch.test.settings) > 1
         test = self.plan.test.images
-        prediction, branch.test, _ = agent.answer(test, branch.test, at_every_theta=on_the_way)
-        looked, recalled = branch.test.outputs.work, branch.test.recalled
+        prediction, branch.test, _, _ = agent.answer(test, branch.test, at_every_setting=on_the_way)
+        looked, recalled = branch.test.looked, branch.test.recalled
         measured = Work(agent.answering(len(test), test).flops, 0, looked.seconds + recalled.seconds, len(test))
         branch.pay([Charge("calibrate", fitted), Charge("evaluate", measured)])
         return score(prediction, self.plan), agent.mixture
@@ -309,7 +310,7 @@ class Lifetimes:
         """
         assert self._observed is None, "a chunk has been met and not been acted on"
         return {
-            "birth": scores_as_json(self.initial_scores) if self.initial_scores else None,
+            "initial_scores": scores_as_json(self.initial_scores) if self.initial_scores else None,
             "branches": [branch.state() for branch in self._branches],
         }
 
@@ -324,7 +325,7 @@ class Lifetimes:
         Raises:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
-        check_shape(state, {"birth": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
+        check_shape(state, {"initial_scores": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
         if any(n < 0 for n in Lifetimes.lived(state).values()):
             raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
         if not Lifetimes.lived(state):
@@ -333,7 +334,7 @@ class Lifetimes:
     @staticmethod
     def lived(state: dict[str, Any]) -> dict[str, int]:
         """For each lifetime that had not ended, the number of steps it had lived at the time of a `state`."""
-        return {name: branch["step"] for branch in state["branches"] for name in branch["lives"]}
+        return {name: branch["step"] for branch in state["branches"] for name in branch["lifetimes"]}
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
         """Become, newly made, the lives whose `state` this is, with the steps that each had lived."""
@@ -344,7 +345,7 @@ class Lifetimes:
             Branch.from_state(saved, make_lifetimes, lifetimes, steps, self.plan)
             for saved, make_lifetimes in zip(state["branches"], newborns, strict=True)
         ]
-        self.initial_scores = scores_from_json(state["birth"]) if state["birth"] else None
+        self.initial_scores = scores_from_json(state["initial_scores"]) if state["initial_scores"] else None
 
 
 def live_many(

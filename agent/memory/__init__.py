@@ -1,5 +1,8 @@
-"""Episodic memories, one model a file."""
+"""Memories, one model a file, and how what they say is mixed with what the learner says."""
 
 from agent.memory.cache import CacheMemory as CacheMemory
 from agent.memory.protocol import Memory as Memory
-from agent.memory.recall import Recall as Recall
+from agent.memory.protocol import ReadOut as ReadOut
+from agent.memory.protocol import Rekeyable as Rekeyable
+from agent.memory.registry import MEMORIES as MEMORIES
+from agent.memory.ridge import RidgeMemory as RidgeMemory

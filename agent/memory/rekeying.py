@@ -1,7 +1,14 @@
 """When the keys in memory are computed anew: those of an older network are stale."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from agent.accounting.work import Work
+from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 
 
@@ -42,3 +49,59 @@ class Rekeying:
         if name != "every" or not number.isascii() or not number.isdigit() or not 0 < int(number) < 10**9:
             raise InvalidSetting(f"expected never, on-learn or every:n with n of 1 chunk or more, got {text!r}")
         return cls(every=int(number))
+
+
+class RawImages:
+    """The images behind the entries of a memory, by id of the entry, for a network that is to look at them again."""
+
+    def __init__(self) -> None:
+        self._store = SampleStore(torch.device("cpu"))  # with ids in the place of labels, in ascending order
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of images and ids."""
+        return self._store.nbytes
+
+    @staticmethod
+    def nbytes_of(images: UInt8[Tensor, "n 3 height width"]) -> int:
+        """Bytes that `append` will write."""
+        return images.nbytes + len(images) * LABEL_NBYTES
+
+    def append(self, images: UInt8[Tensor, "n 3 height width"], ids: Int64[Tensor, " n"]) -> Work:
+        """Add images under ids that ascend, and are higher than all before."""
+        before = self.nbytes
+        self._store.append(images, ids)
+        return Work(nbytes=self.nbytes - before)
+
+    def drop(self, ids: Int64[Tensor, " n"]) -> None:
+        """Forget the images of entries that are no more."""
+        if not len(ids) or not len(self):
+            return
+        stays = ~torch.isin(self._store.labels, ids.cpu())
+        left, self._store = self._store, SampleStore(torch.device("cpu"))
+        self._store.append(left.rows[stays], left.labels[stays])
+
+    def of(self, ids: Int64[Tensor, " n"]) -> UInt8[Tensor, "n 3 height width"]:
+        """The images of entries, in the order of `ids`."""
+        return self._store.batch(torch.searchsorted(self._store.labels, ids.cpu()))[0]
+
+    def first(self) -> UInt8[Tensor, "1 3 height width"]:
+        """One of them."""
+        return self._store.rows[:1]
+
+    def fork(self) -> "RawImages":
+        """The same images, and a future of its own."""
+        fork = RawImages()
+        fork._store = self._store.fork()
+        return fork
+
+    def state(self) -> dict[str, Any]:
+        """Tensors that `load_state` takes."""
+        return self._store.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Become the images whose `state` this is."""
+        self._store.load_state(state)

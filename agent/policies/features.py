@@ -64,7 +64,7 @@ FEATURES: dict[str, Feature] = {
   `memory_empty`, 1 or 0; `budget_left`, the share of the lifetime's budget that remains, 1 where there is none.
 - learner: `learner_accuracy` and `learner_margin` on the chunk; `loss_rise`, log(loss / its running average), -3 to 3.
 - memory: `memory_accuracy`, `memory_margin` and `disagreement` on the chunk; `novelty_rise`, as `loss_rise`. All of
-  them are 0 while the memory is empty.
+  them are 0 while the memory is empty, and the last for a memory that tells no novelty.
 """
 
 

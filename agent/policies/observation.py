@@ -45,12 +45,14 @@ class Observation:
         learner_entropy: mean entropy of the learner's predictions, in nats.
         learner_margin: mean difference of the learner's two highest probabilities, 0 to 1.
         memory_loss: mean cross-entropy of the memory on the chunk, in nats. Like `memory_*`, `disagreement` and
-            `novelty` it is NaN while the memory is empty. Before the first calibration θ is a prior value.
+            `novelty` it is NaN while the memory is empty. Before the first calibration the memory is read with a
+            prior setting.
         memory_accuracy: share of the chunk that the memory classifies rightly.
         memory_entropy: mean entropy of the memory's predictions, in nats.
         memory_margin: mean difference of the memory's two highest probabilities, 0 to 1.
         disagreement: share of the chunk on which learner and memory name different classes.
-        novelty: mean distance, 1 - cosine, to the nearest stored key, 0 to 2.
+        novelty: mean distance to what is stored, as the memory measures it, 0 or more; for the cache 1 - cosine to the
+            nearest key, 0 to 2. NaN for a memory that cannot tell.
         mean_learner_loss: running average of `learner_loss` over the chunks before this one; see
             `agent.policies.signals.RunningAverages`.
         mean_learner_accuracy: likewise of `learner_accuracy`.

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from agent.learners import Outputs
-from agent.memory import Recall
+from agent.memory import ReadOut
+from agent.networks.outputs import Outputs
 
 DECAY = 0.9
 """Of the running averages, a chunk."""
@@ -19,17 +19,24 @@ def learner_signals(outputs: Outputs, labels: Int64[Tensor, " n"]) -> dict[str, 
     return {f"learner_{name}": value for name, value in _signals(outputs.probabilities, labels).items()}
 
 
-def memory_signals(outputs: Outputs, recall: Recall, labels: Int64[Tensor, " n"]) -> dict[str, float]:
-    """The fields `memory_*`, `disagreement` and `novelty` of an observation, from a recall at one θ.
+def memory_signals(outputs: Outputs, read_out: ReadOut | None, labels: Int64[Tensor, " n"]) -> dict[str, float]:
+    """The fields `memory_*`, `disagreement` and `novelty` of an observation.
 
-    None of them while the memory is empty: it has nothing to say, and its averages begin with its first entries.
+    Args:
+        outputs: of the learner on the chunk.
+        read_out: of the memory, at one setting; None while it is empty. It has nothing to say then, and its averages
+            begin with its first entries.
+        labels: of the chunk.
     """
-    if not recall.n_entries:
+    if read_out is None:
         return {}
-    probabilities = recall.probabilities[0]
+    probabilities = read_out.probabilities[0]
     found = {f"memory_{name}": value for name, value in _signals(probabilities, labels).items()}
     differ = outputs.probabilities.argmax(dim=1) != probabilities.argmax(dim=1)
-    return found | {"disagreement": float(differ.double().mean()), "novelty": float((1 - recall.peak).double().mean())}
+    found["disagreement"] = float(differ.double().mean())
+    if read_out.novelty is not None:
+        found["novelty"] = float(read_out.novelty.double().mean())
+    return found
 
 
 def _signals(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> dict[str, float]:

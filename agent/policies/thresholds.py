@@ -4,6 +4,7 @@ What is compared equals its running average at the first chunk, and a threshold 
 relative policy with a threshold of at most 1 therefore begins with learning.
 """
 
+from math import isnan
 from typing import Literal
 
 from agent.errors import InvalidSetting
@@ -124,7 +125,7 @@ class NoveltyPolicy(Policy):
         relative: compare with the running average.
 
     Raises:
-        InvalidSetting: a threshold below 0, infinite or NaN.
+        InvalidSetting: a threshold below 0, infinite or NaN; from `decide`, a memory that tells no novelty.
 
     References:
         Novelty as the distance to the nearest neighbours in an archive: Lehman and Stanley, "Abandoning objectives:
@@ -141,6 +142,11 @@ class NoveltyPolicy(Policy):
         """LEARN where the novelty reaches the threshold."""
         if not observation.memory_entries:
             return _begin(observation)
+        if isnan(observation.novelty):
+            raise InvalidSetting(
+                "expected a memory that tells how far a chunk lies from what is stored, got one that does not; choose "
+                "another policy, or --memory cache"
+            )
         bar = self.threshold * (observation.mean_novelty if self.relative else 1)
         return Action.LEARN if observation.novelty >= bar else Action.MEMORIZE
 

@@ -148,8 +148,8 @@ def scalars(step: Step) -> dict[str, float]:
                 values[f"experience/{i}"] = accuracy.agent
     if step.observed:
         values |= {_observed(name): value for name, value in step.observed.items()}
-    if step.mixture and step.mixture.theta is not None:
-        values |= {"mixture/w": step.mixture.w, "mixture/theta": step.mixture.theta}
+    if step.mixture:
+        values |= {f"mixture/{name}": value for name, value in step.mixture.as_json().items()}
     return values
 
 

@@ -127,7 +127,7 @@ def _show(found: "Curve", path: Path, runs: Path) -> None:
     print(f"trajectories: {view_command(runs)}")
 
 
-def _show_policies(found: "Curve", matched: "Placement", console: Console) -> None:
+def _show_policies(found: "Curve", matched: "MatchedShares", console: Console) -> None:
     config = found.config
     table = Table(
         title="policies on the same streams",
@@ -172,14 +172,16 @@ _COSTS = {
 def _table(found: "Curve", *, costs: bool) -> Table:
     """The curve as a table; without its costs it fits in 80 columns."""
     config = found.config
+    mixture = list(found.learners[0].mixture)
+    settings = [name for name in mixture if name != "w"]
     table = Table(
         title=escape(f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}"),
         caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
         + f"[{100 * config.confidence:g}% Fieller interval]"
         + (
-            "; θ: geometric mean; 10,000 queries: what answering so many takes"
+            f"; {', '.join(settings)}: geometric mean; 10,000 queries: what answering so many takes"
             if costs
-            else "; w, θ and costs in GFLOP: in a wider window, and in curve.csv"
+            else f"; {', '.join(mixture)} and costs in GFLOP: in a wider window, and in curve.csv"
         ),
         title_justify="left",
         caption_justify="left",
@@ -189,7 +191,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
     )
     columns = ["k %", "x", "z", "y", "y - x", "z - x", "R", "1/R"]
     columns += ["y warm", "R warm"] if found.warm_statistics else []
-    columns += ["w", "θ", *_COSTS] if costs else []
+    columns += [*mixture, *_COSTS] if costs else []
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for i, (at, values) in enumerate(zip(found.learners, found.statistics, strict=True)):
@@ -200,11 +202,15 @@ def _table(found: "Curve", *, costs: bool) -> Table:
             warm = found.warm_statistics[i]
             row += [percent(warm.y.estimate), _ratio(warm.R)]
         if costs:
-            row.append("-" if at.mean_w is None else f"{at.mean_w:.2f}")
-            row.append(f"{at.typical_theta:.0f}" if at.typical_theta else "-")
+            row += [_fitted(value) for value in at.typical_mixture.values()]
             row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in _COSTS.values()]
         table.add_row(*row)
     return table
+
+
+def _fitted(value: float | None) -> str:
+    """A weight or a setting of the memory, of any size."""
+    return "-" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _ratio(ratio: "Ratio") -> str:

@@ -71,7 +71,7 @@ def described_training(
     preset: str,
     settings: TrainConfig,
     trees: Path | None,
-    tables: "Sequence[DecisionTree] | None",
+    tables: "Sequence[ScheduleTable] | None",
     data_dir: Path | None,
 ) -> dict[str, Any]:
     """The content of config.json."""
@@ -85,7 +85,7 @@ def described_training(
 
 
 def _over_tables(
-    tables: "Sequence[DecisionTree]", preset: str, config: Path | None, overrides: dict[str, Any]
+    tables: "Sequence[ScheduleTable]", preset: str, config: Path | None, overrides: dict[str, Any]
 ) -> dict[str, Any]:
     """The settings of the tables' world, under those that were given; raises InvalidSetting for others of the world."""
     from scenarios.config.presets import from_toml
@@ -112,7 +112,7 @@ def train_in(
     path: Path,
     settings: TrainConfig,
     described: dict[str, Any],
-    tables: "Sequence[DecisionTree] | None",
+    tables: "Sequence[ScheduleTable] | None",
     *,
     force: bool = False,
     data_dir: Path | None = None,

@@ -115,10 +115,16 @@ class AgentConfig(BaseModel):
         "agent",
     )
 
+    memory: str = _setting(
+        "cache",
+        "name:key=value,...; cache: keys and labels, read with a kernel; ridge: a regression on keys, kept up to date",
+        MEMORY,
+        "agent",
+    )
     keys: str = _setting(
         "stage2.block0", "places read as keys: cache3, features, or stage1.block0,stage2.block0.relu", MEMORY, "agent"
     )
-    pool: bool = _setting(False, "average keys over space", MEMORY, "agent")
+    pool: bool | None = _setting(None, "average keys over space (default: as suits the memory)", MEMORY, "agent")
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, "idle", ge=1)
@@ -198,7 +204,8 @@ class LifetimeConfig(AgentConfig):
     )
     calibrate_every: int | None = _setting(
         None,
-        "chunks between fittings of w and θ; 0: only at the end (default: 5 if online, else 0)",
+        "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5 if online, "
+        "else 0)",
         MEMORY,
         "agent",
         ge=0,

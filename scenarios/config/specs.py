@@ -23,6 +23,9 @@ T = TypeVar("T")
 HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks")
 """Parameters that the program gives: left out of descriptions, and always spelled out where a user sets them."""
 
+GIVEN = ("n_classes", "device")
+"""Parameters that the program alone gives, and no text sets."""
+
 FILE = "file"
 """The name of policies that are read from a file: `file:PATH`, where all that follows the colon is the path."""
 
@@ -301,6 +304,7 @@ def _settable(factory: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
         signature = inspect.signature(factory)
     for parameter in signature.parameters.values():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        named &= parameter.name not in GIVEN
         if named and all(isinstance(o, _Word) or o in _KINDS for o in _options(parameter.annotation)):
             settable[parameter.name] = parameter.annotation, parameter.default
     return settable

@@ -20,7 +20,7 @@ from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
-from scenarios.running.factory import build_agent, choose_augmentation
+from scenarios.running.factory import build_agent, choose_augmentation, resolve_memory
 from scenarios.running.progress import NotingReporter, ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import live_on_record
@@ -32,15 +32,15 @@ from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
 def resolve_curve(config: CurveConfig) -> CurveConfig:
-    """The settings with every policy in its one spelling.
+    """The settings with the memory and every policy in their one spelling.
 
     Raises:
         InvalidSetting: no policy where some are asked for, an unknown name or setting, or a policy twice.
     """
-    if config.with_policies is None:
-        return config
-    policies = resolve_policies(config.with_policies, config.first_seed)
-    return config.model_copy(update={"with_policies": " ".join(policies)})
+    resolved = resolve_memory(config)
+    if config.with_policies is not None:
+        resolved["with_policies"] = " ".join(resolve_policies(config.with_policies, config.first_seed))
+    return config.model_copy(update=resolved)
 
 
 def live_curve(
@@ -257,7 +257,7 @@ def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: Labelle
     for chunk in stream[policy.n_learned(len(stream)) :]:
         learner.learn(chunk)
     work = learner.flush()
-    accuracy = accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    accuracy = accuracy_of(learner.forward(test.images)[0].probabilities, test.labels)
     return {"y_warm": accuracy, "warm_gflop": work.flops / 1e9}
 
 

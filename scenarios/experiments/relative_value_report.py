@@ -44,25 +44,26 @@ class LearnerAt:
     y_warm: tuple[float, ...] | None
     warm_gflop: tuple[float, ...] | None
     """GFLOPs of the training that leads from the k%-learner to y_warm; no lifetime pays them."""
-    w: tuple[float | None, ...]
-    theta: tuple[float | None, ...]
-    """Like w, None for a seed whose memory was empty, where nothing was fitted."""
+    mixture: dict[str, tuple[float | None, ...]]
+    """w and the memory's setting, by name; None for a seed whose memory was empty, where nothing was fitted."""
     gflop: dict[str, tuple[float, ...]]
     """`COSTS`, `TOTAL`, `UNCALIBRATED` and `ANSWERING`."""
     memory_entries: tuple[int, ...]
     memory_nbytes: tuple[int, ...]
 
     @property
-    def mean_w(self) -> float | None:
-        """Over the seeds for which it was fitted."""
-        fitted = [w for w in self.w if w is not None]
-        return _mean(fitted) if fitted else None
+    def typical_mixture(self) -> dict[str, float | None]:
+        """Over the seeds for which it was fitted: the mean w, and geometric means of settings above 0.
 
-    @property
-    def typical_theta(self) -> float | None:
-        """Geometric mean over the seeds whose memory was not empty, as θ is searched on a logarithmic grid."""
-        logarithms = [math.log(theta) for theta in self.theta if theta is not None]
-        return math.exp(_mean(logarithms)) if logarithms else None
+        Settings are searched on logarithmic grids.
+        """
+        typical = {}
+        for name, by_seed in self.mixture.items():
+            fitted = [value for value in by_seed if value is not None]
+            geometric = name != "w" and all(value > 0 for value in fitted)
+            mean = _mean([math.log(value) for value in fitted] if geometric else fitted) if fitted else None
+            typical[name] = math.exp(mean) if geometric and mean is not None else mean
+        return typical
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
         k: [summary for record in lived if (summary := record.summary())] for k, lived in records.items()
     }
     y = tuple(summary["accuracy"]["learner"] for summary in summaries[100])
+    fitted = (summary.get("mixture", {}) for k in config.k for summary in summaries[k])
+    names = dict.fromkeys(["w", *(name for mixture in fitted for name in mixture)])
     learners = []
     for k in sorted(config.k):
         lived = summaries[k]
@@ -116,8 +119,7 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
                 point,
                 y_warm=tuple(summary["y_warm"] for summary in lived) if config.warm else None,
                 warm_gflop=tuple(summary["warm_gflop"] for summary in lived) if config.warm else None,
-                w=tuple(summary.get("mixture", _UNFITTED)["w"] for summary in lived),
-                theta=tuple(summary.get("mixture", _UNFITTED)["theta"] for summary in lived),
+                mixture={name: tuple(each.get("mixture", {}).get(name) for each in lived) for name in names},
                 gflop=_gflop(lived),
                 memory_entries=tuple(summary["memory_entries"] for summary in lived),
                 memory_nbytes=tuple(summary["memory_nbytes"] for summary in lived),
@@ -134,16 +136,13 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
     return Curve(config, last["n_train"], last["n_test"], tuple(learners), statistics, warm)
 
 
-_UNFITTED = {"w": None, "theta": None}
-
-
 def _gflop(summaries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, ...]]:
     of = {cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in summaries) for cost in COSTS}
     total = tuple(summary["spent_gflop"] for summary in summaries)
     return of | {
         TOTAL: total,
         UNCALIBRATED: tuple(whole - part for whole, part in zip(total, of["calibrate"], strict=True)),
-        ANSWERING: tuple(N_QUERIES * summary["answer_flops"] / 1e9 for summary in summaries),
+        ANSWERING: tuple((each["recall_flops"] + N_QUERIES * each["answer_flops"]) / 1e9 for each in summaries),
     }
 
 
@@ -226,8 +225,7 @@ def curve_json(curve: Curve) -> dict[str, Any]:
             "z": at.point.z,
             "y": at.point.y,
             **({"y_warm": at.y_warm, "warm_gflop": at.warm_gflop} if at.y_warm else {}),
-            "w": at.w,
-            "theta": at.theta,
+            **at.mixture,
             "gflop": at.gflop,
             "memory_entries": at.memory_entries,
             "memory_nbytes": at.memory_nbytes,
@@ -259,7 +257,7 @@ def curve_csv(curve: Curve) -> str:
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
             if isinstance(interval, Ratio):
                 row[f"{name}_note"] = interval.reason
-        row |= {"w": at.mean_w, "theta": at.typical_theta}
+        row |= at.typical_mixture
         row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
         row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
         rows.append(row)

@@ -123,7 +123,7 @@ def shown(evaluated: Evaluated) -> list[str]:
 
 
 def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
-    """Write evaluation.json, .csv and .png, and the figure for TensorBoard; leads.csv holds every paired difference."""
+    """Write evaluation.json, .csv and .png, and the figure for TensorBoard; differences.csv holds every pair."""
     pricing, comparison = evaluated.pricing, evaluated.comparison
     content = {
         "pricing": asdict(pricing),
@@ -132,14 +132,14 @@ def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
         "left_out": list(evaluated.left_out),
         "best_static": evaluated.best_static,
         "best_fixed_schedule": evaluated.fixed,
-        "leads": [asdict(difference) for difference in evaluated.differences],
+        "differences": [asdict(difference) for difference in evaluated.differences],
         "at_equal_cost": [asdict(each) for each in evaluated.at_equal_cost],
         "notes": notes_of(evaluated),
         **comparison_json(comparison),
     }
     run.write("evaluation.json", json.dumps(content, indent=1) + "\n")
     run.write("evaluation.csv", comparison_csv(comparison))
-    run.write("leads.csv", _differences_csv(evaluated))
+    run.write("differences.csv", _differences_csv(evaluated))
     labels = short_labels(shown(evaluated))
     drawn = tuple(replace(each, label=labels[each.label]) for each in comparison.schedules if each.label in labels)
     unit = pricing.model.unit

@@ -109,7 +109,8 @@ class PricedTable:
         learn_flops = table.flops[1::2][nodes][:, learning].sum(axis=1)  # of the child that learns
         learn_nbytes = table.nbytes[1::2][nodes][:, learning].sum(axis=1)
         memorize_flops = self._flops[::2][nodes][:, _MEMORIZE]  # of the child that memorizes
-        memorize_nbytes = table.nbytes[::2][nodes][:, _MEMORIZE]  # all of which is held from then on
+        memorize_nbytes = table.nbytes[::2][nodes][:, _MEMORIZE]
+        memorize_held = table.memory_nbytes[::2][nodes] - table.memory_nbytes[nodes]
         price, costs = np.array(self.prices)[depth], self._costs[1]
         spent, model = _total(costs), self.model
         share = learned[nodes] / np.maximum(samples[nodes], 1)
@@ -133,7 +134,7 @@ class PricedTable:
             "memorize_gflop": memorize_flops / 1e9,
             "memorize_cost": memorize_flops * model.per_flop * price
             + memorize_nbytes * model.per_byte_written
-            + memorize_nbytes * model.per_byte_chunk,
+            + memorize_held * model.per_byte_chunk,
             **self._seen(),
         }
         names = Observation.names()

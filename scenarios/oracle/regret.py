@@ -79,7 +79,7 @@ class Evaluated:
         n_chunks: of every tree.
         best_static: the static schedule of highest mean utility.
         fixed: the best fixed schedule, as L and M.
-        leads: of every policy over every static and heuristic one.
+        differences: of every policy over every static and heuristic one.
         at_equal_cost: of every policy that is not static, first beside statics alone, then beside heuristics too.
         left_out: seeds of the trees that a policy was trained on.
     """

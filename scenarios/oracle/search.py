@@ -35,7 +35,7 @@ class Rows:
             children: by node, the step of either action.
             before: the step that had led to the node.
         """
-        learner_look, memory_look = 0, observation.n_samples * (before.query_flops if before else 0)
+        learner_look, memory_look = 0, _look_up_flops(before, observation.n_samples)
         for child, step in children.items():
             work = _since(step, before)
             learner_look = work[_DECIDE][0] - memory_look
@@ -182,3 +182,8 @@ def _since(step: Step, before: Step | None) -> list[list[int]]:
         return now
     then = [[before.work[account].flops, before.work[account].nbytes] for account in ACCOUNTS]
     return [[a - c, b - d] for (a, b), (c, d) in zip(now, then, strict=True)]
+
+
+def _look_up_flops(before: Step | None, n: int) -> int:
+    """FLOPs of looking n samples up in the memory as a step has left it."""
+    return before.recall_flops + n * before.query_flops if before and before.memory_entries else 0

@@ -1,5 +1,7 @@
 """From settings to an agent."""
 
+from typing import Any
+
 import torch
 
 from agent.agent import Agent
@@ -8,11 +10,13 @@ from agent.errors import InvalidSetting
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.protocol import Progress
 from agent.learners.sgd import SCHEDULES, Training
-from agent.memory import CacheMemory
+from agent.memory import MEMORIES
+from agent.memory.rekeying import Rekeying
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.randomness import named_generator
 from scenarios.config.settings import AgentConfig
+from scenarios.config.specs import canonical, make, parse
 from scenarios.datasets.load import Dataset
 
 
@@ -44,7 +48,25 @@ def choose_schedule(config: AgentConfig) -> str:
     return config.schedule or ("one-cycle" if config.protocol == "original" else "constant")
 
 
-def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: Progress) -> Agent:
+def resolve_memory(config: AgentConfig) -> dict[str, Any]:
+    """The memory of the settings in its one spelling, and whether keys are pooled for it.
+
+    Raises:
+        InvalidSetting: an unknown memory, or an unknown setting of it.
+    """
+    memory = canonical(config.memory, MEMORIES, "memory")
+    pools = MEMORIES[parse(memory).name].pools_keys
+    return {"memory": memory, "pool": pools if config.pool is None else config.pool}
+
+
+def build_agent(
+    config: AgentConfig,
+    dataset: Dataset,
+    *,
+    seed: int,
+    progress: Progress,
+    rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
+) -> Agent:
     """An agent at birth: untrained network, empty memory.
 
     Args:
@@ -52,6 +74,7 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
         dataset: gives the number of classes, normalization and augmentation.
         seed: of the initial weights and of all that the learner draws.
         progress: told of the learner's work.
+        rekeying: what is done about stale keys.
 
     Raises:
         InvalidSetting: settings that contradict each other or this machine.
@@ -69,7 +92,9 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
         compiled=device.type == "cuda" if config.compile is None else config.compile,
     )
     network = ResNet(config.depth, config.width, dataset.n_classes, generator=named_generator(seed, "weights"))
-    keys = KeyPlaces(config.keys, config.pool)
+    of_memory = resolve_memory(config)
+    keys = KeyPlaces(config.keys, of_memory["pool"])
+    memory = make(of_memory["memory"], MEMORIES, "memory", n_classes=dataset.n_classes, device=device)
     learner: Learner
     if config.protocol == "original":
         learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)
@@ -87,4 +112,4 @@ def build_agent(config: AgentConfig, dataset: Dataset, *, seed: int, progress: P
         )
         if config.protocol == "cooldown":
             learner = CooldownLearner(learner, share=config.cooldown, seed=seed)
-    return Agent(learner, CacheMemory(dataset.n_classes, device=device))
+    return Agent(learner, memory, rekeying=rekeying)

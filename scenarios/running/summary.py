@@ -128,7 +128,7 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
         "held_megabytes": last.held_nbytes / megabyte,
         "recall_mflop_per_query": last.query_flops / 1e6,
         "answer_mflop_per_query": last.answer_flops / 1e6,
-        "answer_10000_gflop": N_QUERIES * last.answer_flops / 1e9,
+        "answer_10000_gflop": (last.recall_flops + N_QUERIES * last.answer_flops) / 1e9,
         **{f"{account}_gflop": last.work[account].flops / 1e9 for account in ACCOUNTS},
         "total_gflop": last.spent_gflop,
         "total_gflop_without_calibration": last.spent_gflop - last.work["calibrate"].flops / 1e9,

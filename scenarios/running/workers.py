@@ -37,7 +37,7 @@ class WorkerPool:
         spawn = multiprocessing.get_context("spawn")
         self._executor = ProcessPoolExecutor(n, mp_context=spawn, initializer=_begin)
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:

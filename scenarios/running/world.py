@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from agent.accounting.costs import COST_MODELS, CostModel
 from agent.data.chunk import LabelledImages
@@ -19,7 +20,7 @@ from agent.policies.registry import POLICIES
 from scenarios.config.settings import LifetimeConfig
 from scenarios.config.specs import FILE, canonical, make, parse, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
-from scenarios.running.factory import build_agent
+from scenarios.running.factory import build_agent, resolve_memory
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import seeds_trained_on
 from scenarios.streams.catalog import SCENARIOS
@@ -50,8 +51,8 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
     return tuple(policies)
 
 
-def resolve_specs(config: LifetimeConfig) -> dict[str, str]:
-    """The scenario, tariff and cost model of the settings in their one spelling, each tried as far as it can be.
+def resolve_specs(config: LifetimeConfig) -> dict[str, Any]:
+    """The scenario, tariff, cost model and memory of the settings in their one spelling, each tried as far as can be.
 
     Raises:
         InvalidSetting: an unknown name or setting.
@@ -63,6 +64,7 @@ def resolve_specs(config: LifetimeConfig) -> dict[str, str]:
         "scenario": canonical(config.scenario, SCENARIOS, "scenario"),
         "tariff": canonical(config.tariff, TARIFFS, "tariff"),
         "cost": canonical(config.cost, COST_MODELS, "cost model"),
+        **resolve_memory(config),
     }
 
 
@@ -139,8 +141,7 @@ def make_lifetimes(
         InvalidSetting: settings that the data set or the machine do not allow.
     """
     dataset, scenario = world
-    agent = build_agent(config, dataset, seed=seed, progress=unreported)
-    agent.rekeying = Rekeying.parse(config.rekey)
+    agent = build_agent(config, dataset, seed=seed, progress=unreported, rekeying=Rekeying.parse(config.rekey))
     return Lifetimes(
         agent,
         scenario.stream,

@@ -1,7 +1,7 @@
 import torch
 
 from agent.accounting.work import Work
-from agent.memory.mixture import THETA_GRID, Mixture
+from agent.memory.mixture import Mixture
 from tests.agent.toys import refit, same, toy_agent, toy_chunk, toy_images
 
 
@@ -21,15 +21,15 @@ def flops(bill):
 
 def test_a_prediction_mixes_learner_and_memory():
     agent = grown()
-    agent.mixture = Mixture(0.3, 20.0)
+    agent.mixture = Mixture(0.3, {"theta": 20.0})
     images = toy_images(6, seed=2).images
     found, bill = agent.predict(images)
-    outputs = agent.learner.forward(images)
-    recall, work = agent.memory.recall(outputs.keys, torch.tensor([20.0]))
+    outputs, looked = agent.learner.forward(images)
+    recall, _, work = agent.memory.recall(outputs.keys, ({"theta": 20.0},))
     assert torch.equal(found.learner, outputs.probabilities)
     assert torch.equal(found.memory, recall.probabilities[0])
     torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
-    assert flops(bill) == {"answer": outputs.work.flops + work.flops} == {"answer": agent.answering(6, images).flops}
+    assert flops(bill) == {"answer": looked.flops + work.flops} == {"answer": agent.answering(6, images).flops}
 
 
 def test_an_untouched_agent_predicts_with_its_learner_alone():
@@ -49,7 +49,7 @@ def test_calibration_is_never_worse_on_validation_than_either_part():
     agent = grown()
     validation = toy_images(60, seed=5)
     _, work = agent.calibrate(validation)
-    assert agent.mixture.theta in THETA_GRID
+    assert agent.mixture.setting in agent.memory.settings
     found, _ = agent.predict(validation.images)
     right = [(p.argmax(dim=1) == validation.labels).sum() for p in (found.agent, found.learner, found.memory)]
     assert right[0] >= max(right[1:])
@@ -67,21 +67,21 @@ def test_a_refitting_agent_trains_when_it_memorizes_and_pays_for_it():
 
 def test_looking_again_costs_only_what_has_changed():
     agent = grown()
-    images, thetas = toy_images(10, seed=3).images, (2.0, 8.0)
-    first, spent = agent.look(images, thetas)
-    assert spent.flops == (first.outputs.work + first.recalled).flops > 0
-    again, nothing = agent.look(images, thetas, first)
+    images, settings = toy_images(10, seed=3).images, ({"theta": 2.0}, {"theta": 8.0})
+    first, _, spent = agent.look(images, settings)
+    assert spent.flops == (first.looked + first.recalled).flops > 0
+    again, _, nothing = agent.look(images, settings, first)
     assert nothing.flops == 0
     assert again.recalled.flops == first.recalled.flops
     agent.memorize(toy_chunk(4, seed=2))  # to the 20 entries there are
-    more, new = agent.look(images, thetas, again)
+    more, updated, new = agent.look(images, settings, again)
     assert new.flops * 5 == first.recalled.flops
-    anew, full = agent.look(images, thetas)
+    anew, from_scratch, full = agent.look(images, settings)
     assert more.recalled.flops == anew.recalled.flops
-    assert full.flops == (anew.outputs.work + anew.recalled).flops
-    torch.testing.assert_close(more.recall.probabilities, anew.recall.probabilities)
+    assert full.flops == (anew.looked + anew.recalled).flops
+    torch.testing.assert_close(updated.probabilities, from_scratch.probabilities)
     agent.learn(toy_chunk(8, seed=4))
-    moved, spent = agent.look(images, thetas, more)
+    moved, _, spent = agent.look(images, settings, more)
     assert spent.flops == full.flops
     assert not torch.equal(moved.outputs.keys, more.outputs.keys)
 
@@ -89,10 +89,10 @@ def test_looking_again_costs_only_what_has_changed():
 def test_other_thetas_are_asked_anew():
     agent = grown()
     images = toy_images(10, seed=3).images
-    first, _ = agent.look(images, (2.0,))
-    other, spent = agent.look(images, (4.0,), first)
+    first, at_two, _ = agent.look(images, ({"theta": 2.0},))
+    other, at_four, spent = agent.look(images, ({"theta": 4.0},), first)
     assert spent.flops == other.recalled.flops == first.recalled.flops
-    assert not torch.equal(other.recall.probabilities, first.recall.probabilities)
+    assert not torch.equal(at_four.probabilities, at_two.probabilities)
 
 
 def test_state_and_forks():

@@ -6,8 +6,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import torch
-
 from agent.evaluation.plan import EvaluationPlan
 from agent.learners.protocol import unreported
 from agent.lifetime.loop import live_many
@@ -17,15 +15,15 @@ from scenarios.datasets.load import load_dataset
 from scenarios.running.factory import build_agent
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
-from tests.benchmarks.recalling import THETA, drawn, filled
+from tests.benchmarks.recalling import AT, drawn, filled
 
 DOUBLINGS = 3
 
 
 def recall(n_entries: int, length: int) -> Callable[[], object]:
     """2,000 queries."""
-    memory, queries, theta = filled(n_entries, length), drawn(2000, length, 1), torch.tensor([THETA])
-    return lambda: memory.recall(queries, theta)
+    memory, queries = filled(n_entries, length), drawn(2000, length, 1)
+    return lambda: memory.recall(queries, AT)
 
 
 def lifetimes(n_chunks: int, n_policies: int) -> Callable[[], object]:

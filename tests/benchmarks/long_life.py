@@ -27,6 +27,7 @@ from scenarios.config.settings import SimulateConfig
 from scenarios.running.lifetimes import live_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
+from tests.benchmarks import recalling
 
 
 def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:
@@ -147,12 +148,12 @@ def insert() -> None:
     for megabytes in (1, 4, 16, 30, 64):
         memory = CacheMemory(10)
         n = megabytes * 500
-        memory.insert(torch.randn(n, 512, generator=generator), torch.zeros(n, dtype=torch.int64))
-        keys, labels = torch.randn(2, 512, generator=generator), torch.zeros(2, dtype=torch.int64)
+        recalling.insert(memory, torch.randn(n, 512, generator=generator))
+        keys = torch.randn(2, 512, generator=generator)
         seconds = []
         for _ in range(50):
             start = time.thread_time()
-            memory.insert(keys, labels)
+            recalling.insert(memory, keys)
             seconds.append(time.thread_time() - start)
         median = sorted(seconds)[len(seconds) // 2]
         first = first or median

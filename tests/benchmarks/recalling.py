@@ -13,9 +13,12 @@ import numpy as np
 import torch
 
 from agent.memory import CacheMemory
+from agent.memory.cache import _labels
+from agent.networks.outputs import Outputs
 from tests.benchmarks.ratios import SGEMM_FLOPS, Ratio, alternately, ratios, sgemm
 
 THETA = 85.6
+AT = ({"theta": THETA},)
 N_CLASSES = 10
 
 
@@ -29,8 +32,15 @@ def filled(n: int, length: int) -> CacheMemory:
     memory = CacheMemory(N_CLASSES)
     for first in range(0, n, 2000):
         keys = drawn(min(2000, n - first), length, seed=first)
-        memory.insert(keys, torch.arange(len(keys)) % N_CLASSES)
+        insert(memory, keys)
     return memory
+
+
+def insert(memory: CacheMemory, keys: torch.Tensor) -> None:
+    """Entries of all classes."""
+    n, first = len(keys), memory.n_entries
+    outputs = Outputs(torch.full((n, N_CLASSES), 1 / N_CLASSES), keys)
+    memory.insert(outputs, torch.arange(n) % N_CLASSES, torch.arange(first, first + n))
 
 
 class NumpyCache:
@@ -53,24 +63,24 @@ class NumpyCache:
 
 def numpy_cache(memory: CacheMemory) -> NumpyCache:
     """With the same entries."""
-    blocks = [(block.rows.numpy(), block.labels.numpy()) for block in memory._blocks]
+    blocks = [(block.rows.numpy(), _labels(block.labels).numpy()) for block in memory._blocks]
     return NumpyCache(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
 def against_numpy(n: int, length: int, n_queries: int, target: str) -> list[Ratio]:
     """Queries/s over those of NumPy, in batches of 500 queries for NumPy; and FLOP/s over those of products."""
     memory, queries = filled(n, length), drawn(n_queries, length, seed=1)
-    rival, theta = numpy_cache(memory), torch.tensor([THETA])
+    rival = numpy_cache(memory)
     arrays = np.array_split(queries.numpy(), max(1, n_queries // 500))
     torch.testing.assert_close(
-        memory.recall(queries[:50], theta)[0].probabilities[0],
+        memory.recall(queries[:50], AT)[0].probabilities[0],
         torch.from_numpy(rival.recall(queries[:50].numpy(), THETA)),
         atol=1e-5,
         rtol=0,
     )
     product = sgemm()
     ours, theirs, products = alternately(
-        lambda: memory.recall(queries, theta)[0].probabilities,
+        lambda: memory.recall(queries, AT)[0].probabilities,
         lambda: [rival.recall(array, THETA) for array in arrays],
         product,
     )
@@ -91,22 +101,20 @@ def against_faiss(memory: CacheMemory, rival: NumpyCache, queries: torch.Tensor,
     """Queries/s over those of an exact search for the 100 nearest entries."""
     import faiss
 
-    index, theta = faiss.IndexFlatIP(queries.shape[1]), torch.tensor([THETA])
+    index = faiss.IndexFlatIP(queries.shape[1])
     index.add(rival.keys)
     asked = queries.numpy() / np.linalg.norm(queries.numpy(), axis=1, keepdims=True)
-    ours, theirs = alternately(lambda: memory.recall(queries, theta), lambda: index.search(asked, 100))
+    ours, theirs = alternately(lambda: memory.recall(queries, AT), lambda: index.search(asked, 100))
     return Ratio(what, "FAISS IndexFlatIP, the 100 nearest alone", ratios(theirs, ours))
 
 
 def after_an_insert(n: int, length: int, n_queries: int) -> Ratio:
     """Evaluating the same queries again after n/50 new entries, over evaluating from scratch; ideally 1/51."""
-    memory, queries, theta = filled(n, length), drawn(n_queries, length, seed=1), torch.tensor([THETA])
-    before, _ = memory.recall(queries, theta)
+    memory, queries = filled(n, length), drawn(n_queries, length, seed=1)
+    _, before, _ = memory.recall(queries, AT)
     new = drawn(n // 50, length, seed=2)
-    memory.insert(new, torch.arange(len(new)) % N_CLASSES)
-    again, scratch = alternately(
-        lambda: memory.recall(queries, theta, after=before), lambda: memory.recall(queries, theta)
-    )
+    insert(memory, new)
+    again, scratch = alternately(lambda: memory.recall(queries, AT, before), lambda: memory.recall(queries, AT))
     what = f"again after an insert of {n // 50:,}, {n:,} keys of {length:,} numbers"
     return Ratio(what, "recall from scratch", ratios(again, scratch), "∝ new: 0.02")
 
@@ -121,12 +129,12 @@ def peak_memory(n: int, length: int) -> Ratio:
         "from tests.benchmarks.recalling import *\n"
         "def status(name):\n"
         "    return 1024 * int(next(l for l in open('/proc/self/status') if l.startswith(name)).split()[1])\n"
-        f"small = filled(4000, {length}); small.recall(drawn(1000, {length}, 1), torch.tensor([THETA])); del small\n"
+        f"small = filled(4000, {length}); small.recall(drawn(1000, {length}, 1), AT); del small\n"
         f"queries = drawn({1_000 if length > 1000 else 10_000}, {length}, 1)\n"
         "ctypes.CDLL(None).malloc_trim(0)\n"
         "before = status('VmRSS')\n"
         f"memory = filled({n}, {length})\n"
-        "memory.recall(queries, torch.tensor([THETA]))\n"
+        "memory.recall(queries, AT)\n"
         "print((status('VmHWM') - before) / sum(b.rows.nbytes for b in memory._blocks))\n"
     )
     command = [sys.executable, "-c", code]

@@ -80,7 +80,7 @@ def test_an_estimate_is_what_is_billed(make, rekeying, of_prices, learns):
             memorizer = before.fork()
             flushed = memorizer.flush() if looked else []
             told, held = memorizer.estimate_memorizing(chunk, looked=looked), memorizer.memory_nbytes
-            bill = memorizer.memorize(chunk, memorizer.learner.forward(chunk.images) if looked else None)
+            bill = memorizer.memorize(chunk, memorizer.learner.forward(chunk.images)[0] if looked else None)
             assert ledger.cost_of(told.bill) == pytest.approx(ledger.cost_of(bill))
             assert told.flops == sum(charge.work.flops for charge in bill)
             assert told.held_nbytes == memorizer.memory_nbytes - held

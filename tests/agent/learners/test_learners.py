@@ -68,7 +68,7 @@ def test_forks_go_their_own_ways_and_draw_the_same_numbers(make):
 @pytest.mark.parametrize("n", [0, 1, 3, 8, 13])
 def test_chunks_of_any_size(make, n):
     learner = live(make(0), [toy_chunk(n), toy_chunk(5, seed=1)])
-    outputs = learner.forward(toy_images(4).images)
+    outputs, _ = learner.forward(toy_images(4).images)
     assert torch.isfinite(outputs.probabilities).all()
 
 
@@ -76,27 +76,27 @@ def test_chunks_of_any_size(make, n):
 def test_forward_gives_distributions_and_keys(make, n):
     learner = make(0)
     images = toy_images(n).images
-    outputs = learner.forward(images)
+    outputs, work = learner.forward(images)
     assert (outputs.probabilities.shape, outputs.keys.shape) == ((n, 3), (n, 8))
     torch.testing.assert_close(outputs.probabilities.sum(dim=1), torch.ones(n))
-    assert outputs.work.flops == n * flops_per_sample(learner.network, 8, 8).forward
-    assert outputs.work.samples == n
+    assert work.flops == n * flops_per_sample(learner.network, 8, 8).forward
+    assert work.samples == n
 
 
 def test_forward_does_not_depend_on_its_batches(make, monkeypatch):
     learner = live(make(0), [toy_chunk(20)])
     images = toy_images(11).images
-    whole = learner.forward(images)
+    whole, _ = learner.forward(images)
     monkeypatch.setattr("agent.learners.protocol.FORWARD_BATCH", 4)
-    torch.testing.assert_close(learner.forward(images).probabilities, whole.probabilities)
+    torch.testing.assert_close(learner.forward(images)[0].probabilities, whole.probabilities)
 
 
 def test_learning_helps(make):
     test = toy_images(200, seed=9)
     learner = make(0)
-    before = accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    before = accuracy_of(learner.forward(test.images)[0].probabilities, test.labels)
     live(learner, [toy_chunk(200, seed=step, step=step) for step in range(3)])
-    after = accuracy_of(learner.forward(test.images).probabilities, test.labels)
+    after = accuracy_of(learner.forward(test.images)[0].probabilities, test.labels)
     assert after > max(0.6, before + 0.15)
 
 
@@ -186,7 +186,7 @@ def test_without_decay_the_weights_themselves_predict():
     learner.learn(toy_chunk(16))
     images = toy_images(5).images
     logits = learner.network.eval()(learner.training.normalization(images))
-    torch.testing.assert_close(learner.forward(images).probabilities, logits.softmax(dim=1))
+    torch.testing.assert_close(learner.forward(images)[0].probabilities, logits.softmax(dim=1))
 
 
 def test_settling_is_nothing_to_an_online_learner():

@@ -189,7 +189,7 @@ def test_rekeying_brings_every_key_up_to_date():
     assert len(work) == 1
     assert work[0].samples == 16
     assert work[0].nbytes == sum(block["rows"].nbytes for block in fresh.memory.state()["blocks"])
-    keys = torch.cat([fresh.learner.forward(chunk.images).keys for chunk in STREAM[1:3]])
+    keys = torch.cat([fresh.learner.forward(chunk.images)[0].keys for chunk in STREAM[1:3]])
     stored = torch.cat([block["rows"] for block in fresh.memory.state()["blocks"]])
     torch.testing.assert_close(stored, torch.nn.functional.normalize(keys))
     assert fresh.memory_nbytes - stale.memory_nbytes == sum(c.images.nbytes + c.labels.nbytes for c in STREAM[1:3])
@@ -329,7 +329,7 @@ def test_lives_are_told_as_they_end_and_to_all_they_belong_to():
 
 
 @pytest.mark.parametrize(
-    ("stream", "exam", "message"),
+    ("stream", "plan", "message"),
     [
         ([], lambda: PLAN, "expected a stream of at least 1 chunk, got an empty one"),
         (STREAM, lambda: replace(PLAN, validation=toy_images(0)), "expected at least 1 validation image, got none"),

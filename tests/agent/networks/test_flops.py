@@ -4,6 +4,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from agent.memory import CacheMemory
 from agent.networks.flops import flops_per_sample
+from agent.networks.outputs import Outputs
 from tests.agent.toys import N_CLASSES, toy_network
 
 
@@ -43,13 +44,18 @@ def test_images_of_a_few_pixels_can_be_counted(size: int) -> None:
 @pytest.mark.parametrize(("n_entries", "n_queries", "n_thetas"), [(7, 5, 1), (2500, 600, 3), (0, 5, 2), (7, 0, 2)])
 def test_recall_reports_the_flops_that_it_does(n_entries: int, n_queries: int, n_thetas: int) -> None:
     memory = CacheMemory(N_CLASSES)
-    memory.insert(torch.randn(n_entries, 6), torch.randint(N_CLASSES, (n_entries,)))
-    queries, thetas = torch.randn(n_queries, 6), torch.arange(1.0, n_thetas + 1)
+
+    def entries(n: int) -> tuple[Outputs, torch.Tensor, torch.Tensor]:
+        outputs = Outputs(torch.full((n, N_CLASSES), 1 / N_CLASSES), torch.randn(n, 6))
+        return outputs, torch.randint(N_CLASSES, (n,)), torch.arange(n)
+
+    memory.insert(*entries(n_entries))
+    queries, settings = torch.randn(n_queries, 6), tuple({"theta": i + 1.0} for i in range(n_thetas))
     with FlopCounterMode(display=False) as counter:
-        recall, work = memory.recall(queries, thetas)
+        _, cache, work = memory.recall(queries, settings)
     assert work.flops == counter.get_total_flops()
     assert (work.flops > 0) == (n_entries > 0 and n_queries > 0)
-    memory.insert(torch.randn(4, 6), torch.randint(N_CLASSES, (4,)))
+    memory.insert(*entries(4))
     with FlopCounterMode(display=False) as counter:
-        _, work = memory.recall(queries, thetas, after=recall)
+        _, _, work = memory.recall(queries, settings, cache)
     assert work.flops == counter.get_total_flops() == 2 * n_queries * 4 * (6 + N_CLASSES * n_thetas)

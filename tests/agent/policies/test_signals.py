@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from agent.accounting.work import Work
-from agent.learners import Outputs
 from agent.lifetime.loop import live
-from agent.memory import CacheMemory
-from agent.memory.mixture import PRIOR_THETA
+from agent.memory import CacheMemory, ReadOut
+from agent.memory.cache import PRIOR_THETA
+from agent.networks.outputs import Outputs
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.signals import DECAY, RunningAverages, learner_signals, memory_signals
@@ -22,7 +21,7 @@ from tests.agent.toys import N_CLASSES, toy_agent
 def outputs_of(probabilities, keys=None):
     probabilities = torch.as_tensor(probabilities, dtype=torch.float32)
     keys = torch.ones(len(probabilities), 2) if keys is None else torch.as_tensor(keys, dtype=torch.float32)
-    return Outputs(probabilities, keys, Work())
+    return Outputs(probabilities, keys)
 
 
 def some_probabilities(n, classes, seed=0):
@@ -87,10 +86,10 @@ def test_signals_of_the_memory_are_those_of_slow_code(n, n_entries):
     keys, queries = torch.randn(n_entries, 4, generator=generator), torch.randn(n, 4, generator=generator)
     stored, labels = torch.arange(n_entries) % N_CLASSES, torch.arange(n) % N_CLASSES
     memory = CacheMemory(N_CLASSES)
-    memory.insert(keys, stored)
+    memory.insert(outputs_of(some_probabilities(n_entries, N_CLASSES), keys), stored, torch.arange(n_entries))
     probabilities = some_probabilities(n, N_CLASSES)
-    recall, _ = memory.recall(queries, torch.tensor([3.0]))
-    found = memory_signals(outputs_of(probabilities, queries), recall, labels)
+    read_out = memory.recall(queries, ({"theta": 3.0},))[0]
+    found = memory_signals(outputs_of(probabilities, queries), read_out, labels)
     recalled, peaks = slow_recall(keys.numpy(), stored.tolist(), queries.numpy(), 3.0)
     expected = {f"memory_{name}": value for name, value in slowly(recalled, labels).items()}
     expected["disagreement"] = np.mean(recalled.argmax(axis=1) != probabilities.numpy().argmax(axis=1))
@@ -100,8 +99,14 @@ def test_signals_of_the_memory_are_those_of_slow_code(n, n_entries):
 
 def test_an_empty_memory_has_nothing_to_say():
     queries, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % N_CLASSES
-    recall, _ = CacheMemory(N_CLASSES).recall(queries, torch.tensor([1.0]))
-    assert memory_signals(outputs_of(some_probabilities(6, N_CLASSES), queries), recall, labels) == {}
+    assert memory_signals(outputs_of(some_probabilities(6, N_CLASSES), queries), None, labels) == {}
+
+
+def test_a_memory_without_novelty_tells_the_rest():
+    queries, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % N_CLASSES
+    read_out = ReadOut(some_probabilities(6, N_CLASSES)[None], None)
+    found = memory_signals(outputs_of(some_probabilities(6, N_CLASSES), queries), read_out, labels)
+    assert found.keys() == {"memory_loss", "memory_accuracy", "memory_entropy", "memory_margin", "disagreement"}
 
 
 def test_averages_begin_where_there_is_something_to_average():
@@ -167,7 +172,7 @@ def test_an_observation_is_what_slow_code_sees(noted):
     live(toy_agent(), STREAM, NotingMemory(), PLAN)
     agent, keys, labels, means = toy_agent(), [], [], {}
     for observation, chunk in zip(noted, STREAM, strict=True):
-        outputs = agent.learner.forward(chunk.images)
+        outputs, _ = agent.learner.forward(chunk.images)
         expected = {f"learner_{name}": v for name, v in slowly(outputs.probabilities, chunk.labels).items()}
         if keys:
             recalled, peaks = slow_recall(keys, labels, outputs.keys.numpy(), PRIOR_THETA)

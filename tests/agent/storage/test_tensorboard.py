@@ -27,6 +27,7 @@ def a_step(step=0, **changed):
         "held_nbytes": 6_000_000,
         "query_flops": 7_000_000,
         "answer_flops": 8_000_000,
+        "recall_flops": 0,
         "work": {account: Work(flops=(i + 1) * 10**9) for i, account in enumerate(ACCOUNTS)},
         "costs": {**dict.fromkeys(ACCOUNTS, 1.0), "storage": 0.5},
         "byte_chunks": 9,
@@ -68,7 +69,7 @@ def test_an_examined_step_has_accuracies_experiences_signals_and_the_mixture():
     step = a_step(
         prequential=Accuracy(0.1, 0.2, 0.3),
         scores=scores,
-        mixture=Mixture(0.25, 8.0),
+        mixture=Mixture(0.25, {"theta": 8.0}),
         observed={"learner_loss": 1.5},
     )
     found = scalars(step)
@@ -84,7 +85,7 @@ def test_an_examined_step_has_accuracies_experiences_signals_and_the_mixture():
         "mixture/theta": 8.0,
     }.items()  # fmt: skip
     assert "experience/1" not in found
-    assert not any(tag.startswith("mixture") for tag in scalars(a_step(scores=scores, mixture=Mixture())))
+    assert not any(tag.startswith("mixture") for tag in scalars(a_step(scores=scores)))
 
 
 def test_what_was_not_measured_has_no_point():

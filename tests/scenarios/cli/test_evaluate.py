@@ -50,7 +50,7 @@ def test_an_evaluation_shows_a_table_and_leaves_files(evaluated, trees):
     assert (done.returncode, done.stderr) == (0, "")
     for expected in (f"{trees}: 3 chunks, constant tariff, seeds 0 to 3", "oracle", "random:p=0.4", "static:k=30"):
         assert expected in done.stdout
-    assert kept(run).keys() == {"config.json", "evaluation.json", "evaluation.csv", "evaluation.png", "leads.csv"}
+    assert kept(run).keys() == {"config.json", "evaluation.json", "evaluation.csv", "evaluation.png", "differences.csv"}
     for name in kept(run).keys() - {"config.json"}:
         assert str(run / name) in done.stdout
     assert Image.open(run / "evaluation.png").size[0] > 300
@@ -59,10 +59,10 @@ def test_an_evaluation_shows_a_table_and_leaves_files(evaluated, trees):
     assert set(labels) >= {*static_schedules(3), "oracle", "best fixed schedule", "linucb:cost_weight=0.01"}
     rows = list(csv.DictReader(io.StringIO((run / "evaluation.csv").read_text())))
     assert [row["schedule"] for row in rows] == labels
-    differences = list(csv.DictReader(io.StringIO((run / "leads.csv").read_text())))
-    assert len(differences) == len(content["leads"])
+    differences = list(csv.DictReader(io.StringIO((run / "differences.csv").read_text())))
+    assert len(differences) == len(content["differences"])
     assert [float(row["utility"]) for row in differences] == [
-        difference["utility"]["estimate"] for difference in content["leads"]
+        difference["utility"]["estimate"] for difference in content["differences"]
     ]
     board = EventAccumulator(str(run)).Reload()
     assert board.Tags()["images"] == ["evaluation"]

@@ -1,0 +1,321 @@
+"""Whether a component keeps its contract: one call says which promise it breaks, with a small example.
+
+from agent.testing import check_memory
+
+def test_my_memory():
+    check_memory(lambda: MyMemory(n_classes=4), n_classes=4)
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agent.errors import InvalidSetting
+from agent.memory.protocol import Memory, Rekeyable
+from agent.networks.outputs import Outputs
+
+
+class BrokenPromise(AssertionError):
+    """A promise of a contract that a component does not keep.
+
+    Attributes:
+        promise: which one, as the contract words it.
+    """
+
+    def __init__(self, component: object, promise: str, found: str) -> None:
+        super().__init__(f"{type(component).__name__} breaks a promise: {promise}; {found}")
+        self.promise = promise
+
+
+def check_memory(make: Callable[[], Memory[Any]], *, n_classes: int = 4, key_length: int = 5) -> None:
+    """Whether memories keep the contract `agent.memory.Memory`.
+
+    Args:
+        make: gives a new, empty memory; the same each time.
+        n_classes: classes that it is made for, 2 or more.
+        key_length: numbers in the keys that it is given.
+
+    Raises:
+        BrokenPromise: naming the first promise that is broken.
+    """
+    _MemoryCheck(make, n_classes, key_length).run()
+
+
+class _MemoryCheck:
+    """The promises of a memory, one a method."""
+
+    def __init__(self, make: Callable[[], Memory[Any]], n_classes: int, key_length: int) -> None:
+        self.make, self.n_classes, self.key_length = make, n_classes, key_length
+
+    def run(self) -> None:
+        """All of them, the plainest first."""
+        self.offers_everything()
+        self.is_empty_at_first()
+        for n_entries in (1, 30):
+            for n_queries in (0, 1, 7):
+                self.answers_with_distributions(n_entries, n_queries)
+        self.bills_as_estimated()
+        self.counts_its_entries()
+        self.is_deterministic()
+        self.brings_earlier_answers_up_to_date()
+        self.saves_its_caches()
+        self.survives_a_round_trip()
+        self.forks_go_their_own_ways()
+        self.refuses_what_it_cannot_store()
+        self.fits_one_of_its_settings()
+        if isinstance(self.make(), Rekeyable):
+            self.can_be_rekeyed()
+
+    def samples(self, n: int, seed: int, first_id: int = 0) -> dict[str, Any]:
+        """Arguments of an insert."""
+        generator = torch.Generator().manual_seed(seed)
+        keys = torch.randn(n, self.key_length, generator=generator)
+        labels = torch.randint(self.n_classes, (n,), generator=generator)
+        probabilities = torch.rand(n, self.n_classes, generator=generator).softmax(dim=1)
+        images = torch.randint(256, (n, 3, 4, 4), generator=generator).to(torch.uint8)
+        return {
+            "outputs": Outputs(probabilities, keys),
+            "labels": labels,
+            "ids": torch.arange(first_id, first_id + n),
+            "images": images,
+        }
+
+    def insert(self, memory: Memory[Any], samples: dict[str, Any]) -> Any:
+        """As an agent does: images only for memories that declare that they need them."""
+        images = samples["images"] if memory.needs_images else None
+        return memory.insert(samples["outputs"], samples["labels"], samples["ids"], images)
+
+    def filled(self, *sizes: int) -> Memory[Any]:
+        """A memory after inserts of these sizes."""
+        memory, first = self.make(), 0
+        for seed, n in enumerate(sizes):
+            self.insert(memory, self.samples(n, seed, first))
+            first += n
+        return memory
+
+    def queries(self, n: int) -> Tensor:
+        """Keys to look up."""
+        return torch.randn(n, self.key_length, generator=torch.Generator().manual_seed(99))
+
+    def answers(self, memory: Memory[Any], n: int = 7) -> Tensor:
+        """From scratch, at every setting."""
+        return memory.recall(self.queries(n), memory.settings)[0].probabilities
+
+    def offers_everything(self) -> None:
+        memory = self.make()
+        if not isinstance(memory, Memory):
+            missing = sorted(name for name in _members(Memory) if not hasattr(memory, name))
+            raise BrokenPromise(memory, "a memory offers all that agent.memory.Memory names", f"missing {missing}")
+        if not memory.settings or memory.prior not in memory.settings:
+            raise BrokenPromise(
+                memory, "the prior is one of the settings", f"prior {memory.prior}, settings {memory.settings}"
+            )
+
+    def is_empty_at_first(self) -> None:
+        memory = self.make()
+        read_out, _, work = memory.recall(self.queries(3), memory.settings)
+        if memory.n_entries or memory.nbytes or work.flops:
+            found = f"{memory.n_entries} entries, {memory.nbytes} bytes, a recall of {work.flops} FLOPs"
+            raise BrokenPromise(memory, "a new memory is empty, and answers for nothing", found)
+        uniform = torch.full((len(memory.settings), 3, self.n_classes), 1 / self.n_classes)
+        if not torch.allclose(read_out.probabilities.cpu(), uniform) or read_out.novelty is not None:
+            raise BrokenPromise(
+                memory, "an empty memory favours no class and tells no novelty", f"{read_out.probabilities[0, 0]}"
+            )
+
+    def answers_with_distributions(self, n_entries: int, n_queries: int) -> None:
+        memory = self.filled(n_entries)
+        read_out, _, _ = memory.recall(self.queries(n_queries), memory.settings)
+        found = read_out.probabilities.cpu()
+        expected = len(memory.settings), n_queries, self.n_classes
+        promise = "recall gives a distribution over classes for each query at each setting"
+        if found.shape != expected:
+            raise BrokenPromise(memory, promise, f"shape {tuple(found.shape)} in the place of {expected}")
+        whole = torch.allclose(found.sum(dim=2), torch.ones(expected[:2]), atol=1e-5)
+        if not (whole and bool((found >= 0).all())):
+            raise BrokenPromise(memory, promise, f"{found[0, 0]} of {n_entries} entries")
+        if read_out.novelty is not None and read_out.novelty.shape != (n_queries,):
+            raise BrokenPromise(memory, "novelty is a number for each query, or None", f"{read_out.novelty}")
+
+    def bills_as_estimated(self) -> None:
+        memory, first = self.make(), 0
+        for seed, n in enumerate((4, 9, 1)):
+            estimate, before = memory.estimate_insert(n, self.key_length), memory.nbytes
+            work, _ = self.insert(memory, self.samples(n, seed, first))
+            first += n
+            if (work.flops, work.nbytes) != (estimate.work.flops, estimate.work.nbytes):
+                raise BrokenPromise(
+                    memory, "an insert takes what `estimate_insert` says", f"estimated {estimate.work}, took {work}"
+                )
+            if memory.nbytes - before != estimate.held_nbytes:
+                found = f"estimated {estimate.held_nbytes}, holds {memory.nbytes - before} more"
+                raise BrokenPromise(memory, "an insert adds the bytes held that `estimate_insert` says", found)
+        once, each = memory.recall_flops(0), memory.recall_flops(1) - memory.recall_flops(0)
+        if memory.recall_flops(7) != once + 7 * each:
+            raise BrokenPromise(
+                memory, "`recall_flops` is a fixed amount and as much again for each query", f"{memory.recall_flops(7)}"
+            )
+        _, _, work = memory.recall(self.queries(7), (memory.prior,))
+        if work.flops != memory.recall_flops(7):
+            found = f"{memory.recall_flops(7)} announced, {work.flops} billed"
+            raise BrokenPromise(memory, "a recall from scratch takes what `recall_flops` says", found)
+
+    def counts_its_entries(self) -> None:
+        memory, ids, n_evicted = self.make(), set[int](), 0
+        for seed in range(4):
+            samples = self.samples(5, seed, 5 * seed)
+            ids |= set(samples["ids"].tolist())
+            evicted = self.insert(memory, samples).evicted.tolist()
+            if not set(evicted) <= ids or len(set(evicted)) < len(evicted):
+                raise BrokenPromise(
+                    memory, "evicted ids are those of entries, each once", f"{evicted} of {sorted(ids)}"
+                )
+            ids -= set(evicted)
+            n_evicted += len(evicted)
+        if memory.n_entries != 20 - n_evicted:
+            found = f"{memory.n_entries} after 20 inserted and {n_evicted} evicted"
+            raise BrokenPromise(memory, "`n_entries` counts what was inserted and not evicted", found)
+
+    def is_deterministic(self) -> None:
+        one, other = self.filled(6, 5), self.filled(6, 5)
+        if not torch.equal(self.answers(one), self.answers(other)):
+            raise BrokenPromise(one, "the same inserts give the same answers, to the bit", "two memories differ")
+
+    def brings_earlier_answers_up_to_date(self) -> None:
+        memory = self.filled(40)
+        queries, settings = self.queries(7), memory.settings
+        first, cache, _ = memory.recall(queries, settings)
+        again, cache, work = memory.recall(queries, settings, cache)
+        if work.flops or not torch.equal(again.probabilities, first.probabilities):
+            found = f"{work.flops} FLOPs for a second recall"
+            raise BrokenPromise(memory, "a recall from a cache computes nothing where nothing is new", found)
+        version = memory.version
+        self.insert(memory, self.samples(4, 7, 40))
+        if memory.version != version:
+            return  # nobody goes on from the cache then
+        updated, _, _ = memory.recall(queries, settings, cache)
+        anew = memory.recall(queries, settings)[0]
+        if not torch.allclose(updated.probabilities, anew.probabilities, rtol=0.01, atol=0.001):  # rounding aside
+            found = (
+                "after an insert at an unchanged version the cache leads to other answers than a recall from scratch"
+            )
+            raise BrokenPromise(memory, "the version changes whenever an earlier answer no longer holds", found)
+
+    def saves_its_caches(self) -> None:
+        memory = self.filled(10)
+        queries, settings = self.queries(7), memory.settings
+        _, cache, _ = memory.recall(queries, settings)
+        loaded = memory.load_cache(_through_a_file(memory, memory.save_cache(cache)))
+        one, other = (memory.recall(queries, settings, each)[0] for each in (cache, loaded))
+        if not torch.equal(one.probabilities, other.probabilities):
+            raise BrokenPromise(memory, "a cache that was saved and loaded is the same, to the bit", "answers differ")
+
+    def survives_a_round_trip(self) -> None:
+        memory, restored = self.filled(9, 9), self.filled(2)
+        restored.load_state(_through_a_file(memory, memory.state()))
+        facts = [(each.n_entries, each.nbytes, each.recall_flops(3)) for each in (memory, restored)]
+        if facts[0] != facts[1] or not torch.equal(self.answers(memory), self.answers(restored)):
+            raise BrokenPromise(memory, "a memory is restored from its state, to the bit", f"{facts[0]}, {facts[1]}")
+        samples = self.samples(3, 8, 18)
+        for each in (memory, restored):
+            self.insert(each, samples)
+        if not torch.equal(self.answers(memory), self.answers(restored)):
+            raise BrokenPromise(memory, "a restored memory goes on as the one that was saved", "answers differ")
+
+    def forks_go_their_own_ways(self) -> None:
+        memory = self.filled(6)
+        version, before = memory.version, self.answers(memory)
+        fork = memory.fork()
+        if fork.version != version or not torch.equal(self.answers(fork), before):
+            raise BrokenPromise(memory, "a fork has the same content, and at first the same version", "it differs")
+        self.insert(fork, self.samples(6, 1, 6))
+        if memory.version != version or not torch.equal(self.answers(memory), before):
+            raise BrokenPromise(memory, "what a fork is given does not change the memory", "answers changed")
+        self.insert(memory, self.samples(6, 2, 6))
+        if memory.version == fork.version != version:
+            raise BrokenPromise(memory, "forks that go different ways have different versions", f"{fork.version}")
+        self.insert(other := self.filled(6), self.samples(6, 2, 6))
+        if not torch.equal(self.answers(memory), self.answers(other)):
+            raise BrokenPromise(memory, "a memory goes on as if it had never been forked", "answers differ")
+
+    def refuses_what_it_cannot_store(self) -> None:
+        good = self.samples(2, 3, 50)
+        outputs: Outputs = good["outputs"]
+        bad = {
+            "fewer labels than keys": {**good, "labels": good["labels"][:1]},
+            "keys that are not finite": {**good, "outputs": outputs._replace(keys=outputs.keys * torch.nan)},
+            "a label outside the classes": {**good, "labels": good["labels"] + self.n_classes},
+        }
+        for what, samples in bad.items():
+            memory = self.filled(3)
+            before = self.answers(memory)
+            try:
+                self.insert(memory, samples)
+            except InvalidSetting:
+                if memory.n_entries == 3 and torch.equal(self.answers(memory), before):
+                    continue
+                raise BrokenPromise(memory, "a refused insert stores nothing", f"{what}") from None
+            except Exception as error:
+                raise BrokenPromise(
+                    memory, "what cannot be stored is refused with InvalidSetting", f"{what}: {error!r}"
+                ) from error
+            raise BrokenPromise(memory, "what cannot be stored is refused with InvalidSetting", f"{what} was stored")
+
+    def fits_one_of_its_settings(self) -> None:
+        memory = self.filled(20)
+        read = self.answers(memory, 12)
+        learner = torch.rand(12, self.n_classes, generator=torch.Generator().manual_seed(5)).softmax(dim=1)
+        labels = torch.randint(self.n_classes, (12,), generator=torch.Generator().manual_seed(6))
+        fitted = memory.fit(learner, read.cpu(), labels)
+        if fitted.setting not in memory.settings:
+            raise BrokenPromise(memory, "`fit` chooses one of the settings", f"{fitted}")
+        at = read[memory.settings.index(fitted.setting)].cpu()
+        combined = memory.combine(learner, at, fitted)
+        if not torch.allclose(combined.sum(dim=1), torch.ones(12), atol=1e-5) or bool((combined < 0).any()):
+            raise BrokenPromise(memory, "`combine` gives a distribution over classes for each query", f"{combined[0]}")
+
+    def can_be_rekeyed(self) -> None:
+        memory = self.filled(12, 5)
+        assert isinstance(memory, Rekeyable)
+        new, asked = torch.randn(17, self.key_length, generator=torch.Generator().manual_seed(4)), list[int]()
+
+        def renew(ids: Tensor) -> Outputs:
+            asked.extend(ids.tolist())
+            return Outputs(torch.full((len(ids), self.n_classes), 1 / self.n_classes), new[ids])
+
+        estimate, version = memory.estimate_rekey(), memory.version
+        work = memory.rekey(renew)
+        if sorted(asked) != list(range(17)):
+            raise BrokenPromise(memory, "re-keying renews each entry once, by its id", f"asked for {asked}")
+        if memory.version == version:
+            raise BrokenPromise(memory, "re-keying changes the version", f"{version} before and after")
+        if work.nbytes != estimate.nbytes:
+            found = f"estimated {estimate}, took {work}"
+            raise BrokenPromise(memory, "re-keying takes what `estimate_rekey` says", found)
+        other, first = self.make(), 0
+        for seed, n in enumerate((12, 5)):
+            samples = self.samples(n, seed, first)
+            samples["outputs"] = renew(samples["ids"])
+            self.insert(other, samples)
+            first += n
+        if not torch.equal(self.answers(memory), self.answers(other)):
+            raise BrokenPromise(memory, "a re-keyed memory answers as one that was given the new keys", "they differ")
+
+
+def _members(protocol: type) -> set[str]:
+    named = {name for name in vars(protocol) if not name.startswith("_")}
+    return named | set(protocol.__annotations__)
+
+
+def _through_a_file(component: object, state: dict[str, Any]) -> dict[str, Any]:
+    """A state as it comes back from a checkpoint."""
+    content = io.BytesIO()
+    try:
+        torch.save(state, content)
+        content.seek(0)
+        return torch.load(content, weights_only=True)
+    except Exception as error:
+        raise BrokenPromise(component, "states are tensors and plain values", f"{error!r}"[:300]) from error

@@ -1,0 +1,239 @@
+"""The published kit: our own members pass, and for every promise a broken member is named."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from agent.accounting.work import Work
+from agent.memory import CacheMemory, RidgeMemory
+from agent.memory.mixture import Mixture
+from agent.memory.protocol import Insertion, ReadOut
+from agent.testing import BrokenPromise, check_memory
+from agent.version import Version
+
+N_CLASSES = 4
+MEMORIES = {
+    "cache": CacheMemory,
+    "cache-half": lambda n_classes: CacheMemory(n_classes, dtype=torch.float16),
+    "ridge": RidgeMemory,
+}
+"""Every memory, by a function of the number of classes: adding one means adding a line."""
+
+
+@pytest.mark.parametrize("make", MEMORIES.values(), ids=MEMORIES.keys())
+def test_our_memories_keep_their_promises(make):
+    check_memory(lambda: make(N_CLASSES), n_classes=N_CLASSES)
+
+
+class Unread(CacheMemory):
+    prior = {"theta": 3.0}  # noqa: RUF012
+
+
+class Full(CacheMemory):
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.n_entries = 1
+
+
+class Opinionated(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        probabilities = read_out.probabilities.clone()
+        if not self.n_entries:
+            probabilities[..., 0] += 0.1
+        return ReadOut(probabilities, read_out.novelty), cache, work
+
+
+class Unnormalized(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        return ReadOut(read_out.probabilities * (2 if self.n_entries else 1), read_out.novelty), cache, work
+
+
+class OneNovelty(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        novelty = torch.zeros(1, 1) if self.n_entries else None
+        return SimpleNamespace(probabilities=read_out.probabilities, novelty=novelty), cache, work
+
+
+class Cheap(CacheMemory):
+    def estimate_insert(self, n, key_length):
+        told = super().estimate_insert(n, key_length)
+        return told._replace(work=Work(nbytes=told.work.nbytes // 2))
+
+
+class Light(CacheMemory):
+    def estimate_insert(self, n, key_length):
+        return super().estimate_insert(n, key_length)._replace(held_nbytes=0)
+
+
+class Quadratic(CacheMemory):
+    def recall_flops(self, n):
+        return n * super().recall_flops(n)
+
+
+class Secretive(CacheMemory):
+    def recall_flops(self, n):
+        return 2 * super().recall_flops(n)
+
+
+class Forgetful(CacheMemory):
+    def insert(self, *entry):
+        before = self.n_entries
+        done = super().insert(*entry)
+        self.n_entries = before + (self.n_entries - before) // 2
+        return done
+
+
+class EvictingStrangers(CacheMemory):
+    def insert(self, *entry):
+        return Insertion(super().insert(*entry).work, torch.tensor([10**6]))
+
+
+class Moody(CacheMemory):
+    def insert(self, outputs, *rest):
+        return super().insert(outputs._replace(keys=outputs.keys + torch.randn(())), *rest)
+
+
+class Toiling(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        return super().recall(queries, settings)
+
+
+class Unversioned(RidgeMemory):
+    def insert(self, *entry):
+        version = self.version
+        done = super().insert(*entry)
+        self.version = version
+        return done
+
+
+class LosingCaches(CacheMemory):
+    def load_cache(self, state):
+        return super().load_cache({**state, "mass": state["mass"].flip(2)})
+
+
+class LosingState(CacheMemory):
+    def state(self):
+        return {"blocks": super().state()["blocks"][:0]}
+
+
+class Opaque(CacheMemory):
+    def state(self):
+        return {**super().state(), "extra": object()}
+
+
+class Clinging(CacheMemory):
+    def fork(self):
+        return self
+
+
+class Twins(CacheMemory):
+    def rekey(self, renew):
+        version = self.version
+        done = super().rekey(renew)
+        self.version = version
+        return done
+
+
+class SameVersions(RidgeMemory):
+    def insert(self, *entry):
+        done = super().insert(*entry)
+        self.version = Version("all", self.n_entries)
+        return done
+
+
+class Lenient(CacheMemory):
+    def insert(self, outputs, labels, ids, images=None):
+        keep = min(len(outputs.keys), len(labels))
+        return super().insert(outputs._replace(keys=outputs.keys[:keep]), labels[:keep], ids[:keep])
+
+
+class Crashing(CacheMemory):
+    def insert(self, outputs, labels, ids, images=None):
+        assert len(outputs.keys) == len(labels)
+        return super().insert(outputs, labels, ids)
+
+
+class Untidy(RidgeMemory):
+    def insert(self, outputs, labels, ids, images=None):
+        self.n_entries += len(labels)
+        done = super().insert(outputs, labels, ids)
+        self.n_entries -= len(labels)
+        return done
+
+
+class Inventive(CacheMemory):
+    def fit(self, learner, memory, labels):
+        return Mixture(0.5, {"theta": 3.0})
+
+
+class Adding(CacheMemory):
+    def combine(self, learner, memory, fitted):
+        return learner + memory
+
+
+class Skipping(CacheMemory):
+    def rekey(self, renew):
+        return super().rekey(lambda ids: renew(ids.clamp_max(3)))
+
+
+class Overcharging(CacheMemory):
+    def rekey(self, renew):
+        return super().rekey(renew) + Work(nbytes=1)
+
+
+class Idle(CacheMemory):
+    def rekey(self, renew):
+        renew(torch.arange(self.n_entries))
+        self.version = self.lineage.next()
+        return self.estimate_rekey()
+
+
+BROKEN = {
+    Unread: "the prior is one of the settings",
+    Full: "a new memory is empty, and answers for nothing",
+    Opinionated: "an empty memory favours no class",
+    Unnormalized: "recall gives a distribution over classes",
+    OneNovelty: "novelty is a number for each query",
+    Cheap: "an insert takes what `estimate_insert` says",
+    Light: "an insert adds the bytes held",
+    Quadratic: "`recall_flops` is a fixed amount",
+    Secretive: "a recall from scratch takes what `recall_flops` says",
+    Forgetful: "`n_entries` counts what was inserted",
+    EvictingStrangers: "evicted ids are those of entries",
+    Moody: "the same inserts give the same answers",
+    Toiling: "a recall from a cache computes nothing where nothing is new",
+    Unversioned: "the version changes whenever an earlier answer no longer holds",
+    LosingCaches: "a cache that was saved and loaded is the same",
+    LosingState: "a memory is restored from its state",
+    Opaque: "states are tensors and plain values",
+    Clinging: "what a fork is given does not change the memory",
+    SameVersions: "forks that go different ways have different versions",
+    Lenient: "what cannot be stored is refused with InvalidSetting",
+    Crashing: "what cannot be stored is refused with InvalidSetting",
+    Untidy: "a refused insert stores nothing",
+    Inventive: "`fit` chooses one of the settings",
+    Adding: "`combine` gives a distribution",
+    Skipping: "re-keying renews each entry once, by its id",
+    Twins: "re-keying changes the version",
+    Overcharging: "re-keying takes what `estimate_rekey` says",
+    Idle: "a re-keyed memory answers as one that was given the new keys",
+}
+
+
+@pytest.mark.parametrize(("broken", "promise"), BROKEN.items(), ids=lambda each: getattr(each, "__name__", ""))
+def test_a_broken_memory_is_named(broken, promise):
+    with pytest.raises(BrokenPromise, match=f"^{broken.__name__} breaks a promise: ") as raised:
+        check_memory(lambda: broken(N_CLASSES), n_classes=N_CLASSES)
+    assert raised.value.promise.startswith(promise)
+
+
+def test_what_is_missing_is_named():
+    class Half:
+        settings = ()
+
+    with pytest.raises(BrokenPromise, match=r"missing .*'insert'.*'recall'"):
+        check_memory(Half)
