@@ -60,6 +60,8 @@ def evaluate_policies(
 ) -> Evaluated:
     """Live policies, heuristics and static schedules on the trees that no policy was trained on.
 
+    The heuristic `novelty` is among them where the memory tells how far a chunk lies from what it holds.
+
     Args:
         trees: of a run.
         policies: specs, separated by blanks or semicolons; None for the heuristics alone.
@@ -77,6 +79,7 @@ def evaluate_policies(
     heuristics = [
         canonical(f"{name}:cost_weight={pricing.cost_weight!r}" if name in weighing else name, POLICIES, "policy")
         for name in [*HEURISTICS.split(), *(["budget"] if pricing.budget is not None else [])]
+        if name != "novelty" or any(table.tells_novelty for table in tables)
     ]
     specs = list(dict.fromkeys([*asked, *heuristics]))
     seen = {spec: trained_on(Path(parse(spec).settings["path"]), tables) for spec in asked if parse(spec).name == FILE}

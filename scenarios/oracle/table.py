@@ -82,6 +82,11 @@ class ScheduleTable:
         return int((self.flops[:, _LEARN] > 0).sum())
 
     @property
+    def tells_novelty(self) -> bool:
+        """Whether the memory tells how far a chunk lies from what it holds; not every memory can."""
+        return not np.isnan(self.signals[:, SIGNALS.index("novelty")]).all()
+
+    @property
     def rekeys_on_learn(self) -> bool:
         """Whether re-keying is part of learning."""
         return bool(self.facts["settings"]["rekey"] == "on-learn")

@@ -35,6 +35,7 @@ def hyperparameters(config: LifetimeConfig, seed: int, policy: str) -> dict[str,
         "epochs",
         "batch",
         "lr",
+        "memory",
         "keys",
     )
     return {"policy": policy, "seed": seed, **{name: getattr(config, name) for name in shown}}
