@@ -45,6 +45,7 @@ def test_the_numpy_cache_does_the_same_job():
     torch.testing.assert_close(recalled, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("buffer", "n_samples"), [(None, [10] * 6), ("default", [10, *[20] * 5]), ("reservoir", [10, *[20] * 5])]
 )
@@ -67,6 +68,7 @@ def test_avalanche_and_the_learner_train_on_as_many_samples(monkeypatch, buffer,
     assert trained == [*[10] * first, *n_samples[1:]]
 
 
+@pytest.mark.slow
 def test_the_script_for_a_gpu_goes_on_where_its_time_was_up(tmp_path):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 

@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
     [
         pytest.param(["ruff", "check", "."], id="lint"),
         pytest.param(["ruff", "format", "--check", "."], id="format"),
-        pytest.param(["mypy"], id="types"),
+        pytest.param(["mypy"], id="types", marks=pytest.mark.slow),
         pytest.param(["lint-imports"], id="imports"),
     ],
 )
@@ -30,6 +30,7 @@ def test_help_imports_nothing_heavy(module):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["agent", "scenarios"])
 def test_importing_a_package_prints_nothing_and_seeds_nothing(package):
     modules = sorted(

@@ -60,7 +60,8 @@ class Lifetimes:
             examinations on the way fit a mixture at the experimenter's expense.
 
     Raises:
-        InvalidSetting: an empty stream, no policies, or a policy that cannot be checkpointed.
+        InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed, or a memory that cannot hold
+            the learner's keys.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Lifetimes:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
         for policy in policies.values():
             check_policy(policy)
+        agent.estimate_memorizing(stream[0], looked=False)  # a memory that cannot hold such keys refuses them now
         self.stream, self.plan = stream, plan
         self.budget, self.calibrate_every = budget, calibrate_every
         lifetimes = [Lifetime(name, policy, Ledger(costs)) for name, policy in policies.items()]

@@ -12,7 +12,7 @@ import torch
 from agent.errors import CheckpointError, RunError, is_out_of_memory
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-_FORMAT = "learn-or-memorize checkpoint 2"
+_FORMAT = "learn-or-memorize checkpoint 3"
 _PART = ".part"
 """Ends the names of files that are being written."""
 

@@ -10,7 +10,7 @@ from agent.data.augmentation import Augmentation, Normalization
 from agent.data.chunk import Chunk, LabelledImages
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.sgd import Training, one_cycle
-from agent.memory import CacheMemory
+from agent.memory import CacheMemory, Memory, RidgeMemory
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.policies import Action, Observation, Policy
@@ -81,8 +81,12 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
 """Every learner, by a function of the seed: adding one means adding a line."""
 
 
-def toy_agent(make_learner: Callable[..., Learner] = online, seed: int = 0) -> Agent:
-    return Agent(make_learner(seed), CacheMemory(N_CLASSES))
+MEMORIES: dict[str, Callable[[int], Memory[Any]]] = {"cache": CacheMemory, "ridge": RidgeMemory}
+"""Every memory, by a function of the number of classes: adding one means adding a line."""
+
+
+def toy_agent(make_learner: Callable[..., Learner] = online, seed: int = 0, *, memory: str = "cache") -> Agent:
+    return Agent(make_learner(seed), MEMORIES[memory](N_CLASSES))
 
 
 class Alternate(Policy):

@@ -48,12 +48,17 @@ def cost(work, price):
     return MODEL.of(work, price)
 
 
-@pytest.mark.parametrize("rekeying", [Rekeying(), Rekeying(on_learn=True)], ids=["stale", "rekeying"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("memory", "rekeying"),
+    [("cache", Rekeying()), ("cache", Rekeying(on_learn=True)), ("ridge", Rekeying())],
+    ids=["stale", "rekeying", "ridge"],
+)
 @pytest.mark.parametrize("make", [LEARNERS["online"], LEARNERS["cooldown"], LEARNERS["refit-warm"]])
 @settings(max_examples=5, deadline=None)
 @given(of_prices=prices, learns=st.lists(st.booleans(), min_size=len(SIZES), max_size=len(SIZES)))
-def test_an_estimate_is_what_is_billed(make, rekeying, of_prices, learns):
-    agent, ledger = toy_agent(make), Ledger(MODEL)
+def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns):
+    agent, ledger = toy_agent(make, memory=memory), Ledger(MODEL)
     agent.rekeying = rekeying
     admitted = []  # samples and price of the chunks that wait for a training
     for chunk, learn in zip(stream(of_prices), learns, strict=True):

@@ -91,6 +91,7 @@ def test_forward_does_not_depend_on_its_batches(make, monkeypatch):
     torch.testing.assert_close(learner.forward(images)[0].probabilities, whole.probabilities)
 
 
+@pytest.mark.slow
 def test_learning_helps(make):
     test = toy_images(200, seed=9)
     learner = make(0)

@@ -91,12 +91,14 @@ assert counter.frame_count == 1, counter.frame_count
 """
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_the_same_step_and_is_compiled_once_for_all_networks():
     """In a process of its own: the shape checks of tests are nothing that torch can compile."""
     done = subprocess.run([sys.executable, "-c", COMPILED_STEPS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_compile_says_so(monkeypatch):
     def broken(*_):
         raise RuntimeError("no compiler\nof any kind")

@@ -92,6 +92,7 @@ def test_looking_again_is_free(make):
         assert once.act(action) == often.act(action)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 def test_forks_go_their_own_ways(make, how):
     episode = begun(make, **WAYS[how])
@@ -131,6 +132,7 @@ def test_nobody_is_asked_to_decide():
         live(toy_agent(), STREAM, Undecided(), PLAN)
 
 
+@pytest.mark.slow
 def test_several_lifetimes_forked_in_the_middle_of_life_live_on_as_they_would(make):
     """Parted already, with some that wait for their turn and some that have ended."""
     policies = ("k0", "k60", "random", "loss", "disagreement", "alternate")

@@ -7,6 +7,7 @@ import torch
 
 from agent.accounting.costs import COST_MODELS
 from agent.accounting.work import ACCOUNTS
+from agent.agent import Agent
 from agent.data.chunk import LabelledImages
 from agent.errors import InvalidSetting, LifetimeError
 from agent.evaluation.plan import EvaluationPlan
@@ -14,6 +15,7 @@ from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Step
 from agent.learners.sgd import Training
 from agent.lifetime.loop import Lifetimes, live, live_many
+from agent.memory import RidgeMemory
 from agent.memory.rekeying import Rekeying
 from agent.policies import (
     Action,
@@ -76,9 +78,14 @@ LIFETIMES = {
     "calibrating": {"every": 2, "calibrate_every": 2, "prequential": True},
     "rekeying": {"rekeying": Rekeying(on_learn=True), "calibrate_every": 2},
     "rekeying now and then": {"rekeying": Rekeying(every=2), "every": 1, "prequential": True},
+    "ridge": {"memory": "ridge", "every": 2, "calibrate_every": 2, "prequential": True},
+    "ridge, fitted at the end": {"memory": "ridge", "every": 2},
 }
 """Ways to live."""
-FEW = {"refit-warm": ("plain", "prequential", "rekeying"), "cooldown": ("examined", "calibrating", "rekeying")}
+FEW = {
+    "refit-warm": ("plain", "prequential", "rekeying"),
+    "cooldown": ("examined", "calibrating", "rekeying", "ridge"),
+}
 """For learners that are much like another one."""
 WAYS = [
     pytest.param(LEARNERS[learner], how, id=f"{learner}-{how}")
@@ -88,8 +95,8 @@ WAYS = [
 PRICED = [replace(chunk, price=price) for chunk, price in zip(STREAM, (1, 2, 0.5, 1, 3), strict=True)]
 
 
-def lifetimes(make, policies, *, rekeying=NEVER, calibrate_every=0, **plan):
-    agent = toy_agent(make)
+def lifetimes(make, policies, *, memory="cache", rekeying=NEVER, calibrate_every=0, **plan):
+    agent = toy_agent(make, memory=memory)
     agent.rekeying = rekeying
     settings = {"costs": COST_MODELS["energy"](), "budget": 1.0, "calibrate_every": calibrate_every}
     return Lifetimes(agent, PRICED, policies, replace(PLAN, **plan), **settings)
@@ -109,11 +116,13 @@ def make(request):
     return LEARNERS[request.param]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "how"), WAYS)
 def test_living_together_is_living_alone(make, how):
-    together = lived(lifetimes(make, {name: policy() for name, policy in POLICIES.items()}, **LIFETIMES[how]))
-    assert together.keys() == POLICIES.keys()
-    for name, policy in POLICIES.items():
+    able = {name: policy for name, policy in POLICIES.items() if name != "novelty" or not how.startswith("ridge")}
+    together = lived(lifetimes(make, {name: policy() for name, policy in able.items()}, **LIFETIMES[how]))
+    assert together.keys() == able.keys()
+    for name, policy in able.items():
         alone, alone_state = lived(lifetimes(make, {name: policy()}, **LIFETIMES[how]))[name]
         trajectory, state = together[name]
         assert trajectory.steps == alone.steps
@@ -121,6 +130,7 @@ def test_living_together_is_living_alone(make, how):
         assert same(state, alone_state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "how"), WAYS)
 def test_lives_go_on_from_any_checkpoint_to_the_bit(make, how, tmp_path):
     policies = ("k0", "k60", "random", "loss", "disagreement", "budget", "linucb", "thompson", "forecast", "alternate")
@@ -345,3 +355,20 @@ def test_impossible_lives_are_refused(stream, plan, message):
 def test_accuracy():
     probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]])
     assert accuracy_of(probabilities, torch.tensor([0, 1, 1])) == 2 / 3
+
+
+def test_a_policy_that_asks_for_novelty_is_told_that_a_memory_has_none():
+    with pytest.raises(InvalidSetting, match="expected a memory that tells how far a chunk lies"):
+        lived(lifetimes(online, {"novelty": NoveltyPolicy()}, memory="ridge"))
+
+
+def test_a_memory_that_cannot_be_rekeyed_is_refused():
+    memory = toy_agent(memory="ridge").memory
+    with pytest.raises(InvalidSetting, match=r"whose entries can be renewed .*, got RidgeMemory; --rekey never"):
+        Agent(online(), memory, rekeying=Rekeying(on_learn=True))
+
+
+def test_keys_that_are_too_long_for_a_memory_are_refused_before_anything_is_lived():
+    agent = Agent(online(), RidgeMemory(3, limit=2))
+    with pytest.raises(InvalidSetting, match="expected keys of at most 2 numbers for a ridge regression, got 8"):
+        Lifetimes(agent, STREAM, {"": StaticPolicy(0)}, PLAN)

@@ -86,6 +86,7 @@ def table(run):
     return {row["schedule"]: row for row in csv.DictReader(io.StringIO((run / "comparison.csv").read_text()))}
 
 
+@pytest.mark.slow
 def test_a_clean_comparison_shows_a_table_the_best_and_where_to_look(whole):
     run, done = whole
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,6 +107,7 @@ def test_a_clean_comparison_shows_a_table_the_best_and_where_to_look(whole):
     assert kept(run).keys() == own | truths | {f"{life}/{name}" for life in lifetimes for name in files}
 
 
+@pytest.mark.slow
 def test_means_are_those_of_the_summaries(whole):
     run, _ = whole
     comparison = strictly((run / "comparison.json").read_text())
@@ -121,6 +123,7 @@ def test_means_are_those_of_the_summaries(whole):
             assert float(table(run)[schedule["label"]][name]) == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_a_comparison_ends_in_the_same_bytes(whole, tmp_path, lifetime):
     run, generator = tmp_path / "compare/run", random.Random(1)
     arguments = ["compare", *LONG, "--runs", tmp_path]
@@ -136,6 +139,7 @@ def test_killed_and_interrupted_a_comparison_ends_in_the_same_bytes(whole, tmp_p
     assert points(run) == points(whole[0])
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_as_often_as_one_likes(lifetime, tmp_path):
     command = ["compare", *TWO, "--name", "run", "--runs"]
     assert lifetime(*command, tmp_path / "a").returncode == 0
@@ -151,6 +155,7 @@ def test_stopped_and_resumed_as_often_as_one_likes(lifetime, tmp_path):
     assert points(run) == points(tmp_path / "a/compare/run")
 
 
+@pytest.mark.slow
 def test_a_finished_comparison_is_not_lived_again_unless_forced(lifetime, tmp_path):
     command = ["compare", *TWO, "--name", "run", "--runs", tmp_path]
     first, run = lifetime(*command), tmp_path / "compare/run"
@@ -165,6 +170,7 @@ def test_a_finished_comparison_is_not_lived_again_unless_forced(lifetime, tmp_pa
     assert kept(run) == before
 
 
+@pytest.mark.slow
 def test_json_and_quiet(lifetime, tmp_path):
     command = ["compare", *TWO, "--name", "run", "--runs", tmp_path]
     assert lifetime(*command, "--quiet") == commands.Done(0, "", "")
@@ -185,6 +191,7 @@ def with_own(tmp_path_factory):
     return folder, commands.lifetime(*command, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_policy_of_one_s_own_lives_beside_the_others(with_own):
     folder, done = with_own
     assert (done.returncode, done.stderr) == (0, "")
@@ -194,6 +201,7 @@ def test_a_policy_of_one_s_own_lives_beside_the_others(with_own):
     assert config["own_policies"].keys() == {"own_policy.Mine:threshold=1"}
 
 
+@pytest.mark.slow
 def test_a_policy_of_one_s_own_is_found_again_by_resume(with_own):
     folder, done = with_own
     again = commands.lifetime("resume", folder / "compare/run", "--json", cwd=folder)
@@ -223,6 +231,7 @@ def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(lifetime, tmp_p
 # Finished runs
 
 
+@pytest.mark.slow
 def test_finished_runs_stand_beside_each_other(simulated, compared):
     runs = [
         simulated(f"{policy}{seed}", "--policy", policy, "--seed", seed)
@@ -247,6 +256,7 @@ def test_finished_runs_stand_beside_each_other(simulated, compared):
     assert compared(*runs, "--quiet") == commands.Done(0, "", "")
 
 
+@pytest.mark.slow
 def test_lived_together_or_alone_is_the_same_comparison(simulated, lifetime, compared, tmp_path):
     runs = [simulated(policy, "--policy", policy) for policy in ("static:k=50", "loss")]
     assert compared(*runs).returncode == 0
@@ -314,6 +324,7 @@ def test_the_same_lifetime_twice_is_refused(simulated, compared):
     assert_refused(compared(run, run), "expected each schedule and seed once, got loss with seed 0 twice")
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_refused_with_advice(simulated, lifetime, compared, tmp_path):
     runs = [simulated("a"), simulated("b", "--policy", "novelty", stop_after=3)]
     done = compared(*runs)

@@ -68,6 +68,7 @@ def test_an_evaluation_shows_a_table_and_leaves_files(evaluated, trees):
     assert board.Tags()["images"] == ["evaluation"]
 
 
+@pytest.mark.slow
 def test_who_learns_by_night_is_ahead_and_that_is_said(lifetime, tmp_path, by_night):
     run = planted(tmp_path / "trees", [paying(seed, 4) for seed in range(3)])
     done = lifetime("evaluate", run, "--runs", tmp_path, "--name", "x", "--policies", by_night)
@@ -86,6 +87,7 @@ def test_who_learns_by_night_is_ahead_and_that_is_said(lifetime, tmp_path, by_ni
     assert json.loads((tmp_path / "evaluate/free/evaluation.json").read_text())["best_fixed_schedule"] == "LLLL"
 
 
+@pytest.mark.slow
 def test_the_same_again_json_and_quiet(evaluated):
     first, run = evaluated()
     before = kept(run)
@@ -101,6 +103,7 @@ def test_an_infinite_budget_is_none(evaluated):
     assert strictly(done.stdout)["pricing"]["budget"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_a_table_fits_its_window(evaluated, monkeypatch, width):
     monkeypatch.setattr(evaluate_command, "results_console", lambda: Console(width=width))

@@ -94,6 +94,7 @@ def test_the_processor_s_instructions_are_part_of_a_run(monkeypatch):
     assert identity_of(describe("simulate", "quick", config())) != before
 
 
+@pytest.mark.slow
 def test_a_resume_on_other_instructions_is_refused_and_says_so(tmp_path):
     arguments = ("simulate", *TINY, "--train-size", 40, "--runs", tmp_path, "--name", "run", "--quiet")
     assert lifetime(*arguments).returncode == 0
@@ -133,6 +134,7 @@ def test_settings_that_change_no_number_are_no_part_of_a_run():
     assert identity_of(describe("simulate", "quick", config(lr=0.06))) != before
 
 
+@pytest.mark.slow
 def test_a_folder_is_the_same_however_it_is_spelled_and_wherever_it_lies(photos, tmp_path, monkeypatch):
     options = (*TINY, "--runs", tmp_path / "runs", "--data-dir", tmp_path / "cache", "--quiet")
     assert lifetime("simulate", "--dataset", f"folder:{photos}", *options).returncode == 0
@@ -153,6 +155,7 @@ def test_a_folder_is_the_same_however_it_is_spelled_and_wherever_it_lies(photos,
     assert len(list((tmp_path / "runs/simulate").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_goes_on_where_its_folder_lies_now(photos, tmp_path):
     options = ("--data-dir", tmp_path / "cache", "--quiet")
     arguments = ("simulate", *TINY, "--runs", tmp_path, "--name", "run", *options)
@@ -169,6 +172,7 @@ def test_an_unfinished_run_goes_on_where_its_folder_lies_now(photos, tmp_path):
     assert_refused(other, "data was ")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shown_and_compared_without_its_data(photos, tmp_path):
     options = (*TINY, "--runs", tmp_path / "runs", "--data-dir", tmp_path / "cache", "--dataset", f"folder:{photos}")
     first = lifetime("simulate", *options)

@@ -37,7 +37,7 @@ def test_a_clean_run_shows_a_table_and_where_to_look_and_no_warnings(finished):
     for expected in (
         "textures, cooldown protocol, 2 seeds",
         "1/R",
-        "θ",
+        "theta",
         str(run / "curve.png"),
         "lifetime view --runs",
     ):
@@ -64,6 +64,7 @@ def test_tensorboard_gets_scalars_and_the_figure(finished):
     assert [event.step for event in life.Scalars("memory/entries")] == [30, 60, 90, 120]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shown_again_and_another_lived_gives_the_same_bytes(finished, tmp_path):
     runs, done = finished
     [run] = (runs / "curve").iterdir()
@@ -78,6 +79,7 @@ def test_a_finished_run_is_shown_again_and_another_lived_gives_the_same_bytes(fi
     assert (run / "curve.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
     runs, _ = finished
@@ -96,6 +98,7 @@ def test_a_stopped_run_continues_to_the_same_bytes(finished, tmp_path, stop):
     assert (tmp_path / "curve/run/curve.json").read_bytes() == (whole / "curve.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_workers_change_no_number_and_may_be_interrupted(tmp_path):
     for n in (1, 2):
         done = lifetime("curve", *TINY, "--runs", tmp_path, "--name", n, "--workers", n)
@@ -114,6 +117,7 @@ def test_workers_change_no_number_and_may_be_interrupted(tmp_path):
     assert (tmp_path / "curve/run/curve.json").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypatch):
     (tmp_path / "chatty.py").write_text(
         "from agent import Action, Policy\n"
@@ -170,6 +174,7 @@ def test_bad_input_to_a_process(tmp_path):
     commands.assert_refused(lifetime("curve", *TINY, "--runs", tmp_path, "--k", "140"), "got 140")
 
 
+@pytest.mark.slow
 def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path):
     first = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run")
     assert first.returncode == 0
@@ -178,6 +183,7 @@ def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path
     assert "settings.lr was 0.1 and is now 0.01" in second.stderr
 
 
+@pytest.mark.slow
 def test_a_terminal_without_greek_letters(finished):
     runs, _ = finished
     environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
@@ -185,6 +191,7 @@ def test_a_terminal_without_greek_letters(finished):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_output_that_nobody_can_take(finished):
     runs, _ = finished
     command = [LIFETIME, "curve", *TINY, "--runs", str(runs)]
@@ -199,6 +206,7 @@ def test_output_that_nobody_can_take(finished):
         assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_run(tmp_path):
     from agent.storage.record import open_run
 
@@ -215,6 +223,7 @@ def test_help_and_version(arguments):
     assert done.stdout
 
 
+@pytest.mark.slow
 def test_view_serves_tensorboard(finished):
     import socket
     import urllib.request

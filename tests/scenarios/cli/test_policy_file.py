@@ -34,6 +34,7 @@ def lived(tmp_path_factory):
     return folder, commands.lifetime(*command, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_life_is_lived_as_a_file_says(lived):
     folder, done = lived
     assert (done.returncode, done.stderr) == (0, "")
@@ -47,6 +48,7 @@ def test_a_life_is_lived_as_a_file_says(lived):
     assert all("memory_entries" in json.loads(line) for line in (run / "trajectory.jsonl").open())
 
 
+@pytest.mark.slow
 def test_it_is_resumed_while_the_file_is_the_same_and_another_run_once_it_changed(lived, lifetime, monkeypatch):
     folder, done = lived
     monkeypatch.chdir(folder)
@@ -79,6 +81,7 @@ def test_an_interrupted_life_under_a_file_goes_on_to_the_same_bytes(lifetime, tm
     assert kept(runs[0]) == kept(runs[1])
 
 
+@pytest.mark.slow
 def test_policies_from_files_are_compared(lifetime, tmp_path):
     one, other = written(tmp_path / "a/policy.json"), written(tmp_path / "b/policy.json", bias=-9.0)
     policies = f"file:{one}; linucb:alpha=1,cost_weight=0.002 file:{other}"

@@ -28,6 +28,7 @@ def photos(tmp_path):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["--quiet", "--json"])
 def test_no_library_speaks_on_a_clean_run(photos, tmp_path, how):
     command = [
@@ -51,6 +52,7 @@ def test_no_library_speaks_on_a_clean_run(photos, tmp_path, how):
         assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_what_was_passed_over_is_told_once(photos, tmp_path):
     options = ("--dataset", f"folder:{photos}", "--runs", tmp_path, "--data-dir", tmp_path / "cache")
     sizes = ("--train-size", 20, "--validation-size", 5, "--test-size", 5, "--chunks", 4, "--seeds", 2)
@@ -80,6 +82,7 @@ def test_every_text_file_is_opened_with_its_encoding_named():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_a_life_in_a_c_locale(tmp_path):
     root = write_tree(tmp_path / "photos", {"chat": 12, "chien é": 12})
     options = ("--runs", tmp_path / "runs", "--data-dir", tmp_path / "cache", "--dataset", f"folder:{root}")

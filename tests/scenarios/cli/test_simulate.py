@@ -92,6 +92,7 @@ def test_a_clean_run_shows_what_was_decided_reached_and_paid(whole):
     assert len(points(run)[".:accuracy/agent"]) == 5
 
 
+@pytest.mark.slow
 def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_path, lifetime):
     run, generator = tmp_path / "simulate/run", random.Random(0)
     digest_of()  # once in this process, so that the second of two at the same time comes before the first has ended
@@ -114,6 +115,7 @@ def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_p
     assert_same(run, whole[0])
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_in_one_line_and_with_room_it_goes_on(whole, tmp_path, lifetime):
     """Files cannot grow beyond a limit: the trajectory soon meets it, while checkpoints are as small as ever."""
     run = tmp_path / "simulate/run"

@@ -83,6 +83,7 @@ def test_json_and_quiet(train, lifetime):
     assert train("x", "--quiet")[0] == commands.Done(0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_stopped_and_resumed_as_often_as_one_likes(train, lifetime, method):
     whole, expected = train("whole", "--method", method)
@@ -110,6 +111,7 @@ def test_a_stop_at_the_last_iteration_loses_nothing(train, lifetime):
     assert (run / "policy.json").read_bytes() == (train("y")[1] / "policy.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_from_its_last_checkpoint(train, lifetime, trees, tmp_path):
     settings = ["--method", "reinforce", "--iterations", "120"]
     run = tmp_path / "killed/train-policy/x"
@@ -188,6 +190,7 @@ def test_a_finished_run_that_was_damaged_is_one_line(train, lifetime, name, chan
 # In lifetimes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_training_in_lifetimes_goes_on_where_it_was_stopped(lifetime, tmp_path, method):
     command = ["train-policy", *LIVE, "--method", method, "--name", "x", "--runs"]
@@ -207,6 +210,7 @@ def test_training_in_lifetimes_goes_on_where_it_was_stopped(lifetime, tmp_path, 
     assert read_policy_file(run / "policy.json").training["on"] == "lifetimes"
 
 
+@pytest.mark.slow
 def test_training_in_lifetimes_starts_anew_if_told_to(lifetime, tmp_path):
     command = ["train-policy", *LIVE, "--method", "cma", "--name", "x", "--runs", tmp_path]
     assert lifetime(*command).returncode == 0

@@ -111,6 +111,7 @@ def rows(run):
     return sorted(run.glob("seed0/growing/rows*.npz"))
 
 
+@pytest.mark.slow
 def test_a_tree_shows_its_best_schedule_and_is_kept_as_a_table(whole):
     run, done = whole
     assert kept(run).keys() == {"config.json", "seed0/table.npz", "tree.json"}
@@ -126,6 +127,7 @@ def test_a_tree_shows_its_best_schedule_and_is_kept_as_a_table(whole):
     assert config["machine"]["threads"] == 1
 
 
+@pytest.mark.slow
 def test_a_finished_tree_is_shown_again_and_grown_again_only_if_forced(lifetime, whole, run, command):
     shutil.copytree(whole[0], run)
     shown = whole[1].stdout.replace(str(whole[0]), str(run))
@@ -146,6 +148,7 @@ def test_a_finished_tree_is_shown_again_and_grown_again_only_if_forced(lifetime,
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_stopped_after_every_branch_a_tree_is_the_same(lifetime, whole, run, command):
     done, n_rows = lifetime(*command, stop_after=1), 0
     while done.returncode:
@@ -158,6 +161,7 @@ def test_stopped_after_every_branch_a_tree_is_the_same(lifetime, whole, run, com
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_progress_counts_every_node_once(monkeypatch, tmp_path):
     class Counting(trees.SilentReporter):
         done, expected, left = 0, 0, 10**9
@@ -186,6 +190,7 @@ def spoil(path):
     path.write_bytes(path.read_bytes()[:-50])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_lived_again(lifetime, whole, run, command):
     """Branches that wait, branches that were lived, and files of processes that were killed."""
     for arguments in (command, ["resume", run, "--workers", 1], ["resume", run, "--workers", 1]):
@@ -206,6 +211,7 @@ def test_what_cannot_be_read_is_lived_again(lifetime, whole, run, command):
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["another run", "does not fit", "twice", "previous alone"])
 def test_checkpoints_of_any_kind_are_lived_from_or_again(lifetime, whole, run, command, how, monkeypatch):
     assert lifetime(*command, stop_after=1).returncode == 143
@@ -215,7 +221,7 @@ def test_checkpoints_of_any_kind_are_lived_from_or_again(lifetime, whole, run, c
             checkpoints.run = "x"
             checkpoints.save({})
         elif how == "does not fit":
-            checkpoints.save({"lives": {"branches": []}, "steps": []})
+            checkpoints.save({"lifetimes": {"branches": []}, "steps": []})
         elif how == "twice":
             checkpoints.save(checkpoints.load(path))
         else:
@@ -229,6 +235,7 @@ def test_checkpoints_of_any_kind_are_lived_from_or_again(lifetime, whole, run, c
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_with_room_the_tree_goes_on(lifetime, whole, run, command, monkeypatch):
     """Full between the checkpoints of a node's children and its rows."""
     write, written = RunDirectory.write, []
@@ -249,6 +256,7 @@ def test_a_full_disk_is_one_line_and_with_room_the_tree_goes_on(lifetime, whole,
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_the_table_of_another_seed_is_refused(lifetime, whole, run):
     shutil.copytree(whole[0], run)
     tree = read_table(run / "seed0/table.npz")
@@ -270,6 +278,7 @@ def test_errors_of_branches_are_one_line_and_leave_nothing_behind(lifetime, run,
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(lifetime, whole, run, command):
     shutil.copytree(whole[0], run)
     assert_refused(lifetime(*command, "--chunks", 14, "--force", "--train-size", 13), "got 14")
@@ -308,6 +317,7 @@ def test_a_learner_that_trains_lazily_is_refused_from_a_file_too(lifetime, tmp_p
     assert not run.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["seed0/table.npz", "seed0/oracle.json"])
 def test_a_result_that_cannot_be_read_is_one_line(lifetime, whole, run, command, path):
     shutil.copytree(whole[0], run)
@@ -324,6 +334,7 @@ def test_a_result_that_cannot_be_read_is_one_line(lifetime, whole, run, command,
 # Searches, and streams of other lengths
 
 
+@pytest.mark.slow
 def test_a_wide_beam_finds_the_best_of_the_table(lifetime, whole, run, command):
     done = lifetime(*command, "--search", "beam", "--beam-width", "16")
     assert (done.returncode, done.stderr) == (0, "")
@@ -392,6 +403,7 @@ def begun(arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_killed_by_child_and_parent_and_interrupted_a_tree_is_the_same(whole, run, tmp_path):
     first = begun(["tree", *TINY, "--runs", tmp_path, "--name", "run", "--workers", 2])

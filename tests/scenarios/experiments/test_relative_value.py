@@ -68,6 +68,7 @@ def live(path, settings, log=None):
         return live_curve(config, run, log or Log())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [TINY, ORIGINAL, {**ORIGINAL, "warm": True}, COOLDOWN, {**TINY, "evaluate_every": 1}]
 )
@@ -111,6 +112,7 @@ def test_the_trunk_of_the_online_protocol_is_trained_once(tmp_path, monkeypatch)
     assert alone == len(steps) > 0
 
 
+@pytest.mark.slow
 def test_one_trunk_and_a_cool_down_at_each_k_make_a_curve(tmp_path, monkeypatch):
     """Also where it is examined on the way, at those k and others."""
     steps = []
@@ -124,12 +126,14 @@ def test_one_trunk_and_a_cool_down_at_each_k_make_a_curve(tmp_path, monkeypatch)
         assert len(steps) == 16 + sum(of_k[k] // 2 for k in cooled)
 
 
+@pytest.mark.slow
 def test_warm_starts_go_on_from_the_learner_they_follow(tmp_path):
     curve = live(tmp_path / "run", {**ORIGINAL, "warm": True})
     at: LearnerAt = curve.learners[-1]
     assert at.y_warm == at.point.y  # nothing is left to learn after 100%
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_bytes(tmp_path):
     live(tmp_path / "a", TINY)
     live(tmp_path / "b", TINY)
@@ -137,6 +141,7 @@ def test_the_same_settings_give_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [TINY, {**ORIGINAL, "warm": True}, COOLDOWN])
 def test_a_continued_curve_ends_in_the_bytes_of_an_uninterrupted_one(tmp_path, settings):
     live(tmp_path / "whole", settings)
@@ -155,6 +160,7 @@ def test_a_k_that_rounds_to_all_of_the_stream_shares_the_lifetime_of_y(tmp_path)
     assert at.point.x == at.point.y
 
 
+@pytest.mark.slow
 def test_a_finished_curve_lives_nothing_again(tmp_path, monkeypatch):
     live(tmp_path / "run", TINY)
     monkeypatch.setattr(relative_value, "load_dataset", None)

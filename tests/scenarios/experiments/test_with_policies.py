@@ -51,6 +51,7 @@ def statics(run):
     return {name: content for name, content in own.items() if name not in OWN_FILES | {"config.json"}}
 
 
+@pytest.mark.slow
 def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, lifetime, tmp_path, protocol):
     run, _ = finished
     alone = lifetime(*CURVE, *protocol, "--runs", tmp_path, "--json")
@@ -64,6 +65,7 @@ def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, life
     assert settings == others
 
 
+@pytest.mark.slow
 def test_table_files_and_lifetimes_agree(finished):
     run, done = finished
     found = json.loads((run / "policies.json").read_text())
@@ -88,6 +90,7 @@ def test_table_files_and_lifetimes_agree(finished):
     assert Image.open(run / "policies.png").size == (1875, 750)
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_figure_and_the_paths(finished):
     run, _ = finished
     board = EventAccumulator(str(run), size_guidance={"images": 0, "scalars": 0}).Reload()
@@ -107,6 +110,7 @@ def test_tensorboard_gets_the_figure_and_the_paths(finished):
     )
 
 
+@pytest.mark.slow
 def test_json_has_the_policies(finished, lifetime, protocol):
     run, _ = finished
     shown = json.loads(lifetime(*WITH, *protocol, "--runs", run.parent.parent, "--json").stdout)
@@ -115,6 +119,7 @@ def test_json_has_the_policies(finished, lifetime, protocol):
     assert json.loads(lifetime("resume", run, "--json").stdout).keys() == {*shown, "policies"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 13, 31])
 def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, lifetime, tmp_path, protocol, after):
     whole, done = finished
@@ -128,12 +133,14 @@ def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, li
     assert resumed.stdout.partition("figure:")[0] == done.stdout.partition("figure:")[0]
 
 
+@pytest.mark.slow
 def test_with_policies_is_another_run_than_without(lifetime, tmp_path):
     assert lifetime(*CURVE, "--runs", tmp_path).returncode == 0
     message = "settings.with_policies was None and is now 'loss'"
     assert_refused(lifetime(*CURVE, "--with-policies", "loss", "--runs", tmp_path), message)
 
 
+@pytest.mark.slow
 def test_only_ends_without_evaluations_on_the_way_and_no_static_below_the_least_k(lifetime, tmp_path):
     few = ["--seeds", "1", "--evaluate-every", "0", "--with-policies", "static:k=0"]
     done = lifetime(*CURVE, *few, "--runs", tmp_path)
@@ -145,6 +152,7 @@ def test_only_ends_without_evaluations_on_the_way_and_no_static_below_the_least_
     assert len(policy["by_seed"][0]["evaluations"]) == 1
 
 
+@pytest.mark.slow
 def test_a_policy_of_ones_own_is_part_of_the_identity(lifetime, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -174,6 +182,7 @@ def test_bad_policies_are_one_line_and_leave_no_run(lifetime, tmp_path, policies
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_record_that_lost_steps_is_one_line(lifetime, tmp_path):
     one = [*CURVE, "--seeds", "1", "--with-policies", "loss", "--runs", tmp_path]
     assert lifetime(*one).returncode == 0

@@ -48,6 +48,7 @@ def spent_slowly(table, pricing, actions):
     return node, spent
 
 
+@pytest.mark.slow
 @given(small)
 def test_utilities_and_regrets_are_those_of_slow_code(table):
     table_set, seed = TableSet([table], PRICING), table.facts["seed"]
@@ -69,6 +70,7 @@ def test_utilities_and_regrets_are_those_of_slow_code(table):
     assert table_set.oracle().by_seed[seed][REGRET] == 0
 
 
+@pytest.mark.slow
 @given(small)
 def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(table):
     table_set, seed = TableSet([table], PRICING), table.facts["seed"]
@@ -79,6 +81,7 @@ def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(t
         assert costs == pytest.approx(sorted(costs), rel=1e-12)  # the same, where looking computes the keys
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.lists(st.integers(0, 10**6), min_size=1, max_size=4, unique=True))
 def test_the_best_fixed_schedule_is_that_of_brute_force(n, seeds):
     tables = [synthetic(seed, n) for seed in seeds]

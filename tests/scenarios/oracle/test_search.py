@@ -63,6 +63,7 @@ def test_a_beam_keeps_the_best_at_every_chunk(priced, cost_weight, width):
     assert_found(found, priced, cost_weight)
 
 
+@pytest.mark.slow
 def test_a_tree_takes_one_training_for_every_decision(trainings):
     rows = Rows()
     grow(Episode(begun(Undecided("memory"))), 1, rows)

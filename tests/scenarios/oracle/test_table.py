@@ -42,8 +42,8 @@ FACTS = {"seed": 0, "classes": ["a", "b", "c"], "prices": [1.0] * N}
 
 
 def begun(policy, tariff=(1.0,) * N, *, rekey="never", calibrate_every=0, model="flops", budget=inf):
-    agent = toy_agent()
-    agent.rekeying = Rekeying.parse(rekey)
+    agent = toy_agent(memory="ridge" if rekey == "ridge" else "cache")
+    agent.rekeying = Rekeying.parse("never" if rekey == "ridge" else rekey)
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, tariff, strict=True)]
     settings = {"costs": MODELS[model], "budget": budget, "calibrate_every": calibrate_every}
     return Lifetimes(agent, stream, {"": policy}, PLAN, **settings)
@@ -79,8 +79,9 @@ def same_table(a, b):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibrate_every", [0, 2, 5])
-@pytest.mark.parametrize("rekey", ["never", "on-learn", "every:2"])
+@pytest.mark.parametrize("rekey", ["never", "on-learn", "every:2", "ridge"])
 def test_a_table_tells_what_a_lifetime_would_see_spend_and_reach(rekey, calibrate_every):
     table = table_of(rekey, calibrate_every)
     generator = np.random.default_rng([len(rekey), calibrate_every])

@@ -304,16 +304,19 @@ REFUSAL = (
 )
 
 
+@pytest.mark.slow
 def test_workers_as_they_come_live_lifetimes_or_refuse(tmp_path):
     forked = multiprocessing.get_context().get_start_method() == "fork"
     assert in_workers(tmp_path, WIDE, {}) == (REFUSAL if forked else "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["spawn", "forkserver"])
 def test_workers_that_load_torch_themselves_live_lifetimes(tmp_path, context):
     assert in_workers(tmp_path, WIDE, {"context": context}) == "equal"
 
 
+@pytest.mark.slow
 def test_forked_workers_look_lifetimes_up(tables, tmp_path):
     path = tmp_path / "table.npz"
     path.write_bytes(tables[0].as_npz())
@@ -411,6 +414,7 @@ def test_order_is_enforced(tables):
     assert LifetimeEnv(tables[2]).render_mode is None
 
 
+@pytest.mark.slow
 def test_the_name_is_registered_by_the_import_and_but_once():
     code = (
         "import warnings; warnings.simplefilter('error')\n"

@@ -132,6 +132,7 @@ def test_global_generators_are_left_alone_and_nothing_is_said(method, capfd):
     assert tuple(capfd.readouterr()) == ("", "")
 
 
+@pytest.mark.slow
 @without_ppo
 def test_ppo_is_silent_in_a_process_of_its_own():
     code = (
@@ -316,6 +317,7 @@ class Told(SilentReporter):
         self.advances.append(done)
 
 
+@pytest.mark.slow
 @every
 def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkeypatch):
     lifetimes = simulators[1]

@@ -126,6 +126,7 @@ def test_a_finished_run_holds_everything_and_no_checkpoint(whole):
         assert len(scalars[f"{folder}:memory/entries"]) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", [2, 7])
 def test_a_run_interrupted_again_and_again_ends_in_the_same_bytes(tmp_path, whole, patience):
     for _ in range(100):
@@ -172,6 +173,7 @@ def dying(n):
     return replace
 
 
+@pytest.mark.slow
 def test_a_process_may_die_at_any_write(tmp_path, whole, monkeypatch):
     """In a chain: the first dies at its first write, the next at its second, and so on, until one comes through."""
     n_deaths = 0
@@ -188,6 +190,7 @@ def test_a_process_may_die_at_any_write(tmp_path, whole, monkeypatch):
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_a_process_may_die_at_any_step(tmp_path, whole, monkeypatch):
     """Between two checkpoints, a step written in part."""
     from agent.storage.record import LifetimeRecord
@@ -257,12 +260,12 @@ def altered(alter):
 without_memory = altered(lambda state: state["branches"][0]["agent"].pop("memory"))
 with_an_odd_step = altered(lambda state: state["branches"][0].update(step="2"))
 with_odd_work = altered(
-    lambda state: next(iter(state["branches"][0]["lives"].values()))["ledger"]["accounts"].update(
+    lambda state: next(iter(state["branches"][0]["lifetimes"].values()))["ledger"]["accounts"].update(
         learn=["x", 0, 0.0, 0]
     )
 )
 with_infinite_costs = altered(
-    lambda state: next(iter(state["branches"][0]["lives"].values()))["ledger"]["costs"].update(learn=float("nan"))
+    lambda state: next(iter(state["branches"][0]["lifetimes"].values()))["ledger"]["costs"].update(learn=float("nan"))
 )
 of_another_age = altered(lambda state: state["branches"][0]["agent"].update(n_chunks=99))
 of_no_lifetimes = altered(lambda state: state["branches"].clear())
@@ -271,7 +274,7 @@ of_no_lifetimes = altered(lambda state: state["branches"].clear())
 def of_other_policies(path, _):
     saved = torch.load(path, weights_only=True)
     for branch in saved["state"]["branches"]:
-        branch["lives"] = {f"{name},x=1": life for name, life in branch["lives"].items()}
+        branch["lifetimes"] = {f"{name},x=1": life for name, life in branch["lifetimes"].items()}
     torch.save(saved, path)
 
 
@@ -293,6 +296,7 @@ SPOIL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SPOIL)
 def test_a_spoilt_checkpoint_is_told_and_the_one_before_it_used(tmp_path, whole, how):
     spoil, reason = SPOIL[how]
@@ -362,6 +366,7 @@ def no_room(*_):
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 1, 5, 6, 8, 20])
 def test_after_a_full_disk_a_run_goes_on_to_the_same_bytes(tmp_path, whole, monkeypatch, room):
     """`room` for so many more calls of fsync; the last disk is large enough."""
@@ -380,6 +385,7 @@ def test_after_a_full_disk_a_run_goes_on_to_the_same_bytes(tmp_path, whole, monk
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenario", "rekey"), list(zip(SCENARIOS, cycle(["never", "on-learn", "every:3"]), strict=False))
 )

@@ -55,6 +55,7 @@ def test_every_error_can_be_sent_from_process_to_process(error):
     assert vars(arrived) == vars(error)
 
 
+@pytest.mark.slow
 def test_tasks_are_done_errors_arrive_and_whoever_is_stopped_leaves_nobody_behind():
     reporter = Impatient()
     with WorkerPool(1, reporter) as pool:
@@ -79,6 +80,7 @@ def test_tasks_are_done_errors_arrive_and_whoever_is_stopped_leaves_nobody_behin
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_one_line():
     with WorkerPool(2, SilentReporter()) as pool:
         pool.begin(hang)

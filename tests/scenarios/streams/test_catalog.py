@@ -48,6 +48,7 @@ def test_a_stream_holds_every_training_image_once_in_chunks_of_equal_size(n, dat
     assert torch.equal(torch.cat([chunk.labels for chunk in chunks]), dataset.train.labels[ids])
 
 
+@pytest.mark.slow
 def test_chunks_agree_with_what_avalanche_serves_sample_by_sample():
     dataset = colours()
     stream = iid_stream(dataset, 5, seed=0)

@@ -46,6 +46,7 @@ def permuted(stream: ChunkStream) -> ChunkStream:
     return ChunkStream(stream.data, visits, stream.normalization, stream.prices, stream.queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
