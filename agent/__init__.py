@@ -20,7 +20,7 @@ What an observation holds: `help(agent.Observation)`. What a policy may keep, an
 `help(agent.Policy)`. What a trajectory tells: `help(agent.Trajectory)` and `help(agent.Step)`.
 
 To put an agent together by hand: `Agent(learner, memory)`, with `OnlineLearner` or `RefitLearner` around a `ResNet`,
-and `CacheMemory`; then `live(agent, stream, policy, exam)`, with any sequence of `Chunk` for a stream, or `live_many`
+and `CacheMemory`; then `live(agent, stream, policy, plan)`, with any sequence of `Chunk` for a stream, or `live_many`
 for several policies that share what they have in common. Anything that keeps the protocols `Learner` and `Memory` will
 do.
 """

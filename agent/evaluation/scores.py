@@ -38,7 +38,7 @@ class Scores:
     per_class: tuple[float | None, ...]
     """Of the agent, by label; None for a class without test images."""
     per_experience: tuple[Accuracy | None, ...] | None
-    """By experience, if the exam tells them apart; None for one without test images."""
+    """By experience, if the plan tells them apart; None for one without test images."""
 
 
 def accuracy_of(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
@@ -56,7 +56,7 @@ def accuracies(prediction: Prediction, labels: Int64[Tensor, " n"]) -> Accuracy:
 
 
 def score(prediction: Prediction, plan: EvaluationPlan) -> Scores:
-    """Score predictions of the exam's test set."""
+    """Score predictions of the plan's test set."""
     labels = plan.test.labels.cpu()
     parts = [part for part in (prediction.agent, prediction.learner, prediction.memory) if part is not None]
     right = torch.stack([part.argmax(dim=1).cpu() == labels for part in parts])

@@ -126,7 +126,7 @@ class Trajectory:
     Attributes:
         steps: one for each chunk.
         seconds: wall-clock time by account; the shared past counts in full.
-        birth: before the first chunk, if the exam tells experiences apart.
+        initial_scores: before the first chunk, if the plan tells experiences apart.
     """
 
     steps: tuple[Step, ...]

@@ -121,8 +121,8 @@ class CooldownLearner:
         return self.trunk.nbytes
 
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
-        """Probabilities and keys of the network that was cooled down last; it must not be overdue."""
-        assert not self.pending, "settle before forward"
+        """Probabilities and keys of the network that was cooled down last; nothing may be pending."""
+        assert not self.pending, "flush before forward"
         return look(self.network, images, self.cooling, self.trunk.keys, self.trunk.progress)
 
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
@@ -150,7 +150,7 @@ class CooldownLearner:
             "trunk": self.trunk.state(),
             "network": copy.deepcopy(self.network.state_dict()),
             "n_cooling_steps": self.n_cooling_steps,
-            "overdue": self.pending,
+            "pending": self.pending,
             "seed": self.seed,
         }
 
@@ -161,7 +161,7 @@ class CooldownLearner:
         self.network.load_state_dict(state["network"])
         self.n_cooling_steps, self.seed = state["n_cooling_steps"], state["seed"]
         self.version = self.lineage.next()
-        self._cooled_at = None if state["overdue"] else self.trunk.version
+        self._cooled_at = None if state["pending"] else self.trunk.version
         self._latest = []
 
 

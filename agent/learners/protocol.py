@@ -63,7 +63,7 @@ class Learner(Protocol):
         """Bring the network up to date with everything admitted; no work if it is."""
 
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
-        """Probabilities and keys; the network must be settled."""
+        """Probabilities and keys; the network must be up to date."""
 
     def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
         """What learning from a chunk of these images, and settling then, would take; nothing is done.

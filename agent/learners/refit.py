@@ -135,8 +135,8 @@ class RefitLearner:
         )
 
     def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
-        """Probabilities and keys from the last training, which must not be overdue."""
-        assert not self.pending, "settle before forward"
+        """Probabilities and keys from the last training; nothing may be pending."""
+        assert not self.pending, "flush before forward"
         return look(self.network, images, self.training, self.keys, self.progress)
 
     def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:

@@ -252,10 +252,10 @@ class Branch:
 
         Args:
             state: as saved.
-            newborn: an agent of the same settings, taken over.
-            lives: of the same policies; those on this branch are taken out.
+            make_lifetimes: an agent of the same settings, taken over.
+            lifetimes: of the same policies; those on this branch are taken out.
             steps: by name, the steps lived.
-            exam: gives the images that the agent had looked at.
+            plan: gives the images that the agent had looked at.
         """
         make_lifetimes.load_state(state["agent"])
         if make_lifetimes.n_chunks != state["step"]:

@@ -32,7 +32,7 @@ class Episode:
     """One lifetime, decided chunk by chunk from outside; `fork` it to try both.
 
     Args:
-        lives: one lifetime about to begin, under an `Undecided` policy; taken over.
+        lifetimes: one lifetime about to begin, under an `Undecided` policy; taken over.
     """
 
     def __init__(self, lifetimes: Lifetimes) -> None:

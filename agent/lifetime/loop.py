@@ -52,7 +52,7 @@ class Lifetimes:
         agent: at birth; it is lived, not copied.
         stream: chunks by position; a branch may read chunks again that another has read.
         policies: by name, each an object of its own.
-        exam: what to measure, and when.
+        plan: what to measure, and when.
         costs: prices; by default FLOPs alone.
         budget: what a lifetime may spend, in the unit of `costs`; shown to policies, which are free to overdraw it.
         calibrate_every: chunks between the agent's own fittings of its mixture, which it pays for; there is also one

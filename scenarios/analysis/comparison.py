@@ -70,8 +70,8 @@ class Best:
         label: the affordable schedule of highest mean accuracy, the cheapest one where several share it.
         accuracy: its mean accuracy with the t interval.
         runner_up: the next best among the affordable; None where nothing else is affordable.
-        lead: accuracy of the best minus that of the runner-up, paired by seed, with the t interval; the same seeds
-            picked the two, for which the interval is not corrected. None without a runner-up.
+        difference: accuracy of the best minus that of the runner-up, paired by seed, with the t interval; the same
+            seeds picked the two, for which the interval is not corrected. None without a runner-up.
     """
 
     budget: float

@@ -61,7 +61,7 @@ class Placed:
         accuracy: of the agent at the end of life.
         by_static: by seed, accuracy of a k%-learner at the share that the policy learned; see `accuracy_at`.
         static: their mean; None where one of them is.
-        lead: `accuracy` less `static`, paired by seed; None likewise.
+        difference: `accuracy` less `static`, paired by seed; None likewise.
         gflop: what the agent computed in all, in GFLOP.
     """
 
@@ -181,7 +181,7 @@ def matched_share_json(matched: MatchedShares, seeds: Sequence[int]) -> dict[str
     """Everything that is drawn, as plain values: shares and accuracies in [0, 1], work in GFLOP.
 
     Args:
-        placement: what to write.
+        matched: what to write.
         seeds: in the order of the courses.
     """
     statics = [
@@ -229,6 +229,6 @@ def _intervals(placed: Placed) -> dict[str, Interval | None]:
         "learned": placed.learned,
         "accuracy": placed.accuracy,
         "static": placed.static,
-        "lead": placed.difference,
+        "difference": placed.difference,
         "gflop": placed.gflop,
     }

@@ -83,13 +83,13 @@ def compare_policies(
     Args:
         config: resolved settings.
         run: where everything is written.
-        watcher: told of progress.
+        reporter: told of progress.
         download: fetch a missing data set.
         data_dir: where data sets and caches lie; None for the user's cache folder.
 
     Raises:
         DatasetError: from loading.
-        Interrupted: the watcher asked to stop.
+        Interrupted: the reporter asked to stop.
         InvalidSetting: settings that the data set or the machine do not allow.
         TrainingDiverged: from the learner; what was recorded stays.
         RunError: from writing, or summaries that lost their meaning.

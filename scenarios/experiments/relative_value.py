@@ -59,7 +59,7 @@ def live_curve(
     Args:
         config: resolved settings.
         run: where everything is written.
-        watcher: told of progress.
+        reporter: told of progress.
         workers: processes of one thread each that live a seed each, side by side; how many there are does not change a
             bit. None for this process and all its threads.
         download: fetch a missing data set.
@@ -69,7 +69,7 @@ def live_curve(
         DatasetError: from loading.
         InvalidSetting: settings that the data set does not allow.
         TrainingDiverged: from the learner; what was recorded stays.
-        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        Interrupted: the reporter asked to stop; a checkpoint has been written.
         RunError: from writing.
     """
     seeds = range(config.first_seed, config.first_seed + config.seeds)

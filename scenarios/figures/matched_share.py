@@ -28,7 +28,7 @@ def matched_share_figure(matched: MatchedShares, *, title: str) -> Figure:
     of the k%-learners at the end of life.
 
     Args:
-        placement: what was lived.
+        matched: what was lived.
         title: over the figure; the number of seeds is added.
 
     Returns:

@@ -63,7 +63,7 @@ def evaluate_policies(
     The heuristic `novelty` is among them where the memory tells how far a chunk lies from what it holds.
 
     Args:
-        trees: of a run.
+        tables: of a run.
         policies: specs, separated by blanks or semicolons; None for the heuristics alone.
         pricing: behind utilities.
         confidence: level of all intervals, in (0, 1).

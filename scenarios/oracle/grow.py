@@ -81,14 +81,14 @@ def grow_tables(
     Args:
         config: resolved settings.
         run: where everything is written.
-        watcher: told of progress.
+        reporter: told of progress.
         workers: processes, each with one thread; how many there are does not change a bit of what is found.
         download: fetch a missing data set.
         data_dir: where data sets and caches lie; None for the user's cache folder.
 
     Raises:
         DatasetError: from loading.
-        Interrupted: the watcher asked to stop; what is found is saved.
+        Interrupted: the reporter asked to stop; what is found is saved.
         InvalidSetting: settings that the data set or the machine do not allow.
         TrainingDiverged: from the learner.
         RunError: from writing, or tables that cannot be read.

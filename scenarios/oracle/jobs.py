@@ -71,7 +71,7 @@ def _depth(node: int) -> int:
 
 
 def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Path | None, node: int) -> Lived:
-    """Decide both ways at a node, or to the end of life at a twig.
+    """Decide both ways at a node, or to the end of the lifetime where few chunks are left.
 
     What is written last is what says that the branch is done.
     """

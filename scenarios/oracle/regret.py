@@ -59,7 +59,7 @@ class AtEqualCost:
         among: whether static schedules alone stand beside it, or heuristics too.
         rivals: the two between which one would choose by lot, the first with the share `share`.
         share: 0 to 1.
-        lead: accuracy of the policy minus that of the lot, paired by seed; None where no rival is as cheap.
+        difference: accuracy of the policy minus that of the lot, paired by seed; None where no rival is as cheap.
     """
 
     policy: str
@@ -115,7 +115,7 @@ def evaluate(
     """Live policies on the trees that none of them was trained on, beside static schedules.
 
     Args:
-        trees: one a seed.
+        tables: one a seed.
         policies: specs.
         pricing: behind utilities.
         statics: specs of the schedules to be surpassed.

@@ -60,7 +60,7 @@ class TableSet:
     """Schedule tables of several seeds under one pricing.
 
     Args:
-        trees: of one number of chunks, each of another seed.
+        tables: of one number of chunks, each of another seed.
         pricing: of all of them.
 
     Raises:

@@ -66,7 +66,7 @@ class PpoTrainer:
 
     Args:
         config: population, hidden units, learning rate, entropy bonus, what to observe, seed.
-        field: whose worlds to live in.
+        simulator: whose worlds to live in.
 
     References:
         Schulman et al., "Proximal policy optimization algorithms", arXiv:1707.06347; Raffin et al.,
@@ -104,7 +104,7 @@ class PpoTrainer:
         """Live the population, and update.
 
         Raises:
-            Interrupted: the field's watcher asked to stop; nothing has been learned of this iteration.
+            Interrupted: the simulator's reporter asked to stop; nothing has been learned of this iteration.
         """
         drawn = named_seed(self.config.policy_seed, f"policy {self.n_iterations}") % 2**31
         returns = _returns(self._field.reporter if isinstance(self._field, LiveSimulator) else SilentReporter())

@@ -40,7 +40,7 @@ class TableSimulator:
     """Schedule tables: a lifetime takes microseconds, if the policy itself takes no longer.
 
     Args:
-        orchard: the trees, priced.
+        table_set: the trees, priced.
     """
 
     def __init__(self, table_set: TableSet) -> None:
@@ -69,7 +69,7 @@ class LiveSimulator:
     Args:
         config: resolved settings of the world and the agent.
         seeds: of the worlds.
-        watcher: told of every chunk of every lifetime, and asked after each whether to stop.
+        reporter: told of every chunk of every lifetime, and asked after each whether to stop.
         download: fetch a missing data set.
         data_dir: where data sets and caches lie; None for the user's cache folder.
 
@@ -108,7 +108,7 @@ class LiveSimulator:
         """See Field.
 
         Raises:
-            Interrupted: the watcher asked to stop.
+            Interrupted: the reporter asked to stop.
             TrainingDiverged: from the learner.
         """
         found = np.empty((len(policies), len(self.seeds)))

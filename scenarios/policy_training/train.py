@@ -67,8 +67,8 @@ def train_policy(
     Args:
         config: resolved settings.
         run: where everything is written.
-        watcher: told of progress; asked after each iteration, and in lifetimes after each chunk, whether to stop.
-        trees: to train on; None for lifetimes.
+        reporter: told of progress; asked after each iteration, and in lifetimes after each chunk, whether to stop.
+        tables: to train on; None for lifetimes.
         about: plain values for the policy file, beside the settings.
         download: fetch a missing data set.
         data_dir: where data sets and caches lie; None for the user's cache folder.
@@ -78,7 +78,7 @@ def train_policy(
 
     Raises:
         DatasetError: from loading.
-        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        Interrupted: the reporter asked to stop; a checkpoint has been written.
         InvalidSetting: settings that cannot be.
         TrainingDiverged: from the learner.
         RunError: from writing.

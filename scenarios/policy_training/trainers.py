@@ -49,7 +49,7 @@ class CmaTrainer:
 
     Args:
         config: population, what to observe, seed.
-        field: where policies are tried.
+        simulator: where policies are tried.
 
     References:
         Hansen, "The CMA evolution strategy: a tutorial", arXiv:1604.00772; Nomura and Shibata, "cmaes: a simple yet
@@ -137,7 +137,7 @@ class ReinforceTrainer:
 
     Args:
         config: population, hidden units, learning rate, entropy bonus, what to observe, seed.
-        field: where policies are tried.
+        simulator: where policies are tried.
 
     References:
         Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", Machine
@@ -239,7 +239,7 @@ class ForecastTrainer:
 
     Args:
         config: population, cost weight, what to observe, seed.
-        field: where they are lived.
+        simulator: where they are lived.
     """
 
     NOISE = 0.05

@@ -31,10 +31,10 @@ def live_together(
         world: of the same seed.
         records: by policy as written, where each lifetime is written down.
         checkpoints: of these lifetimes.
-        watcher: told of progress; asked after each chunk whether to stop.
+        reporter: told of progress; asked after each chunk whether to stop.
 
     Raises:
-        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        Interrupted: the reporter asked to stop; a checkpoint has been written.
         InvalidSetting: settings that the data set or the machine do not allow.
         TrainingDiverged: from the learner; what was recorded stays.
         RunError: from writing, or checkpoints none of which can be used.

@@ -68,4 +68,4 @@ class NotingReporter(SilentReporter):
 
 
 class Interrupted(Exception):
-    """Stopped between two chunks, as the watcher asked; everything so far is saved."""
+    """Stopped between two chunks, as the reporter asked; everything so far is saved."""

@@ -32,14 +32,14 @@ def live_on_record(
         begin: makes the lives.
         records: by name, where each lifetime is written down.
         checkpoints: of these lifetimes together.
-        watcher: told what is being lived; asked after each chunk whether to stop.
-        title: what the watcher is told before the decisions so far and the last accuracy.
+        reporter: told what is being lived; asked after each chunk whether to stop.
+        title: what the reporter is told before the decisions so far and the last accuracy.
         checkpoint_every: chunks between checkpoints.
         on_step: told of steps, by name: first of those that the checkpoint holds, then of each as it is lived.
         on_end: finishes the record of a lifetime.
 
     Raises:
-        Interrupted: the watcher asked to stop; a checkpoint has been written.
+        Interrupted: the reporter asked to stop; a checkpoint has been written.
         RunError: from writing, or checkpoints none of which can be used.
     """
     unfinished = {name: record for name, record in records.items() if record.summary() is None}

@@ -21,12 +21,12 @@ from scenarios.running.progress import Interrupted, ProgressReporter
 class WorkerPool:
     """Processes of one thread each, so that numbers do not depend on how many there are.
 
-    Whoever leaves the crew, for whatever reason, ends its processes at once: what they were doing is lost, so that it
+    Whoever leaves the pool, for whatever reason, ends its processes at once: what they were doing is lost, so that it
     must be written whole or not at all.
 
     Args:
         n: processes at most; they begin when there is work for them.
-        watcher: asked, while tasks are waited for, whether to stop.
+        reporter: asked, while tasks are waited for, whether to stop.
     """
 
     def __init__(self, n: int, reporter: ProgressReporter) -> None:
@@ -72,7 +72,7 @@ class WorkerPool:
         """Results of the tasks that have ended since the last call, as soon as there are any.
 
         Raises:
-            Interrupted: the watcher asked to stop.
+            Interrupted: the reporter asked to stop.
             RunError: a process was killed.
             Exception: whatever a task raised.
         """

@@ -135,7 +135,7 @@ def make_lifetimes(
         seed: of the agent.
         world: of the same seed.
         policies: by name.
-        exam: None for the one of the settings, on the test set.
+        plan: None for the one of the settings, on the test set.
 
     Raises:
         InvalidSetting: settings that the data set or the machine do not allow.

@@ -98,6 +98,7 @@ def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns
             admitted = []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queries", [0, 3])
 @pytest.mark.parametrize("make", [LEARNERS["online"], LEARNERS["cooldown"], LEARNERS["refit-cold"]])
 @pytest.mark.parametrize("name", ["k60", "interleaved", "random", "loss", "disagreement", "tariff", "forecast"])

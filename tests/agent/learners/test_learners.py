@@ -264,7 +264,7 @@ def test_cold_trainings_start_from_the_same_weights_and_warm_ones_go_on(monkeypa
 def test_predicting_before_settling_is_a_mistake():
     learner = refit()
     learner.learn(toy_chunk(8))
-    with pytest.raises(AssertionError, match="settle before forward"):
+    with pytest.raises(AssertionError, match="flush before forward"):
         learner.forward(toy_images(1).images)
 
 

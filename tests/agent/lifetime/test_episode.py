@@ -58,6 +58,7 @@ def make(request):
     return LEARNERS[request.param]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 def test_an_episode_is_the_lifetime_of_a_policy_that_decides_alike(make, how):
     for observes, schedule in (("nothing", "LMLMM"), ("memory", "MMLLM")):
@@ -105,6 +106,7 @@ def test_forks_go_their_own_ways(make, how):
     assert went_on(episode, "LL") == alone("MLMLL", make, **WAYS[how])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 def test_an_episode_goes_on_from_its_state(make, how, tmp_path):
     whole = alone("LMMLM", make, **WAYS[how])

@@ -296,6 +296,7 @@ def test_utility_is_told_where_a_cost_weight_is_given(simulated, compared):
     assert_refused(compared(*runs, "--cost-weight", -1), "expected --cost-weight to be greater than or equal to 0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [

@@ -282,6 +282,7 @@ def test_every_policy_lives(lifetime, tmp_path, policy):
         assert summary["metrics"]["learned_fraction"] == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("protocol", ["online", "original"])
 def test_every_scenario_is_lived_by_either_learner(lifetime, tmp_path, scenario, protocol):

@@ -188,6 +188,7 @@ def test_settings_reach_the_agent(tmp_path):
     assert (learner.training.lr, learner.ema_decay, learner.network.width) == (0.3, 0.5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", ['{"accuracy": {}}', '{"accuracy": 3}', '{"accuracy": {"learner": 7, "agent": 0, "memory": 0}}']
 )

@@ -85,7 +85,7 @@ def test_table_files_and_lifetimes_agree(finished):
             assert (summary["policy"], summary["seed"]) == (each["policy"], seed)
     static = found["policies"][1]
     assert static["learned"]["estimate"] == 0.5
-    assert static["lead"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
+    assert static["difference"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
     assert str(run / "policies.png") in done.stdout
     assert Image.open(run / "policies.png").size == (1875, 750)
 
@@ -148,7 +148,7 @@ def test_only_ends_without_evaluations_on_the_way_and_no_static_below_the_least_
     assert "Only ends are drawn" in done.stdout
     assert "less was learned than by any k%-learner (50%)" in done.stdout
     [policy] = json.loads((tmp_path / "curve/run/policies.json").read_text())["policies"]
-    assert policy["lead"] is policy["by_seed"][0]["static"] is None
+    assert policy["difference"] is policy["by_seed"][0]["static"] is None
     assert len(policy["by_seed"][0]["evaluations"]) == 1
 
 

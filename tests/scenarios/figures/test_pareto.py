@@ -230,6 +230,7 @@ def test_what_cannot_be_drawn_is_refused():
         draw(CASES["three"], cost="price")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_dotted_lines_join_what_has_the_same_utility(case):
     plain = draw(case)

@@ -39,6 +39,7 @@ def assert_found(found, priced, cost_weight):
     assert found.accuracy == priced.table.accuracy[found.leaf, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost_weight", WEIGHTS)
 def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all(priced, cost_weight):
     found = beam_search(episode(), cost_weight, 1 << (N - 1))
@@ -47,6 +48,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_of_all(priced, cost_weight):
     assert found.trainings == ALL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 3])
 @pytest.mark.parametrize("cost_weight", WEIGHTS)
 def test_a_beam_keeps_the_best_at_every_chunk(priced, cost_weight, width):

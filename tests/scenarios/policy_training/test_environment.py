@@ -131,6 +131,7 @@ def test_rewards_sum_to_the_utility_of_the_end(made):
     assert at_birth == {"world": 3, "step": 0, "spent": 0.0, "utility": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observes", ["nothing", "learner", "memory"])
 @pytest.mark.parametrize("prices", [{}, {"tariff": "day-night", "cost": "flops", "budget": inf}], ids=["own", "others"])
 def test_living_and_looking_up_are_the_same_to_the_bit(tables, observes, prices):

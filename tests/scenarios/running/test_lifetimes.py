@@ -313,6 +313,7 @@ def test_a_spoilt_checkpoint_is_told_and_the_one_before_it_used(tmp_path, whole,
     assert_same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SPOIL)
 def test_without_a_usable_checkpoint_nothing_is_harmed(tmp_path, how):
     spoil, reason = SPOIL[how]
