@@ -1,12 +1,5 @@
 """What the benchmarks stand on; the benchmarks themselves are run by hand."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -15,13 +8,6 @@ from tests.benchmarks import learning
 from tests.benchmarks.__main__ import table
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 from tests.benchmarks.recalling import AT, THETA, drawn, filled, numpy_cache
-from tests.scenarios.commands import kept
-
-SCRIPT = Path(__file__).parent / "benchmarks/gpu_curve.sh"
-SMALL = (
-    "--device cpu --dataset textures --train-size 200 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 "
-    "--seeds 2 --epochs 8 --depth 8 --width 2 --keys features --checkpoint-every 1"
-).split()
 
 
 def test_functions_take_turns():
@@ -66,23 +52,3 @@ def test_avalanche_and_the_learner_train_on_as_many_samples(monkeypatch, buffer,
     assert theirs[1:] == n_samples[1:]
     first = 2 if buffer else 1  # where there is nothing to rehearse yet, twice as many samples are two batches
     assert trained == [*[10] * first, *n_samples[1:]]
-
-
-@pytest.mark.slow
-def test_the_script_for_a_gpu_goes_on_where_its_time_was_up(tmp_path):
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-    def piece(runs):
-        return subprocess.Popen([SCRIPT, "300", *SMALL, "--runs", runs], env=environment, stderr=subprocess.DEVNULL)
-
-    assert piece(tmp_path / "whole").wait() == 0
-    run = tmp_path / "pieces/curve/cifar10-gpu"
-    with piece(tmp_path / "pieces") as cut:
-        while not list(run.glob("seed*/checkpoint.pt")) and cut.poll() is None:
-            time.sleep(0.02)
-        [timer] = Path(f"/proc/{cut.pid}/task/{cut.pid}/children").read_text().split()
-        os.kill(int(timer), signal.SIGALRM)  # its time is up
-    assert cut.returncode == 75
-    assert not (run / "curve.json").exists()
-    assert piece(tmp_path / "pieces").wait() == 0
-    assert kept(run) == kept(tmp_path / "whole/curve/cifar10-gpu")

@@ -94,7 +94,10 @@ def test_json_and_csv_hold_what_is_drawn():
     assert loss["by_seed"][0]["learned_by_chunk"] == [0.3, 0.6]
     assert loss["by_seed"][0]["evaluations"][-1] == {"chunks": 2, "learned": 0.6, "agent": 0.65, "learner": 0.1}
     rows = list(csv.DictReader(io.StringIO(matched_share_csv(matched))))
-    assert [(row["policy"], row["n_seeds"], row["difference"]) for row in rows] == [("loss", "2", ""), ("tariff", "2", "0.0")]
+    assert [(row["policy"], row["n_seeds"], row["difference"]) for row in rows] == [
+        ("loss", "2", ""),
+        ("tariff", "2", "0.0"),
+    ]
     assert float(rows[0]["accuracy_low"]) == loss["accuracy"]["low"]
 
 
