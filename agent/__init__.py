@@ -60,7 +60,7 @@ _HOME = {
     "CacheMemory": "memory",
     "Chunk": "data.chunk",
     "CostModel": "accounting.costs",
-    "Exam": "evaluation.plan",
+    "EvaluationPlan": "evaluation.plan",
     "KeyPlaces": "networks.keys",
     "LabelledImages": "data.chunk",
     "Learner": "learners",

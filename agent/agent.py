@@ -152,18 +152,19 @@ class Agent:
         work = Work()
         if outputs is None:
             outputs, work = self.learner.forward(chunk.images)
-        if not self.memory.n_entries:
-            self._keyed_by = self.learner.version
-        elif self.stale:
-            self._keyed_by = None
-        ids = torch.arange(self.n_memorized, self.n_memorized + len(chunk))
+        first, n_before = self.n_memorized, self.memory.n_entries
+        ids = torch.arange(first, first + len(chunk))
         images = chunk.images if self.memory.needs_images else None
         stored, evicted = self.memory.insert(outputs, chunk.labels, ids, images)
+        if int((evicted < first).sum()) == n_before:  # nothing is left from before
+            self._keyed_by = self.learner.version
+        elif self._keyed_by != self.learner.version:
+            self._keyed_by = None
         self.n_memorized += len(chunk)
         self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.needs_images:
-            self.raw_images.drop(evicted)
             stored += self.raw_images.append(chunk.images, ids)
+            self.raw_images.drop(evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill + self._age(chunk.price)
 
@@ -234,12 +235,15 @@ class Agent:
             chunk: to be stored.
             looked: whether the learner as it is has looked at the chunk already, and been paid for it.
         """
-        inserted, held = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.images))
-        kept = RawImages.nbytes_of(chunk.images) if self.rekeying.needs_images else 0
+        insertion = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.images))
+        written, held = 0, insertion.held_nbytes
+        if self.rekeying.needs_images and len(chunk):
+            written = RawImages.nbytes_of(chunk.images)
+            held += (len(chunk) - insertion.n_evicted) * (written // len(chunk))
         flops = 0 if looked else self.learner.forward_flops(chunk.images)
         pending = self.estimate_flush(chunk.images)
-        bill = [*pending, Charge("memorize", inserted + Work(flops, kept), chunk.price)]
-        return Estimate(bill, held_nbytes=held + kept)
+        bill = [*pending, Charge("memorize", insertion.work + Work(flops, written), chunk.price)]
+        return Estimate(bill, held_nbytes=held)
 
     @property
     def _rekeys_on_learn(self) -> bool:
@@ -357,6 +361,8 @@ class Agent:
         mixture = mixture or self.mixture
         setting = self.memory.prior if mixture.setting is None else mixture.setting
         settings = self.memory.settings if at_every_setting else (setting,)
+        if setting not in settings:  # a mixture of one's own
+            settings = (*settings, setting)
         cached, read_out, spent = self.look(images, settings, before)
         learner, memory = cached.outputs.probabilities, read_out.probabilities[settings.index(setting)]
         combined = self.memory.combine(learner, memory, mixture)
@@ -382,7 +388,7 @@ class Agent:
         return {
             "learner": self.learner.state(),
             "memory": self.memory.state(),
-            "mixture": self.mixture.as_json() if self.mixture.fitted else None,
+            "mixture": self.mixture.as_json(),
             "raw_images": self.raw_images.state(),
             "n_chunks": self.n_chunks,
             "n_memorized": self.n_memorized,
@@ -395,7 +401,7 @@ class Agent:
         """Become the agent whose `state` this is."""
         self.learner.load_state(state["learner"])
         self.memory.load_state(state["memory"])
-        self.mixture = Mixture.from_json(state["mixture"]) if state["mixture"] else Mixture()
+        self.mixture = Mixture.from_json(state["mixture"])
         self.raw_images.load_state(state["raw_images"])
         self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
         self.seen_classes = set(state["seen_classes"])

@@ -46,7 +46,7 @@ BRANCH_SHAPE: dict[str, Any] = {
     "agent": {
         "learner": dict,
         "memory": dict,
-        "mixture": (dict, NoneType),
+        "mixture": {"w": _NUMBER, "setting": (dict, NoneType)},
         "raw_images": dict,
         "n_chunks": int,
         "n_memorized": int,

@@ -205,15 +205,15 @@ class CacheMemory:
         Raises:
             InvalidSetting: non-finite keys, or keys of another length than those stored.
         """
-        seconds = 0.0
-        for i, block in enumerate(self._blocks):
+        seconds, blocks = 0.0, []
+        for block in self._blocks:
             keys = renew(_ids(block.labels)).keys
             start = time.perf_counter()
             check_keys(keys, self._key_length)
-            self._blocks[i] = SampleStore(self.device)
-            self._blocks[i].append(normalized(keys.to(self.device)).to(self.dtype), block.labels)
+            blocks.append(SampleStore(self.device))
+            blocks[-1].append(normalized(keys.to(self.device)).to(self.dtype), block.labels)
             seconds += time.perf_counter() - start
-        self.version = self.lineage.next()
+        self._blocks, self.version = blocks, self.lineage.next()
         return Work(nbytes=self.estimate_rekey().nbytes, seconds=seconds)
 
     def estimate_rekey(self) -> Work:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -35,15 +36,14 @@ class Mixture:
         """Whether these are fitted values, and not those of an agent that has fitted none yet."""
         return self.setting is not None
 
-    def as_json(self) -> dict[str, float]:
-        """Plain values by name, of a mixture that is fitted; `from_json` reads them."""
-        return {"w": self.w, **(self.setting or {})}
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` reads."""
+        return {"w": self.w, "setting": self.setting}
 
     @classmethod
-    def from_json(cls, values: dict[str, float]) -> "Mixture":
-        """The fitted mixture that `as_json` wrote; raises KeyError for values without a weight."""
-        setting = dict(values)
-        return cls(setting.pop("w"), setting)
+    def from_json(cls, values: dict[str, Any]) -> "Mixture":
+        """The mixture that `as_json` wrote; raises KeyError for anything else."""
+        return cls(values["w"], values["setting"])
 
     def mix(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"]

@@ -41,7 +41,9 @@ class InsertionEstimate(NamedTuple):
     work: Work
     """Without its seconds."""
     held_nbytes: int
-    """Bytes that will be held in addition."""
+    """Bytes that will be held in addition; below 0 where less will be held."""
+    n_evicted: int = 0
+    """Entries that will have to go, new ones included."""
 
 
 @runtime_checkable
@@ -57,9 +59,11 @@ class Memory(Protocol[Cache]):
     pools_keys: bool
     """Whether keys should be averaged over space where nobody says otherwise."""
     version: Version
-    """Replaced whenever an earlier answer no longer holds; shared by forks until then.
+    """Replaced whenever an earlier answer no longer holds.
 
-    Entries that merely add to earlier answers do not replace it: `recall` brings those up to date from their cache.
+    Entries that merely add to earlier answers need not replace it: `recall` brings those up to date from their cache.
+    So equal versions are equal content only along one line of descent: of two forks that were given different entries
+    neither may go on from a cache of the other.
     """
 
     @property
@@ -104,15 +108,22 @@ class Memory(Protocol[Cache]):
         Args:
             queries: keys.
             settings: to read the memory with.
-            cache: of an earlier recall of the same queries at the same settings, by this memory, an ancestor or a fork
-                of it at the same version: only what is new since is computed, and billed.
+            cache: of an earlier recall of the same queries at the same settings and version, by this memory, an
+                ancestor or a fork that was given nothing since: only what is new is computed, and billed. All bills
+                together come to that of a recall from scratch.
+
+        Returns:
+            The read-out on the device of the queries, the cache for the next recall, and the work it took.
 
         Raises:
             InvalidSetting: queries or settings that cannot be answered.
         """
 
     def recall_flops(self, n: int) -> int:
-        """FLOPs of answering n queries at one setting from scratch: a fixed amount and as much again for each query."""
+        """FLOPs of answering n queries from scratch, at any one setting: a fixed amount, and as much for each query.
+
+        At several settings recall may take less than so much for each.
+        """
 
     def combine(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
@@ -154,7 +165,10 @@ class Rekeyable(Protocol):
     """A memory whose entries can be renewed by a network that has moved on."""
 
     def rekey(self, renew: Callable[[Int64[Tensor, " n"]], Outputs]) -> Work:
-        """Renew everything that a network told of the entries; `renew` gives its outputs now, by id of the entry."""
+        """Renew everything that a network told of the entries; `renew` gives its outputs now, by id of the entry.
+
+        Forks go on with what they had. If anything fails, so does the memory.
+        """
 
     def estimate_rekey(self) -> Work:
         """What writing all entries anew takes, without the forward passes and without seconds."""

@@ -85,8 +85,18 @@ class RawImages:
         self._store.append(left.rows[stays], left.labels[stays])
 
     def of(self, ids: Int64[Tensor, " n"]) -> UInt8[Tensor, "n 3 height width"]:
-        """The images of entries, in the order of `ids`."""
-        return self._store.batch(torch.searchsorted(self._store.labels, ids.cpu()))[0]
+        """The images of entries, in the order of `ids`.
+
+        Raises:
+            InvalidSetting: an id that no image is held of.
+        """
+        ids = ids.cpu()
+        rows = torch.searchsorted(self._store.labels, ids).clamp_max(max(len(self) - 1, 0))
+        found = self._store.labels[rows] if len(self) else torch.full_like(ids, -1)
+        if not torch.equal(found, ids):
+            missing = int(ids[found != ids][0])
+            raise InvalidSetting(f"expected ids of entries that are in memory, got {missing}; was it evicted?")
+        return self._store.batch(rows)[0]
 
     def first(self) -> UInt8[Tensor, "1 3 height width"]:
         """One of them."""

@@ -154,19 +154,19 @@ class RidgeMemory:
                 and finite.
         """
         if cache is not None:
-            return cache.read_out, cache, Work()
+            return ReadOut(cache.read_out.probabilities.to(queries.device), None), cache, Work()
         penalties = [setting["lambda"] for setting in settings]
         if not bool(all(0 < penalty < float("inf") for penalty in penalties)):
             raise InvalidSetting(f"expected finite λ above 0, got {penalties}")
         check_keys(queries, self._key_length)
         start = time.perf_counter()
         if self._gram is None:
-            uniform = torch.full((len(settings), len(queries), self.n_classes), 1 / self.n_classes, device=self.device)
-            read_out = ReadOut(uniform, None)
+            shape = len(settings), len(queries), self.n_classes
+            read_out = ReadOut(torch.full(shape, 1 / self.n_classes, device=queries.device), None)
         else:
             x = self._with_one(queries)
             scores = torch.stack([x @ self._solution(penalty) for penalty in penalties]).clamp_min_(0).add_(FLOOR)
-            read_out = ReadOut((scores / scores.sum(dim=2, keepdim=True)).float(), None)
+            read_out = ReadOut((scores / scores.sum(dim=2, keepdim=True)).float().to(queries.device), None)
         flops = len(settings) * self.recall_flops(len(queries))
         return read_out, Answered(read_out), Work(flops, seconds=time.perf_counter() - start)
 

@@ -116,12 +116,12 @@ class DisagreementPolicy(Policy):
 class NoveltyPolicy(Policy):
     """Learns where the chunk lies far from everything in memory; looks at no label.
 
-    LEARN if the mean distance, 1 - cosine, to the nearest stored key >= threshold × its running average, or, not
-    relative, >= threshold. Nothing is near while the memory is empty: then the first chunk is learned from and the next
-    memorized.
+    LEARN if the mean distance to what is stored, as the memory measures it (the cache: 1 - cosine to the nearest key),
+    >= threshold × its running average, or, not relative, >= threshold. Nothing is near while the memory is empty: then
+    the first chunk is learned from and the next memorized.
 
     Args:
-        threshold: multiple of the running average (relative), or distance, 0 to 2; 0 or more.
+        threshold: multiple of the running average (relative), or distance, 0 or more.
         relative: compare with the running average.
 
     Raises:

@@ -149,7 +149,8 @@ def scalars(step: Step) -> dict[str, float]:
     if step.observed:
         values |= {_observed(name): value for name, value in step.observed.items()}
     if step.mixture:
-        values |= {f"mixture/{name}": value for name, value in step.mixture.as_json().items()}
+        fitted = {"w": step.mixture.w, **(step.mixture.setting or {})}
+        values |= {f"mixture/{name}": value for name, value in fitted.items()}
     return values
 
 

@@ -172,8 +172,7 @@ _COSTS = {
 def _table(found: "Curve", *, costs: bool) -> Table:
     """The curve as a table; without its costs it fits in 80 columns."""
     config = found.config
-    mixture = list(found.learners[0].mixture)
-    settings = [name for name in mixture if name != "w"]
+    settings = list(found.learners[0].setting)
     table = Table(
         title=escape(f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}"),
         caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
@@ -181,7 +180,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
         + (
             f"; {', '.join(settings)}: geometric mean; 10,000 queries: what answering so many takes"
             if costs
-            else f"; {', '.join(mixture)} and costs in GFLOP: in a wider window, and in curve.csv"
+            else f"; {', '.join(['w', *settings])} and costs in GFLOP: in a wider window, and in curve.csv"
         ),
         title_justify="left",
         caption_justify="left",
@@ -191,7 +190,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
     )
     columns = ["k %", "x", "z", "y", "y - x", "z - x", "R", "1/R"]
     columns += ["y warm", "R warm"] if found.warm_statistics else []
-    columns += [*mixture, *_COSTS] if costs else []
+    columns += ["w", *settings, *_COSTS] if costs else []
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for i, (at, values) in enumerate(zip(found.learners, found.statistics, strict=True)):
@@ -202,7 +201,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
             warm = found.warm_statistics[i]
             row += [percent(warm.y.estimate), _ratio(warm.R)]
         if costs:
-            row += [_fitted(value) for value in at.typical_mixture.values()]
+            row += [_fitted(value) for value in (at.mean_w, *at.typical_setting.values())]
             row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in _COSTS.values()]
         table.add_row(*row)
     return table

@@ -58,54 +58,86 @@ def resume(
         raise RunError(f"expected a run of this program at {run}, got one without or with an odd {error}") from None
     if dataset is not None:
         given["dataset"] = dataset
-    options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet or as_json}
-    runs = run.parent.parent
-    if experiment == "simulate":
-        from scenarios.experiments.simulate import resolve_simulation
-
-        with redirect_stdout(sys.stderr):
-            simulation = resolve_simulation(validate(SimulateConfig, given))
-        summary = simulate_command.live_in(
-            run, simulation, describe(experiment, preset, simulation, data_dir=data_dir), **options
-        )
-        simulate_command.report(summary, simulation, run, runs, quiet=quiet, as_json=as_json)
-    elif experiment == "compare":
-        from scenarios.experiments.compare import resolve_comparison
-
-        with redirect_stdout(sys.stderr):
-            comparison = resolve_comparison(validate(CompareConfig, given))
-        compared = compare_command.live_in(
-            run, comparison, describe(experiment, preset, comparison, data_dir=data_dir), **options
-        )
-        compare_command.report(compared, run, runs, quiet=quiet, as_json=as_json)
-    elif experiment == "curve":
-        from scenarios.experiments.relative_value import resolve_curve
-
-        with redirect_stdout(sys.stderr):
-            settings = resolve_curve(validate(CurveConfig, given))
-        if workers is None and _lived_by_workers(config):
-            workers = n_cores()
-        described = describe(experiment, preset, settings, threads=1 if workers else None, data_dir=data_dir)
-        found = curve_command.live_in(run, settings, described, workers=workers, **options)
-        curve_command.report(found, run, runs, quiet=quiet, as_json=as_json)
-    elif experiment == "train-policy":
-        from scenarios.policy_training.train import resolve_training
-
-        training = resolve_training(validate(TrainConfig, given))
-        tables, digest = config.get("trees"), config.get("trees_digest")
-        if not all(isinstance(each, str | None) for each in (tables, digest)):
-            raise RunError(f"expected a run of this program at {run}, got one with odd trees: {tables}, {digest}")
-        trained = train_command.go_on_in(run, training, preset, tables, digest, **options)
-        train_command.report(trained, run, runs, quiet=quiet, as_json=as_json)
-    elif experiment == "tree":
-        from scenarios.oracle.grow import resolve_tree
-
-        trees = resolve_tree(validate(TreeConfig, given))
-        described = describe(experiment, preset, trees, threads=1, data_dir=data_dir)
-        oracles = tree_command.grow_in(run, trees, described, workers=workers, **options)
-        tree_command.report(oracles, trees, run, quiet=quiet, as_json=as_json)
-    else:
+    if experiment not in _RESUMING:
         raise RunError(f"expected a run that can be resumed at {run}, got one of {experiment}")
+    options: dict[str, Any] = {"data_dir": data_dir, "download": download, "quiet": quiet or as_json}
+    shown = {"quiet": quiet, "as_json": as_json}
+    _RESUMING[experiment](run, config, preset, given, workers, options, shown)
+
+
+Plain = dict[str, Any]
+
+
+def _resume_simulation(
+    run: Path, config: Plain, preset: str, given: Plain, workers: int | None, options: Plain, shown: Plain
+) -> None:
+    from scenarios.experiments.simulate import resolve_simulation
+
+    with redirect_stdout(sys.stderr):
+        settings = resolve_simulation(validate(SimulateConfig, given))
+    described = describe("simulate", preset, settings, data_dir=options["data_dir"])
+    summary = simulate_command.live_in(run, settings, described, **options)
+    simulate_command.report(summary, settings, run, run.parent.parent, **shown)
+
+
+def _resume_comparison(
+    run: Path, config: Plain, preset: str, given: Plain, workers: int | None, options: Plain, shown: Plain
+) -> None:
+    from scenarios.experiments.compare import resolve_comparison
+
+    with redirect_stdout(sys.stderr):
+        settings = resolve_comparison(validate(CompareConfig, given))
+    described = describe("compare", preset, settings, data_dir=options["data_dir"])
+    compared = compare_command.live_in(run, settings, described, **options)
+    compare_command.report(compared, run, run.parent.parent, **shown)
+
+
+def _resume_curve(
+    run: Path, config: Plain, preset: str, given: Plain, workers: int | None, options: Plain, shown: Plain
+) -> None:
+    from scenarios.experiments.relative_value import resolve_curve
+
+    with redirect_stdout(sys.stderr):
+        settings = resolve_curve(validate(CurveConfig, given))
+    if workers is None and _lived_by_workers(config):
+        workers = n_cores()
+    described = describe("curve", preset, settings, threads=1 if workers else None, data_dir=options["data_dir"])
+    found = curve_command.live_in(run, settings, described, workers=workers, **options)
+    curve_command.report(found, run, run.parent.parent, **shown)
+
+
+def _resume_training(
+    run: Path, config: Plain, preset: str, given: Plain, workers: int | None, options: Plain, shown: Plain
+) -> None:
+    from scenarios.policy_training.train import resolve_training
+
+    settings = resolve_training(validate(TrainConfig, given))
+    tables, digest = config.get("trees"), config.get("trees_digest")
+    if not all(isinstance(each, str | None) for each in (tables, digest)):
+        raise RunError(f"expected a run of this program at {run}, got one with odd trees: {tables}, {digest}")
+    trained = train_command.go_on_in(run, settings, preset, tables, digest, **options)
+    train_command.report(trained, run, run.parent.parent, **shown)
+
+
+def _resume_tree(
+    run: Path, config: Plain, preset: str, given: Plain, workers: int | None, options: Plain, shown: Plain
+) -> None:
+    from scenarios.oracle.grow import resolve_tree
+
+    settings = resolve_tree(validate(TreeConfig, given))
+    described = describe("tree", preset, settings, threads=1, data_dir=options["data_dir"])
+    oracles = tree_command.grow_in(run, settings, described, workers=workers, **options)
+    tree_command.report(oracles, settings, run, **shown)
+
+
+_RESUMING = {
+    "simulate": _resume_simulation,
+    "compare": _resume_comparison,
+    "curve": _resume_curve,
+    "train-policy": _resume_training,
+    "tree": _resume_tree,
+}
+"""By experiment: go on in its folder and show what has come of it."""
 
 
 def _lived_by_workers(config: dict[str, Any]) -> bool:

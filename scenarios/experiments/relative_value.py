@@ -79,22 +79,8 @@ def live_curve(
     for seed in seeds:
         if not unlived[seed]:
             run.checkpoints(f"seed{seed}").drop()  # of a process that was killed just before it could
-    unfinished = [seed for seed in seeds if unlived[seed]]
-    if unfinished:
-        reporter.say("data")
-        dataset = _load(config, unfinished[0], data_dir, download, reporter.reach)
-        tell_of(dataset, reporter)
-        reporter.expect(sum(_work(config, dataset, unlived[seed]) for seed in unfinished))
-        if workers is None:
-            for seed in unfinished:
-                if seed != unfinished[0]:
-                    reporter.say("data")
-                    dataset = _load(config, seed, data_dir, download, reporter.reach)
-                reporter.say(f"seed {seed}")
-                _live_seed(config, dataset, seed, run, reporter)
-        else:
-            works = {seed: _work(config, dataset, unlived[seed]) for seed in unfinished}
-            _live_side_by_side(config, works, run, reporter, workers, data_dir)
+    if unfinished := {seed: names for seed, names in unlived.items() if names}:
+        _live_seeds(config, unfinished, run, reporter, workers, data_dir, download)
     by_name = {name: [records[seed][name] for seed in seeds] for name in folders}
     n_lives = len(folders) * len(seeds)
     try:
@@ -112,6 +98,33 @@ def live_curve(
         curve = replace(curve, matched=_placed(config, by_name))
     write_curve(curve, run)
     return curve
+
+
+def _live_seeds(
+    config: CurveConfig,
+    unfinished: Mapping[int, list[str]],
+    run: RunDirectory,
+    reporter: ProgressReporter,
+    workers: int | None,
+    data_dir: Path | None,
+    download: bool,
+) -> None:
+    """Live the lifetimes of every seed that are not finished: one seed after the other, or side by side."""
+    first = next(iter(unfinished))
+    reporter.say("data")
+    dataset = _load(config, first, data_dir, download, reporter.reach)
+    tell_of(dataset, reporter)
+    works = {seed: _work(config, dataset, names) for seed, names in unfinished.items()}
+    reporter.expect(sum(works.values()))
+    if workers is not None:
+        _live_side_by_side(config, works, run, reporter, workers, data_dir)
+        return
+    for seed in unfinished:
+        if seed != first:
+            reporter.say("data")
+            dataset = _load(config, seed, data_dir, download, reporter.reach)
+        reporter.say(f"seed {seed}")
+        _live_seed(config, dataset, seed, run, reporter)
 
 
 def _statics(config: CurveConfig) -> dict[str, float]:

@@ -44,25 +44,33 @@ class LearnerAt:
     y_warm: tuple[float, ...] | None
     warm_gflop: tuple[float, ...] | None
     """GFLOPs of the training that leads from the k%-learner to y_warm; no lifetime pays them."""
-    mixture: dict[str, tuple[float | None, ...]]
-    """w and the memory's setting, by name; None for a seed whose memory was empty, where nothing was fitted."""
+    w: tuple[float | None, ...]
+    setting: dict[str, tuple[float | None, ...]]
+    """What the memory is read with, by name; like w, None for a seed whose memory was empty, with nothing to fit."""
     gflop: dict[str, tuple[float, ...]]
     """`COSTS`, `TOTAL`, `UNCALIBRATED` and `ANSWERING`."""
     memory_entries: tuple[int, ...]
     memory_nbytes: tuple[int, ...]
 
     @property
-    def typical_mixture(self) -> dict[str, float | None]:
-        """Over the seeds for which it was fitted: the mean w, and geometric means of settings above 0.
+    def mean_w(self) -> float | None:
+        """Over the seeds for which it was fitted."""
+        fitted = [w for w in self.w if w is not None]
+        return _mean(fitted) if fitted else None
 
-        Settings are searched on logarithmic grids.
+    @property
+    def typical_setting(self) -> dict[str, float | None]:
+        """Geometric means over the seeds for which it was fitted, as settings are searched on logarithmic grids.
+
+        Plain means where one is 0 or below.
         """
-        typical = {}
-        for name, by_seed in self.mixture.items():
+        typical: dict[str, float | None] = {}
+        for name, by_seed in self.setting.items():
             fitted = [value for value in by_seed if value is not None]
-            geometric = name != "w" and all(value > 0 for value in fitted)
-            mean = _mean([math.log(value) for value in fitted] if geometric else fitted) if fitted else None
-            typical[name] = math.exp(mean) if geometric and mean is not None else mean
+            if all(value > 0 for value in fitted):
+                typical[name] = math.exp(_mean([math.log(value) for value in fitted])) if fitted else None
+            else:
+                typical[name] = _mean(fitted)
         return typical
 
 
@@ -103,8 +111,7 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
         k: [summary for record in lived if (summary := record.summary())] for k, lived in records.items()
     }
     y = tuple(summary["accuracy"]["learner"] for summary in summaries[100])
-    fitted = (summary.get("mixture", {}) for k in config.k for summary in summaries[k])
-    names = dict.fromkeys(["w", *(name for mixture in fitted for name in mixture)])
+    names = dict.fromkeys(name for k in config.k for summary in summaries[k] for name in _setting(summary))
     learners = []
     for k in sorted(config.k):
         lived = summaries[k]
@@ -119,7 +126,8 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
                 point,
                 y_warm=tuple(summary["y_warm"] for summary in lived) if config.warm else None,
                 warm_gflop=tuple(summary["warm_gflop"] for summary in lived) if config.warm else None,
-                mixture={name: tuple(each.get("mixture", {}).get(name) for each in lived) for name in names},
+                w=tuple(summary.get("mixture", {}).get("w") for summary in lived),
+                setting={name: tuple(_setting(summary).get(name) for summary in lived) for name in names},
                 gflop=_gflop(lived),
                 memory_entries=tuple(summary["memory_entries"] for summary in lived),
                 memory_nbytes=tuple(summary["memory_nbytes"] for summary in lived),
@@ -134,6 +142,11 @@ def read_curve(config: CurveConfig, records: Mapping[float, Sequence[LifetimeRec
     statistics = tuple(at.point.statistics(config.confidence) for at in learners)
     last = summaries[100][-1]
     return Curve(config, last["n_train"], last["n_test"], tuple(learners), statistics, warm)
+
+
+def _setting(summary: Mapping[str, Any]) -> dict[str, float]:
+    """What the memory of a finished lifetime is read with; nothing where it was empty."""
+    return dict(summary.get("mixture", {}).get("setting") or {})
 
 
 def _gflop(summaries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, ...]]:
@@ -225,7 +238,8 @@ def curve_json(curve: Curve) -> dict[str, Any]:
             "z": at.point.z,
             "y": at.point.y,
             **({"y_warm": at.y_warm, "warm_gflop": at.warm_gflop} if at.y_warm else {}),
-            **at.mixture,
+            "w": at.w,
+            "setting": at.setting,
             "gflop": at.gflop,
             "memory_entries": at.memory_entries,
             "memory_nbytes": at.memory_nbytes,
@@ -257,7 +271,7 @@ def curve_csv(curve: Curve) -> str:
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
             if isinstance(interval, Ratio):
                 row[f"{name}_note"] = interval.reason
-        row |= at.typical_mixture
+        row |= {"w": at.mean_w} | {f"setting_{name}": value for name, value in at.typical_setting.items()}
         row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
         row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
         rows.append(row)

@@ -56,15 +56,13 @@ def pareto_figure(
     figure = Figure(figsize=(10, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    _scale_costs(axes, [paid for _, paid, _ in points])
-    _limit_accuracies(axes, [reached for _, _, reached in points])
-    axes.set_xlabel(f"{_cost_name(cost, unit)} ({unit})", parse_math=False)
-    axes.set_ylabel(f"{accuracy.replace('_', ' ')} (%)", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
-
-    of_utility = _draw_equal_utilities(axes, cost_weight) if cost_weight else []
+    axes.set_xlabel(f"{_cost_name(cost, unit)} ({unit})", parse_math=False)
+    axes.set_ylabel(f"{accuracy.replace('_', ' ')} (%)", parse_math=False)
+    _scale_costs(axes, [paid for _, paid, _ in points])
+    _limit_accuracies(axes, [reached for _, _, reached in points])
     # A dearer budget still affords the last step: the line goes on to the edge.
     ends = [*steps, (axes.get_xlim()[1], steps[-1][1])]
     keys = axes.step(*zip(*ends, strict=True), where="post", color="#BBBBBB", linewidth=2.5, zorder=1)
@@ -72,10 +70,17 @@ def pareto_figure(
     if len(comparison.seeds) > 1:
         label = f"bars: {100 * comparison.confidence:g}% t intervals over seeds"
         keys.append(Line2D([], [], color=GREY, linestyle="none", marker="|", markersize=9, label=label))
-    keys += of_utility
+    keys += _draw_equal_utilities(axes, cost_weight) if cost_weight else []
     schedules = [_draw_point(axes, i, *point) for i, point in enumerate(points)]
     schedules += [Line2D([], [], linestyle="none", label=_wrapped(f"{label} (undefined)")) for label in undefined]
-    # Above and beside the axes, where no data can be.
+    _draw_legends(axes, schedules, keys)
+    n_seeds = f"{len(comparison.seeds)} seed{'s' * (len(comparison.seeds) != 1)}"
+    figure.suptitle(textwrap.fill(f"{title} ({n_seeds})", 100), fontsize=11, parse_math=False)
+    return figure
+
+
+def _draw_legends(axes: Axes, schedules: list[Line2D], keys: list[Line2D]) -> None:
+    """Schedules beside the axes and what lines mean above them, where no data can be."""
     legend = axes.legend(
         handles=schedules,
         loc="upper left",
@@ -99,9 +104,6 @@ def pareto_figure(
         ncols=3,
         borderaxespad=0.2,
     )
-    seeds = "1 seed" if len(comparison.seeds) == 1 else f"{len(comparison.seeds)} seeds"
-    figure.suptitle(textwrap.fill(f"{title} ({seeds})", 100), fontsize=11, parse_math=False)
-    return figure
 
 
 def _draw_point(axes: Axes, i: int, label: str, paid: Interval, reached: Interval) -> Line2D:

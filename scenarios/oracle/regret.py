@@ -127,21 +127,14 @@ def evaluate(
         InvalidSetting: policies or prices that cannot be, or no tree that no policy was trained on.
     """
     seen = frozenset().union(*trained_on.values()) if trained_on else frozenset()
-    held_out = [table for table in tables if table.facts["seed"] not in seen]
-    if not held_out:
-        raise InvalidSetting(
-            f"expected trees of seeds that no policy was trained on, got only those of {_listed(sorted(seen))}; grow "
-            "more with `lifetime tree --first-seed`"
-        )
+    held_out = _held_out(tables, seen)
     drawn = with_tariffs_drawn(held_out, pricing.tariff, n_draws)
     table_set = TableSet(drawn, pricing)
-    names = list(dict.fromkeys([*policies, *statics]))
-    fixed, of_fixed = table_set.fixed()
+    names, (fixed, of_fixed) = list(dict.fromkeys([*policies, *statics])), table_set.fixed()
     lived = [*(table_set.live(spec) for spec in names), of_fixed, table_set.oracle()]
     n_paths = len(drawn) // len(held_out)
     comparison = compare([_averaged(each, n_paths) for each in lived] if n_paths > 1 else lived, confidence)
     by_label = {schedule.label: schedule for schedule in comparison.schedules}
-    best_static = max(statics, key=lambda spec: _mean(by_label[spec], UTILITY))
     untrained = [spec for spec in names if spec not in trained_on]
 
     def at_equal_cost(policy: str, among: Among, specs: Sequence[str]) -> AtEqualCost:
@@ -151,7 +144,7 @@ def evaluate(
         comparison,
         pricing,
         table_set.n_chunks,
-        best_static,
+        max(statics, key=lambda spec: _mean(by_label[spec], UTILITY)),
         fixed,
         differences=tuple(
             _difference(by_label[policy], by_label[baseline], confidence)
@@ -169,6 +162,21 @@ def evaluate(
         n_paths=n_paths,
         left_out=tuple(sorted(seen & {int(table.facts["seed"]) for table in tables})),
     )
+
+
+def _held_out(tables: Sequence[ScheduleTable], seen: frozenset[int]) -> list[ScheduleTable]:
+    """The tables of other seeds than those that policies were trained on.
+
+    Raises:
+        InvalidSetting: there are none.
+    """
+    held_out = [table for table in tables if table.facts["seed"] not in seen]
+    if not held_out:
+        raise InvalidSetting(
+            f"expected trees of seeds that no policy was trained on, got only those of {_listed(sorted(seen))}; grow "
+            "more with `lifetime tree --first-seed`"
+        )
+    return held_out
 
 
 def static_schedules(n_chunks: int) -> list[str]:

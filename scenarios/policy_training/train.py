@@ -1,10 +1,10 @@
-"""Training a policy: iterations in a field, recorded, checkpointed and resumed without loss."""
+"""Training a policy: iterations in a simulator, recorded, checkpointed and resumed without loss."""
 
 import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import CheckpointError, InvalidSetting, RunError
 from agent.policies.file import POLICY_FILE, PolicyFile, policy_file_text, read_policy_file
@@ -16,6 +16,9 @@ from scenarios.policy_training.simulators import LiveSimulator, Simulator, Table
 from scenarios.policy_training.trainers import CmaTrainer, ForecastTrainer, ReinforceTrainer, Trainer
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
 from scenarios.running.world import load_world, make_episode, resolve_specs
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 TRAINING = "training.json"
 
@@ -86,52 +89,13 @@ def train_policy(
     if (finished := _finished(run)) is not None:
         run.checkpoints().drop()  # of who was killed before doing so
         return finished
-    simulator: Simulator
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-    if tables is not None:
-        pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
-        simulator = TableSimulator(
-            TableSet(with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws), pricing)
-        )
-    else:
-        reporter.say("data")
-        simulator = LiveSimulator(config, seeds, reporter, download=download, data_dir=data_dir)
-    checkpoints = run.checkpoints()
+    simulator = _simulator(config, tables, reporter, download, data_dir)
     trainer, history = _resumed(config, simulator, run, reporter)
-    assert config.iterations is not None
-    if tables is not None:
-        of_iteration, of_policy = 1, 0
-    else:  # chunks of lifetimes; whoever lives them tells of them
-        of_policy = simulator.n_chunks * len(simulator.seeds)
-        of_iteration = config.population * (simulator.n_chunks if config.method == "ppo" else of_policy)
-    reporter.expect(config.iterations * of_iteration + of_policy)
-    reporter.advance(len(history) * of_iteration)
-    saved, every = len(history), config.checkpoint_every if tables is not None else 1  # a lifetime is worth a file
     with run.tensorboard() as board:
-        for number, values in enumerate(history):
-            _draw(board, values, number)
-        try:
-            while len(history) < config.iterations:
-                values = trainer.iterate()
-                _draw(board, values, len(history))
-                history.append(values)
-                if tables is not None:
-                    reporter.advance(1)
-                reporter.say(f"utility {100 * values['utility']:.1f}")
-                if reporter.stopping:
-                    raise Interrupted
-                if len(history) % every == 0:
-                    checkpoints.save({"trainer": trainer.state(), "history": history})
-                    saved = len(history)
-            policy = trainer.policy()
-            reached = float(simulator.utilities([lambda _: policy.make()]).mean())
-        except Interrupted:
-            if len(history) > saved:
-                checkpoints.save({"trainer": trainer.state(), "history": history})
-            raise
+        policy, reached = _iterate(config, trainer, history, simulator, run, board, reporter)
     training = {
         "method": config.method,
-        "seeds": list(seeds),
+        "seeds": list(range(config.first_seed, config.first_seed + config.seeds)),
         "on": "tables" if tables is not None else "lifetimes",
         "utility": reached,
         "settings": config.model_dump(mode="json"),
@@ -140,8 +104,72 @@ def train_policy(
     run.write(POLICY_FILE, policy_file_text(PolicyFile(policy.kind, policy.settings, training)))
     content = {"policy": POLICY_FILE, "kind": policy.kind, "utility": reached, "history": history}
     run.write(TRAINING, json.dumps(content, indent=1) + "\n")
-    checkpoints.drop()
+    run.checkpoints().drop()
     return content
+
+
+def _simulator(
+    config: TrainConfig,
+    tables: Sequence[ScheduleTable] | None,
+    reporter: ProgressReporter,
+    download: bool,
+    data_dir: Path | None,
+) -> Simulator:
+    """Where policies are tried: on tables, or in lifetimes where there are none."""
+    if tables is None:
+        reporter.say("data")
+        seeds = range(config.first_seed, config.first_seed + config.seeds)
+        return LiveSimulator(config, seeds, reporter, download=download, data_dir=data_dir)
+    pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
+    drawn = with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws)
+    return TableSimulator(TableSet(drawn, pricing))
+
+
+def _iterate(
+    config: TrainConfig,
+    trainer: Trainer,
+    history: list[dict[str, float]],
+    simulator: Simulator,
+    run: RunDirectory,
+    board: "SummaryWriter",
+    reporter: ProgressReporter,
+) -> tuple[PolicyFile, float]:
+    """Iterate to the end, with checkpoints; returns the policy and its mean utility where it was trained.
+
+    Raises:
+        Interrupted: the reporter asked to stop; a checkpoint has been written.
+    """
+    on_tables, checkpoints = isinstance(simulator, TableSimulator), run.checkpoints()
+    assert config.iterations is not None
+    if on_tables:
+        of_iteration, of_policy = 1, 0
+    else:  # chunks of lifetimes; whoever lives them tells of them
+        of_policy = simulator.n_chunks * len(simulator.seeds)
+        of_iteration = config.population * (simulator.n_chunks if config.method == "ppo" else of_policy)
+    reporter.expect(config.iterations * of_iteration + of_policy)
+    reporter.advance(len(history) * of_iteration)
+    saved, every = len(history), config.checkpoint_every if on_tables else 1  # a lifetime is worth a file
+    for number, values in enumerate(history):
+        _draw(board, values, number)
+    try:
+        while len(history) < config.iterations:
+            values = trainer.iterate()
+            _draw(board, values, len(history))
+            history.append(values)
+            if on_tables:
+                reporter.advance(1)
+            reporter.say(f"utility {100 * values['utility']:.1f}")
+            if reporter.stopping:
+                raise Interrupted
+            if len(history) % every == 0:
+                checkpoints.save({"trainer": trainer.state(), "history": history})
+                saved = len(history)
+        policy = trainer.policy()
+        return policy, float(simulator.utilities([lambda _: policy.make()]).mean())
+    except Interrupted:
+        if len(history) > saved:
+            checkpoints.save({"trainer": trainer.state(), "history": history})
+        raise
 
 
 def prepare(config: TrainConfig, *, download: bool, data_dir: Path | None) -> None:

@@ -183,16 +183,7 @@ def drift(
         InvalidSetting: an unknown kind, a strength that is negative or not finite, fewer chunks or test images than
             experiences, no experience, or a chunking that does not fit.
     """
-    if kind not in ("contrast", "hue", "corruption"):
-        raise InvalidSetting(
-            f"expected a kind of contrast, hue or corruption, got {kind!r}; change the scenario's kind"
-        )
-    if not (math.isfinite(strength) and strength >= 0):
-        raise InvalidSetting(
-            f"expected a finite strength of 0 or more, got {strength:g}; change the scenario's strength"
-        )
-    if experiences < 1:
-        raise InvalidSetting(f"expected at least 1 experience, got {experiences}; change the scenario's experiences")
+    _check_drift(kind, strength, experiences)
     of_data = seed if data_seed is None else data_seed
     n = chunking.n_used(len(dataset.train))
     order = torch.randperm(n, generator=named_generator(seed, "stream"))
@@ -202,17 +193,10 @@ def drift(
         noise = named_generator(of_data, f"drift/{name}")
         return LabelledImages(drifted(part.images, amounts, kind, noise), part.labels)
 
-    def spread(part: LabelledImages, name: str) -> Float64[Tensor, " n"]:
-        """How far into the drift each image belongs, from 0 to 1."""
-        places = torch.empty(len(part), dtype=torch.float64)
-        order = stratified_order(part.labels, named_generator(of_data, f"drift-places/{name}"))
-        places[order] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
-        return places
-
     amounts = torch.empty(n, dtype=torch.float64)
     amounts[order] = torch.linspace(0, strength, n, dtype=torch.float64)
-    places = spread(dataset.test, "test")
-    in_validation = strength * spread(dataset.validation, "validation")
+    places = _spread(dataset.test, of_data, "test")
+    in_validation = strength * _spread(dataset.validation, of_data, "validation")
     reached = torch.stack([amounts[rows].max() for rows in chunks[0]])
     train = changed(LabelledImages(dataset.train.images[:n], dataset.train.labels[:n]), amounts, "train")
     return Scenario(
@@ -226,6 +210,27 @@ def drift(
         truth={"amount": tuple(float(amounts[rows].mean()) for rows in chunks[0])},
         shown=torch.searchsorted(reached.cummax(0).values, in_validation),
     )
+
+
+def _spread(part: LabelledImages, seed: int, name: str) -> Float64[Tensor, " n"]:
+    """How far into the drift each image belongs, from 0 to 1."""
+    places = torch.empty(len(part), dtype=torch.float64)
+    order = stratified_order(part.labels, named_generator(seed, f"drift-places/{name}"))
+    places[order] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
+    return places
+
+
+def _check_drift(kind: str, strength: float, experiences: int) -> None:
+    if kind not in ("contrast", "hue", "corruption"):
+        raise InvalidSetting(
+            f"expected a kind of contrast, hue or corruption, got {kind!r}; change the scenario's kind"
+        )
+    if not (math.isfinite(strength) and strength >= 0):
+        raise InvalidSetting(
+            f"expected a finite strength of 0 or more, got {strength:g}; change the scenario's strength"
+        )
+    if experiences < 1:
+        raise InvalidSetting(f"expected at least 1 experience, got {experiences}; change the scenario's experiences")
 
 
 def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experiences: int, visits: int) -> Scenario:

@@ -1,8 +1,14 @@
+import pytest
 import torch
 
+import agent as agent_package
 from agent.accounting.work import Work
+from agent.agent import Agent
+from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
-from tests.agent.toys import refit, same, toy_agent, toy_chunk, toy_images
+from agent.memory.rekeying import Rekeying
+from tests.agent.memory.nearest import NearestMemory
+from tests.agent.toys import online, refit, same, toy_agent, toy_chunk, toy_images
 
 
 def grown(make=None):
@@ -107,3 +113,40 @@ def test_state_and_forks():
     fork.learn(toy_chunk(5, seed=6))
     fork.mixture = Mixture()
     assert same(agent.state(), before)
+
+
+def test_raw_images_are_those_of_the_entries_in_memory():
+    agent = Agent(online(), NearestMemory(3, capacity=5), rekeying=Rekeying(on_learn=True))
+    for seed, n in enumerate((8, 3, 8)):
+        estimate = agent.estimate_memorizing(toy_chunk(n, seed), looked=False)
+        before = agent.memory_nbytes
+        agent.memorize(toy_chunk(n, seed))
+        assert agent.memory_nbytes - before == estimate.held_nbytes
+        assert len(agent.raw_images) == agent.memory.n_entries == 5
+    images = torch.cat([toy_chunk(n, seed).images for seed, n in enumerate((8, 3, 8))])
+    assert torch.equal(agent.raw_images.of(agent.memory.ids), images[agent.memory.ids])
+    with pytest.raises(InvalidSetting, match="expected ids of entries that are in memory, got 3; was it evicted"):
+        agent.raw_images.of(torch.tensor([3]))
+
+
+def test_keys_are_fresh_once_all_stale_ones_have_gone():
+    agent = Agent(online(), NearestMemory(3, capacity=5))
+    agent.memorize(toy_chunk(5))
+    agent.learn(toy_chunk(8, seed=1))
+    assert agent.stale
+    agent.memorize(toy_chunk(3, seed=2))
+    assert agent.stale
+    agent.memorize(toy_chunk(5, seed=3))
+    assert not agent.stale
+
+
+def test_a_mixture_of_one_s_own_need_not_be_on_the_grid():
+    agent = grown()
+    agent.mixture = Mixture(0.3, {"theta": 20.0})
+    images = toy_images(6, seed=2).images
+    found = [agent.answer(images, at_every_setting=every)[0].agent for every in (False, True)]
+    torch.testing.assert_close(*found)
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(agent_package, name) for name in agent_package.__all__)

@@ -11,12 +11,15 @@ from agent.memory.mixture import Mixture
 from agent.memory.protocol import Insertion, ReadOut
 from agent.testing import BrokenPromise, check_memory
 from agent.version import Version
+from tests.agent.memory.nearest import NearestMemory
 
 N_CLASSES = 4
 MEMORIES = {
     "cache": CacheMemory,
     "cache-half": lambda n_classes: CacheMemory(n_classes, dtype=torch.float16),
     "ridge": RidgeMemory,
+    "nearest": NearestMemory,
+    "nearest, with room for all": lambda n_classes: NearestMemory(n_classes, capacity=1000),
 }
 """Every memory, by a function of the number of classes: adding one means adding a line."""
 
@@ -88,6 +91,9 @@ class Forgetful(CacheMemory):
 
 
 class EvictingStrangers(CacheMemory):
+    def estimate_insert(self, n, key_length):
+        return super().estimate_insert(n, key_length)._replace(n_evicted=1)
+
     def insert(self, *entry):
         return Insertion(super().insert(*entry).work, torch.tensor([10**6]))
 
@@ -165,6 +171,65 @@ class Untidy(RidgeMemory):
         return done
 
 
+class Silent(NearestMemory):
+    def insert(self, *entry):
+        version = self.version
+        done = super().insert(*entry)
+        self.version = version
+        return done
+
+
+class Surprising(NearestMemory):
+    def estimate_insert(self, n, key_length):
+        return super().estimate_insert(n, key_length)._replace(n_evicted=0)
+
+
+class Positional(CacheMemory):
+    def rekey(self, renew):
+        return super().rekey(lambda ids: renew(torch.arange(len(ids))))
+
+
+class InPlace(NearestMemory):
+    def rekey(self, renew):
+        self.keys[:] = super().fork().keys * 0 + renew(self.ids).keys
+        self.version = self.lineage.next()
+        return self.estimate_rekey()
+
+
+class Timeless(CacheMemory):
+    def load_state(self, state):
+        version = self.version
+        super().load_state(state)
+        self.version = version
+
+
+class Deaf(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        if len(settings) == 1:
+            settings = (self.prior,)
+        return super().recall(queries, settings, cache)
+
+
+class Dearer(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        return read_out, cache, work if settings == (self.prior,) else work + Work(work.flops)
+
+
+class Wasteful(NearestMemory):
+    def __init__(self, n_classes):
+        super().__init__(n_classes, capacity=1000)
+
+    def recall(self, queries, settings, cache=None):
+        read_out, new, work = super().recall(queries, settings, cache)
+        return read_out, new, Work(self.recall_flops(len(queries))) if work.flops else work
+
+
+class Hasty(CacheMemory):
+    def combine(self, learner, memory, fitted):
+        return learner * fitted.w + memory * (1 - fitted.w) if fitted.fitted else learner + memory
+
+
 class Inventive(CacheMemory):
     def fit(self, learner, memory, labels):
         return Mixture(0.5, {"theta": 3.0})
@@ -187,9 +252,10 @@ class Overcharging(CacheMemory):
 
 class Idle(CacheMemory):
     def rekey(self, renew):
-        renew(torch.arange(self.n_entries))
-        self.version = self.lineage.next()
-        return self.estimate_rekey()
+        blocks = self._blocks
+        work = super().rekey(renew)
+        self._blocks = blocks
+        return work
 
 
 BROKEN = {
@@ -215,6 +281,15 @@ BROKEN = {
     Lenient: "what cannot be stored is refused with InvalidSetting",
     Crashing: "what cannot be stored is refused with InvalidSetting",
     Untidy: "a refused insert stores nothing",
+    Silent: "the version changes whenever an earlier answer no longer holds",
+    Surprising: "an insert evicts as many entries as `estimate_insert` says",
+    Positional: "re-keying renews each entry once, by its id",
+    InPlace: "re-keying leaves forks as they were",
+    Timeless: "a memory that becomes another one has another version",
+    Deaf: "a setting is read alike alone and among others",
+    Dearer: "a recall from scratch takes what `recall_flops` says",
+    Wasteful: "recalls that go on from a cache cost as much as one from scratch",
+    Hasty: "`combine` takes a mixture that is not fitted yet",
     Inventive: "`fit` chooses one of the settings",
     Adding: "`combine` gives a distribution",
     Skipping: "re-keying renews each entry once, by its id",

@@ -14,6 +14,7 @@ from agent.memory import CacheMemory, Memory, RidgeMemory
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.policies import Action, Observation, Policy
+from tests.agent.memory.nearest import NearestMemory
 
 N_CLASSES = 3
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
@@ -81,7 +82,11 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
 """Every learner, by a function of the seed: adding one means adding a line."""
 
 
-MEMORIES: dict[str, Callable[[int], Memory[Any]]] = {"cache": CacheMemory, "ridge": RidgeMemory}
+MEMORIES: dict[str, Callable[[int], Memory[Any]]] = {
+    "cache": CacheMemory,
+    "ridge": RidgeMemory,
+    "nearest": NearestMemory,
+}
 """Every memory, by a function of the number of classes: adding one means adding a line."""
 
 

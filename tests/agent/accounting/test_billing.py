@@ -51,8 +51,13 @@ def cost(work, price):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("memory", "rekeying"),
-    [("cache", Rekeying()), ("cache", Rekeying(on_learn=True)), ("ridge", Rekeying())],
-    ids=["stale", "rekeying", "ridge"],
+    [
+        ("cache", Rekeying()),
+        ("cache", Rekeying(on_learn=True)),
+        ("ridge", Rekeying()),
+        ("nearest", Rekeying(on_learn=True)),
+    ],
+    ids=["stale", "rekeying", "ridge", "evicting"],
 )
 @pytest.mark.parametrize("make", [LEARNERS["online"], LEARNERS["cooldown"], LEARNERS["refit-warm"]])
 @settings(max_examples=5, deadline=None)

@@ -80,11 +80,12 @@ LIFETIMES = {
     "rekeying now and then": {"rekeying": Rekeying(every=2), "every": 1, "prequential": True},
     "ridge": {"memory": "ridge", "every": 2, "calibrate_every": 2, "prequential": True},
     "ridge, fitted at the end": {"memory": "ridge", "every": 2},
+    "nearest": {"memory": "nearest", "every": 2, "calibrate_every": 2, "rekeying": Rekeying(on_learn=True)},
 }
 """Ways to live."""
 FEW = {
     "refit-warm": ("plain", "prequential", "rekeying"),
-    "cooldown": ("examined", "calibrating", "rekeying", "ridge"),
+    "cooldown": ("examined", "calibrating", "rekeying", "ridge", "nearest"),
 }
 """For learners that are much like another one."""
 WAYS = [

@@ -56,6 +56,7 @@ def test_both_ends_of_the_grid_are_tried():
 
 def test_a_fitted_mixture_survives_being_written_down():
     mixture = Mixture(0.25, {"k": 5.0, "temperature": 0.1})
-    assert mixture.as_json() == {"w": 0.25, "k": 5.0, "temperature": 0.1}
+    assert mixture.as_json() == {"w": 0.25, "setting": {"k": 5.0, "temperature": 0.1}}
     assert Mixture.from_json(mixture.as_json()) == mixture
-    assert Mixture.from_json({"w": 1.0}).fitted  # of a memory without any choice
+    assert Mixture(0.5, {}).fitted  # of a memory without any choice
+    assert not Mixture.from_json(Mixture().as_json()).fitted

@@ -42,8 +42,8 @@ FACTS = {"seed": 0, "classes": ["a", "b", "c"], "prices": [1.0] * N}
 
 
 def begun(policy, tariff=(1.0,) * N, *, rekey="never", calibrate_every=0, model="flops", budget=inf):
-    agent = toy_agent(memory="ridge" if rekey == "ridge" else "cache")
-    agent.rekeying = Rekeying.parse("never" if rekey == "ridge" else rekey)
+    agent = toy_agent(memory=rekey if rekey in ("ridge", "nearest") else "cache")
+    agent.rekeying = Rekeying.parse({"ridge": "never", "nearest": "on-learn"}.get(rekey, rekey))
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, tariff, strict=True)]
     settings = {"costs": MODELS[model], "budget": budget, "calibrate_every": calibrate_every}
     return Lifetimes(agent, stream, {"": policy}, PLAN, **settings)
@@ -54,7 +54,8 @@ def table_of(rekey="never", calibrate_every=0):
     """Grown whole, at the prices of a constant tariff."""
     rows = Rows()
     grow(Episode(begun(Undecided("memory"), rekey=rekey, calibrate_every=calibrate_every)), 1, rows)
-    facts = FACTS | {"settings": {"rekey": rekey, "calibrate_every": calibrate_every}}
+    told = "on-learn" if rekey == "nearest" else rekey
+    facts = FACTS | {"settings": {"rekey": told, "calibrate_every": calibrate_every}}
     return assemble([rows.as_arrays()], facts, [len(chunk) for chunk in STREAM])
 
 
@@ -81,7 +82,7 @@ def same_table(a, b):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("calibrate_every", [0, 2, 5])
-@pytest.mark.parametrize("rekey", ["never", "on-learn", "every:2", "ridge"])
+@pytest.mark.parametrize("rekey", ["never", "on-learn", "every:2", "ridge", "nearest"])
 def test_a_table_tells_what_a_lifetime_would_see_spend_and_reach(rekey, calibrate_every):
     table = table_of(rekey, calibrate_every)
     generator = np.random.default_rng([len(rekey), calibrate_every])
