@@ -79,7 +79,6 @@ LIFETIMES = {
     "rekeying": {"rekeying": Rekeying(on_learn=True), "calibrate_every": 2},
     "rekeying now and then": {"rekeying": Rekeying(every=2), "every": 1, "prequential": True},
     "ridge": {"memory": "ridge", "every": 2, "calibrate_every": 2, "prequential": True},
-    "ridge, fitted at the end": {"memory": "ridge", "every": 2},
     "nearest": {"memory": "nearest", "every": 2, "calibrate_every": 2, "rekeying": Rekeying(on_learn=True)},
 }
 """Ways to live."""
