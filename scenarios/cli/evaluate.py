@@ -11,7 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import own_policies, run_folder, same_run, versions
+from scenarios.cli.identity import own_code, run_folder, same_run, versions
 from scenarios.cli.options import check_name
 from scenarios.cli.show import gflop, percent, plus_minus, results_console, spread
 from scenarios.config.settings import UTILITY_HELP
@@ -80,7 +80,7 @@ def evaluate(
         "tariff_draws": evaluated.n_paths,
         "confidence": confidence,
         "versions": versions(),
-        "own_policies": own_policies({"policies": policies}),
+        "own_code": own_code({"policies": policies}),
     }
     path = run_folder(runs / "evaluate", name, [trees.resolve().name], described)
     with open_run(path, described, anew=force, compared=same_run) as run:

@@ -91,8 +91,8 @@ def describe(
         "versions": versions(settings.dataset),
         "machine": machine(plain.get("device", "cpu"), threads),
     }
-    own = own_policies(plain)
-    return described | ({"own_policies": own} if own else {})
+    own = own_code(plain)
+    return described | ({"own_code": own} if own else {})
 
 
 def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,9 +185,10 @@ def _identity_in(path: Path) -> dict[str, Any]:
     return identity_of(found) if isinstance(found, dict) else {}
 
 
-def own_policies(settings: dict[str, Any]) -> dict[str, str]:
-    """Digests of the policies in an experiment's settings that come from files or from a user's own code."""
-    return {policy: digest for policy in _policies(settings) if (digest := _policy_digest(policy))}
+def own_code(settings: dict[str, Any]) -> dict[str, str]:
+    """Digests of the policies and the memory of an experiment that come from files or from a user's own code."""
+    specs = [*_policies(settings), *([settings["memory"]] if settings.get("memory") else [])]
+    return {spec: digest for spec in specs if (digest := _spec_digest(spec))}
 
 
 def versions(dataset: str = "") -> dict[str, str]:
@@ -282,9 +283,9 @@ def _policies(settings: dict[str, Any]) -> list[str]:
     return [settings["policy"]] if settings.get("policy") else []
 
 
-def _policy_digest(policy: str) -> str | None:
-    """Identifies the file of a policy, or the module of a user's own; None for the program's."""
-    parsed = parse(policy)
+def _spec_digest(spec: str) -> str | None:
+    """Identifies the file of a policy, or the module of a user's own class; None for the program's."""
+    parsed = parse(spec)
     name = parsed.name
     if name == FILE:
         file = parsed.settings["path"]
@@ -297,6 +298,6 @@ def _policy_digest(policy: str) -> str | None:
     module = sys.modules.get(name.rpartition(".")[0])
     path = getattr(module, "__file__", None)
     if path is None:
-        spec = importlib.util.find_spec(name.rpartition(".")[0])
-        path = spec.origin if spec else None
+        found = importlib.util.find_spec(name.rpartition(".")[0])
+        path = found.origin if found else None
     return digest_of_file(Path(path)) if path else None

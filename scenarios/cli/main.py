@@ -19,7 +19,7 @@ from agent.errors import LifetimeError, is_out_of_memory
 from scenarios.cli.compare import compare
 from scenarios.cli.curve import curve
 from scenarios.cli.evaluate import evaluate
-from scenarios.cli.families import costs, policies, scenarios
+from scenarios.cli.families import costs, list_family, policies, scenarios
 from scenarios.cli.identity import distribution_version
 from scenarios.cli.resume import resume
 from scenarios.cli.show import program
@@ -37,10 +37,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Simulate agents that, for each chunk of a stream, learn (gradient updates) or memorize (a key-value cache).",
 )
-for command in (simulate, compare, curve, tree, train_policy, evaluate, resume, policies, scenarios, costs):
+for command in (simulate, compare, curve, tree, train_policy, evaluate, resume, list_family):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     # Typer keeps the line breaks of a docstring, whatever the width of the terminal.
-    app.command(help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))(command)
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command("list" if command is list_family else None, help=text)(command)
+for former in (policies, scenarios, costs):
+    app.command(hidden=True)(former)
 # The base class of all complaints about the command line; newer Typers carry a Click of their own.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 

@@ -117,7 +117,7 @@ class AgentConfig(BaseModel):
 
     memory: str = _setting(
         "cache",
-        "name:key=value,...; cache: keys and labels, read with a kernel; ridge: a regression on keys, kept up to date",
+        "name:key=value,...; `lifetime list memories` shows them",
         MEMORY,
         "agent",
     )
@@ -185,13 +185,13 @@ class CurveConfig(AgentConfig):
 class LifetimeConfig(AgentConfig):
     """Settings of lifetimes under any policy, in any scenario."""
 
-    scenario: str = _setting("iid", "name:key=value,...; `lifetime scenarios` lists them", STREAM)
-    tariff: str = _setting("constant", "price of compute over time; `lifetime scenarios` lists them", COSTS)
+    scenario: str = _setting("iid", "name:key=value,...; `lifetime list scenarios` shows them", STREAM)
+    tariff: str = _setting("constant", "price of compute over time; `lifetime list tariffs` shows them", COSTS)
     chunks: int | None = _setting(
         None, f"chunks in the stream (default: {DEFAULT_CHUNKS}, or what --chunk-size makes)", STREAM, ge=1
     )
     chunk_size: int | None = _setting(None, "samples in a chunk; the last may be short", STREAM, ge=1)
-    cost: str = _setting("flops", "cost model, name:key=value,...; `lifetime costs` lists them", COSTS)
+    cost: str = _setting("flops", "cost model, name:key=value,...; `lifetime list costs` shows them", COSTS)
     budget: Annotated[float | None, BeforeValidator(_bounded)] = _setting(
         None,
         "what a lifetime may spend, in the unit of the cost model (inf: anything); shown to policies",
@@ -247,7 +247,7 @@ class LifetimeConfig(AgentConfig):
 class SimulateConfig(LifetimeConfig):
     """Settings of one lifetime."""
 
-    policy: str = _setting("loss", "name:key=value,...; `lifetime policies` lists them", STREAM, "free")
+    policy: str = _setting("loss", "name:key=value,...; `lifetime list policies` shows them", STREAM, "free")
     seed: int = _setting(0, "of the data's split, their order, initial weights and the policy", STREAM, "free", ge=0)
 
 

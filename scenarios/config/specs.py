@@ -141,7 +141,8 @@ def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **give
         text: the spec, `name:key=value,...`. A policy may also be `file:PATH`, or
             `package.module.Class:key=value,...`.
         family: the callables to choose from, by name.
-        kind: what they make, for messages: policy, scenario, tariff or cost model. Policies may be imported.
+        kind: what they make, for messages: policy, memory, scenario, tariff or cost model. Policies and memories may be
+            imported.
         given: further arguments, passed on where the signature has them and the spec does not set them.
 
     Raises:
@@ -242,17 +243,23 @@ def describe(family: Mapping[str, Callable[..., Any]], hidden: tuple[str, ...] =
     return described
 
 
+def find(text: str, family: Mapping[str, Callable[..., T]], kind: str) -> Callable[..., T]:
+    """What a spec names, not called yet; raises InvalidSetting for a malformed spec or an unknown name."""
+    return _find(parse(text).name, family, kind)
+
+
 def _find(name: str, family: Mapping[str, Callable[..., T]], kind: str) -> Callable[..., T]:
     if name in family:
         return family[name]
     if kind == "policy" and name == FILE:
         return _from_file()
-    if kind == "policy" and "." in name:
-        return _imported_policy(name)
-    lists = {"policy": "`lifetime policies` lists them", "scenario": "`lifetime scenarios` lists them"}
-    own = ", file:PATH or package.module.Class" if kind == "policy" else ""
-    fix = f"; {lists[kind]}" if kind in lists else ""
-    raise InvalidSetting(f"expected a {kind} out of {', '.join(family)}{own}, got {name}{fix}")
+    if kind in ("policy", "memory") and "." in name:
+        return _imported(name, kind)
+    plural = {"policy": "policies", "memory": "memories", "cost model": "costs"}.get(kind, f"{kind}s")
+    own = {"policy": ", file:PATH or package.module.Class", "memory": " or package.module.Class"}.get(kind, "")
+    raise InvalidSetting(
+        f"expected a {kind} out of {', '.join(family)}{own}, got {name}; `lifetime list {plural}` shows them"
+    )
 
 
 def _from_file() -> Any:
@@ -262,10 +269,8 @@ def _from_file() -> Any:
     return policy_from_file
 
 
-def _imported_policy(path: str) -> Any:
+def _imported(path: str, kind: str) -> Any:
     """The class at `package.module.Class`, looked for in the current directory first, as `python -m` does."""
-    from agent.policies import Policy  # brings torch, which the command line's --help must not wait for
-
     module_name, _, class_name = path.rpartition(".")
     if not {"", str(Path.cwd())} & set(sys.path):
         sys.path.insert(0, str(Path.cwd()))
@@ -275,7 +280,7 @@ def _imported_policy(path: str) -> Any:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise InvalidSetting(
                 f"expected a module {module_name} in the current directory or among the installed ones, got none for "
-                f"policy {path}; check the spelling, or run where {module_name.split('.')[0]} lies"
+                f"{kind} {path}; check the spelling, or run where {module_name.split('.')[0]} lies"
             ) from error
         raise InvalidSetting(f"expected module {module_name} to import, got {_one_line(error)}") from error
     except (Exception, SystemExit) as error:  # code of the user's own, which may do anything
@@ -283,12 +288,21 @@ def _imported_policy(path: str) -> Any:
     found = getattr(module, class_name, None)
     if found is None:
         raise InvalidSetting(f"expected a class {class_name} in module {module_name}, got none of that name")
+    if kind == "policy":
+        _check_policy_class(found, path)
+    elif not inspect.isclass(found):
+        raise InvalidSetting(f"expected {path} to be a class, got {_kind_of(found)}")
+    return found
+
+
+def _check_policy_class(found: Any, path: str) -> None:
+    from agent.policies import Policy  # brings torch, which the command line's --help must not wait for
+
     if not (inspect.isclass(found) and issubclass(found, Policy)):
         raise InvalidSetting(f"expected {path} to be a subclass of agent.policies.Policy, got {_kind_of(found)}")
     if inspect.isabstract(found):
         lacks = ", ".join(sorted(found.__abstractmethods__))
         raise InvalidSetting(f"expected {path} to define {lacks}, got a class without; override it")
-    return found
 
 
 def _kind_of(found: Any) -> str:

@@ -25,8 +25,15 @@ from scenarios.datasets.image_decoding import MAX_MEGAPIXELS
 from scenarios.datasets.image_folder import Progress, folder_fingerprint, read_image_folder
 from scenarios.datasets.textures import TEXTURE_CLASSES, make_textures
 
-DATASET_NAMES: tuple[str, ...] = ("textures", "digits", "cifar10", "cifar100", "folder:PATH")
+DATASETS = {
+    "textures": "Embedded: ten classes of procedural textures, drawn from the seed.",
+    "digits": "scikit-learn's 1,797 real digits, enlarged to 32 × 32.",
+    "cifar10": "CIFAR-10 (Krizhevsky 2009) through torchvision; --download fetches it.",
+    "cifar100": "CIFAR-100, likewise.",
+    "folder:PATH": "Images in PATH/train/<class>/ and PATH/test/<class>/, or a tree PATH/<class>/ and a seeded split.",
+}
 """What `load_dataset` knows; PATH stands for a folder of images."""
+DATASET_NAMES = tuple(DATASETS)
 
 MADE = frozenset({"textures"})
 """Data sets whose images are made anew from each seed; of the others all seeds share the images."""

@@ -195,7 +195,7 @@ class _Lifetime:
     versions: Any
     """With the machine: processor and threads decide the last digits, too."""
     n_test: int
-    own_policies: Mapping[str, str]
+    own_code: Mapping[str, str]
     metrics: dict[str, float | None]
 
 
@@ -208,8 +208,8 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
         pairs["data"] = reference.data, lifetime.data
         if reference.data is not None and reference.data == lifetime.data:
             del pairs["dataset"]  # the same folder, wherever it lay
-        for policy in reference.own_policies.keys() & lifetime.own_policies.keys():
-            pairs[f"the source of {policy}"] = reference.own_policies[policy], lifetime.own_policies[policy]
+        for policy in reference.own_code.keys() & lifetime.own_code.keys():
+            pairs[f"the source of {policy}"] = reference.own_code[policy], lifetime.own_code[policy]
         for name, (ours, theirs) in pairs.items():
             if ours != theirs:
                 raise InvalidSetting(
@@ -255,7 +255,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
                 config["data"],
                 [config["versions"], config.get("machine")],
                 summary["n_test"],
-                config.get("own_policies", {}),
+                config.get("own_code", {}),
                 metrics,
             )
             found.append(lifetime)

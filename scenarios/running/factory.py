@@ -10,13 +10,13 @@ from agent.errors import InvalidSetting
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.protocol import Progress
 from agent.learners.sgd import SCHEDULES, Training
-from agent.memory import MEMORIES
+from agent.memory import MEMORIES, Memory
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.randomness import named_generator
 from scenarios.config.settings import AgentConfig
-from scenarios.config.specs import canonical, make, parse
+from scenarios.config.specs import canonical, find, make
 from scenarios.datasets.load import Dataset
 
 
@@ -55,8 +55,23 @@ def resolve_memory(config: AgentConfig) -> dict[str, Any]:
         InvalidSetting: an unknown memory, or an unknown setting of it.
     """
     memory = canonical(config.memory, MEMORIES, "memory")
-    pools = MEMORIES[parse(memory).name].pools_keys
+    pools = bool(getattr(find(memory, MEMORIES, "memory"), "pools_keys", False))
     return {"memory": memory, "pool": pools if config.pool is None else config.pool}
+
+
+def check_offers(component: object, contract: type, spec: str) -> None:
+    """Refuse a component of the user's own that lacks something its contract names.
+
+    Raises:
+        InvalidSetting: naming all that is missing.
+    """
+    named = {name for name in {*vars(contract), *contract.__annotations__} if not name.startswith("_")}
+    missing = sorted(name for name in named if not hasattr(component, name))
+    if missing:
+        raise InvalidSetting(
+            f"expected {spec} to offer all that {contract.__module__}.{contract.__name__} names, got one without "
+            f"{', '.join(missing)}"
+        )
 
 
 def build_agent(
@@ -95,6 +110,7 @@ def build_agent(
     of_memory = resolve_memory(config)
     keys = KeyPlaces(config.keys, of_memory["pool"])
     memory = make(of_memory["memory"], MEMORIES, "memory", n_classes=dataset.n_classes, device=device)
+    check_offers(memory, Memory, of_memory["memory"])
     learner: Learner
     if config.protocol == "original":
         learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)

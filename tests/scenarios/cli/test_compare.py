@@ -198,7 +198,7 @@ def test_a_policy_of_one_s_own_lives_beside_the_others(with_own):
     labels = [schedule["label"] for schedule in strictly(done.stdout)["schedules"]]
     assert labels == ["static:k=50", "own_policy.Mine:threshold=1"]
     config = json.loads((folder / "compare/run/config.json").read_text())
-    assert config["own_policies"].keys() == {"own_policy.Mine:threshold=1"}
+    assert config["own_code"].keys() == {"own_policy.Mine:threshold=1"}
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(lifetime, tmp_p
     (tmp_path / "own_failing.py").write_text(OWN + "\n# the same one, with a comment\n")
     assert lifetime(*command, "own_failing.Mine:threshold=1").returncode == 0
     (tmp_path / "own_failing.py").write_text(OWN + "\nANOTHER_ONE = True\n")
-    assert_refused(lifetime(*command, "own_failing.Mine:threshold=1"), "own_policies")
+    assert_refused(lifetime(*command, "own_failing.Mine:threshold=1"), "own_code")
 
 
 # Finished runs

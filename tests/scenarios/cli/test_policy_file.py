@@ -44,7 +44,7 @@ def test_a_life_is_lived_as_a_file_says(lived):
     assert "file-path_a-b-policy-k-1.json" in run.name
     config = json.loads((run / "config.json").read_text())
     assert config["settings"]["policy"] == "file:a b/policy,k=1.json"
-    assert config["own_policies"].keys() == {"file:a b/policy,k=1.json"}
+    assert config["own_code"].keys() == {"file:a b/policy,k=1.json"}
     assert all("memory_entries" in json.loads(line) for line in (run / "trajectory.jsonl").open())
 
 
@@ -58,7 +58,7 @@ def test_it_is_resumed_while_the_file_is_the_same_and_another_run_once_it_change
     assert json.loads(again.stdout) == {**json.loads(done.stdout), "run": str(run)}
     original = path.read_text()
     written(path, bias=-9.0)
-    assert_refused(lifetime("resume", run), "own_policies")
+    assert_refused(lifetime("resume", run), "own_code")
     command = ["simulate", *TINY, "--runs", "runs", "--policy", "file:a b/policy,k=1.json", "--json"]
     other = json.loads(lifetime(*command).stdout)
     assert other["run"] != json.loads(done.stdout)["run"]
@@ -91,8 +91,8 @@ def test_policies_from_files_are_compared(lifetime, tmp_path):
     labels = [schedule["label"] for schedule in json.loads(done.stdout)["schedules"]]
     assert labels == [f"file:{one}", "linucb:cost_weight=0.002,alpha=1", f"file:{other}"]
     config = json.loads((tmp_path / "compare/run/config.json").read_text())
-    assert config["own_policies"].keys() == {f"file:{one}", f"file:{other}"}
-    assert len(set(config["own_policies"].values())) == 2
+    assert config["own_code"].keys() == {f"file:{one}", f"file:{other}"}
+    assert len(set(config["own_code"].values())) == 2
     twice = f"file:{one} file:{one.parent}/./policy.json"
     assert_refused(lifetime(*command, twice, "--force"), f"expected each policy once, got file:{one} 2 times")
 
@@ -122,13 +122,13 @@ def test_a_training_that_nobody_understands_is_refused_before_anything_is_lived(
 
 
 def test_policies_from_files_are_listed(lifetime):
-    members = json.loads(lifetime("policies", "--json").stdout)["--policy"]
+    members = json.loads(lifetime("list", "policies", "--json").stdout)
     assert [each["name"] for each in members][-4:] == ["linucb", "thompson", "forecast", "file"]
     assert members[-1]["summary"] == (
         "Decides as a policy file says: file:PATH, with any file that training a policy wrote."
     )
     assert [parameter["name"] for parameter in members[-2]["parameters"]] == ["cost_weight", "noise", "observes"]
-    assert "file:PATH" in lifetime("policies").stdout
+    assert "file:PATH" in lifetime("list", "policies").stdout
 
 
 def test_a_file_is_lived_from_python(tmp_path):

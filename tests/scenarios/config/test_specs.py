@@ -224,14 +224,14 @@ def test_what_is_given_reaches_who_wants_it_unless_the_user_says_otherwise() -> 
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("wrld", "scenario", "expected a scenario out of world, bare, got wrld; `lifetime scenarios` lists them"),
-        ("wrld", "tariff", "expected a tariff out of world, bare, got wrld"),
-        ("a.b", "cost model", "expected a cost model out of world, bare, got a.b"),
+        ("wrld", "scenario", "expected a scenario out of world, bare, got wrld; `lifetime list scenarios` shows them"),
+        ("wrld", "tariff", "expected a tariff out of world, bare, got wrld; `lifetime list tariffs` shows them"),
+        ("a.b", "cost model", "expected a cost model out of world, bare, got a.b; `lifetime list costs` shows them"),
         (
             "wrld",
             "policy",
-            "expected a policy out of world, bare, file:PATH or package.module.Class, got wrld; `lifetime policies` "
-            "lists them",
+            "expected a policy out of world, bare, file:PATH or package.module.Class, got wrld; `lifetime list "
+            "policies` shows them",
         ),
         (
             "world:x=1",
