@@ -54,7 +54,7 @@ class RidgeMemory:
 
     References:
         Hoerl and Kennard, "Ridge regression", Technometrics 12(1), 1970. As a head on the features of a network that
-        sees a stream once: McDonnell et al., "RanPAC", NeurIPS 2023, arXiv:2307.02251, equations 4 and 5. FLOPs: Golub
+        sees a stream once: McDonnell et al., "RanPAC", NeurIPS 2023, arXiv:2307.02251. FLOPs: Golub
         and Van Loan, "Matrix computations", 4th edition, section 4.2.
     """
 

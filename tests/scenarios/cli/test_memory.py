@@ -14,12 +14,12 @@ OWN = "my_memory.NearestMemory"
 
 
 @pytest.fixture
-def lifetime(monkeypatch, tmp_path):
+def lifetime(monkeypatch, capsys, tmp_path):
     """The command line, in a folder that holds a memory of the user's own."""
     (tmp_path / "my_memory.py").write_text(Path(nearest.__file__).read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "my_memory", raising=False)
-    return lambda *arguments: commands.lifetime(*arguments)
+    return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
 
 
 def settings_of(run):
