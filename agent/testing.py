@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
-from agent.memory.protocol import Insertion, Memory, Rekeyable
+from agent.memory.protocol import Insertion, Memory, Rekeyable, missing_members
 from agent.networks.outputs import Outputs
 
 
@@ -108,8 +108,8 @@ class _MemoryCheck:
     def offers_everything(self) -> None:
         memory = self.make()
         if not isinstance(memory, Memory):
-            missing = sorted(name for name in _members(Memory) if not hasattr(memory, name))
-            raise BrokenPromise(memory, "a memory offers all that agent.memory.Memory names", f"missing {missing}")
+            lacks = missing_members(memory)
+            raise BrokenPromise(memory, "a memory offers all that agent.memory.Memory names", f"missing {lacks}")
         if not memory.settings or memory.prior not in memory.settings:
             raise BrokenPromise(
                 memory, "the prior is one of the settings", f"prior {memory.prior}, settings {memory.settings}"
@@ -335,11 +335,6 @@ class _MemoryCheck:
             first += n
         if not torch.equal(self.answers(memory), self.answers(other)):
             raise BrokenPromise(memory, "a re-keyed memory answers as one that was given the new keys", "they differ")
-
-
-def _members(protocol: type) -> set[str]:
-    named = {name for name in vars(protocol) if not name.startswith("_")}
-    return named | set(protocol.__annotations__)
 
 
 def _through_a_file(component: object, state: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Step:
         learned: samples learned from.
         price: of compute, as a multiple of what the cost model says.
         memory_entries: entries in memory.
-        memory_nbytes: of keys and labels, and of raw images kept for re-keying.
+        memory_nbytes: of the memory, and of raw images kept for re-keying.
         held_nbytes: all that storage is charged for: the memory, and what the learner rehearses.
         query_flops: what looking up each of several images in memory takes by now.
         answer_flops: what answering each of several queries takes by now: a forward pass and the look-up.
@@ -33,8 +33,8 @@ class Step:
         spent_gflop: what the agent has computed in all, in GFLOP, likewise.
         observed: what the policy asked to see of the chunk: fields of the observation.
         prequential: on the chunk, before it was used for anything else.
-        scores: on the test set, where this chunk was followed by an examination.
-        mixture: as used in that examination; None where none has been fitted, as the memory is empty.
+        scores: on the test set, where this chunk was followed by an evaluation.
+        mixture: as used in that evaluation; None where none has been fitted, as the memory is empty.
     """
 
     step: int
@@ -62,7 +62,7 @@ class Step:
 
     @property
     def accuracy(self) -> Accuracy | None:
-        """On the test set, where this chunk was followed by an examination."""
+        """On the test set, where this chunk was followed by an evaluation."""
         return self.scores.accuracy if self.scores else None
 
     def as_json(self) -> dict[str, Any]:

@@ -243,7 +243,7 @@ class Branch:
     def from_state(
         cls,
         state: dict[str, Any],
-        make_lifetimes: Agent,
+        fresh: Agent,
         lifetimes: dict[str, Lifetime],
         steps: Mapping[str, Sequence[Step]],
         plan: EvaluationPlan,
@@ -252,19 +252,19 @@ class Branch:
 
         Args:
             state: as saved.
-            make_lifetimes: an agent of the same settings, taken over.
+            fresh: an agent of the same settings, taken over.
             lifetimes: of the same policies; those on this branch are taken out.
             steps: by name, the steps lived.
             plan: gives the images that the agent had looked at.
         """
-        make_lifetimes.load_state(state["agent"])
-        if make_lifetimes.n_chunks != state["step"]:
-            raise ValueError(f"expected an agent of {state['step']} chunks, got one of {make_lifetimes.n_chunks}")
-        branch = cls([], make_lifetimes, state["step"])
+        fresh.load_state(state["agent"])
+        if fresh.n_chunks != state["step"]:
+            raise ValueError(f"expected an agent of {state['step']} chunks, got one of {fresh.n_chunks}")
+        branch = cls([], fresh, state["step"])
         branch.decided = Action(state["decided"]) if state["decided"] else None
         branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None
-        branch.validation = _cached_from(state["validation"], make_lifetimes, plan.validation.images)
-        branch.test = _cached_from(state["test"], make_lifetimes, plan.test.images)
+        branch.validation = _cached_from(state["validation"], fresh, plan.validation.images)
+        branch.test = _cached_from(state["test"], fresh, plan.test.images)
         for name, saved in state["lifetimes"].items():
             lifetime = lifetimes.pop(name)
             lifetime.load_state(saved, steps[name])

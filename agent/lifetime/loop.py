@@ -340,12 +340,12 @@ class Lifetimes:
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
         """Become, newly made, the lives whose `state` this is, with the steps that each had lived."""
-        [make_episode] = self._branches
-        lifetimes = {lifetime.name: lifetime for lifetime in make_episode.lifetimes}
-        newborns = [make_episode.agent, *(make_episode.agent.fork() for _ in state["branches"][1:])]
+        [unlived] = self._branches
+        lifetimes = {lifetime.name: lifetime for lifetime in unlived.lifetimes}
+        agents = [unlived.agent, *(unlived.agent.fork() for _ in state["branches"][1:])]
         self._branches = [
-            Branch.from_state(saved, make_lifetimes, lifetimes, steps, self.plan)
-            for saved, make_lifetimes in zip(state["branches"], newborns, strict=True)
+            Branch.from_state(saved, agents, lifetimes, steps, self.plan)
+            for saved, agents in zip(state["branches"], agents, strict=True)
         ]
         self.initial_scores = scores_from_json(state["initial_scores"]) if state["initial_scores"] else None
 

@@ -172,3 +172,9 @@ class Rekeyable(Protocol):
 
     def estimate_rekey(self) -> Work:
         """What writing all entries anew takes, without the forward passes and without seconds."""
+
+
+def missing_members(memory: object) -> list[str]:
+    """What the contract names and an object lacks."""
+    named = {name for name in {*vars(Memory), *Memory.__annotations__} if not name.startswith("_")}
+    return sorted(name for name in named if not hasattr(memory, name))

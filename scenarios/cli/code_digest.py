@@ -8,8 +8,9 @@ from pathlib import Path
 READING = frozenset(
     f"{path}.py"
     for path in (
-        "agent/storage/checkpoint",
         "agent/errors",
+        "agent/testing",
+        "agent/storage/checkpoint",
         "agent/storage/tensorboard",
         "agent/storage/record",
         "scenarios/analysis/statistics",

@@ -248,13 +248,13 @@ def _png_of_pixels(path: str) -> io.BytesIO | None:
     content = Path(path).read_bytes()
     if not content.startswith(_PNG):
         return None
-    raw_images, start = [_PNG], len(_PNG)
+    kept, start = [_PNG], len(_PNG)
     while start + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, start)
         stop = start + length + 12
         sound = struct.pack(">I", zlib.crc32(content[start + 4 : stop - 4])) == content[stop - 4 : stop]
         critical = not kind[0] & 32  # PNG specification, section 5.4: an upper case letter
         if critical or (sound and kind in (b"tRNS", b"eXIf")):
-            raw_images.append(content[start:stop])
+            kept.append(content[start:stop])
         start = stop
-    return io.BytesIO(b"".join(raw_images))
+    return io.BytesIO(b"".join(kept))

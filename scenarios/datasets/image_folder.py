@@ -83,11 +83,11 @@ def read_image_folder(
     name = f"{record.fingerprint}-{blake2b(versions.encode(), digest_size=8).hexdigest()}.npz"
     cache_file = decoded_file(cache_dir, name)
     images = read_decoded(cache_file, (len(files), 3, IMAGE_SIZE, IMAGE_SIZE))
-    raw_images = images is not None
+    kept = images is not None
     if images is None:
         images = _decode_all(files, progress, max_megapixels)
-        raw_images = write_decoded(cache_file, images)
-    if raw_images:
+        kept = write_decoded(cache_file, images)
+    if kept:
         use_decoded(cache_dir, record, name)
     labels = torch.tensor([file.label for file in files])
     bounds = np.cumsum([0, *(len(part) for part in listing.parts.values())])

@@ -56,8 +56,8 @@ class TableSimulator:
         weight = self.table_set.pricing.cost_weight
         found = np.empty((len(policies), len(self.seeds)))
         for j, seed in enumerate(self.seeds):
-            for i, make_policies in enumerate(policies):
-                policy = make_policies(seed)
+            for i, make in enumerate(policies):
+                policy = make(seed)
                 priced = self.table_set.priced(seed, policy.observes)
                 found[i, j] = priced.utility(weight)[self.table_set.leaf(seed, policy)]
         return found
@@ -114,7 +114,7 @@ class LiveSimulator:
         found = np.empty((len(policies), len(self.seeds)))
         for j, (seed, world) in enumerate(self._loaded.items()):
             plan = halved_plan(world[1])
-            named = {str(i): make_policies(seed) for i, make_policies in enumerate(policies)}
+            named = {str(i): make(seed) for i, make in enumerate(policies)}
             lifetimes = make_lifetimes(self.config, seed, world, named, plan)
             while lifetimes:
                 self.reporter.advance(len(lifetimes.advance()))

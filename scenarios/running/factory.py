@@ -10,7 +10,8 @@ from agent.errors import InvalidSetting
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.protocol import Progress
 from agent.learners.sgd import SCHEDULES, Training
-from agent.memory import MEMORIES, Memory
+from agent.memory import MEMORIES
+from agent.memory.protocol import missing_members
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
@@ -59,21 +60,6 @@ def resolve_memory(config: AgentConfig) -> dict[str, Any]:
     return {"memory": memory, "pool": pools if config.pool is None else config.pool}
 
 
-def check_offers(component: object, contract: type, spec: str) -> None:
-    """Refuse a component of the user's own that lacks something its contract names.
-
-    Raises:
-        InvalidSetting: naming all that is missing.
-    """
-    named = {name for name in {*vars(contract), *contract.__annotations__} if not name.startswith("_")}
-    missing = sorted(name for name in named if not hasattr(component, name))
-    if missing:
-        raise InvalidSetting(
-            f"expected {spec} to offer all that {contract.__module__}.{contract.__name__} names, got one without "
-            f"{', '.join(missing)}"
-        )
-
-
 def build_agent(
     config: AgentConfig,
     dataset: Dataset,
@@ -110,7 +96,11 @@ def build_agent(
     of_memory = resolve_memory(config)
     keys = KeyPlaces(config.keys, of_memory["pool"])
     memory = make(of_memory["memory"], MEMORIES, "memory", n_classes=dataset.n_classes, device=device)
-    check_offers(memory, Memory, of_memory["memory"])
+    if lacks := missing_members(memory):
+        raise InvalidSetting(
+            f"expected {of_memory['memory']} to offer all that agent.memory.Memory names, got one without "
+            f"{', '.join(lacks)}"
+        )
     learner: Learner
     if config.protocol == "original":
         learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)

@@ -252,13 +252,13 @@ def test_cold_trainings_start_from_the_same_weights_and_warm_ones_go_on(monkeypa
     )
     for warm in (False, True):
         learner = refit(warm=warm)
-        initial_scores = copy.deepcopy(learner.network.state_dict())
+        initial = copy.deepcopy(learner.network.state_dict())
         starts.clear()
         live(learner, [toy_chunk(8)])
         trained = copy.deepcopy(learner.network.state_dict())
         live(learner, [toy_chunk(8, seed=1)])
-        assert same(starts[0], initial_scores)
-        assert same(starts[1], trained if warm else initial_scores)
+        assert same(starts[0], initial)
+        assert same(starts[1], trained if warm else initial)
 
 
 def test_predicting_before_settling_is_a_mistake():

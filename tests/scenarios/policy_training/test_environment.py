@@ -83,9 +83,9 @@ def made(request, tables):
 both = pytest.mark.parametrize("made", ["live", "tables"], indirect=True)
 
 
-def life(env, actions, **initial_scores):
+def life(env, actions, **begin):
     """Everything that comes of some decisions, plain."""
-    observation, info = env.reset(**initial_scores)
+    observation, info = env.reset(**begin)
     story = [(observation.tobytes(), info)]
     for action in actions:
         observation, *rest = env.step(action)
