@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from agent.accounting.costs import CostModel as CostModel
     from agent.agent import Agent as Agent
     from agent.data.chunk import Chunk as Chunk
-    from agent.data.chunk import LabelledImages as LabelledImages
+    from agent.data.chunk import LabelledInputs as LabelledInputs
     from agent.evaluation.plan import EvaluationPlan as EvaluationPlan
     from agent.evaluation.scores import Accuracy as Accuracy
     from agent.evaluation.scores import Prediction as Prediction
@@ -40,13 +40,15 @@ if TYPE_CHECKING:
     from agent.evaluation.trajectory import Trajectory as Trajectory
     from agent.learners import Learner as Learner
     from agent.learners import OnlineLearner as OnlineLearner
+    from agent.learners import Recipe as Recipe
     from agent.learners import RefitLearner as RefitLearner
-    from agent.learners.sgd import Training as Training
+    from agent.learners.training import Training as Training
     from agent.lifetime.loop import live as live
     from agent.lifetime.loop import live_many as live_many
     from agent.memory import CacheMemory as CacheMemory
     from agent.memory import Memory as Memory
     from agent.memory.rekeying import Rekeying as Rekeying
+    from agent.networks import Network as Network
     from agent.networks.keys import KeyPlaces as KeyPlaces
     from agent.networks.resnet import ResNet as ResNet
     from agent.policies import Action as Action
@@ -62,19 +64,21 @@ _HOME = {
     "CostModel": "accounting.costs",
     "EvaluationPlan": "evaluation.plan",
     "KeyPlaces": "networks.keys",
-    "LabelledImages": "data.chunk",
+    "LabelledInputs": "data.chunk",
     "Learner": "learners",
     "Memory": "memory",
+    "Network": "networks",
     "Observation": "policies.observation",
     "OnlineLearner": "learners",
     "Policy": "policies",
     "Prediction": "evaluation.scores",
+    "Recipe": "learners",
     "RefitLearner": "learners",
     "Rekeying": "memory.rekeying",
     "ResNet": "networks.resnet",
     "Step": "evaluation.trajectory",
     "Trajectory": "evaluation.trajectory",
-    "Training": "learners.sgd",
+    "Training": "learners.training",
     "live": "lifetime.loop",
     "live_many": "lifetime.loop",
 }

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
+from agent.abilities import Resumable, fork_of, state_of
 from agent.accounting.work import Bill, Charge, Work
-from agent.data.chunk import Chunk, LabelledImages
+from agent.data.chunk import Chunk, LabelledInputs
 from agent.errors import InvalidSetting
 from agent.evaluation.scores import Prediction
 from agent.learners import Learner
+from agent.learners.protocol import Estimating, LearningEstimate, Preparable
 from agent.memory import Memory, ReadOut, Rekeyable
 from agent.memory.mixture import Mixture, Setting
 from agent.memory.rekeying import RawImages, Rekeying
 from agent.networks.outputs import Outputs
+from agent.networks.protocol import Shape
 from agent.version import Version
 
 
@@ -98,7 +101,7 @@ class Agent:
         mixture: Mixture | None = None,
         rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
     ) -> None:
-        if rekeying.needs_images and not isinstance(memory, Rekeyable):
+        if rekeying.needs_inputs and not isinstance(memory, Rekeyable):
             raise InvalidSetting(
                 "expected a memory whose entries can be renewed (agent.memory.Rekeyable), got "
                 f"{type(memory).__name__}; --rekey never"
@@ -133,13 +136,21 @@ class Agent:
 
     def learn(self, chunk: Chunk) -> Bill:
         """Spend compute: let the learner learn from the chunk."""
-        bill: Bill = [Charge("learn", self.learner.learn(chunk), chunk.price)]
+        bill = self.prepare(chunk)
+        bill.append(Charge("learn", self.learner.learn(chunk.inputs, chunk.labels), chunk.price))
         self.seen_classes.update(chunk.labels.tolist())
         if self.learner.pending:
             self.admitted = self.admitted.plus(chunk)
         elif self.rekeying.on_learn:
             bill += self._rekey(chunk.price)
         return bill + self._age(chunk.price)
+
+    def prepare(self, chunk: Chunk) -> Bill:
+        """Before anything is done with the first chunk: prepare the network from it, if the learner asks for that."""
+        if self.n_chunks or not isinstance(self.learner, Preparable):
+            return []
+        work = self.learner.prepare(chunk.inputs)
+        return [Charge("learn", work, chunk.price)] if work != Work() else []
 
     def memorize(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
         """Spend storage: append the chunk to the memory, under keys of the learner as it is now.
@@ -148,22 +159,22 @@ class Agent:
             chunk: to be stored.
             outputs: of the chunk, if the learner as it is has looked already and been paid for it.
         """
-        bill = self.flush()
+        bill = self.prepare(chunk) + self.flush()
         work = Work()
         if outputs is None:
-            outputs, work = self.learner.forward(chunk.images)
+            outputs, work = self.learner.forward(chunk.inputs)
         first, n_before = self.n_memorized, self.memory.n_entries
         ids = torch.arange(first, first + len(chunk))
-        images = chunk.images if self.memory.needs_images else None
-        stored, evicted = self.memory.insert(outputs, chunk.labels, ids, images)
+        inputs = chunk.inputs if self.memory.needs_inputs else None
+        stored, evicted = self.memory.insert(outputs, chunk.labels, ids, inputs)
         if int((evicted < first).sum()) == n_before:  # nothing is left from before
             self._keyed_by = self.learner.version
         elif self._keyed_by != self.learner.version:
             self._keyed_by = None
         self.n_memorized += len(chunk)
         self.seen_classes.update(chunk.labels.tolist())
-        if self.rekeying.needs_images:
-            stored += self.raw_images.append(chunk.images, ids)
+        if self.rekeying.needs_inputs:
+            stored += self.raw_images.append(chunk.inputs, ids)
             self.raw_images.drop(evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill + self._age(chunk.price)
@@ -201,16 +212,16 @@ class Agent:
         self._keyed_by = self.learner.version
         return [Charge("rekey", looked + stored, price)]
 
-    def estimate_flush(self, images: UInt8[Tensor, "n 3 height width"]) -> Bill:
+    def estimate_flush(self, inputs: Shaped[Tensor, "n ..."]) -> Bill:
         """What `flush` would bill now, without its seconds; nothing is done.
 
         Args:
-            images: any number of the size of those admitted.
+            inputs: any number of the shape of those admitted.
         """
         if not self.learner.pending:
             return []
         price = self.admitted.price
-        bill: Bill = [Charge("learn", self.learner.estimate(images[:0]).later, price)]
+        bill: Bill = [Charge("learn", self._learning(inputs[:0]).later, price)]
         return bill + ([Charge("rekey", self._rekeying_work(), price)] if self._rekeys_on_learn else [])
 
     def estimate_learning(self, chunk: Chunk) -> Estimate:
@@ -219,7 +230,7 @@ class Agent:
         The re-keying on learning is part of it. Re-keying every n chunks follows from no single decision, and is left
         out; so is holding what the learner keeps.
         """
-        at_once, later = self.learner.estimate(chunk.images)
+        at_once, later = self._learning(chunk.inputs)
         rekeyed = self._rekeying_work() if self._rekeys_on_learn else Work()
         if later == Work():
             work = at_once + rekeyed
@@ -235,15 +246,21 @@ class Agent:
             chunk: to be stored.
             looked: whether the learner as it is has looked at the chunk already, and been paid for it.
         """
-        insertion = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.images))
+        insertion = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.inputs.shape[1:]))
         written, held = 0, insertion.held_nbytes
-        if self.rekeying.needs_images and len(chunk):
-            written = RawImages.nbytes_of(chunk.images)
+        if self.rekeying.needs_inputs and len(chunk):
+            written = RawImages.nbytes_of(chunk.inputs)
             held += (len(chunk) - insertion.n_evicted) * (written // len(chunk))
-        flops = 0 if looked else self.learner.forward_flops(chunk.images)
-        pending = self.estimate_flush(chunk.images)
+        flops = 0 if looked else self.learner.forward_flops(len(chunk), chunk.inputs.shape[1:])
+        pending = self.estimate_flush(chunk.inputs)
         bill = [*pending, Charge("memorize", insertion.work + Work(flops, written), chunk.price)]
         return Estimate(bill, held_nbytes=held)
+
+    def _learning(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
+        """What the learner says; nothing for one that cannot say."""
+        return (
+            self.learner.estimate(inputs) if isinstance(self.learner, Estimating) else LearningEstimate(Work(), Work())
+        )
 
     @property
     def _rekeys_on_learn(self) -> bool:
@@ -252,31 +269,31 @@ class Agent:
     def _rekeying_work(self) -> Work:
         """Of computing all keys anew."""
         assert isinstance(self.memory, Rekeyable)
-        flops = len(self.raw_images) * self.learner.forward_flops(self.raw_images.first())
+        flops = self.learner.forward_flops(len(self.raw_images), self.raw_images.shape)
         return Work(flops) + self.memory.estimate_rekey()
 
-    def answering(self, n: int, images: UInt8[Tensor, "m 3 height width"]) -> Work:
+    def answering(self, n: int, shape: Shape) -> Work:
         """The work of answering n queries: for each a forward pass, and a look-up in memory at one setting.
 
         Args:
             n: number of queries.
-            images: one or more of their size.
+            shape: of the inputs that are asked about.
         """
-        flops = n * self.learner.forward_flops(images[:1]) + self.memory.recall_flops(n)
+        flops = self.learner.forward_flops(n, shape) + self.memory.recall_flops(n)
         return Work(flops, samples=n)
 
     def look(
         self,
-        images: UInt8[Tensor, "n 3 height width"],
+        inputs: Shaped[Tensor, "n ..."],
         settings: tuple[Setting, ...],
         before: CachedOutputs | None = None,
     ) -> tuple[CachedOutputs, ReadOut, Work]:
-        """Look at images, again or for the first time; the learner must be flushed.
+        """Look at inputs, again or for the first time; the learner must be flushed.
 
         Args:
-            images: to be seen and looked up in memory.
+            inputs: to be seen and looked up in memory.
             settings: to read the memory with.
-            before: what was kept of an earlier look at the same images, by this agent, an ancestor, or a fork of it
+            before: what was kept of an earlier look at the same inputs, by this agent, an ancestor, or a fork of it
                 that only looked. The learner looks again only if it has moved on, and only what is new in memory since
                 is computed, where the memory can tell it apart.
 
@@ -288,7 +305,7 @@ class Agent:
         if before is not None and before.learner != self.learner.version:
             before = None
         if before is None:
-            outputs, looked = self.learner.forward(images)
+            outputs, looked = self.learner.forward(inputs)
             spent = looked
         else:
             outputs, looked = before.outputs, before.looked
@@ -303,7 +320,7 @@ class Agent:
 
     def fit(
         self,
-        validation: LabelledImages,
+        validation: LabelledInputs,
         before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
     ) -> tuple[Mixture, CachedOutputs | None, Work]:
@@ -325,7 +342,7 @@ class Agent:
             known &= usable
         if not known.any():
             return self.mixture, before, Work()
-        cached, read_out, spent = self.look(validation.images, self.memory.settings, before)
+        cached, read_out, spent = self.look(validation.inputs, self.memory.settings, before)
         start = time.perf_counter()
         learner, memory = cached.outputs.probabilities.cpu(), read_out.probabilities.cpu()
         mixture = self.memory.fit(learner[known], memory[:, known], validation.labels.cpu()[known])
@@ -333,7 +350,7 @@ class Agent:
 
     def calibrate(
         self,
-        validation: LabelledImages,
+        validation: LabelledInputs,
         before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
     ) -> tuple[CachedOutputs | None, Work]:
@@ -343,16 +360,16 @@ class Agent:
 
     def answer(
         self,
-        images: UInt8[Tensor, "n 3 height width"],
+        inputs: Shaped[Tensor, "n ..."],
         before: CachedOutputs | None = None,
         mixture: Mixture | None = None,
         *,
         at_every_setting: bool = False,
     ) -> tuple[Prediction, CachedOutputs, ReadOut, Work]:
-        """Predict images with the agent's mixture, or another; the learner must be flushed.
+        """Predict inputs with the agent's mixture, or another; the learner must be flushed.
 
         Args:
-            images: to be predicted.
+            inputs: to be predicted.
             before: what was kept of an earlier look at them; see `look`.
             mixture: None for the agent's own.
             at_every_setting: recall at all settings of the memory, so that the next look finds what it needs whichever
@@ -363,21 +380,21 @@ class Agent:
         settings = self.memory.settings if at_every_setting else (setting,)
         if setting not in settings:  # a mixture of one's own
             settings = (*settings, setting)
-        cached, read_out, spent = self.look(images, settings, before)
+        cached, read_out, spent = self.look(inputs, settings, before)
         learner, memory = cached.outputs.probabilities, read_out.probabilities[settings.index(setting)]
         combined = self.memory.combine(learner, memory, mixture)
         told = memory if self.memory.n_entries else None
         return Prediction(combined, learner, told), cached, read_out, spent
 
-    def predict(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Prediction, Bill]:
-        """Probabilities for images, once the learner is up to date; the work is `answer`."""
+    def predict(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Prediction, Bill]:
+        """Probabilities for inputs, once the learner is up to date; the work is `answer`."""
         flushed = self.flush()
-        prediction, cached, _, _ = self.answer(images)
+        prediction, cached, _, _ = self.answer(inputs)
         return prediction, [*flushed, Charge("answer", cached.looked + cached.recalled)]
 
     def fork(self) -> "Agent":
         """An agent with the same past, and a future that draws the same numbers."""
-        fork = Agent(self.learner.fork(), self.memory.fork(), self.mixture, self.rekeying)
+        fork = Agent(fork_of(self.learner), self.memory.fork(), self.mixture, self.rekeying)
         fork.raw_images, fork.n_chunks, fork.n_memorized = self.raw_images.fork(), self.n_chunks, self.n_memorized
         fork._keyed_by = self._keyed_by
         fork.seen_classes, fork.admitted = set(self.seen_classes), self.admitted
@@ -386,7 +403,7 @@ class Agent:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` restores the agent to the bit."""
         return {
-            "learner": self.learner.state(),
+            "learner": state_of(self.learner),
             "memory": self.memory.state(),
             "mixture": self.mixture.as_json(),
             "raw_images": self.raw_images.state(),
@@ -399,6 +416,7 @@ class Agent:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the agent whose `state` this is."""
+        assert isinstance(self.learner, Resumable)
         self.learner.load_state(state["learner"])
         self.memory.load_state(state["memory"])
         self.mixture = Mixture.from_json(state["mixture"])

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agent.abilities import missing_members
 from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
-from agent.memory.protocol import Insertion, Memory, Rekeyable, missing_members
+from agent.memory.protocol import Insertion, Memory, Rekeyable
 from agent.networks.outputs import Outputs
 
 
@@ -76,18 +77,18 @@ class _MemoryCheck:
         keys = torch.randn(n, self.key_length, generator=generator)
         labels = torch.randint(self.n_classes, (n,), generator=generator)
         probabilities = torch.rand(n, self.n_classes, generator=generator).softmax(dim=1)
-        images = torch.randint(256, (n, 3, 4, 4), generator=generator).to(torch.uint8)
+        inputs = torch.randint(256, (n, 3, 4, 4), generator=generator).to(torch.uint8)
         return {
             "outputs": Outputs(probabilities, keys),
             "labels": labels,
             "ids": 5 + 3 * torch.arange(first, first + n),
-            "images": images,
+            "inputs": inputs,
         }
 
     def insert(self, memory: Memory[Any], samples: dict[str, Any]) -> Insertion:
-        """As an agent does: images only for memories that declare that they need them."""
-        images = samples["images"] if memory.needs_images else None
-        return memory.insert(samples["outputs"], samples["labels"], samples["ids"], images)
+        """As an agent does: inputs only for memories that declare that they need them."""
+        inputs = samples["inputs"] if memory.needs_inputs else None
+        return memory.insert(samples["outputs"], samples["labels"], samples["ids"], inputs)
 
     def filled(self, *sizes: int) -> Memory[Any]:
         """A memory after inserts of these sizes."""
@@ -108,7 +109,7 @@ class _MemoryCheck:
     def offers_everything(self) -> None:
         memory = self.make()
         if not isinstance(memory, Memory):
-            lacks = missing_members(memory)
+            lacks = missing_members(memory, Memory)
             raise BrokenPromise(memory, "a memory offers all that agent.memory.Memory names", f"missing {lacks}")
         if not memory.settings or memory.prior not in memory.settings:
             raise BrokenPromise(

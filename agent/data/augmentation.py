@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int32, Shaped, UInt8
 from torch import Tensor
+
+from agent.errors import InvalidSetting
 
 
 @dataclass(frozen=True)
@@ -32,39 +34,79 @@ class Augmentation:
                 move[2] = torch.rand(n, generator=generator) < (0.5 if self.mirror else 0.0)
         return moves
 
-    def __call__(
-        self, images: UInt8[Tensor, "n channels height width"], moves: Int32[Tensor, "3 n"]
-    ) -> UInt8[Tensor, "n channels height width"]:
-        """Augmented copies, each moved as was drawn for it, in channels_last layout; one gather for the whole batch."""
-        if not self.shift and not self.mirror:
-            return images
-        n, channels, height, width = images.shape
-        device = images.device
-        down, right, mirrored = moves[:, :, None]
-        rows = (torch.arange(height, device=device) + down).clamp(0, height - 1)
-        columns = (torch.arange(width, device=device) + right).clamp(0, width - 1)
-        columns = torch.where(mirrored > 0, columns.flip(1), columns)
-        first = torch.arange(n, device=device)[:, None, None] * (height * width)
-        pixels = first + rows[:, :, None] * width + columns[:, None, :]
-        flat = images.permute(0, 2, 3, 1).reshape(n * height * width, channels)
-        return flat[pixels].permute(0, 3, 1, 2)
+    def __call__(self, inputs: Shaped[Tensor, "n ..."], moves: Int32[Tensor, "3 n"]) -> Shaped[Tensor, "n ..."]:
+        """Augmented copies, each moved as was drawn for it, in channels_last layout.
+
+        Raises:
+            InvalidSetting: inputs that are no images, and an augmentation that does something.
+        """
+        return _moved(inputs, moves) if self.shift or self.mirror else inputs
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at an image."""
+
+    down: int = 0
+    """Pixels."""
+    right: int = 0
+    mirrored: bool = False
+
+
+def moved(images: UInt8[Tensor, "n channels height width"], view: View) -> UInt8[Tensor, "n channels height width"]:
+    """Copies of images, all as one view has them.
+
+    Raises:
+        InvalidSetting: inputs that are no images.
+    """
+    moves = torch.tensor([view.down, view.right, view.mirrored], dtype=torch.int32, device=images.device)
+    return _moved(images, moves[:, None].expand(3, len(images)))
+
+
+def _moved(images: Shaped[Tensor, "n ..."], moves: Int32[Tensor, "3 n"]) -> Shaped[Tensor, "n ..."]:
+    """One gather for the whole batch."""
+    if images.ndim != 4:
+        raise InvalidSetting(
+            f"expected images (channels × height × width) to shift or mirror, got inputs of shape "
+            f"{tuple(images.shape[1:])}"
+        )
+    n, channels, height, width = images.shape
+    device = images.device
+    down, right, mirrored = moves[:, :, None]
+    rows = (torch.arange(height, device=device) + down).clamp(0, height - 1)
+    columns = (torch.arange(width, device=device) + right).clamp(0, width - 1)
+    columns = torch.where(mirrored > 0, columns.flip(1), columns)
+    first = torch.arange(n, device=device)[:, None, None] * (height * width)
+    pixels = first + rows[:, :, None] * width + columns[:, None, :]
+    flat = images.permute(0, 2, 3, 1).reshape(n * height * width, channels)
+    return flat[pixels].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Standardization with the mean and standard deviation of each channel, on the scale 0..1."""
+    """Standardization with the mean and standard deviation of each channel of images, or of each feature.
+
+    Images come as uint8 and are seen on the scale 0..1; other inputs come as floats and are taken as they are.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, images: UInt8[Tensor, "n channels height width"]) -> "Normalization":
-        """The statistics of `images`, which should be training data alone; a constant channel gets std 1."""
+    def of(cls, inputs: Shaped[Tensor, "n ..."]) -> "Normalization":
+        """The statistics of `inputs`, which should be training data alone; what is constant gets std 1.
+
+        Args:
+            inputs: images (n × channels × height × width, uint8), or feature vectors (n × features, floats).
+        """
+        if inputs.dtype != torch.uint8:
+            means, spreads = inputs.double().mean(dim=0), inputs.double().std(dim=0, correction=0)
+            return cls(tuple(means.tolist()), tuple(value if value > 0 else 1.0 for value in spreads.tolist()))
         # The histogram of 256 values holds all there is to know, without a float copy of the data set.
         values = torch.arange(256, dtype=torch.float64) / 255
         mean, std = [], []
-        for channel in range(images.shape[1]):
-            share = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+        for channel in range(inputs.shape[1]):
+            share = torch.bincount(inputs[:, channel].flatten(), minlength=256).double()
             share /= share.sum()
             center = float(share @ values)
             spread = float((share @ (values - center) ** 2).sqrt())
@@ -72,16 +114,28 @@ class Normalization:
             std.append(spread if spread > 0 else 1.0)
         return cls(tuple(mean), tuple(std))
 
-    def __call__(self, images: UInt8[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
-        """Float32 images, in channels_last layout."""
-        offset, scale = _offset_and_scale(self, images.device)
-        return torch.addcmul(offset, images.float().contiguous(memory_format=torch.channels_last), scale)
+    def __call__(self, inputs: Shaped[Tensor, "n channels ..."]) -> Float[Tensor, "n channels ..."]:
+        """Float32 inputs; images in channels_last layout."""
+        offset, scale = _offset_and_scale(self, inputs.device, inputs.ndim, inputs.dtype == torch.uint8)
+        floats = inputs.float()
+        if inputs.ndim == 4:
+            floats = floats.contiguous(memory_format=torch.channels_last)
+        return torch.addcmul(offset, floats, scale)
 
 
 @lru_cache
-def _offset_and_scale(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What images of 0..255 are multiplied with, and what is added then: on the device once, not at every step."""
+def _offset_and_scale(
+    normalization: Normalization, device: torch.device, ndim: int, whole: bool
+) -> tuple[Tensor, Tensor]:
+    """What inputs are multiplied with, and what is added then: on the device once, not at every step.
+
+    Args:
+        normalization: its mean and std have an entry for each place of dimension 1.
+        device: of the inputs.
+        ndim: of the inputs.
+        whole: whether they are whole numbers from 0 to 255.
+    """
     offset = [-mean / std for mean, std in zip(normalization.mean, normalization.std, strict=True)]
-    scale = [1 / (255 * std) for std in normalization.std]
-    shape = (1, -1, 1, 1)
+    scale = [1 / ((255 if whole else 1) * std) for std in normalization.std]
+    shape = (1, -1, *[1] * (ndim - 2))
     return torch.tensor(offset, device=device).view(shape), torch.tensor(scale, device=device).view(shape)

@@ -1,16 +1,17 @@
-"""What flows: labelled images, and the chunks of them that a stream hands to an agent."""
+"""What flows: labelled inputs, and the chunks of them that a stream hands to an agent."""
 
 from dataclasses import dataclass
 
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Images with their classes; kept as uint8 until they reach the network's device."""
+class LabelledInputs:
+    """Inputs of any one shape, with their classes: images as uint8 (they are floats on the network's device alone), or
+    feature vectors as floats."""
 
-    images: UInt8[Tensor, "n 3 height width"]
+    inputs: Shaped[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
 
     def __len__(self) -> int:
@@ -25,12 +26,12 @@ class Chunk:
     """Position in the stream, from 0."""
     sample_ids: Int64[Tensor, " n"]
     """Rows of the data set's training part."""
-    images: UInt8[Tensor, "n 3 height width"]
+    inputs: Shaped[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
     price: float = 1.0
     """Of compute at this step, as a multiple of what the cost model says."""
     queries: int = 0
-    """Put to the agent before the chunk is used, about images like the chunk's; each is answered and billed once."""
+    """Put to the agent before the chunk is used, about inputs like the chunk's; each is answered and billed once."""
 
     def __len__(self) -> int:
         return len(self.labels)

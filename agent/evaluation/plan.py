@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 
 
@@ -28,8 +28,8 @@ class EvaluationPlan:
             fork for it.
     """
 
-    validation: LabelledImages
-    test: LabelledImages
+    validation: LabelledInputs
+    test: LabelledInputs
     every: int = 0
     after: frozenset[int] = frozenset()
     groups: Int64[Tensor, " n_test"] | None = None

@@ -1,22 +1,30 @@
-"""The learner of the cooldown protocol: a trunk at a constant rate, and a short cool-down wherever it is asked."""
+"""The cooldown learner: a trunk at a constant rate, and a short cool-down wherever it is asked."""
 
 import copy
 import time
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from math import inf
+from typing import Any, ClassVar
 
-from jaxtyping import UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.data.chunk import Chunk
 from agent.errors import InvalidSetting
 from agent.learners.online import OnlineLearner
-from agent.learners.protocol import LearningEstimate, look
-from agent.learners.sgd import check_finite, one_minus_sqrt, passes
+from agent.learners.protocol import LearningEstimate
+from agent.learners.training import (
+    Training,
+    check_finite,
+    clone,
+    one_minus_sqrt,
+    passes,
+    weights_of,
+)
 from agent.networks.flops import flops_per_sample
+from agent.networks.keys import KeyPlaces
 from agent.networks.outputs import Outputs
-from agent.networks.resnet import ResNet
+from agent.networks.protocol import Network, Shape
 from agent.randomness import named_generator
 from agent.version import Lineage, Version
 
@@ -31,35 +39,62 @@ class CooldownLearner:
     seed and the number of steps alone, and forks that ask for the same one find it done.
 
     Args:
-        trunk: an online learner without averaged weights (its EMA decay is 0); the learner takes it over.
+        network: the network to start from; the learner takes it over.
+        training: a recipe put to work.
+        keys: where keys are read.
         share: length of a cool-down, as a share of the trunk's steps so far; above 0.
-        seed: of the streams that cool-downs draw from.
+        epochs: samples that the trunk trains on for each new sample, rehearsed ones included, above 0; what cool-downs
+            train on comes on top.
+        rehearsal: share of the trunk's batches drawn from earlier chunks, 0 to below 1.
+        seed: of the streams that trunk and cool-downs draw from.
+
+    References:
+        Hägele et al. 2024, arXiv:2405.18392
     """
 
-    def __init__(self, trunk: OnlineLearner, *, share: float = 0.1, seed: int = 0) -> None:
-        if not share > 0:
+    lazy: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        network: Network,
+        training: Training,
+        keys: KeyPlaces,
+        *,
+        share: float = 0.1,
+        epochs: float = 4,
+        rehearsal: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        if not 0 < share < inf:
             raise InvalidSetting(f"expected a cool-down of more than 0 times the steps so far, got {share}")
-        if not trunk.keeps:
-            raise InvalidSetting("expected a trunk that keeps its samples for cool-downs, got one that does not")
-        if trunk.ema_decay:
-            raise InvalidSetting(f"expected an EMA decay of 0 for a learner that cools down, got {trunk.ema_decay:g}")
-        self.trunk, self.share, self.seed = trunk, share, seed
-        self.cooling = replace(trunk.training, schedule=one_minus_sqrt)
-        self.network = copy.deepcopy(trunk.network).eval()
+        self.trunk = OnlineLearner(
+            network, training, keys, epochs=epochs, rehearsal=rehearsal, ema_decay=0.0, seed=seed, keeps=True
+        )
+        self.share, self.seed = share, seed
+        self.network = clone(self.trunk.network, self.trunk.network).eval()
         self.n_cooling_steps = 0
         self.lineage = Lineage()
         self.version = self.lineage.next()
-        self._cooled_at: Version | None = trunk.version  # stands for the trunk that `network` was cooled down from
+        self._cooled_at: Version | None = self.trunk.version  # stands for the trunk that `network` was cooled down from
         self._latest: list[_CoolDown] = []  # at most one, of this learner or of any fork, which share the list
+
+    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
+        """Prepare the network as the recipe says, the first time."""
+        before = self.trunk.version
+        work = self.trunk.prepare(inputs)
+        if self.trunk.version != before:
+            self.network = clone(self.trunk.network, self.trunk.network).eval()
+            self.version, self._cooled_at = self.lineage.next(), self.trunk.version
+        return work
 
     @property
     def n_steps(self) -> int:
-        """Gradient steps since birth, those of cool-downs included."""
+        """Gradient steps since initialization, those of cool-downs included."""
         return self.trunk.n_steps + self.n_cooling_steps
 
-    def learn(self, chunk: Chunk) -> Work:
-        """Train the trunk on the chunk; see `OnlineLearner.learn`."""
-        return self.trunk.learn(chunk)
+    def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
+        """Train the trunk; see `OnlineLearner.learn`."""
+        return self.trunk.learn(inputs, labels)
 
     @property
     def pending(self) -> bool:
@@ -84,35 +119,35 @@ class CooldownLearner:
 
     def _plan(self, n_trunk_steps: int, n: int) -> tuple[int, int]:
         """Steps, and samples in each, of a cool-down on n samples."""
-        return max(1, round(self.share * n_trunk_steps)), min(self.cooling.batch_size, n)
+        return max(1, round(self.share * n_trunk_steps)), min(self.trunk.training.recipe.batch_size, n)
 
     def _cool_down(self) -> "_CoolDown":
         start = time.perf_counter()
-        trunk = self.trunk
+        trunk, training = self.trunk, self.trunk.training
         n_steps, batch = self._plan(trunk.n_steps, len(trunk.learned))
-        network, optimizer = copy.deepcopy((trunk.network, trunk.optimizer))
+        network, optimizers = clone((trunk.network, trunk.optimizers), trunk.network)
         generator = named_generator(self.seed, f"cool-down at step {trunk.n_steps}")
         losses, rates = [], []
-        rows = passes(len(trunk.learned), n_steps * batch, generator).view(n_steps, batch).to(self.cooling.device)
-        moves = self.cooling.augmentation.draw(n_steps, batch, generator).to(self.cooling.device)
+        rows = passes(len(trunk.learned), n_steps * batch, generator).view(n_steps, batch).to(training.device)
+        moves = training.augmentation.draw(n_steps, batch, generator).to(training.device)
         for step in range(n_steps):
-            images, labels = trunk.learned.batch(rows[step])
-            done = step / n_steps
-            losses.append(self.cooling.step(network, optimizer, images, labels, moves[step], done=done))
-            rates.append(self.cooling.rate(done))
-            trunk.progress(3 * batch)
+            inputs, labels = trunk.learned.batch(rows[step])
+            factor = one_minus_sqrt(step / n_steps)
+            losses.append(training.step(network, optimizers, inputs, labels, moves[step], factor=factor))
+            rates.append(training.recipe.lr * factor)
+            training.progress(3 * batch)
         check_finite(network, losses, rates, first_step=trunk.n_steps)
-        flops = n_steps * batch * flops_per_sample(network, *images.shape[2:]).training
+        flops = n_steps * batch * flops_per_sample(network, inputs.shape[1:]).training
         work = Work(flops, seconds=time.perf_counter() - start, samples=n_steps * batch)
         return _CoolDown(trunk.version, network.eval(), n_steps, work)
 
-    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
+    def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
         """The work of `learn`, and of the cool-down after it."""
-        at_once, n = self.trunk.estimate(images).at_once, len(self.trunk.learned) + len(images)
-        if not (len(images) or self.pending):
+        at_once, n = self.trunk.estimate(inputs).at_once, len(self.trunk.learned) + len(inputs)
+        if not (len(inputs) or self.pending):
             return LearningEstimate(at_once, Work())
-        n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(images)), n)
-        flops = flops_per_sample(self.network, *images.shape[2:]).training
+        n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(inputs)), n)
+        flops = flops_per_sample(self.network, inputs.shape[1:]).training
         return LearningEstimate(at_once, Work(n_steps * batch * flops, samples=n_steps * batch))
 
     @property
@@ -120,18 +155,18 @@ class CooldownLearner:
         """Bytes of the samples held for rehearsal and cool-downs."""
         return self.trunk.nbytes
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
+    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
         """Probabilities and keys of the network that was cooled down last; nothing may be pending."""
         assert not self.pending, "flush before forward"
-        return look(self.network, images, self.cooling, self.trunk.keys, self.trunk.progress)
+        return self.trunk.training.look(self.network, inputs, self.trunk.keys)
 
-    def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+    def forward_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `forward`."""
-        return self.trunk.forward_flops(images)
+        return self.trunk.forward_flops(n, shape)
 
-    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
-        """Numbers in a key of such images."""
-        return self.trunk.key_length(images)
+    def key_length(self, shape: Shape) -> int:
+        """Numbers in a key."""
+        return self.trunk.key_length(shape)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that were cooled down last."""
@@ -148,7 +183,7 @@ class CooldownLearner:
         """Tensors and plain values."""
         return {
             "trunk": self.trunk.state(),
-            "network": copy.deepcopy(self.network.state_dict()),
+            "network": weights_of(self.network),
             "n_cooling_steps": self.n_cooling_steps,
             "pending": self.pending,
             "seed": self.seed,
@@ -157,7 +192,7 @@ class CooldownLearner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""
         self.trunk.load_state(state["trunk"])
-        self.network = copy.deepcopy(self.network)
+        self.network = clone(self.trunk.network, self.trunk.network).eval()
         self.network.load_state_dict(state["network"])
         self.n_cooling_steps, self.seed = state["n_cooling_steps"], state["seed"]
         self.version = self.lineage.next()
@@ -171,6 +206,6 @@ class _CoolDown:
 
     trunk: Version
     """Of the trunk that it began at."""
-    network: ResNet
+    network: Network
     n_steps: int
     work: Work

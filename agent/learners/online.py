@@ -1,24 +1,32 @@
-"""The learner of the online protocol: gradient steps on each chunk as it comes."""
+"""The online learner: gradient steps on each chunk as it comes."""
 
 import copy
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.data.chunk import Chunk
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.protocol import LearningEstimate, Progress, look, unreported
-from agent.learners.sgd import Training, check_finite, constant, even_sizes, passes
+from agent.learners.protocol import LearningEstimate
+from agent.learners.training import (
+    Training,
+    check_finite,
+    clone,
+    even_sizes,
+    load_weights,
+    passes,
+    weights_of,
+)
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.outputs import Outputs
-from agent.networks.resnet import ResNet
+from agent.networks.protocol import Network, Shape
 from agent.randomness import clone_generator, named_generator
 from agent.version import Lineage
 
@@ -27,9 +35,9 @@ ROUNDING = 1e-9
 
 
 class OnlineLearner:
-    """SGD on each chunk as it comes, with uniform rehearsal of earlier ones; predicts with averaged weights.
+    """Learns each chunk as it comes, with uniform rehearsal of earlier ones; predicts with averaged weights.
 
-    For a chunk of n samples, passes × n samples are trained on, those that are rehearsed included; what is left of a
+    For a chunk of n samples, epochs × n samples are trained on, those that are rehearsed included; what is left of a
     sample is carried over to the next chunk. They come in as few batches as the batch size allows, of equal sizes to
     one sample; where a chunk is smaller than its part of a batch, batches are smaller too. Each batch holds new
     samples, every one as often as every other (to within one), and a share drawn uniformly from all chunks learned
@@ -40,46 +48,46 @@ class OnlineLearner:
 
     Args:
         network: the network to start from; the learner takes it over.
-        training: optimization settings; its schedule must be constant in time.
+        training: a recipe put to work.
         keys: where keys are read.
-        passes: samples trained on for each new sample, above 0; a new sample itself is in passes × (1 - rehearsal)
-            batches, and in passes of the first chunk, before which there is nothing to rehearse.
+        epochs: samples trained on for each new sample, above 0; a new sample itself is in epochs × (1 - rehearsal)
+            batches, and in epochs of the first chunk, before which there is nothing to rehearse.
         rehearsal: share of a batch drawn from earlier chunks, 0 to below 1.
-        keeps: keep the samples of all chunks though none are rehearsed, for a learner that cools down.
         ema_decay: of the averaged weights, a step; 0 means the weights themselves. Early in life the average is
             shorter: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
         seed: of the streams "order" and "augmentation".
-        progress: told of work done.
+        keeps: hold the samples of all chunks though none are rehearsed, for a learner that cools down.
+
+    References:
+        Prabhu et al. 2023, arXiv:2303.11165 (uniform rehearsal)
     """
+
+    lazy: ClassVar[bool] = False
 
     def __init__(
         self,
-        network: ResNet,
+        network: Network,
         training: Training,
         keys: KeyPlaces,
         *,
-        passes: float,
+        epochs: float = 6,
         rehearsal: float = 0.5,
-        keeps: bool = False,
-        ema_decay: float = 0.995,
+        ema_decay: float = 0.99,
         seed: int = 0,
-        progress: Progress = unreported,
+        keeps: bool = False,
     ) -> None:
-        if not passes > 0:
-            raise InvalidSetting(f"expected more than 0 passes, got {passes}")
+        if not 0 < epochs < inf:
+            raise InvalidSetting(f"expected a finite number of epochs above 0, got {epochs}")
         if not 0 <= rehearsal < 1:
             raise InvalidSetting(f"expected a rehearsed share from 0 to below 1, got {rehearsal}")
-        if training.schedule is not constant:
-            raise InvalidSetting("expected a constant schedule for an online learner, whose stream has no known end")
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
-        self.training, self.keys, self.passes, self.rehearsal = training, keys, passes, rehearsal
+        self.training, self.keys, self.epochs, self.rehearsal = training, keys, epochs, rehearsal
         self.keeps = keeps or rehearsal > 0
-        self.ema_decay, self.progress = ema_decay, progress
+        self.ema_decay = ema_decay
         keys.of(network)  # places that the network lacks are an error now, not after an hour
-        self.network = network.to(training.device).train()
-        self.average = copy.deepcopy(self.network).eval()
-        self.optimizer = training.optimizer(self.network)
+        self._start_from(network.to(training.device).train())
+        self.prepared = False
         self.learned = SampleStore(training.device)
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
@@ -89,34 +97,48 @@ class OnlineLearner:
         self.lineage = Lineage()
         self.version = self.lineage.next()
 
-    def learn(self, chunk: Chunk) -> Work:
+    def _start_from(self, network: Network) -> None:
+        self.network = network
+        self.average = clone(network, network).eval()
+        self.optimizers = self.training.optimizers(network)
+
+    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
+        """Prepare the network as the recipe says, the first time."""
+        if self.prepared:
+            return Work()
+        self.prepared = True
+        network, work = self.training.prepared(self.network, inputs)
+        if network is not self.network:
+            self._start_from(network)
+            self.version = self.lineage.next()
+        return work
+
+    def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Train on the chunk.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
         """
-        if not len(chunk):
+        if not len(labels):
             return Work()
         start = time.perf_counter()
-        n_earlier, n_new = len(self.learned), len(chunk)
+        n_earlier, n_new = len(self.learned), len(labels)
         plan = self._plan(n_new)
         stored = self.learned.nbytes
-        self.learned.append(chunk.images, chunk.labels)
+        self.learned.append(inputs, labels)
         written = self.learned.nbytes - stored if self.keeps else 0
         losses: list[Tensor] = []
         if plan.sizes:
             averages = self._averages()
-            for rows, moved in self._batches(plan, n_earlier, n_new):
-                images, labels = self.learned.batch(rows)
-                losses.append(self.training.step(self.network, self.optimizer, images, labels, moved))
+            for rows, moves in self._batches(plan, n_earlier, n_new):
+                losses.append(self.training.step(self.network, self.optimizers, *self.learned.batch(rows), moves))
                 if self.ema_decay:
                     decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
                     torch._foreach_lerp_(*averages, 1 - decay)
-                self.progress(3 * len(rows))
+                self.training.progress(3 * len(rows))
             if not self.ema_decay:
                 self.average.load_state_dict(self.network.state_dict())
-            rates = [self.training.rate(0.0)] * len(losses)
-            check_finite(self.network, losses, rates, first_step=self.n_steps)
+            check_finite(self.network, losses, [self.training.recipe.lr] * len(losses), first_step=self.n_steps)
         self.n_steps += len(losses)
         self.carried = plan.carried
         self.version = self.lineage.next()
@@ -124,7 +146,7 @@ class OnlineLearner:
             self.learned = SampleStore(self.training.device)
         n_trained = sum(plan.sizes)
         return Work(
-            flops=n_trained * flops_per_sample(self.network, *chunk.images.shape[2:]).training,
+            flops=n_trained * flops_per_sample(self.network, inputs.shape[1:]).training,
             nbytes=written,
             seconds=time.perf_counter() - start,
             samples=n_trained,
@@ -132,12 +154,12 @@ class OnlineLearner:
 
     def _plan(self, n_new: int) -> "_Plan":
         """The batches for a chunk of n_new samples."""
-        batch = self.training.batch_size
+        batch = self.training.recipe.batch_size
         n_rehearsed = self._rehearsed(batch)
         n_fresh = min(batch - n_rehearsed, n_new)
         n_rehearsed = min(n_rehearsed, round(n_fresh * self.rehearsal / (1 - self.rehearsal)))  # chunks below a batch
         largest = n_fresh + n_rehearsed
-        owed = self.passes * n_new + self.carried
+        owed = self.epochs * n_new + self.carried
         n_samples = int(owed + ROUNDING)
         return _Plan(even_sizes(n_samples, largest), max(0.0, owed - n_samples))
 
@@ -161,13 +183,13 @@ class OnlineLearner:
         """Gradient steps on a chunk of n_new samples."""
         return len(self._plan(n_new).sizes) if n_new else 0
 
-    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
+    def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
         """The work of `learn`; nothing is left for later."""
-        if not len(images):
+        if not len(inputs):
             return LearningEstimate(Work(), Work())
-        n_trained = sum(self._plan(len(images)).sizes)
-        flops = flops_per_sample(self.network, *images.shape[2:]).training
-        nbytes = images.nbytes + len(images) * LABEL_NBYTES if self.keeps else 0
+        n_trained = sum(self._plan(len(inputs)).sizes)
+        flops = flops_per_sample(self.network, inputs.shape[1:]).training
+        nbytes = inputs.nbytes + len(inputs) * LABEL_NBYTES if self.keeps else 0
         return LearningEstimate(Work(n_trained * flops, nbytes, samples=n_trained), Work())
 
     @property
@@ -181,26 +203,30 @@ class OnlineLearner:
         return self.learned.nbytes
 
     def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
-        """What is averaged, weights and statistics alike, and what it follows."""
-        networks = self.average, self.network
-        averaged, current = ([v for v in each.state_dict().values() if v.is_floating_point()] for each in networks)
-        return averaged, current
+        """What is averaged, weights and statistics alike, and what it follows; without what both share."""
+        average, current = self.average.state_dict(), self.network.state_dict()
+        names = [
+            name
+            for name, values in current.items()
+            if values.is_floating_point() and values.data_ptr() != average[name].data_ptr()
+        ]
+        return [average[name] for name in names], [current[name] for name in names]
 
     def flush(self) -> Work:
         """Nothing to do: the network follows every chunk."""
         return Work()
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
+    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
         """Probabilities and keys from the averaged weights."""
-        return look(self.average, images, self.training, self.keys, self.progress)
+        return self.training.look(self.average, inputs, self.keys)
 
-    def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+    def forward_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `forward`."""
-        return len(images) * flops_per_sample(self.network, *images.shape[2:]).forward
+        return n * self.training.flops_of_looking(self.network, shape)
 
-    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
-        """Numbers in a key of such images."""
-        return self.keys.length(self.network, *images.shape[2:])
+    def key_length(self, shape: Shape) -> int:
+        """Numbers in a key."""
+        return self.keys.length(self.network, shape)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights that predict."""
@@ -210,35 +236,37 @@ class OnlineLearner:
         """A learner with the same past, and a future that draws the same numbers."""
         fork = copy.copy(self)
         fork.lineage = Lineage()
-        fork.network, fork.optimizer, fork.average = copy.deepcopy((self.network, self.optimizer, self.average))
+        trained = self.network, self.optimizers, self.average
+        fork.network, fork.optimizers, fork.average = clone(trained, self.network)
         fork.learned = self.learned.fork()
         fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
         return fork
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        state = copy.deepcopy(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "order": self.order.get_state(),
-                "augmentation": self.augmentation.get_state(),
-                "n_steps": self.n_steps,
-                "carried": self.carried,
-            }
-        )
-        return {**state, "learned": self.learned.state()}
+        return {
+            "network": weights_of(self.network),
+            "average": weights_of(self.average),
+            "optimizers": copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),
+            "order": self.order.get_state(),
+            "augmentation": self.augmentation.get_state(),
+            "n_steps": self.n_steps,
+            "carried": self.carried,
+            "prepared": self.prepared,
+            "learned": self.learned.state(),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""
-        self.network.load_state_dict(state["network"])
+        load_weights(self.network, state["network"])
+        self.average = clone(self.network, self.network).eval()
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.learned.load_state(state["learned"])
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
-        self.n_steps, self.carried = state["n_steps"], state["carried"]
+        self.n_steps, self.carried, self.prepared = state["n_steps"], state["carried"], state["prepared"]
         self.version = self.lineage.next()
 
 

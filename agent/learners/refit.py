@@ -1,22 +1,32 @@
-"""The learner of the original protocol: trained to convergence on all that was admitted."""
+"""The learner that trains anew, to convergence, on all that was admitted."""
 
 import copy
 import time
-from typing import Any
+from math import inf
+from typing import Any, ClassVar
 
-from jaxtyping import UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.data.chunk import Chunk
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.protocol import LearningEstimate, Progress, look, unreported
-from agent.learners.sgd import Training, check_finite, even_sizes, passes
+from agent.learners.protocol import LearningEstimate
+from agent.learners.training import (
+    SCHEDULES,
+    ScheduleName,
+    Training,
+    check_finite,
+    clone,
+    even_sizes,
+    load_weights,
+    passes,
+    weights_of,
+)
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.outputs import Outputs
-from agent.networks.resnet import ResNet
+from agent.networks.protocol import Network, Shape
 from agent.randomness import clone_generator, named_generator
 from agent.version import Lineage
 
@@ -29,31 +39,39 @@ class RefitLearner:
 
     Args:
         network: initial weights.
-        training: optimization settings; the schedule runs over each training.
+        training: a recipe put to work.
         keys: where keys are read.
         epochs: passes over the admitted samples in one training.
+        schedule: of the learning rate, over each training.
         warm: continue from the weights of the training before.
         seed: of the streams "order" and "augmentation".
-        progress: told of work done.
+
+    References:
+        Ash & Adams 2020, arXiv:1910.08475 (why not warm)
     """
+
+    lazy: ClassVar[bool] = True
 
     def __init__(
         self,
-        network: ResNet,
+        network: Network,
         training: Training,
         keys: KeyPlaces,
         *,
-        epochs: float,
+        epochs: float = 4,
+        schedule: ScheduleName = "one-cycle",
         warm: bool = False,
         seed: int = 0,
-        progress: Progress = unreported,
     ) -> None:
-        if not epochs > 0:
-            raise InvalidSetting(f"expected more than 0 epochs, got {epochs}")
-        self.training, self.keys, self.epochs, self.warm, self.progress = training, keys, epochs, warm, progress
+        if not 0 < epochs < inf:
+            raise InvalidSetting(f"expected a finite number of epochs above 0, got {epochs}")
+        self.training, self.keys, self.epochs, self.warm = training, keys, epochs, warm
+        self.schedule = SCHEDULES[schedule]
         keys.of(network)  # places that the network lacks are an error now, not after an hour
+        training.optimizers(network)  # nor a recipe that lacks some of its parameters
         self.initial = network.to(training.device).eval()
         self.network = self.initial
+        self.prepared = False
         self.admitted = SampleStore(training.device)
         self.n_trained_on = 0
         self.order = named_generator(seed, "order")
@@ -62,10 +80,21 @@ class RefitLearner:
         self.lineage = Lineage()
         self.version = self.lineage.next()
 
-    def learn(self, chunk: Chunk) -> Work:
-        """Admit the chunk to the samples of the next training."""
+    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
+        """Prepare the initial weights as the recipe says, the first time."""
+        if self.prepared:
+            return Work()
+        self.prepared = True
+        network, work = self.training.prepared(self.initial, inputs)
+        if network is not self.initial:
+            self.initial = self.network = network
+            self.version = self.lineage.next()
+        return work
+
+    def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
+        """Admit the samples to those of the next training."""
         stored = self.admitted.nbytes
-        self.admitted.append(chunk.images, chunk.labels)
+        self.admitted.append(inputs, labels)
         return Work(nbytes=self.admitted.nbytes - stored)
 
     def _plan(self, n: int) -> tuple[int, ...]:
@@ -73,18 +102,18 @@ class RefitLearner:
 
         They are whole batches where these make up the epochs to within 1%, and else batches of equal sizes to a sample.
         """
-        batch, wanted = min(self.training.batch_size, n), max(1, round(self.epochs * n))
+        batch, wanted = min(self.training.recipe.batch_size, n), max(1, round(self.epochs * n))
         n_whole = max(1, round(self.epochs * n / batch))
         return (batch,) * n_whole if abs(n_whole * batch - wanted) <= 0.01 * wanted else even_sizes(wanted, batch)
 
-    def estimate(self, images: UInt8[Tensor, "n 3 height width"]) -> LearningEstimate:
-        """The work of admitting the images, and of a training on everything admitted by then."""
-        admitting = Work(nbytes=images.nbytes + len(images) * LABEL_NBYTES)
-        n = len(self.admitted) + len(images)
+    def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
+        """The work of admitting the inputs, and of a training on everything admitted by then."""
+        admitting = Work(nbytes=inputs.nbytes + len(inputs) * LABEL_NBYTES)
+        n = len(self.admitted) + len(inputs)
         if n == self.n_trained_on:
             return LearningEstimate(admitting, Work())
         n_trained = sum(self._plan(n))
-        flops = flops_per_sample(self.initial, *images.shape[2:]).training
+        flops = flops_per_sample(self.initial, inputs.shape[1:]).training
         return LearningEstimate(admitting, Work(n_trained * flops, samples=n_trained))
 
     @property
@@ -109,8 +138,9 @@ class RefitLearner:
         n = len(self.admitted)
         sizes = self._plan(n)
         n_steps, n_trained = len(sizes), sum(sizes)
-        network = copy.deepcopy(self.network if self.warm else self.initial).train()
-        optimizer = self.training.optimizer(network)
+        start_from = self.network if self.warm else self.initial
+        network = clone(start_from, start_from).train()
+        optimizers = self.training.optimizers(network)
         rows = passes(n, n_trained, self.order).to(self.training.device).split(sizes)
         steps_an_epoch = -(-n // max(sizes))
         for first in range(0, n_steps, steps_an_epoch):
@@ -118,34 +148,34 @@ class RefitLearner:
             moves = self.training.augmentation.draw(len(epoch), max(sizes), self.augmentation).to(self.training.device)
             losses, rates = [], []
             for step, moved in zip(epoch, moves, strict=True):
-                images, labels = self.admitted.batch(rows[step])
-                done, of_batch = step / n_steps, moved[:, : sizes[step]]
-                losses.append(self.training.step(network, optimizer, images, labels, of_batch, done=done))
-                rates.append(self.training.rate(done))
-                self.progress(3 * sizes[step])
+                inputs, labels = self.admitted.batch(rows[step])
+                factor, of_batch = self.schedule(step / n_steps), moved[:, : sizes[step]]
+                losses.append(self.training.step(network, optimizers, inputs, labels, of_batch, factor=factor))
+                rates.append(self.training.recipe.lr * factor)
+                self.training.progress(3 * sizes[step])
             check_finite(network, losses, rates, first_step=self.n_steps + first)
         self.network = network.eval()
         self.n_steps += n_steps
         self.version = self.lineage.next()
         self.n_trained_on = n
         return Work(
-            flops=n_trained * flops_per_sample(network, *images.shape[2:]).training,
+            flops=n_trained * flops_per_sample(network, inputs.shape[1:]).training,
             seconds=time.perf_counter() - start,
             samples=n_trained,
         )
 
-    def forward(self, images: UInt8[Tensor, "n 3 height width"]) -> tuple[Outputs, Work]:
+    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
         """Probabilities and keys from the last training; nothing may be pending."""
         assert not self.pending, "flush before forward"
-        return look(self.network, images, self.training, self.keys, self.progress)
+        return self.training.look(self.network, inputs, self.keys)
 
-    def forward_flops(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
+    def forward_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `forward`."""
-        return len(images) * flops_per_sample(self.initial, *images.shape[2:]).forward
+        return n * self.training.flops_of_looking(self.initial, shape)
 
-    def key_length(self, images: UInt8[Tensor, "n 3 height width"]) -> int:
-        """Numbers in a key of such images."""
-        return self.keys.length(self.initial, *images.shape[2:])
+    def key_length(self, shape: Shape) -> int:
+        """Numbers in a key."""
+        return self.keys.length(self.initial, shape)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that predict."""
@@ -167,26 +197,26 @@ class RefitLearner:
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        state = copy.deepcopy(
-            {
-                "initial": self.initial.state_dict(),
-                "network": self.network.state_dict(),
-                "n_trained_on": self.n_trained_on,
-                "order": self.order.get_state(),
-                "augmentation": self.augmentation.get_state(),
-                "n_steps": self.n_steps,
-            }
-        )
-        return {**state, "admitted": self.admitted.state()}
+        return {
+            "initial": weights_of(self.initial),
+            "network": weights_of(self.network),
+            "n_trained_on": self.n_trained_on,
+            "order": self.order.get_state(),
+            "augmentation": self.augmentation.get_state(),
+            "n_steps": self.n_steps,
+            "prepared": self.prepared,
+            "admitted": self.admitted.state(),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""
-        self.initial, self.network = copy.deepcopy(self.initial), copy.deepcopy(self.initial)
-        self.initial.load_state_dict(state["initial"])
+        self.initial = copy.deepcopy(self.initial)
+        load_weights(self.initial, state["initial"])
+        self.network = clone(self.initial, self.initial)
         self.network.load_state_dict(state["network"])
         self.admitted.load_state(state["admitted"])
         self.n_trained_on = state["n_trained_on"]
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
-        self.n_steps = state["n_steps"]
+        self.n_steps, self.prepared = state["n_steps"], state["prepared"]
         self.version = self.lineage.next()

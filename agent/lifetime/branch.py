@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from types import NoneType
 from typing import Any
 
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from torch import Tensor
 
 from agent.accounting.ledger import STORAGE, Ledger
@@ -16,6 +17,7 @@ from agent.data.chunk import Chunk
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step
+from agent.learners.protocol import Estimating
 from agent.memory.mixture import Mixture
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
@@ -102,6 +104,7 @@ class Lifetime:
         ledger = self.ledger
         before = self.steps[-1] if self.steps else None
         learned = before.learned / max(before.samples, 1) if before else 0.0
+        told = isinstance(agent.learner, Estimating)
         spent = ledger.spent()
         learning_accounts: tuple[Account, ...] = ("learn", "rekey") if agent.rekeying.on_learn else ("learn",)
         return Observation(
@@ -119,8 +122,8 @@ class Lifetime:
             spent_gflop=ledger.flops() / 1e9,
             learning_spent=ledger.spent(learning_accounts),
             learning_spent_gflop=ledger.flops(learning_accounts) / 1e9,
-            learn_gflop=learning.flops / 1e9,
-            learn_cost=self.cost_of(learning),
+            learn_gflop=learning.flops / 1e9 if told else nan,
+            learn_cost=self.cost_of(learning) if told else nan,
             memorize_gflop=memorizing.flops / 1e9,
             memorize_cost=self.cost_of(memorizing),
             **(self.observed or {}),
@@ -153,7 +156,7 @@ class Lifetime:
             memory_nbytes=agent.memory_nbytes,
             held_nbytes=agent.nbytes,
             query_flops=agent.memory.recall_flops(1) - once,
-            answer_flops=agent.answering(1, chunk.images).flops - once,
+            answer_flops=agent.answering(1, chunk.inputs.shape[1:]).flops - once,
             recall_flops=once,
             work=dict(self.ledger.accounts),
             costs=dict(self.ledger.costs),
@@ -263,8 +266,8 @@ class Branch:
         branch = cls([], fresh, state["step"])
         branch.decided = Action(state["decided"]) if state["decided"] else None
         branch.prequential = Accuracy(*state["prequential"]) if state["prequential"] else None
-        branch.validation = _cached_from(state["validation"], fresh, plan.validation.images)
-        branch.test = _cached_from(state["test"], fresh, plan.test.images)
+        branch.validation = _cached_from(state["validation"], fresh, plan.validation.inputs)
+        branch.test = _cached_from(state["test"], fresh, plan.test.inputs)
         for name, saved in state["lifetimes"].items():
             lifetime = lifetimes.pop(name)
             lifetime.load_state(saved, steps[name])
@@ -285,12 +288,10 @@ def _cached_state(cached: CachedOutputs | None, agent: Agent) -> dict[str, Any] 
     }
 
 
-def _cached_from(
-    state: dict[str, Any] | None, agent: Agent, images: UInt8[Tensor, "n 3 height width"]
-) -> CachedOutputs | None:
+def _cached_from(state: dict[str, Any] | None, agent: Agent, inputs: Shaped[Tensor, "n ..."]) -> CachedOutputs | None:
     if state is None:
         return None
-    outputs, looked = agent.learner.forward(images)
+    outputs, looked = agent.learner.forward(inputs)
     memory = OUTDATED if state["outdated"] else agent.memory.version
     recall, recalled = agent.memory.load_cache(state["recall"]), Work(*state["recalled"])
     settings = tuple(state["settings"])

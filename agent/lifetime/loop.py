@@ -158,7 +158,7 @@ class Lifetimes:
         scores, mixture = None, None
         if self.plan.evaluates_after(branch.step, len(self.stream)):
             scores, mixture = self._finish(branch) if last else self._evaluate(branch, chunk.price)
-        branch.expect(branch.agent.estimate_flush(chunk.images))
+        branch.expect(branch.agent.estimate_flush(chunk.inputs))
         for lifetime in branch.lifetimes:
             lifetime.ledger.hold(branch.agent.nbytes)
             lifetime.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
@@ -197,10 +197,11 @@ class Lifetimes:
         if branch.decided is not None:
             return _Observed({})
         chunk = self.stream[branch.step]
+        branch.pay(branch.agent.prepare(chunk))
         observers = [lifetime for lifetime in branch.lifetimes if lifetime.policy.observes != "nothing"]
         if chunk.queries:
             branch.flush()
-            branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.images), chunk.price)])
+            branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.inputs.shape[1:]), chunk.price)])
         if branch.agent.learner.pending and 0 < len(observers) < len(branch.lifetimes):
             self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
             observers = []
@@ -244,12 +245,12 @@ class Lifetimes:
         flushed = [work for _, work, _ in looker.flush()]
         read_out, compared = None, Work()
         if self.plan.prequential or any(lifetime.policy.observes == "memory" for lifetime in branch.lifetimes):
-            prediction, cached, read_out, _ = looker.answer(chunk.images)
+            prediction, cached, read_out, _ = looker.answer(chunk.inputs)
             outputs, looked, compared = cached.outputs, cached.looked, cached.recalled
             if self.plan.prequential:
                 branch.prequential = accuracies(prediction, chunk.labels)
         else:
-            outputs, looked = looker.learner.forward(chunk.images)
+            outputs, looked = looker.learner.forward(chunk.inputs)
         by_asking = {"nothing": Work(), "learner": looked, "memory": looked + compared}
         by_measuring = {"nothing": looked + compared, "learner": compared, "memory": Work()}
         unasked = max(0, len(chunk) - chunk.queries)
@@ -262,7 +263,7 @@ class Lifetimes:
 
     def _evaluate_at_initialization(self) -> None:
         [branch] = self._branches
-        prediction, branch.test, _, spent = branch.agent.answer(self.plan.test.images, at_every_setting=True)
+        prediction, branch.test, _, spent = branch.agent.answer(self.plan.test.inputs, at_every_setting=True)
         branch.pay([Charge("evaluate", spent, self.stream[0].price)])
         self.initial_scores = score(prediction, self.plan)
 
@@ -279,7 +280,7 @@ class Lifetimes:
             usable = self.plan.usable(branch.step)
             mixture, branch.validation, fitted = agent.fit(self.plan.validation, branch.validation, usable)
             spent.append(fitted)
-        test = self.plan.test.images
+        test = self.plan.test.inputs
         prediction, branch.test, _, answered = agent.answer(test, branch.test, mixture, at_every_setting=True)
         branch.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
         return score(prediction, self.plan), mixture
@@ -298,10 +299,12 @@ class Lifetimes:
             in_full = branch.validation.looked + branch.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
         on_the_way = branch.test is not None and len(branch.test.settings) > 1
-        test = self.plan.test.images
+        test = self.plan.test.inputs
         prediction, branch.test, _, _ = agent.answer(test, branch.test, at_every_setting=on_the_way)
         looked, recalled = branch.test.looked, branch.test.recalled
-        measured = Work(agent.answering(len(test), test).flops, 0, looked.seconds + recalled.seconds, len(test))
+        measured = Work(
+            agent.answering(len(test), test.shape[1:]).flops, 0, looked.seconds + recalled.seconds, len(test)
+        )
         branch.pay([Charge("calibrate", fitted), Charge("evaluate", measured)])
         return score(prediction, self.plan), agent.mixture
 

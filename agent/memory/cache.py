@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -80,7 +80,7 @@ class CacheMemory:
 
     settings: tuple[Setting, ...] = tuple({"theta": theta} for theta in THETA_GRID)
     prior: Setting = {"theta": PRIOR_THETA}  # noqa: RUF012 (never written to)
-    needs_images = False
+    needs_inputs = False
     pools_keys = False
 
     def __init__(self, n_classes: int, *, device: torch.device = CPU, dtype: torch.dtype | None = None) -> None:
@@ -109,7 +109,7 @@ class CacheMemory:
         outputs: Outputs,
         labels: Int64[Tensor, " n_labels"],
         ids: Int64[Tensor, " n_ids"],
-        images: UInt8[Tensor, "n 3 height width"] | None = None,
+        inputs: Shaped[Tensor, "n ..."] | None = None,
     ) -> Insertion:
         """Append entries.
 
@@ -118,7 +118,7 @@ class CacheMemory:
                 (cosine 0).
             labels: classes from 0 to n_classes - 1.
             ids: names of the entries, 0 to 2³¹ - 1.
-            images: not used.
+            inputs: not used.
 
         Raises:
             InvalidSetting: non-finite keys, keys of another length than those stored, not as many keys as labels and

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -54,8 +54,8 @@ class Memory(Protocol[Cache]):
     """What the memory can be read with, for calibration to choose from; one empty setting where there is no choice."""
     prior: Setting
     """One of `settings`: what the memory is read with until calibration has chosen."""
-    needs_images: bool
-    """Whether `insert` is to be given the images."""
+    needs_inputs: bool
+    """Whether `insert` is to be given the inputs."""
     pools_keys: bool
     """Whether keys should be averaged over space where nobody says otherwise."""
     version: Version
@@ -86,7 +86,7 @@ class Memory(Protocol[Cache]):
         outputs: Outputs,
         labels: Int64[Tensor, " n"],
         ids: Int64[Tensor, " n"],
-        images: UInt8[Tensor, "n 3 height width"] | None = None,
+        inputs: Shaped[Tensor, "n ..."] | None = None,
     ) -> Insertion:
         """Store samples.
 
@@ -94,7 +94,7 @@ class Memory(Protocol[Cache]):
             outputs: of the network as it is, on the samples.
             labels: their classes.
             ids: their names, each of which comes once in a lifetime.
-            images: the samples, if the memory `needs_images`.
+            inputs: the samples, if the memory `needs_inputs`.
 
         Raises:
             InvalidSetting: outputs or labels that cannot be stored; nothing is stored then.
@@ -172,9 +172,3 @@ class Rekeyable(Protocol):
 
     def estimate_rekey(self) -> Work:
         """What writing all entries anew takes, without the forward passes and without seconds."""
-
-
-def missing_members(memory: object) -> list[str]:
-    """What the contract names and an object lacks."""
-    named = {name for name in {*vars(Memory), *Memory.__annotations__} if not name.startswith("_")}
-    return sorted(name for name in named if not hasattr(memory, name))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -32,7 +32,7 @@ class Rekeying:
             raise InvalidSetting(f"expected re-keying on learning, or every 1 chunk or more, got {self}")
 
     @property
-    def needs_images(self) -> bool:
+    def needs_inputs(self) -> bool:
         """Whether raw images have to be kept for it."""
         return self.on_learn or self.every > 0
 
@@ -52,7 +52,7 @@ class Rekeying:
 
 
 class RawImages:
-    """The images behind the entries of a memory, by id of the entry, for a network that is to look at them again."""
+    """The inputs (images, most often) behind the entries of a memory, by id, for a network that looks at them again."""
 
     def __init__(self) -> None:
         self._store = SampleStore(torch.device("cpu"))  # with ids in the place of labels, in ascending order
@@ -62,33 +62,33 @@ class RawImages:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of images and ids."""
+        """Bytes of inputs and ids."""
         return self._store.nbytes
 
     @staticmethod
-    def nbytes_of(images: UInt8[Tensor, "n 3 height width"]) -> int:
+    def nbytes_of(inputs: Shaped[Tensor, "n ..."]) -> int:
         """Bytes that `append` will write."""
-        return images.nbytes + len(images) * LABEL_NBYTES
+        return inputs.nbytes + len(inputs) * LABEL_NBYTES
 
-    def append(self, images: UInt8[Tensor, "n 3 height width"], ids: Int64[Tensor, " n"]) -> Work:
-        """Add images under ids that ascend, and are higher than all before."""
+    def append(self, inputs: Shaped[Tensor, "n ..."], ids: Int64[Tensor, " n"]) -> Work:
+        """Add inputs under ids that ascend, and are higher than all before."""
         before = self.nbytes
-        self._store.append(images, ids)
+        self._store.append(inputs, ids)
         return Work(nbytes=self.nbytes - before)
 
     def drop(self, ids: Int64[Tensor, " n"]) -> None:
-        """Forget the images of entries that are no more."""
+        """Forget the inputs of entries that are no more."""
         if not len(ids) or not len(self):
             return
         stays = ~torch.isin(self._store.labels, ids.cpu())
         left, self._store = self._store, SampleStore(torch.device("cpu"))
         self._store.append(left.rows[stays], left.labels[stays])
 
-    def of(self, ids: Int64[Tensor, " n"]) -> UInt8[Tensor, "n 3 height width"]:
-        """The images of entries, in the order of `ids`.
+    def of(self, ids: Int64[Tensor, " n"]) -> Shaped[Tensor, "n ..."]:
+        """The inputs of entries, in the order of `ids`.
 
         Raises:
-            InvalidSetting: an id that no image is held of.
+            InvalidSetting: an id that no input is held of.
         """
         ids = ids.cpu()
         rows = torch.searchsorted(self._store.labels, ids).clamp_max(max(len(self) - 1, 0))
@@ -98,12 +98,13 @@ class RawImages:
             raise InvalidSetting(f"expected ids of entries that are in memory, got {missing}; was it evicted?")
         return self._store.batch(rows)[0]
 
-    def first(self) -> UInt8[Tensor, "1 3 height width"]:
-        """One of them."""
-        return self._store.rows[:1]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one of them."""
+        return tuple(self._store.rows.shape[1:])
 
     def fork(self) -> "RawImages":
-        """The same images, and a future of its own."""
+        """The same inputs, and a future of its own."""
         fork = RawImages()
         fork._store = self._store.fork()
         return fork
@@ -113,5 +114,5 @@ class RawImages:
         return self._store.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the images whose `state` this is."""
+        """Become the inputs whose `state` this is."""
         self._store.load_state(state)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64, Int64, UInt8
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -60,7 +60,7 @@ class RidgeMemory:
 
     settings: tuple[Setting, ...] = tuple({"lambda": 10.0**exponent} for exponent in range(-6, 3))
     prior: Setting = {"lambda": 0.01}  # noqa: RUF012 (never written to)
-    needs_images = False
+    needs_inputs = False
     pools_keys = True
 
     def __init__(self, n_classes: int, *, device: torch.device = CPU, limit: int = 4096) -> None:
@@ -108,7 +108,7 @@ class RidgeMemory:
         outputs: Outputs,
         labels: Int64[Tensor, " n_labels"],
         ids: Int64[Tensor, " n_ids"],
-        images: UInt8[Tensor, "n 3 height width"] | None = None,
+        inputs: Shaped[Tensor, "n ..."] | None = None,
     ) -> Insertion:
         """Add samples to the sums; ids name nothing that could be asked for again.
 
@@ -116,7 +116,7 @@ class RidgeMemory:
             outputs: of which the keys are used.
             labels: classes from 0 to n_classes - 1.
             ids: checked, and not stored.
-            images: not used.
+            inputs: not used.
 
         Raises:
             InvalidSetting: non-finite keys, keys longer than the limit or of another length than before, not as many

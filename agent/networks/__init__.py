@@ -1,1 +1,7 @@
 """Networks, the places where keys are read in them, and their FLOPs."""
+
+from agent.networks.convnet import ConvNet as ConvNet
+from agent.networks.mlp import MLP as MLP
+from agent.networks.protocol import Network as Network
+from agent.networks.registry import NETWORKS as NETWORKS
+from agent.networks.resnet import ResNet as ResNet

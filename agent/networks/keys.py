@@ -1,17 +1,17 @@
 """Where keys are read in a network."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from agent.errors import InvalidSetting
-from agent.networks.resnet import ResNet
+from agent.networks.protocol import Network, Shape, identity_of, on_meta, shown
 
-CACHE3 = "stage2.block0,stage2.block2.relu,stage2.block3"
-"""The places of Orhan 2018 (arXiv:1805.08709, "Cache3" for ResNet-32), all in the last stage."""
+INPUT = "input"
+"""The place before the network: what it is given, such as normalized pixels. Every network has it."""
 
 
 @dataclass(frozen=True)
@@ -19,32 +19,40 @@ class KeyPlaces:
     """Where a network's activations are read as keys, and in what form.
 
     Args:
-        names: one place or several, separated by commas (`stage2.block0,stage1.block0.relu`), or `cache3`.
+        names: places of the network, its aliases, or `input`; without any, those that suit the network.
         pooled: average each place over space (its number of channels remains) or keep every activation.
     """
 
-    names: str = "features"
+    names: tuple[str, ...] = ()
     pooled: bool = True
 
-    def of(self, network: ResNet) -> tuple[str, ...]:
+    def of(self, network: Network) -> tuple[str, ...]:
         """The places in `network`.
 
         Raises:
             InvalidSetting: a place that the network does not have.
         """
-        places = tuple(place.strip() for place in (CACHE3 if self.names == "cache3" else self.names).split(","))
-        unknown = [place for place in places if place not in network.places]
+        named = self.names or network.key_places
+        places = tuple(place for name in named for place in network.aliases.get(name, (name,)))
+        known = (INPUT, *network.places)
+        unknown = [place for place in places if place not in known]
         if unknown:
+            listed = ", ".join(known if len(known) <= 6 else (*known[:3], "...", *known[-2:]))
+            meant = [name for name in named if name in network.aliases]
             raise InvalidSetting(
-                f"expected keys from places of a ResNet-{network.depth} ({network.places[0]}, {network.places[1]} ... "
-                f"{network.places[-2]}, {network.places[-1]}), got {', '.join(unknown)}"
-                + ("; cache3 needs a depth of 26 or more" if self.names == "cache3" else "")
+                f"expected keys from places of {shown(network)} ({listed}), got "
+                f"{', '.join(unknown)}" + (f", which {', '.join(meant)} stands for" if meant else "")
             )
         return places
 
-    def length(self, network: ResNet, height: int, width: int) -> int:
-        """Numbers in a key of an image of height × width."""
-        return _length(self, network.depth, network.width, height, width)
+    def length(self, network: Network, shape: Shape) -> int:
+        """Numbers in a key of an input of `shape`."""
+        key = self, *identity_of(network), shape
+        if key not in _LENGTHS:
+            with torch.inference_mode():
+                twin, one = on_meta(network, shape)
+                _LENGTHS[key] = self.read(tapped(twin, one, self.of(network))[1]).shape[1]
+        return _LENGTHS[key]
 
     def read(self, activations: dict[str, Tensor]) -> Float[Tensor, "n length"]:
         """Keys in float32: each place pooled or flattened, side by side; not normalized (the memory does that)."""
@@ -55,10 +63,12 @@ class KeyPlaces:
         return torch.cat(parts, dim=1)
 
 
-@lru_cache
-def _length(keys: KeyPlaces, depth: int, channels: int, height: int, width: int) -> int:
-    # Tensors on the meta device have shapes and no data: the length costs milliseconds, once.
-    with torch.inference_mode():
-        network = ResNet(depth, channels, 1, generator=torch.Generator()).to("meta").eval()
-        _, activations = network.tapped(torch.empty(1, 3, height, width, device="meta"), keys.of(network))
-        return keys.read(activations).shape[1]
+_LENGTHS: dict[tuple[KeyPlaces, type[Network], str, Shape], int] = {}
+
+
+def tapped(
+    network: Network, inputs: Float[Tensor, "n ..."], places: Collection[str]
+) -> tuple[Float[Tensor, "n classes"], dict[str, Tensor]]:
+    """Logits, and the activations at places of the network or before it, in the order of the forward pass."""
+    logits, found = network.tapped(inputs, [place for place in places if place != INPUT])
+    return logits, ({INPUT: inputs} if INPUT in places else {}) | found

@@ -1,6 +1,7 @@
 """ResNet-(6n+2) for small images (He et al. 2016, arXiv:1512.03385, section 4.2), with features tapped on the way."""
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.errors import InvalidSetting
+from agent.networks.protocol import Network, initialize
 
 
 class BasicBlock(nn.Module):
@@ -33,25 +35,32 @@ class BasicBlock(nn.Module):
         return inner, F.relu(self.bn2(self.conv2(inner)) + shortcut)
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """The CIFAR ResNet: a 3 × 3 stem, three stages of n blocks with width, 2 width and 4 width channels, a linear head.
 
     Parameters have the names of akamaster/pytorch_resnet_cifar10, so that its published weights load as they stand.
     Places where features can be tapped, stages and blocks counted from 0: `stem`, `stage1.block0.relu` (inside the
     block, after its first convolution), `stage1.block0` (its output), and `features` (the head's input: the last
-    block's output averaged over space).
+    block's output averaged over space). `cache3` stands for the places of Orhan 2018 (arXiv:1805.08709, "Cache3" for
+    ResNet-32), all in the last stage; a network of 26 layers or more has them.
 
     Args:
         depth: 6n + 2 layers with weights: 8, 14, 20, 26, 32, ...
         width: channels of the first stage; 16 in the paper.
         n_classes: outputs.
-        generator: draws the initial weights (He normal; arXiv:1502.01852). No global random state is touched.
+        generator: draws the initial weights (He normal).
+
+    References:
+        He et al. 2016, arXiv:1512.03385
 
     Raises:
         InvalidSetting: a depth that is not 6n + 2, or a width or number of classes below 1.
     """
 
-    def __init__(self, depth: int, width: int, n_classes: int, *, generator: torch.Generator) -> None:
+    key_places = ("stage2.block0",)
+    aliases = {"cache3": ("stage2.block0", "stage2.block2.relu", "stage2.block3")}  # noqa: RUF012 (never written to)
+
+    def __init__(self, depth: int = 8, width: int = 8, *, n_classes: int, generator: torch.Generator) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
             raise InvalidSetting(f"expected depth = 6n + 2 (8, 14, 20, 26, 32, ...), got {depth}")
@@ -66,21 +75,17 @@ class ResNet(nn.Module):
             self.layer3 = self._stage(2 * width, 4 * width, stride=2)
             self.linear = nn.Linear(4 * width, n_classes)
         self.to_empty(device="cpu")
-        self._initialize(generator)
+        initialize(self, generator)
         self.to(memory_format=torch.channels_last)
 
     def _stage(self, n_in: int, n_out: int, stride: int) -> nn.ModuleList:
         rest = (self.depth - 2) // 6 - 1
         return nn.ModuleList([BasicBlock(n_in, n_out, stride), *(BasicBlock(n_out, n_out, 1) for _ in range(rest))])
 
-    def _initialize(self, generator: torch.Generator) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
-            elif isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Depth, width and number of classes."""
+        return {"depth": self.depth, "width": self.width, "n_classes": self.n_classes}
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -93,15 +98,11 @@ class ResNet(nn.Module):
         ]
         return ("stem", *blocks, "features")
 
-    def forward(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n classes"]:
-        """Logits."""
-        return self.tapped(images, ())[0]
-
     def tapped(
-        self, images: Float[Tensor, "n 3 height width"], places: Collection[str]
+        self, inputs: Float[Tensor, "n 3 height width"], places: Collection[str]
     ) -> tuple[Float[Tensor, "n classes"], dict[str, Tensor]]:
         """Logits, and the activations at `places`, from one forward pass."""
-        x = F.relu(self.bn1(self.conv1(images)))
+        x = F.relu(self.bn1(self.conv1(inputs)))
         found = {"stem": x} if "stem" in places else {}
         for stage, blocks in enumerate((self.layer1, self.layer2, self.layer3)):
             for number, block in enumerate(blocks):

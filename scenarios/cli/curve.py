@@ -53,7 +53,7 @@ def curve(
         settings = resolve_curve(settings)
     settings = settings.model_copy(update={"device": choose_device(settings.device).type})
     described = describe("curve", preset, settings, threads=1 if workers else None, data_dir=data_dir)
-    path = run_folder(runs / "curve", name, [dataset_word(settings.dataset), settings.protocol], described)
+    path = run_folder(runs / "curve", name, [dataset_word(settings.dataset), settings.learner_name], described)
     options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
     found = live_in(path, settings, described, workers=workers, **options)
     report(found, path, runs, quiet=quiet, as_json=as_json)
@@ -174,7 +174,7 @@ def _table(found: "Curve", *, costs: bool) -> Table:
     config = found.config
     settings = list(found.learners[0].setting)
     table = Table(
-        title=escape(f"{config.dataset}, {config.protocol} protocol, {config.seeds} seed{'s' * (config.seeds > 1)}"),
+        title=escape(f"{config.dataset}, learner {config.learner_name}, {config.seeds} seed{'s' * (config.seeds > 1)}"),
         caption="accuracies in %; R = (y - x) / (z - x): ratio of means "
         + f"[{100 * config.confidence:g}% Fieller interval]"
         + (

@@ -1,6 +1,5 @@
 """`lifetime list FAMILY`: what there is to choose from, with its parameters."""
 
-from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Annotated, Any
 
@@ -11,47 +10,25 @@ from rich.table import Table
 
 from agent.errors import InvalidSetting
 from scenarios.cli.show import print_json, results_console
+from scenarios.config.families import FAMILIES, POLICY
 from scenarios.config.specs import FILE, Described, describe
 
-
-class Family(str, Enum):
-    """What has members that are chosen by a spec."""
-
-    policies = "policies"
-    memories = "memories"
-    scenarios = "scenarios"
-    tariffs = "tariffs"
-    costs = "costs"
-    datasets = "datasets"
-
-
-OPTIONS = {
-    Family.policies: "--policy",
-    Family.memories: "--memory",
-    Family.scenarios: "--scenario",
-    Family.tariffs: "--tariff",
-    Family.costs: "--cost",
-    Family.datasets: "--dataset",
-}
-"""The option that takes a member of each family."""
-
-OWN = {
-    Family.policies: "a subclass of agent.policies.Policy",
-    Family.memories: "whatever keeps agent.memory.Memory (agent.testing.check_memory tells)",
-}
-"""What a class must be to be taken by its import path."""
+DATASETS = "datasets"
+FamilyName = Enum("FamilyName", {name: name for name in (*FAMILIES, DATASETS)}, type=str)  # type: ignore[misc]
 
 
 def list_family(
-    family: Annotated[Family, typer.Argument(help="What to list.")],
+    family: Annotated[FamilyName, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List the members of a family: what each is, its parameters with types and defaults, and its sources."""
-    described = _members(family)
+    name = str(family.value)
+    described = _members(name)
     if as_json:
         print_json([_plain(each) for each in described])
         return
-    option, console = OPTIONS[family], results_console()
+    found, console = FAMILIES.get(name), results_console()
+    option = found.option if found else "--dataset"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(option, no_wrap=True)
     table.add_column("what it is", ratio=1)
@@ -65,37 +42,22 @@ def list_family(
             lines.append(f"[dim]{escape(each.source)}[/]")
         table.add_row(f"[bold]{escape(each.name)}[/]", "\n".join(lines), end_section=True)
     console.print(table)
-    if family is not Family.datasets:
+    if found:
         console.print(f"With settings: {option} name:key=value,...", markup=False)
-    if family in OWN:
-        console.print(f"Of your own: {option} package.module.Class:key=value,..., {OWN[family]}.", markup=False)
+    if found and found.own:
+        console.print(f"Of your own: {option} package.module.Class:key=value,..., {found.own}.", markup=False)
 
 
-def _members(family: Family) -> list[Described]:
-    """Imported when they are asked for: torch takes seconds."""
-    if family is Family.datasets:
-        from scenarios.datasets.load import DATASETS
+def _members(name: str) -> list[Described]:
+    if name == DATASETS:
+        from scenarios.datasets.load import DATASETS as DESCRIBED
 
-        return [Described(name, summary, "", ()) for name, summary in DATASETS.items()]
-    members: Mapping[str, Callable[..., Any]]
-    if family is Family.policies:
+        return [Described(each, summary, "", ()) for each, summary in DESCRIBED.items()]
+    members = dict(FAMILIES[name].members)
+    if FAMILIES[name] is POLICY:
         from agent.policies.file import policy_from_file
-        from agent.policies.registry import POLICIES
 
-        members = {**POLICIES, FILE: policy_from_file}
-    elif family is Family.memories:
-        from agent.memory import MEMORIES
-
-        members = MEMORIES
-    elif family is Family.costs:
-        from agent.accounting.costs import COST_MODELS
-
-        members = COST_MODELS
-    else:
-        from scenarios.streams.catalog import SCENARIOS
-        from scenarios.streams.tariffs import TARIFFS
-
-        members = SCENARIOS if family is Family.scenarios else TARIFFS
+        members[FILE] = policy_from_file
     return describe(members)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from agent.errors import DatasetError, InvalidSetting
 from scenarios.cli.code_digest import digest_of, digest_of_file
 from scenarios.cli.show import program
+from scenarios.config.families import SPECS
 from scenarios.config.settings import AgentConfig, settings_of
 from scenarios.config.specs import FILE, parse, split_specs
 
@@ -186,8 +187,8 @@ def _identity_in(path: Path) -> dict[str, Any]:
 
 
 def own_code(settings: dict[str, Any]) -> dict[str, str]:
-    """Digests of the policies and the memory of an experiment that come from files or from a user's own code."""
-    specs = [*_policies(settings), *([settings["memory"]] if settings.get("memory") else [])]
+    """Digests of the parts of an experiment that come from files or from a user's own code."""
+    specs = [*_policies(settings), *(settings[name] for name in SPECS if settings.get(name))]
     return {spec: digest for spec in specs if (digest := _spec_digest(spec))}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from agent.errors import InvalidSetting
-from scenarios.config.presets import PRESETS, Config, from_toml, resolve
+from scenarios.config.presets import PLACES_OF_BEFORE, PRESETS, Config, from_toml, resolve
 from scenarios.config.settings import AgentConfig
 
 
@@ -47,6 +47,8 @@ def with_options(kind: type[AgentConfig], command: Callable[..., None], *more: t
             own.append((name, bool | None, typer.Option(None, f"{flag}/--no-{flag[2:]}", **options)))
         else:
             own.append((name, str | None, typer.Option(None, flag, metavar=_metavar(field.annotation), **options)))
+    for name in PLACES_OF_BEFORE:  # refused with their new place
+        own.append((name, str | None, typer.Option(None, "--" + name.replace("_", "-"), hidden=True)))
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
         for name, annotation, default in own

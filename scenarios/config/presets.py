@@ -8,9 +8,27 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from agent.errors import InvalidSetting
+from scenarios.config.families import SPECS
 from scenarios.config.settings import AgentConfig, CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
+from scenarios.config.specs import laid_over, parse, spelled
 
 Config = TypeVar("Config", bound=AgentConfig)
+
+PLACES_OF_BEFORE = {
+    "protocol": "--learner online, cooldown or refit (which was called original)",
+    "depth": "--network resnet:depth=...",
+    "width": "--network resnet:width=...",
+    "epochs": "--learner online:epochs=..., cooldown:epochs=... or refit:epochs=...",
+    "batch": "--recipe sgd:batch=...",
+    "lr": "--recipe sgd:lr=...",
+    "momentum": "--recipe sgd:momentum=...",
+    "weight_decay": "--recipe sgd:weight_decay=...",
+    "schedule": "--learner refit:schedule=...",
+    "rehearsal": "--learner online:rehearsal=... or cooldown:rehearsal=...",
+    "ema_decay": "--learner online:ema_decay=...",
+    "cooldown": "--learner cooldown:share=...",
+}
+"""Where settings that had a name of their own are now."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +44,9 @@ SMALL: dict[str, Any] = {
     "train_size": 10_000,
     "validation_size": 2_000,
     "chunks": 20,
-    "depth": 8,
-    "width": 16,
-    "epochs": 12,
-    "batch": 125,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
+    "network": "resnet:depth=8,width=16",
     # Those places of Cache3 that a last stage of a single block has.
-    "keys": "stage2.block0.relu,stage2.block0",
+    "keys": "stage2.block0.relu+stage2.block0",
     "pool": False,
     "evaluate_every": 0,
     "seeds": 5,
@@ -46,11 +59,7 @@ WHOLE: dict[str, Any] = {
     "validation_size": 5_000,
     "k": (10, 20, 30, 40, 50, 60, 70, 80, 90),
     "chunks": 100,
-    "depth": 32,
-    "width": 16,
-    "batch": 125,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
+    "network": "resnet:depth=32,width=16",
     "keys": "cache3",
     "pool": False,
     "evaluate_every": 0,
@@ -58,22 +67,37 @@ WHOLE: dict[str, Any] = {
 """All of CIFAR-10, with the network and the keys of the paper."""
 
 CURVE_PRESETS: dict[str, Preset] = {
-    "quick": Preset("textures, ResNet-8, cooldown protocol; about a minute on two cores", {}),
+    "quick": Preset("textures, ResNet-8 that cools down; about a minute on two cores", {}),
     "cifar10-cooldown": Preset(
-        "10,000 images of CIFAR-10, ResNet-8, cooldown protocol; 4 to 8 minutes a seed on two cores",
-        {**SMALL, "protocol": "cooldown", "lr": 0.05, "cooldown": 0.1},
+        "10,000 images of CIFAR-10, ResNet-8 that cools down; 4 to 8 minutes a seed on two cores",
+        {**SMALL, "recipe": "sgd:lr=0.05,batch=125", "learner": "cooldown:share=0.1,epochs=12"},
     ),
     "cifar10-small": Preset(
-        "the same under the original protocol, four k's; 4 to 8 minutes a seed on two cores",
-        {**SMALL, "protocol": "original", "k": (20, 40, 60, 80), "lr": 0.1, "schedule": "one-cycle"},
+        "the same, trained anew from scratch, four k's; 4 to 8 minutes a seed on two cores",
+        {
+            **SMALL,
+            "k": (20, 40, 60, 80),
+            "recipe": "sgd:lr=0.1,batch=125",
+            "learner": "refit:epochs=12,schedule=one-cycle",
+        },
     ),
     "cifar10-gpu": Preset(
-        "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, cooldown protocol; for a GPU, best with --workers",
-        {**WHOLE, "protocol": "cooldown", "epochs": 60, "lr": 0.09, "cooldown": 0.2, "seeds": 3},
+        "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, cooled down; for a GPU, best with --workers",
+        {
+            **WHOLE,
+            "recipe": "sgd:lr=0.09,batch=125",
+            "learner": "cooldown:share=0.2,epochs=60",
+            "seeds": 3,
+        },
     ),
     "cifar10-paper": Preset(
-        "all of CIFAR-10, ResNet-32, 180 epochs, Cache3 keys, original protocol; for a GPU",
-        {**WHOLE, "protocol": "original", "epochs": 180, "lr": 0.09, "schedule": "steps", "seeds": 5},
+        "all of CIFAR-10, ResNet-32, 180 epochs from scratch, Cache3 keys; for a GPU",
+        {
+            **WHOLE,
+            "recipe": "sgd:lr=0.09,batch=125",
+            "learner": "refit:epochs=180,schedule=steps",
+            "seeds": 5,
+        },
     ),
 }
 
@@ -87,9 +111,8 @@ LIFETIME_PRESETS: dict[str, Preset] = {
             "validation_size": 1_000,
             "test_size": 2_000,
             "chunks": 50,
-            "width": 16,
-            "epochs": 6,
-            "ema_decay": 0.995,
+            "network": "resnet:depth=8,width=16",
+            "learner": "online:epochs=6,ema_decay=0.995",
             "evaluate_every": 10,
             "calibrate_every": 10,
         },
@@ -105,9 +128,9 @@ TREE_PRESETS: dict[str, Preset] = {
             "train_size": 1_800,
             "validation_size": 1_000,
             "chunks": 6,
-            "width": 16,
-            "epochs": 4,
-            "batch": 16,
+            "network": "resnet:depth=8,width=16",
+            "learner": "online:epochs=4",
+            "recipe": "sgd:batch=16",
         },
     ),
 }
@@ -138,11 +161,26 @@ def resolve(kind: type[Config], preset: str, *overrides: dict[str, Any]) -> Conf
         raise InvalidSetting(f"expected a preset out of {', '.join(presets)}, got {preset}")
     settings = dict(presets[preset].settings)
     for override in overrides:
+        override = _as_specs(kind, settings, override)
         for one, other in (("chunks", "chunk_size"), ("chunk_size", "chunks")):
             if one in override and other not in override:
                 settings.pop(other, None)  # either says how a stream is cut, and the last word counts
         settings |= override
     return validate(kind, settings)
+
+
+def _as_specs(kind: type[Config], settings: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """An override whose specs have taken over what they leave unsaid from those below them.
+
+    Places of keys are places of a network: with another network those below do not count.
+    """
+    laid = dict(override)
+    for name in SPECS.keys() & override.keys() & kind.model_fields.keys():
+        base, text = settings.get(name, kind.model_fields[name].default), spelled(override[name])
+        laid[name] = laid_over(base, text, SPECS[name]) if isinstance(text, str) else text
+        if name == "network" and "keys" not in override and parse(laid[name]).name != parse(base).name:
+            settings.pop("keys", None)
+    return laid
 
 
 def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
@@ -179,10 +217,12 @@ def from_toml(path: Path) -> dict[str, Any]:
 def _one_line(error: ValidationError, kind: type[AgentConfig]) -> str:
     first = error.errors()[0]
     message = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"]:
+    if not first["loc"] or message.startswith("expected "):
         return message
     name = str(first["loc"][0])
     got = first["input"]
+    if first["type"] == "extra_forbidden" and name in PLACES_OF_BEFORE:
+        return f"expected {PLACES_OF_BEFORE[name]}, got --{name.replace('_', '-')}, as it was called before"
     if first["type"] == "extra_forbidden":
         return f"expected settings out of {', '.join(kind.model_fields)}, got {name}"
     wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")

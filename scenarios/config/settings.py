@@ -5,20 +5,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream and protocol", "Learner", "Memory", "Measuring"
+from scenarios.config.families import LEARNER as LEARNERS
+from scenarios.config.specs import find, parse, spelled
+
+DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream", "Learner", "Memory", "Measuring"
 COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"
 UTILITY_HELP = "utility = accuracy - cost weight × cost: accuracy (0 to 1) that one unit of cost is worth"
 DEFAULT_CHUNKS = 30
-EPOCHS_HELP = (
-    "samples trained on for each sample learned from, whatever the size of chunks; online, cooldown: rehearsed samples "
-    "count, so that with --rehearsal 0.5 half of them are new; cooldown: what cool-downs train on comes on top"
-)
-PROTOCOLS = (
-    "online: one pass, with rehearsal; cooldown: the same, and a copy cooled down wherever the learner is used; "
-    "original: trained anew on all that was learned from so far"
-)
-
-
 Part = Literal["world", "agent", "free", "idle"]
 """What a setting is part of, and so whether lifetimes that are compared may differ in it.
 
@@ -40,8 +33,8 @@ def _listed(value: Any) -> Any:
 
 
 def _joined(value: Any) -> Any:
-    """One text, also from a list of texts."""
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    """Specs in one text, also from a list of texts and tables."""
+    return " ".join(str(spelled(each)) for each in value) if isinstance(value, list | tuple) else spelled(value)
 
 
 def _bounded(value: Any) -> Any:
@@ -49,6 +42,17 @@ def _bounded(value: Any) -> Any:
     return None if value in (math.inf, "inf") else value
 
 
+def _places(value: Any) -> Any:
+    """Places joined by `+`, also from a list of them."""
+    if isinstance(value, list | tuple):
+        return "+".join(map(str, value))
+    if isinstance(value, str) and "," in value:
+        raise ValueError(f"expected --keys of places joined by + ({value.replace(',', '+')}), got {value}")
+    return value
+
+
+SpecText = Annotated[str, BeforeValidator(spelled)]
+"""A spec, also from a table: `{name = "static", k = 20}`."""
 Percent = Annotated[float, Field(ge=0, le=100)]
 Percents = Annotated[tuple[Percent, ...], BeforeValidator(_listed)]
 
@@ -83,29 +87,16 @@ class AgentConfig(BaseModel):
     )
     mirror: bool | None = _setting(None, "augmentation: mirror left and right (default: by data set)", DATA)
 
-    protocol: Literal["online", "cooldown", "original"] = _setting("online", PROTOCOLS, STREAM, "agent")
-
-    depth: int = _setting(8, "ResNet depth, 6n + 2", LEARNER, "agent", ge=8, le=1202)
-    width: int = _setting(8, "channels of the ResNet's first stage", LEARNER, "agent", ge=1, le=10**5)
-    epochs: float = _setting(6, EPOCHS_HELP, LEARNER, "agent", gt=0, le=1e5)
-    batch: int = _setting(64, "samples in a gradient step", LEARNER, "agent", ge=1)
-    lr: float = _setting(0.05, "learning rate (at the schedule's peak)", LEARNER, "agent", gt=0, le=1e30)
-    schedule: Literal["constant", "one-cycle", "steps"] | None = _setting(
-        None,
-        "of the learning rate, over one training (default: one-cycle if original, else constant)",
+    network: SpecText = _setting("resnet", "name:key=value,...; `lifetime list networks` shows them", LEARNER, "agent")
+    recipe: SpecText = _setting(
+        "sgd", "how the network is trained, name:key=value,...; `lifetime list recipes` shows them", LEARNER, "agent"
+    )
+    learner: SpecText = _setting(
+        "online",
+        "online: one pass, with rehearsal; cooldown: the same, and a copy cooled down wherever it is used; refit: "
+        "trained anew on all that was learned from so far; name:key=value,..., `lifetime list learners` shows them",
         LEARNER,
         "agent",
-    )
-    momentum: float = _setting(0.9, "Nesterov momentum", LEARNER, "agent", ge=0, lt=1)
-    weight_decay: float = _setting(1e-4, "L2 penalty", LEARNER, "agent", ge=0, le=1e30)
-    rehearsal: float = _setting(
-        0.5, "online, cooldown: share of a batch drawn from chunks learned before", LEARNER, "agent", ge=0, lt=1
-    )
-    ema_decay: float = _setting(
-        0.99, "online: decay of the averaged weights that predict", LEARNER, "agent", ge=0, lt=1
-    )
-    cooldown: float = _setting(
-        0.1, "cooldown: length of a cool-down, as a share of the steps before it", LEARNER, "agent", gt=0, le=100
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "where tensors live", LEARNER, "agent")
     compile: bool | None = _setting(
@@ -115,27 +106,32 @@ class AgentConfig(BaseModel):
         "agent",
     )
 
-    memory: str = _setting(
-        "cache",
-        "name:key=value,...; `lifetime list memories` shows them",
+    memory: SpecText = _setting("cache", "name:key=value,...; `lifetime list memories` shows them", MEMORY, "agent")
+    keys: Annotated[str | None, BeforeValidator(_places)] = _setting(
+        None,
+        "places read as keys, joined by +: input, or places of the network, as in stage1.block0+features (default: as "
+        "suits the network)",
         MEMORY,
         "agent",
-    )
-    keys: str = _setting(
-        "stage2.block0", "places read as keys: cache3, features, or stage1.block0,stage2.block0.relu", MEMORY, "agent"
     )
     pool: bool | None = _setting(None, "average keys over space (default: as suits the memory)", MEMORY, "agent")
 
     evaluate_every: int = _setting(5, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     checkpoint_every: int = _setting(20, "chunks between checkpoints", MEASURING, "idle", ge=1)
 
-    @model_validator(mode="after")
-    def _agree_on_the_learner(self) -> "AgentConfig":
-        if self.protocol != "original" and self.schedule not in (None, "constant"):
-            raise ValueError(f"expected --schedule constant with --protocol {self.protocol}, got {self.schedule}")
-        if (self.depth - 2) % 6:
-            raise ValueError(f"expected --depth 6n + 2 (8, 14, 20, 26, 32, ...), got {self.depth}")
-        return self
+    @property
+    def learner_name(self) -> str:
+        """The learner without its settings."""
+        return parse(self.learner).name
+
+    @property
+    def lazy(self) -> bool:
+        """Whether what the learner learns waits until somebody looks.
+
+        Raises:
+            InvalidSetting: an unknown learner.
+        """
+        return is_lazy(self.learner)
 
 
 class CurveConfig(AgentConfig):
@@ -148,15 +144,14 @@ class CurveConfig(AgentConfig):
         min_length=1,
     )
     chunks: int = _setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
-    protocol: Literal["online", "cooldown", "original"] = _setting("cooldown", PROTOCOLS, STREAM, "agent")
-    epochs: float = _setting(4, EPOCHS_HELP, LEARNER, "agent", gt=0, le=1e5)
-    lr: float = _setting(0.1, "learning rate (at the schedule's peak)", LEARNER, "agent", gt=0, le=1e30)
+    recipe: SpecText = _setting("sgd:lr=0.1", AgentConfig.model_fields["recipe"].description or "", LEARNER, "agent")
+    learner: SpecText = _setting("cooldown", AgentConfig.model_fields["learner"].description or "", LEARNER, "agent")
     evaluate_every: int = _setting(0, "chunks between evaluations on the test set; 0: only at the end", MEASURING, ge=0)
     seeds: int = _setting(
         4, "lifetimes for each k, each with its own split, order and initial weights", STREAM, "free", ge=1, le=10**6
     )
     first_seed: int = _setting(0, "seeds count up from here", STREAM, "free", ge=0)
-    warm: bool = _setting(False, "also report y trained on from the k%-learner (original protocol)", STREAM)
+    warm: bool = _setting(False, "also report y trained on from the k%-learner (learner refit)", STREAM)
     with_policies: Annotated[str | None, BeforeValidator(_joined)] = _setting(
         None, "policies to live the same stream beside the k%-learners, separated by blanks or semicolons", STREAM
     )
@@ -175,9 +170,9 @@ class CurveConfig(AgentConfig):
                 )
         if len({round(part) for part in parts}) < len(parts):
             raise ValueError("expected each k once, got one twice; change --k")
-        if self.warm and self.protocol != "original":
+        if self.warm and self.learner_name != "refit":
             raise ValueError(
-                f"expected --protocol original with --warm: with {self.protocol} y always continues the k%-learner"
+                f"expected --learner refit with --warm: with {self.learner_name} y always continues the k%-learner"
             )
         return self
 
@@ -185,13 +180,13 @@ class CurveConfig(AgentConfig):
 class LifetimeConfig(AgentConfig):
     """Settings of lifetimes under any policy, in any scenario."""
 
-    scenario: str = _setting("iid", "name:key=value,...; `lifetime list scenarios` shows them", STREAM)
-    tariff: str = _setting("constant", "price of compute over time; `lifetime list tariffs` shows them", COSTS)
+    scenario: SpecText = _setting("iid", "name:key=value,...; `lifetime list scenarios` shows them", STREAM)
+    tariff: SpecText = _setting("constant", "price of compute over time; `lifetime list tariffs` shows them", COSTS)
     chunks: int | None = _setting(
         None, f"chunks in the stream (default: {DEFAULT_CHUNKS}, or what --chunk-size makes)", STREAM, ge=1
     )
     chunk_size: int | None = _setting(None, "samples in a chunk; the last may be short", STREAM, ge=1)
-    cost: str = _setting("flops", "cost model, name:key=value,...; `lifetime list costs` shows them", COSTS)
+    cost: SpecText = _setting("flops", "cost model, name:key=value,...; `lifetime list costs` shows them", COSTS)
     budget: Annotated[float | None, BeforeValidator(_bounded)] = _setting(
         None,
         "what a lifetime may spend, in the unit of the cost model (inf: anything); shown to policies",
@@ -204,8 +199,8 @@ class LifetimeConfig(AgentConfig):
     )
     calibrate_every: int | None = _setting(
         None,
-        "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5 if online, "
-        "else 0)",
+        "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5, or 0 for a "
+        "learner that trains when asked)",
         MEMORY,
         "agent",
         ge=0,
@@ -213,12 +208,12 @@ class LifetimeConfig(AgentConfig):
     queries: Annotated[int, Field(ge=0, le=10**9)] | Literal["chunk"] | None = _setting(
         None,
         "put to the agent before each chunk is used, answered at its expense: a number, or chunk for one about each of "
-        "the chunk's images (default: chunk if online, else 0, as others train before they answer)",
+        "the chunk's images (default: chunk, or 0 for a learner that trains before it answers)",
         STREAM,
     )
     prequential: bool | None = _setting(
         None,
-        "measure accuracy on each chunk before it is used (default: if online; otherwise it trains at every chunk); "
+        "measure accuracy on each chunk before it is used (default: unless the learner trains whenever it is asked); "
         "with --calibrate-every 0 the agent's is the learner's alone, as w stays 1 until the end",
         MEASURING,
     )
@@ -229,8 +224,8 @@ class LifetimeConfig(AgentConfig):
         """What depends on other settings is written out, so that a run says what it did."""
         if not isinstance(values, dict):
             return values
-        online = values.get("protocol", "online") == "online"
         filled = dict(values)
+        online = not is_lazy(str(spelled(filled.get("learner", cls.model_fields["learner"].default))))
         if filled.get("chunks") is None and filled.get("chunk_size") is None:
             filled["chunks"] = cls.model_fields["chunks"].default or DEFAULT_CHUNKS
         filled.setdefault("chunks", None)
@@ -247,7 +242,7 @@ class LifetimeConfig(AgentConfig):
 class SimulateConfig(LifetimeConfig):
     """Settings of one lifetime."""
 
-    policy: str = _setting("loss", "name:key=value,...; `lifetime list policies` shows them", STREAM, "free")
+    policy: SpecText = _setting("loss", "name:key=value,...; `lifetime list policies` shows them", STREAM, "free")
     seed: int = _setting(0, "of the data's split, their order, initial weights and the policy", STREAM, "free", ge=0)
 
 
@@ -277,7 +272,7 @@ class TreeConfig(LifetimeConfig):
     """Settings of schedule tables: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(
-        ("protocol", "schedule", "test_size", "evaluate_every", "checkpoint_every", "prequential", "queries")
+        ("test_size", "evaluate_every", "checkpoint_every", "prequential", "queries")
     )
 
     train_size: int | None = _setting(1200, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
@@ -288,7 +283,7 @@ class TreeConfig(LifetimeConfig):
         ge=2,
         le=10**9,
     )
-    batch: int = _setting(16, "samples in a gradient step", LEARNER, "agent", ge=1)
+    recipe: SpecText = _setting("sgd:batch=16", AgentConfig.model_fields["recipe"].description or "", LEARNER, "agent")
     queries: int = _setting(0, "trees ask nothing on the way", STREAM, ge=0, le=0)
     chunks: int | None = _setting(
         8, "chunks in the stream, n: there are 2^n schedules; at most 14, but for beam", STREAM, ge=1
@@ -305,8 +300,11 @@ class TreeConfig(LifetimeConfig):
 
     @model_validator(mode="after")
     def _agree_on_searching(self) -> "TreeConfig":
-        if self.protocol != "online":
-            raise ValueError("expected --protocol online: a learner trained lazily has no state at every decision")
+        if self.lazy:
+            raise ValueError(
+                f"expected a learner that learns at once, such as online, got {self.learner}: one that waits has no "
+                "state at every decision"
+            )
         return self
 
 
@@ -370,6 +368,15 @@ class TrainConfig(TreeConfig):
         }
         suits = suited.get(values.get("method", "cma"), {})
         return {**suits, **{name: value for name, value in values.items() if value is not None or name not in suits}}
+
+
+def is_lazy(learner: str) -> bool:
+    """Whether a learner, given by its spec, trains only when somebody looks.
+
+    Raises:
+        InvalidSetting: an unknown learner.
+    """
+    return bool(getattr(find(learner, LEARNERS), "lazy", False))
 
 
 def settings_of(kind: type[AgentConfig], part: Part) -> frozenset[str]:

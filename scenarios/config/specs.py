@@ -1,8 +1,9 @@
-"""Policies, scenarios, tariffs and cost models by name: `name:key=value,...` on the command line.
+"""Members of families by name: `name:key=value,...` on the command line.
 
 A family is a mapping from names to callables; a callable's parameters are its settings, converted as annotated (bool,
-int, float, str, Path, Literal, None and unions of them), and its docstring is its help. Parameters of any other type
-cannot be set by text: the program gives them.
+int, float, str, Path, Literal, None, unions and tuples of them), and its docstring is its help. A value without a key
+is the first of them; the parts of a tuple are joined by `+`. Parameters of any other type cannot be set by text: the
+program gives them.
 """
 
 import hashlib
@@ -10,25 +11,25 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from agent.errors import InvalidSetting, LifetimeError
-
-T = TypeVar("T")
+from scenarios.config.families import POLICY, Family
 
 HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks")
 """Parameters that the program gives: left out of descriptions, and always spelled out where a user sets them."""
 
-GIVEN = ("n_classes", "device")
+GIVEN = ("n_classes", "device", "input_shape", "keeps")
 """Parameters that the program alone gives, and no text sets."""
 
 FILE = "file"
 """The name of policies that are read from a file: `file:PATH`, where all that follows the colon is the path."""
 
+_REQUIRED = inspect.Parameter.empty
 _NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
 _KEY = re.compile(r"[^\W\d]\w*")
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
@@ -59,6 +60,11 @@ class Spec:
 
     name: str
     settings: dict[str, str]
+    """By key; the first may be under "", which stands for whatever parameter comes first."""
+
+    def __str__(self) -> str:
+        pairs = ",".join(f"{key}={value}" if key else value for key, value in self.settings.items())
+        return f"{self.name}:{pairs}" if pairs else self.name
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ def split_specs(text: str) -> list[str]:
 def parse(text: str) -> Spec:
     """Read `name` or `name:key=value,...`; blanks around names, keys and values do not count.
 
+    The first value may come without its key.
+
     `file:PATH` has one setting, path: all of the rest, in its shortest spelling.
 
     Raises:
@@ -123,8 +131,10 @@ def parse(text: str) -> Spec:
         return Spec(FILE, {"path": path})
     settings: dict[str, str] = {}
     for pair in rest.split(",") if colon else ():
-        key, _, value = (part.strip() for part in pair.partition("="))
-        if not _KEY.fullmatch(key) or not value or not value.isprintable():
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals and not settings:
+            key, value = "", key
+        if not (_KEY.fullmatch(key) or not (key or settings)) or not value or not value.isprintable():
             raise InvalidSetting(
                 f"expected settings key=value, separated by commas, after '{name}:', got {_shown(pair.strip())}"
             )
@@ -134,15 +144,13 @@ def parse(text: str) -> Spec:
     return Spec(name, settings)
 
 
-def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **given: Any) -> T:
+def make(text: str, family: Family, /, **given: Any) -> Any:
     """What a spec names, built with its settings.
 
     Args:
-        text: the spec, `name:key=value,...`. A policy may also be `file:PATH`, or
-            `package.module.Class:key=value,...`.
-        family: the callables to choose from, by name.
-        kind: what they make, for messages: policy, memory, scenario, tariff or cost model. Policies and memories may be
-            imported.
+        text: the spec, `name:key=value,...`; of families that take a user's own, also
+            `package.module.Class:key=value,...`. A policy may be `file:PATH`.
+        family: the members to choose from.
         given: further arguments, passed on where the signature has them and the spec does not set them.
 
     Raises:
@@ -150,7 +158,7 @@ def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **give
             callable refuses.
     """
     spec = parse(text)
-    factory = _find(spec.name, family, kind)
+    factory = _find(spec.name, family)
     settings = _converted(spec, factory)
     parameters = inspect.signature(factory).parameters
     arguments = {name: value for name, value in given.items() if name in parameters} | settings
@@ -165,7 +173,7 @@ def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **give
             f"expected {'a setting' if len(missing) == 1 else 'settings'} {', '.join(missing)} for {spec.name}, "
             f"as in {spec.name}:{example}"
         )
-    if spec.name in family:
+    if spec.name in family.members:
         return factory(**arguments)
     try:
         return factory(**arguments)
@@ -175,22 +183,28 @@ def make(text: str, family: Mapping[str, Callable[..., T]], kind: str, /, **give
         raise InvalidSetting(f"expected {spec.name} to take its settings, got {_one_line(error)}") from error
 
 
-def canonical(text: str, family: Mapping[str, Callable[..., Any]], kind: str) -> str:
+def canonical(text: str, family: Family, *, full: bool = False) -> str:
     """The one spelling of a spec: settings in the order of the signature, without those that are at their default.
+
+    Args:
+        text: the spec.
+        family: of what it names.
+        full: with all settings that have a value, hidden ones excepted.
 
     Raises:
         InvalidSetting: as `make`, but for missing settings and what the callable refuses.
     """
     spec = parse(text)
-    factory = _find(spec.name, family, kind)
+    factory = _find(spec.name, family)
     if spec.name == FILE:
         return f"{FILE}:{spec.settings['path']}"
     settings = _converted(spec, factory)
-    pairs = [
-        f"{name}={_written(settings[name])}"
-        for name, (_, default) in _settable(factory).items()
-        if name in settings and (name in HIDDEN or settings[name] != default)
-    ]
+    pairs = []
+    for name, (_, default) in _settable(factory).items():
+        value = settings.get(name, default)
+        told = name in settings if name in HIDDEN else value != default or (full and value not in (None, _REQUIRED, ()))
+        if told and value is not _REQUIRED:
+            pairs.append(f"{name}={_written(value)}")
     return f"{spec.name}:{','.join(pairs)}" if pairs else spec.name
 
 
@@ -215,6 +229,36 @@ def file_name(text: str) -> str:
         return name
     digest = hashlib.sha256(repr((spec.name, list(spec.settings.items()))).encode()).hexdigest()[:8]
     return f"{re.sub(r'[^a-z0-9_.]+', '-', name.lower())[:80].strip('-.')}-{digest}".lstrip("-")
+
+
+def laid_over(base: str, text: str, family: Family) -> str:
+    """A spec with the settings of another in front of its own, if both name the same; else as it stands.
+
+    Raises:
+        InvalidSetting: a malformed spec.
+    """
+    before, spec = parse(base), parse(text)
+    if before.name != spec.name or spec.name == FILE:
+        return text
+    if "" in spec.settings or "" in before.settings:
+        before, spec = (_spelled_out(each, _find(spec.name, family)) for each in (before, spec))
+    return str(Spec(spec.name, before.settings | spec.settings))
+
+
+def spelled(value: Any) -> Any:
+    """The text of a spec that is given as a table: `{name = "static", k = 20}` is `static:k=20`; other values as is.
+
+    Raises:
+        InvalidSetting: a table without a name, or with a value that no spec can hold.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    settings = {str(key): _written(part) for key, part in value.items() if key != "name"}
+    if not isinstance(value.get("name"), str) or any(re.search(r"[,;\s]", text) for text in settings.values()):
+        raise InvalidSetting(
+            f"expected a table with a name and settings without commas and blanks, got {_shown(repr(dict(value)))}"
+        )
+    return str(Spec(value["name"], settings))
 
 
 def describe(family: Mapping[str, Callable[..., Any]], hidden: tuple[str, ...] = HIDDEN) -> list[Described]:
@@ -243,22 +287,23 @@ def describe(family: Mapping[str, Callable[..., Any]], hidden: tuple[str, ...] =
     return described
 
 
-def find(text: str, family: Mapping[str, Callable[..., T]], kind: str) -> Callable[..., T]:
+def find(text: str, family: Family) -> Callable[..., Any]:
     """What a spec names, not called yet; raises InvalidSetting for a malformed spec or an unknown name."""
-    return _find(parse(text).name, family, kind)
+    return _find(parse(text).name, family)
 
 
-def _find(name: str, family: Mapping[str, Callable[..., T]], kind: str) -> Callable[..., T]:
-    if name in family:
-        return family[name]
-    if kind == "policy" and name == FILE:
+def _find(name: str, family: Family) -> Callable[..., Any]:
+    if name in family.members:
+        return family.members[name]
+    reads_files = family is POLICY
+    if reads_files and name == FILE:
         return _from_file()
-    if kind in ("policy", "memory") and "." in name:
-        return _imported(name, kind)
-    plural = {"policy": "policies", "memory": "memories", "cost model": "costs"}.get(kind, f"{kind}s")
-    own = {"policy": ", file:PATH or package.module.Class", "memory": " or package.module.Class"}.get(kind, "")
+    if family.own and "." in name:
+        return _imported(name, family)
+    own = f"{', file:PATH' if reads_files else ''} or package.module.Class" if family.own else ""
     raise InvalidSetting(
-        f"expected a {kind} out of {', '.join(family)}{own}, got {name}; `lifetime list {plural}` shows them"
+        f"expected a {family.name} out of {', '.join(family.members)}{own}, got {name}; "
+        f"`lifetime list {family.plural}` shows them"
     )
 
 
@@ -269,7 +314,7 @@ def _from_file() -> Any:
     return policy_from_file
 
 
-def _imported(path: str, kind: str) -> Any:
+def _imported(path: str, family: Family) -> Any:
     """The class at `package.module.Class`, looked for in the current directory first, as `python -m` does."""
     module_name, _, class_name = path.rpartition(".")
     if not {"", str(Path.cwd())} & set(sys.path):
@@ -280,7 +325,7 @@ def _imported(path: str, kind: str) -> Any:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise InvalidSetting(
                 f"expected a module {module_name} in the current directory or among the installed ones, got none for "
-                f"{kind} {path}; check the spelling, or run where {module_name.split('.')[0]} lies"
+                f"{family.name} {path}; check the spelling, or run where {module_name.split('.')[0]} lies"
             ) from error
         raise InvalidSetting(f"expected module {module_name} to import, got {_one_line(error)}") from error
     except (Exception, SystemExit) as error:  # code of the user's own, which may do anything
@@ -288,21 +333,18 @@ def _imported(path: str, kind: str) -> Any:
     found = getattr(module, class_name, None)
     if found is None:
         raise InvalidSetting(f"expected a class {class_name} in module {module_name}, got none of that name")
-    if kind == "policy":
-        _check_policy_class(found, path)
-    elif not inspect.isclass(found):
-        raise InvalidSetting(f"expected {path} to be a class, got {_kind_of(found)}")
-    return found
-
-
-def _check_policy_class(found: Any, path: str) -> None:
-    from agent.policies import Policy  # brings torch, which the command line's --help must not wait for
-
-    if not (inspect.isclass(found) and issubclass(found, Policy)):
-        raise InvalidSetting(f"expected {path} to be a subclass of agent.policies.Policy, got {_kind_of(found)}")
+    base = family.base_class
+    if base is not None and not (inspect.isclass(found) and issubclass(found, base)):
+        named = f"{family.base.partition(':')[0].removesuffix('.protocol')}.{base.__name__}"
+        raise InvalidSetting(f"expected {path} to be a subclass of {named}, got {_kind_of(found)}")
     if inspect.isabstract(found):
         lacks = ", ".join(sorted(found.__abstractmethods__))
         raise InvalidSetting(f"expected {path} to define {lacks}, got a class without; override it")
+    if not (inspect.isclass(found) if family.classes else callable(found)):
+        raise InvalidSetting(
+            f"expected {path} to be a {'class' if family.classes else 'callable'}, got {_kind_of(found)}"
+        )
+    return found
 
 
 def _kind_of(found: Any) -> str:
@@ -319,7 +361,7 @@ def _settable(factory: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     for parameter in signature.parameters.values():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         named &= parameter.name not in GIVEN
-        if named and all(isinstance(o, _Word) or o in _KINDS for o in _options(parameter.annotation)):
+        if named and all(_readable(option) for option in _options(parameter.annotation)):
             settable[parameter.name] = parameter.annotation, parameter.default
     return settable
 
@@ -329,6 +371,20 @@ class _Word:
     """One value of a Literal."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class _Several:
+    """A tuple of any length."""
+
+    options: tuple[Any, ...]
+    """Of each part."""
+
+
+def _readable(option: Any) -> bool:
+    if isinstance(option, _Several):
+        return all(_readable(each) for each in option.options)
+    return isinstance(option, _Word) or option in _KINDS
 
 
 def _options(annotation: Any) -> list[Any]:
@@ -342,34 +398,55 @@ def _options(annotation: Any) -> list[Any]:
         return _options(arguments[0])
     if origin is Literal:
         return [_Word(value) for value in arguments]
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return [_Several(tuple(_options(arguments[0])))]
     if origin in (Union, UnionType):
         options = [option for argument in arguments for option in _options(argument)]
         return sorted(options, key=lambda option: option in (str, Path))  # which take whatever no other type does
     return [annotation]
 
 
+def _spelled_out(spec: Spec, factory: Callable[..., Any]) -> Spec:
+    """With the key of a first value that came without."""
+    if "" not in spec.settings:
+        return spec
+    first = next((name for name in _settable(factory) if name not in HIDDEN), None)
+    if first is None:
+        raise InvalidSetting(f"expected no settings for {spec.name}, got {spec.settings['']}")
+    if first in spec.settings:
+        raise InvalidSetting(f"expected each setting of {spec.name} once, got {first} twice")
+    return Spec(spec.name, {key or first: value for key, value in spec.settings.items()})
+
+
 def _converted(spec: Spec, factory: Callable[..., Any]) -> dict[str, Any]:
     settable = _settable(factory)
     settings = {}
-    for key, text in spec.settings.items():
+    for key, text in _spelled_out(spec, factory).settings.items():
         if key not in settable:
             shown = [name for name in settable if name not in HIDDEN]
             expected = f"settings of {spec.name} out of {', '.join(shown)}" if shown else f"no settings for {spec.name}"
             raise InvalidSetting(f"expected {expected}, got {key}")
         options = _options(settable[key][0])
-        for option in options:
-            try:
-                settings[key] = _read(text, option)
-                break
-            except ValueError:
-                continue
-        else:
-            raise InvalidSetting(f"expected {key} of {spec.name} to be {_spoken(options)}, got {text}")
+        try:
+            settings[key] = _first_that_reads(text, options)
+        except ValueError:
+            raise InvalidSetting(f"expected {key} of {spec.name} to be {_spoken(options)}, got {text}") from None
     return settings
+
+
+def _first_that_reads(text: str, options: Iterable[Any]) -> Any:
+    for option in options:
+        try:
+            return _read(text, option)
+        except ValueError:
+            continue
+    raise ValueError(text)
 
 
 def _read(text: str, option: Any) -> Any:
     """The value of `text` as one option; ValueError where it is none."""
+    if isinstance(option, _Several):
+        return tuple(_first_that_reads(part.strip(), option.options) for part in text.split("+"))
     if isinstance(option, _Word):
         if text != _written(option.value):
             raise ValueError(text)
@@ -387,24 +464,35 @@ def _read(text: str, option: Any) -> Any:
 
 def _written(value: Any) -> str:
     """A value as `_read` takes it; whole numbers without a point."""
+    if isinstance(value, list | tuple):
+        return "+".join(map(_written, value))
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _spoken(options: list[Any]) -> str:
+def _spoken(options: Iterable[Any]) -> str:
+    options = list(options)
     words = [_written(option.value) for option in options if isinstance(option, _Word)]
     choices = [f"one of {', '.join(words)}"] if words else []
-    return " or ".join(choices + [_KINDS[option].spoken for option in options if not isinstance(option, _Word)])
+    choices += [f"{_spoken(each.options)}, joined by +" for each in options if isinstance(each, _Several)]
+    return " or ".join(choices + [_KINDS[o].spoken for o in options if not isinstance(o, _Word | _Several)])
 
 
 def _type(annotation: Any) -> str:
-    options = _options(annotation)
-    return "|".join(_written(option.value) if isinstance(option, _Word) else _KINDS[option].short for option in options)
+    return "|".join(map(_short, _options(annotation)))
+
+
+def _short(option: Any) -> str:
+    if isinstance(option, _Several):
+        return "+".join(["|".join(map(_short, option.options))] * 2) + "..."
+    return _written(option.value) if isinstance(option, _Word) else _KINDS[option].short
 
 
 def _example(annotation: Any) -> str:
     option = _options(annotation)[0]
+    if isinstance(option, _Several):
+        option = option.options[0]
     return _written(option.value) if isinstance(option, _Word) else _KINDS[option].example
 
 

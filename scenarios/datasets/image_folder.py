@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError
 from scenarios.datasets.folder_cache import (
     FolderRecord,
@@ -45,9 +45,9 @@ class FolderImages:
     """
 
     class_names: tuple[str, ...]
-    train: LabelledImages
-    validation: LabelledImages | None
-    test: LabelledImages | None
+    train: LabelledInputs
+    validation: LabelledInputs | None
+    test: LabelledInputs | None
     notes: tuple[str, ...] = ()
 
 
@@ -92,7 +92,7 @@ def read_image_folder(
     labels = torch.tensor([file.label for file in files])
     bounds = np.cumsum([0, *(len(part) for part in listing.parts.values())])
     found = {
-        part: LabelledImages(torch.from_numpy(images[start:stop]), labels[start:stop])
+        part: LabelledInputs(torch.from_numpy(images[start:stop]), labels[start:stop])
         for part, start, stop in zip(listing.parts, bounds[:-1], bounds[1:], strict=True)
     }
     return FolderImages(listing.class_names, found["train"], found.get("validation"), found.get("test"), listing.notes)

@@ -18,7 +18,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from agent.data.augmentation import Augmentation, Normalization
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError, InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.image_decoding import MAX_MEGAPIXELS
@@ -54,9 +54,9 @@ class Dataset:
 
     name: str
     class_names: tuple[str, ...]
-    train: LabelledImages
-    validation: LabelledImages
-    test: LabelledImages
+    train: LabelledInputs
+    validation: LabelledInputs
+    test: LabelledInputs
     augmentation: Augmentation
     normalization: Normalization
     """Statistics of the train part alone."""
@@ -104,11 +104,11 @@ class _Source:
     """A data set before it is split: `pool` gives the parts that it does not bring along itself."""
 
     class_names: tuple[str, ...]
-    pool: LabelledImages
+    pool: LabelledInputs
     augmentation: Augmentation
     sizes: _Sizes
-    validation: LabelledImages | None = None
-    test: LabelledImages | None = None
+    validation: LabelledInputs | None = None
+    test: LabelledInputs | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -167,7 +167,7 @@ def load_dataset(
     else:
         raise InvalidSetting(f"expected a data set out of {', '.join(DATASET_NAMES)}, got {name!r}; choose one of them")
     train, validation, test = _split(source, name, named_generator(seed, "split"))
-    normalization = Normalization.of(train.images)
+    normalization = Normalization.of(train.inputs)
     return Dataset(name, source.class_names, train, validation, test, source.augmentation, normalization, source.notes)
 
 
@@ -213,7 +213,7 @@ def stratified_order(labels: Int64[Tensor, " n"], generator: torch.Generator) ->
 
 def _split(
     source: _Source, name: str, generator: torch.Generator
-) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+) -> tuple[LabelledInputs, LabelledInputs, LabelledInputs]:
     """Train, validation and test part.
 
     The train part comes from the end of the pool's order, where every class is, the others from its front or, if the
@@ -235,7 +235,7 @@ def _split(
             f"got {got} = {sum(drawn.values())}; ask for fewer"
         )
 
-    def shuffled(rows: Int64[Tensor, " m"]) -> LabelledImages:
+    def shuffled(rows: Int64[Tensor, " m"]) -> LabelledInputs:
         return _rows(source.pool, rows[torch.randperm(len(rows), generator=generator)])
 
     train = shuffled(order[available - n_train :])
@@ -247,7 +247,7 @@ def _split(
     return train, validation, test
 
 
-def _subset(part: LabelledImages, n: int | None, name: str, title: str, generator: torch.Generator) -> LabelledImages:
+def _subset(part: LabelledInputs, n: int | None, name: str, title: str, generator: torch.Generator) -> LabelledInputs:
     if n is None or n == len(part):
         return part
     if n > len(part):
@@ -258,8 +258,8 @@ def _subset(part: LabelledImages, n: int | None, name: str, title: str, generato
     return _rows(part, rows[torch.randperm(n, generator=generator)])
 
 
-def _rows(part: LabelledImages, rows: Int64[Tensor, " m"]) -> LabelledImages:
-    return LabelledImages(part.images[rows], part.labels[rows])
+def _rows(part: LabelledInputs, rows: Int64[Tensor, " m"]) -> LabelledInputs:
+    return LabelledInputs(part.inputs[rows], part.labels[rows])
 
 
 def _textures(seed: int, sizes: _Sizes, data_dir: Path, download: bool) -> _Source:
@@ -276,7 +276,7 @@ def _digits(seed: int, sizes: _Sizes, data_dir: Path, download: bool) -> _Source
     grey = torch.nn.functional.interpolate(small, (32, 32), mode="bilinear", antialias=True)
     images = grey.round().clamp(0, 255).to(torch.uint8).repeat(1, 3, 1, 1)
     sizes = _Sizes(sizes.train, sizes.validation or 200, sizes.test or 400)
-    return _Source(tuple("0123456789"), LabelledImages(images, torch.from_numpy(labels).long()), _DIGITS, sizes)
+    return _Source(tuple("0123456789"), LabelledInputs(images, torch.from_numpy(labels).long()), _DIGITS, sizes)
 
 
 def _folder(path: Path, sizes: _Sizes, data_dir: Path, progress: Progress | None, max_megapixels: float) -> _Source:
@@ -316,9 +316,9 @@ def _cifar(kind: str, seed: int, sizes: _Sizes, data_dir: Path, download: bool) 
     return _Source(tuple(train.classes), _labelled(train), _PHOTOGRAPHS, sizes, test=_labelled(test))
 
 
-def _labelled(cifar: Any) -> LabelledImages:
+def _labelled(cifar: Any) -> LabelledInputs:
     images = torch.from_numpy(cifar.data).permute(0, 3, 1, 2).contiguous()
-    return LabelledImages(images, torch.tensor(cifar.targets))
+    return LabelledInputs(images, torch.tensor(cifar.targets))
 
 
 _CIFAR_FAILURES = (

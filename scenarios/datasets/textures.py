@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 
@@ -119,7 +119,7 @@ TEXTURE_CLASSES: tuple[str, ...] = tuple(_PATTERNS)
 """Names of the ten classes; a label is a position in it."""
 
 
-def make_textures(n: int, *, seed: int, size: int = 32) -> LabelledImages:
+def make_textures(n: int, *, seed: int, size: int = 32) -> LabelledInputs:
     """Draw `n` texture images of `size` x `size` pixels.
 
     Classes are balanced (the counts differ by at most one) and come in shuffled order. The same `n`, `seed` and `size`
@@ -143,7 +143,7 @@ def make_textures(n: int, *, seed: int, size: int = 32) -> LabelledImages:
     for label, pattern in enumerate(_PATTERNS.values()):
         for rows in (labels == label).nonzero().flatten().split(_IMAGES_AT_ONCE):
             images[rows] = _render(pattern, _Draw(len(rows), generator), size)
-    return LabelledImages(images, labels)
+    return LabelledInputs(images, labels)
 
 
 def _render(

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import RunError
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Trajectory
 from agent.learners import RefitLearner
+from agent.learners.training import unreported
 from agent.lifetime.loop import Lifetimes
 from agent.policies import Policy, StaticPolicy
 from agent.storage.record import LifetimeRecord, RunDirectory
@@ -20,7 +21,7 @@ from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
-from scenarios.running.factory import build_agent, choose_augmentation, resolve_memory
+from scenarios.running.factory import build_agent, choose_augmentation, resolve_agent
 from scenarios.running.progress import NotingReporter, ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import live_on_record
@@ -32,12 +33,12 @@ from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
 def resolve_curve(config: CurveConfig) -> CurveConfig:
-    """The settings with the memory and every policy in their one spelling.
+    """The settings with every part of the agent and every policy in their one spelling.
 
     Raises:
         InvalidSetting: no policy where some are asked for, an unknown name or setting, or a policy twice.
     """
-    resolved = resolve_memory(config)
+    resolved = resolve_agent(config)
     if config.with_policies is not None:
         resolved["with_policies"] = " ".join(resolve_policies(config.with_policies, config.first_seed))
     return config.model_copy(update=resolved)
@@ -139,7 +140,8 @@ def _policies(config: CurveConfig) -> list[str]:
 def _work(config: CurveConfig, dataset: Dataset, names: Sequence[str]) -> float:
     """What the lifetimes of these names will take of a seed."""
     ks = [k for name, k in _statics(config).items() if name in names]
-    return workload(config, dataset, ks, len(names) - len(ks))
+    learner = build_agent(config, dataset, seed=config.first_seed, progress=unreported).learner
+    return workload(config, learner, dataset, ks, len(names) - len(ks))
 
 
 def _folders(config: CurveConfig) -> dict[str, str]:
@@ -263,14 +265,14 @@ def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirecto
     )
 
 
-def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledImages) -> dict[str, float]:
+def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledInputs) -> dict[str, float]:
     """The k%-learner after it has learned the rest of the stream too, from the weights it has: accuracy and cost."""
     assert isinstance(agent.learner, RefitLearner), "checked by the configuration"
     learner = agent.learner.warmed()
     for chunk in stream[policy.n_learned(len(stream)) :]:
-        learner.learn(chunk)
+        learner.learn(chunk.inputs, chunk.labels)
     work = learner.flush()
-    accuracy = accuracy_of(learner.forward(test.images)[0].probabilities, test.labels)
+    accuracy = accuracy_of(learner.forward(test.inputs)[0].probabilities, test.labels)
     return {"y_warm": accuracy, "warm_gflop": work.flops / 1e9}
 
 

@@ -166,7 +166,7 @@ def write_curve(curve: Curve, run: RunDirectory) -> None:
     config = curve.config
     points = [at.point for at in curve.learners]
     png = figure_png(
-        curve_figure(points, dataset=config.dataset, protocol=config.protocol, confidence=config.confidence)
+        curve_figure(points, dataset=config.dataset, learner=config.learner_name, confidence=config.confidence)
     )
     run.write("curve.png", png)
     with run.tensorboard() as board:
@@ -185,7 +185,7 @@ def write_curve(curve: Curve, run: RunDirectory) -> None:
 def _write_matched_shares(curve: Curve, matched: MatchedShares, run: RunDirectory, board: "SummaryWriter") -> None:
     run.write("policies.json", json.dumps(policies_json(curve, matched), indent=2) + "\n")
     run.write("policies.csv", matched_share_csv(matched))
-    png = figure_png(matched_share_figure(matched, title=f"{curve.config.dataset}, {curve.config.protocol}"))
+    png = figure_png(matched_share_figure(matched, title=f"{curve.config.dataset}, {curve.config.learner_name}"))
     run.write("policies.png", png)
     board.add_image("policies", _pixels(png), dataformats="HWC")
     named = {file_name(each.policy): each.courses for each in matched.policies}
@@ -214,7 +214,7 @@ def _pixels(png: bytes) -> np.ndarray:
 def policies_json(curve: Curve, matched: MatchedShares) -> dict[str, Any]:
     """The policies beside the k%-learners as plain values: with intervals, and what is drawn of every seed."""
     config = curve.config
-    about = {"dataset": config.dataset, "protocol": config.protocol, "seeds": curve.seeds, "n_test": curve.n_test}
+    about = {"dataset": config.dataset, "learner": config.learner, "seeds": curve.seeds, "n_test": curve.n_test}
     return {
         **about,
         "chunks": config.chunks,
@@ -247,7 +247,7 @@ def curve_json(curve: Curve) -> dict[str, Any]:
         points.append(point)
     return {
         "dataset": config.dataset,
-        "protocol": config.protocol,
+        "learner": config.learner,
         "seeds": curve.seeds,
         "n_train": curve.n_train,
         "n_test": curve.n_test,

@@ -5,8 +5,8 @@ from typing import Any
 
 from agent.evaluation.trajectory import Trajectory
 from agent.policies import Policy
-from agent.policies.registry import POLICIES
 from agent.storage.record import RunDirectory
+from scenarios.config.families import POLICY
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
 from scenarios.config.specs import canonical, make
@@ -22,8 +22,8 @@ def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
     Raises:
         InvalidSetting: an unknown name or setting.
     """
-    make(config.policy, POLICIES, "policy", seed=config.seed)
-    return config.model_copy(update={"policy": canonical(config.policy, POLICIES, "policy"), **resolve_specs(config)})
+    make(config.policy, POLICY, seed=config.seed)
+    return config.model_copy(update={"policy": canonical(config.policy, POLICY), **resolve_specs(config)})
 
 
 def simulate(
@@ -94,11 +94,10 @@ def live(
     """
     config = resolve(SimulateConfig, preset, {**settings, "seed": seed})
     config = config.model_copy(update=resolve_specs(config))
-    if isinstance(policy, str):
-        policy = make(policy, POLICIES, "policy", seed=seed)
+    decider: Policy = make(policy, POLICY, seed=seed) if isinstance(policy, str) else policy
     folder = None if data_dir is None else Path(data_dir)
     world = load_world(config, seed, data_dir=folder, download=download, reporter=SilentReporter())
-    lifetimes = make_lifetimes(config, seed, world, {"": policy})
+    lifetimes = make_lifetimes(config, seed, world, {"": decider})
     while lifetimes:
         lifetimes.advance()
     [(_, trajectory, _)] = lifetimes.ended()

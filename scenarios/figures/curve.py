@@ -18,7 +18,7 @@ STRIP = 0.14  # height of the strip for undetermined k's, as a share of the pane
 SHIFT = 0.5  # x and z are drawn this far beside their k, lest their error bars coincide
 
 
-def curve_figure(points: Sequence[CurvePoint], *, dataset: str, protocol: str, confidence: float = 0.95) -> Figure:
+def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, confidence: float = 0.95) -> Figure:
     """R = (y - x) / (z - x) against k, and the accuracies x, y, z against k.
 
     Left, R with its Fieller interval on an asinh scale (linear around 0, logarithmic far out, so that 0.5, -3 and 400
@@ -29,7 +29,7 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, protocol: str, c
     Args:
         points: the measurements, one for each k, in any order.
         dataset: name of the data set, for the title.
-        protocol: how the learners were trained (from scratch, warm start, one online trunk), for the title.
+        learner: how the learners were trained (anew, cooled down, online), for the title.
         confidence: level of every interval, in (0, 1).
 
     Returns:
@@ -68,7 +68,7 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, protocol: str, c
             labelspacing=0.35,
             borderaxespad=0.2,
         )
-    title = f"{dataset}, {protocol} ({_seed_count(statistics)})"
+    title = f"{dataset}, {learner} ({_seed_count(statistics)})"
     # A dollar sign in a name is a dollar sign, not mathematics.
     figure.suptitle(textwrap.fill(title, 100), fontsize=11, parse_math=False)
     return figure

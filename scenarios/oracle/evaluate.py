@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from agent.accounting.costs import COST_MODELS
 from agent.errors import InvalidSetting
 from agent.policies.file import POLICY_FILE
-from agent.policies.registry import POLICIES
 from agent.storage.record import RunDirectory
 from scenarios.analysis.comparison import comparison_csv, comparison_json
+from scenarios.config.families import COST_MODEL, POLICY, TARIFF
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import FILE, canonical, make, parse, split_specs
@@ -28,7 +27,6 @@ from scenarios.oracle.table import ScheduleTable
 from scenarios.oracle.tables import ACCURACY, COST, FIXED, ORACLE, Pricing
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.provenance import seeds_trained_on
-from scenarios.streams.tariffs import TARIFFS
 
 HEURISTICS = (
     "random periodic:period=2 periodic:period=4 tariff loss uncertainty disagreement novelty linucb thompson forecast"
@@ -45,11 +43,11 @@ def pricing_of(tables: Sequence[ScheduleTable], given: Mapping[str, Any]) -> Pri
     settings = tables[0].facts["settings"]
     chosen = {name: settings[name] if given[name] is None else given[name] for name in given}
     config = validate(TreeConfig, {**settings, **chosen})
-    make(config.tariff, TARIFFS, "tariff", n_chunks=tables[0].n_chunks, seed=0)
-    make(config.cost, COST_MODELS, "cost model")
+    make(config.tariff, TARIFF, n_chunks=tables[0].n_chunks, seed=0)
+    make(config.cost, COST_MODEL)
     return Pricing(
-        tariff=canonical(config.tariff, TARIFFS, "tariff"),
-        cost=canonical(config.cost, COST_MODELS, "cost model"),
+        tariff=canonical(config.tariff, TARIFF),
+        cost=canonical(config.cost, COST_MODEL),
         cost_weight=config.cost_weight,
         budget=config.budget,
     )
@@ -74,10 +72,10 @@ def evaluate_policies(
     """
     if not 1 <= n_draws <= 10_000:
         raise InvalidSetting(f"expected 1 to 10,000 paths of the tariff for each tree, got {n_draws}")
-    asked = [canonical(text, POLICIES, "policy") for text in split_specs(policies)] if policies else []
+    asked = [canonical(text, POLICY) for text in split_specs(policies)] if policies else []
     weighing = ("linucb", "thompson", "forecast")
     heuristics = [
-        canonical(f"{name}:cost_weight={pricing.cost_weight!r}" if name in weighing else name, POLICIES, "policy")
+        canonical(f"{name}:cost_weight={pricing.cost_weight!r}" if name in weighing else name, POLICY)
         for name in [*HEURISTICS.split(), *(["budget"] if pricing.budget is not None else [])]
         if name != "novelty" or any(table.tells_novelty for table in tables)
     ]

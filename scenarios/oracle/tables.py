@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from agent.accounting.costs import COST_MODELS, CostModel
+from agent.accounting.costs import CostModel
 from agent.errors import InvalidSetting, RunError
 from agent.policies import LinearPolicy, NetworkPolicy, Policy
 from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
-from agent.policies.registry import POLICIES
 from agent.randomness import named_seed
 from scenarios.analysis.comparison import Lived
+from scenarios.config.families import COST_MODEL, POLICY, TARIFF
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import make
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, read_table, schedule_of
-from scenarios.streams.tariffs import TARIFFS
 
 ORACLE, FIXED = "oracle", "best fixed schedule"
 
@@ -53,7 +52,7 @@ class Pricing:
     @property
     def model(self) -> CostModel:
         """The prices."""
-        return make(self.cost, COST_MODELS, "cost model")
+        return make(self.cost, COST_MODEL)
 
 
 class TableSet:
@@ -93,7 +92,7 @@ class TableSet:
         """A seed's tree for who asks to see so much."""
         if (seed, observes) not in self._priced:
             table, pricing = self.by_seed[seed], self.pricing
-            prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=table.n_chunks, seed=seed)
+            prices = make(pricing.tariff, TARIFF, n_chunks=table.n_chunks, seed=seed)
             budget = inf if pricing.budget is None else pricing.budget
             self._priced[seed, observes] = PricedTable(table, tuple(prices), pricing.model, budget, observes)
         return self._priced[seed, observes]
@@ -122,7 +121,7 @@ class TableSet:
         """
         by_seed = {}
         for seed in self.by_seed:
-            policy = make(spec, POLICIES, "policy", seed=seed)
+            policy = make(spec, POLICY, seed=seed)
             check_policy(policy)
             by_seed[seed] = self.metrics(seed, policy.observes, self.leaf(seed, policy))
         return Lived(spec, by_seed)
@@ -163,7 +162,7 @@ def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: in
     """
 
     def prices(seed: int) -> tuple[float, ...]:
-        return make(tariff, TARIFFS, "tariff", n_chunks=tables[0].n_chunks, seed=seed)
+        return make(tariff, TARIFF, n_chunks=tables[0].n_chunks, seed=seed)
 
     if not tables or prices(0) == prices(1):
         return list(tables)

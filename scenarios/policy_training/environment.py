@@ -21,6 +21,7 @@ from agent.lifetime.episode import Episode
 from agent.policies import Action
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
+from scenarios.config.families import TARIFF
 from scenarios.config.presets import resolve, validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import make
@@ -30,7 +31,6 @@ from scenarios.oracle.table import ScheduleTable, read_table
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import cost_model, load_world, make_episode, resolve_specs
 from scenarios.streams.scenario import Scenario
-from scenarios.streams.tariffs import TARIFFS
 
 ENVIRONMENT_ID = "LearnOrMemorize/Lifetime-v0"
 ACTIONS = (Action.MEMORIZE, Action.LEARN)
@@ -378,7 +378,7 @@ def _tabulated(
     for table in tables:
         table = table if isinstance(table, ScheduleTable) else read_table(Path(table))
         config, seed = validate(TreeConfig, {**table.facts["settings"], **overrides}), int(table.facts["seed"])
-        prices = make(config.tariff, TARIFFS, "tariff", n_chunks=table.n_chunks, seed=seed)
+        prices = make(config.tariff, TARIFF, n_chunks=table.n_chunks, seed=seed)
         budget = math.inf if config.budget is None else config.budget
         priced = PricedTable(table, tuple(prices), cost_model(config), budget, observes)
         worlds.append(_World(seed, partial(_LookedUp, priced)))

@@ -4,18 +4,19 @@ from typing import Any
 
 import torch
 
+from agent.abilities import missing_members
 from agent.agent import Agent
 from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting
-from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
-from agent.learners.protocol import Progress
-from agent.learners.sgd import SCHEDULES, Training
-from agent.memory import MEMORIES
-from agent.memory.protocol import missing_members
+from agent.learners import Learner, Recipe
+from agent.learners.training import Progress, Training
+from agent.memory import Memory
 from agent.memory.rekeying import Rekeying
+from agent.networks import Network
+from agent.networks.flops import check_takes
 from agent.networks.keys import KeyPlaces
-from agent.networks.resnet import ResNet
 from agent.randomness import named_generator
+from scenarios.config.families import LEARNER, MEMORY, NETWORK, RECIPE
 from scenarios.config.settings import AgentConfig
 from scenarios.config.specs import canonical, find, make
 from scenarios.datasets.load import Dataset
@@ -44,20 +45,29 @@ def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
     )
 
 
-def choose_schedule(config: AgentConfig) -> str:
-    """The schedule of the learning rate as set, or as suits the protocol."""
-    return config.schedule or ("one-cycle" if config.protocol == "original" else "constant")
-
-
-def resolve_memory(config: AgentConfig) -> dict[str, Any]:
-    """The memory of the settings in its one spelling, and whether keys are pooled for it.
+def resolve_agent(config: AgentConfig) -> dict[str, Any]:
+    """Network, recipe, learner and memory of the settings, each with all its settings; and which keys are read how.
 
     Raises:
-        InvalidSetting: an unknown memory, or an unknown setting of it.
+        InvalidSetting: an unknown member or setting.
     """
-    memory = canonical(config.memory, MEMORIES, "memory")
-    pools = bool(getattr(find(memory, MEMORIES, "memory"), "pools_keys", False))
-    return {"memory": memory, "pool": pools if config.pool is None else config.pool}
+    specs = {
+        family.name: canonical(getattr(config, family.name), family, full=True)
+        for family in (NETWORK, RECIPE, LEARNER, MEMORY)
+    }
+    keys = config.keys
+    if keys is None:
+        keys = "+".join(_network(config, n_classes=2, input_shape=(3, 32, 32), seed=0).key_places)
+    return {**specs, "keys": keys, "pool": _pools(config)}
+
+
+def _pools(config: AgentConfig) -> bool:
+    return bool(getattr(find(config.memory, MEMORY), "pools_keys", False)) if config.pool is None else config.pool
+
+
+def _network(config: AgentConfig, *, n_classes: int, input_shape: tuple[int, ...], seed: int) -> Network:
+    given = {"n_classes": n_classes, "input_shape": input_shape, "generator": named_generator(seed, "weights")}
+    return make(config.network, NETWORK, **given)
 
 
 def build_agent(
@@ -68,7 +78,7 @@ def build_agent(
     progress: Progress,
     rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
 ) -> Agent:
-    """An agent at birth: untrained network, empty memory.
+    """An agent at initialization: untrained network, empty memory.
 
     Args:
         config: its settings.
@@ -81,41 +91,29 @@ def build_agent(
         InvalidSetting: settings that contradict each other or this machine.
     """
     device = choose_device(config.device)
+    recipe = make(config.recipe, RECIPE)
+    if not isinstance(recipe, Recipe):
+        raise InvalidSetting(f"expected {config.recipe} to give an agent.learners.Recipe, got {type(recipe).__name__}")
     training = Training(
+        recipe,
         normalization=dataset.normalization,
-        augmentation=choose_augmentation(config, dataset),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        batch_size=config.batch,
-        schedule=SCHEDULES[choose_schedule(config)],
+        suited=choose_augmentation(config, dataset),
         device=device,
         compiled=device.type == "cuda" if config.compile is None else config.compile,
+        progress=progress,
     )
-    network = ResNet(config.depth, config.width, dataset.n_classes, generator=named_generator(seed, "weights"))
-    of_memory = resolve_memory(config)
-    keys = KeyPlaces(config.keys, of_memory["pool"])
-    memory = make(of_memory["memory"], MEMORIES, "memory", n_classes=dataset.n_classes, device=device)
-    if lacks := missing_members(memory):
-        raise InvalidSetting(
-            f"expected {of_memory['memory']} to offer all that agent.memory.Memory names, got one without "
-            f"{', '.join(lacks)}"
-        )
-    learner: Learner
-    if config.protocol == "original":
-        learner = RefitLearner(network, training, keys, epochs=config.epochs, seed=seed, progress=progress)
-    else:
-        learner = OnlineLearner(
-            network,
-            training,
-            keys,
-            passes=config.epochs,
-            rehearsal=config.rehearsal,
-            keeps=config.protocol == "cooldown",
-            ema_decay=config.ema_decay if config.protocol == "online" else 0.0,
-            seed=seed,
-            progress=progress,
-        )
-        if config.protocol == "cooldown":
-            learner = CooldownLearner(learner, share=config.cooldown, seed=seed)
+    shape = tuple(dataset.train.inputs.shape[1:])
+    network = _network(config, n_classes=dataset.n_classes, input_shape=shape, seed=seed)
+    check_takes(network, shape)
+    keys = KeyPlaces(
+        () if config.keys is None else tuple(place.strip() for place in config.keys.split("+")), _pools(config)
+    )
+    memory = make(config.memory, MEMORY, n_classes=dataset.n_classes, device=device)
+    learner = make(config.learner, LEARNER, network=network, training=training, keys=keys, seed=seed)
+    for spec, component, contract in ((config.memory, memory, Memory), (config.learner, learner, Learner)):
+        if lacks := missing_members(component, contract):
+            raise InvalidSetting(
+                f"expected {spec} to offer all that {contract.__name__} names (agent.{contract.__name__}), got one "
+                f"without {', '.join(lacks)}"
+            )
     return Agent(learner, memory, rekeying=rekeying)

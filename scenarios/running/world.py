@@ -6,27 +6,25 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from agent.accounting.costs import COST_MODELS, CostModel
-from agent.data.chunk import LabelledImages
+from agent.accounting.costs import CostModel
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.protocol import unreported
+from agent.learners.training import unreported
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes
 from agent.memory.rekeying import Rekeying
 from agent.policies import Policy
 from agent.policies.protocol import Observes
-from agent.policies.registry import POLICIES
+from scenarios.config.families import COST_MODEL, POLICY, SCENARIO, TARIFF
 from scenarios.config.settings import LifetimeConfig
 from scenarios.config.specs import FILE, canonical, make, parse, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
-from scenarios.running.factory import build_agent, resolve_memory
+from scenarios.running.factory import build_agent, resolve_agent
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import seeds_trained_on
-from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.chunking import Chunking
 from scenarios.streams.scenario import Scenario
-from scenarios.streams.tariffs import TARIFFS
 
 
 def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
@@ -41,8 +39,8 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
     """
     policies = []
     for spec in split_specs(text):
-        make(spec, POLICIES, "policy", seed=seed)
-        policies.append(canonical(spec, POLICIES, "policy"))
+        make(spec, POLICY, seed=seed)
+        policies.append(canonical(spec, POLICY))
         if parse(spec).name == FILE:
             seeds_trained_on(Path(parse(spec).settings["path"]), "", None)  # refused now, not when all is lived
     for policy in policies:
@@ -52,25 +50,25 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
 
 
 def resolve_specs(config: LifetimeConfig) -> dict[str, Any]:
-    """The scenario, tariff, cost model and memory of the settings in their one spelling, each tried as far as can be.
+    """Scenario, tariff, cost model and the parts of the agent in their one spelling, each tried as far as can be.
 
     Raises:
         InvalidSetting: an unknown name or setting.
     """
     Rekeying.parse(config.rekey)
-    make(config.cost, COST_MODELS, "cost model")
-    make(config.tariff, TARIFFS, "tariff", n_chunks=1, seed=0)
+    make(config.cost, COST_MODEL)
+    make(config.tariff, TARIFF, n_chunks=1, seed=0)
     return {
-        "scenario": canonical(config.scenario, SCENARIOS, "scenario"),
-        "tariff": canonical(config.tariff, TARIFFS, "tariff"),
-        "cost": canonical(config.cost, COST_MODELS, "cost model"),
-        **resolve_memory(config),
+        "scenario": canonical(config.scenario, SCENARIO),
+        "tariff": canonical(config.tariff, TARIFF),
+        "cost": canonical(config.cost, COST_MODEL),
+        **resolve_agent(config),
     }
 
 
 def cost_model(config: LifetimeConfig) -> CostModel:
     """The prices of the settings."""
-    return make(config.cost, COST_MODELS, "cost model")
+    return make(config.cost, COST_MODEL)
 
 
 def load_world(
@@ -96,8 +94,8 @@ def load_world(
     tell_of(dataset, reporter)
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
-    scenario = make(config.scenario, SCENARIOS, "scenario", **given)
-    prices = make(config.tariff, TARIFFS, "tariff", n_chunks=len(scenario.stream), seed=seed)
+    scenario = make(config.scenario, SCENARIO, **given)
+    prices = make(config.tariff, TARIFF, n_chunks=len(scenario.stream), seed=seed)
     return dataset, scenario.priced(prices).asked(config.queries or 0)
 
 
@@ -187,7 +185,7 @@ def halved_plan(scenario: Scenario, *, every: int = 0) -> EvaluationPlan:
     )
 
 
-def halves(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+def halves(images: LabelledInputs) -> tuple[LabelledInputs, LabelledInputs]:
     """Every other image, and the others.
 
     Raises:
@@ -199,8 +197,8 @@ def halves(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
             f"{len(images)}; raise --validation-size"
         )
     return (
-        LabelledImages(images.images[::2], images.labels[::2]),
-        LabelledImages(images.images[1::2], images.labels[1::2]),
+        LabelledInputs(images.inputs[::2], images.labels[::2]),
+        LabelledInputs(images.inputs[1::2], images.labels[1::2]),
     )
 
 
@@ -225,4 +223,4 @@ def write_truth(scenario: Scenario) -> str:
 
 def make_policies(specs: Iterable[str], seed: int) -> dict[str, Policy]:
     """The policies that specs name, by spec; raises what `specs.make` raises."""
-    return {spec: make(spec, POLICIES, "policy", seed=seed) for spec in specs}
+    return {spec: make(spec, POLICY, seed=seed) for spec in specs}

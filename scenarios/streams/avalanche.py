@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from agent.data.augmentation import Normalization
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 
 
 def online_experiences(
-    data: LabelledImages, visits: Sequence[Sequence[Int64[Tensor, " _"]]], normalization: Normalization
+    data: LabelledInputs, visits: Sequence[Sequence[Int64[Tensor, " _"]]], normalization: Normalization
 ) -> list[OnlineCLExperience]:
     """The chunks of each visit, which is one experience of the benchmark that is split into an online stream.
 
@@ -49,11 +49,11 @@ def online_experiences(
     return list(online)
 
 
-def _avalanche_dataset(data: LabelledImages, normalization: Normalization) -> AvalancheDataset:
+def _avalanche_dataset(data: LabelledInputs, normalization: Normalization) -> AvalancheDataset:
     def standardize(image: Tensor) -> Tensor:
         return normalization(image[None])[0]
 
-    tensors = TensorDataset(data.images, data.labels)
+    tensors = TensorDataset(data.inputs, data.labels)
     tensors.targets = data.labels.tolist()  # type: ignore[attr-defined]
     dataset = as_classification_dataset(tensors, transform_groups=DefaultTransformGroups((standardize, None)))
     return dataset.update_data_attribute("sample_id", DataAttribute(list(range(len(data))), "sample_id"))

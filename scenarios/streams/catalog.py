@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.load import Dataset, stratified_order
@@ -189,16 +189,16 @@ def drift(
     order = torch.randperm(n, generator=named_generator(seed, "stream"))
     chunks = chunking.cut([order])
 
-    def changed(part: LabelledImages, amounts: Float64[Tensor, " n"], name: str) -> LabelledImages:
+    def changed(part: LabelledInputs, amounts: Float64[Tensor, " n"], name: str) -> LabelledInputs:
         noise = named_generator(of_data, f"drift/{name}")
-        return LabelledImages(drifted(part.images, amounts, kind, noise), part.labels)
+        return LabelledInputs(drifted(part.inputs, amounts, kind, noise), part.labels)
 
     amounts = torch.empty(n, dtype=torch.float64)
     amounts[order] = torch.linspace(0, strength, n, dtype=torch.float64)
     places = _spread(dataset.test, of_data, "test")
     in_validation = strength * _spread(dataset.validation, of_data, "validation")
     reached = torch.stack([amounts[rows].max() for rows in chunks[0]])
-    train = changed(LabelledImages(dataset.train.images[:n], dataset.train.labels[:n]), amounts, "train")
+    train = changed(LabelledInputs(dataset.train.inputs[:n], dataset.train.labels[:n]), amounts, "train")
     return Scenario(
         name="drift",
         stream=ChunkStream(train, chunks, dataset.normalization),
@@ -212,7 +212,7 @@ def drift(
     )
 
 
-def _spread(part: LabelledImages, seed: int, name: str) -> Float64[Tensor, " n"]:
+def _spread(part: LabelledInputs, seed: int, name: str) -> Float64[Tensor, " n"]:
     """How far into the drift each image belongs, from 0 to 1."""
     places = torch.empty(len(part), dtype=torch.float64)
     order = stratified_order(part.labels, named_generator(seed, f"drift-places/{name}"))

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from agent.data.augmentation import Normalization
-from agent.data.chunk import Chunk, LabelledImages
+from agent.data.chunk import Chunk, LabelledInputs
 from agent.errors import InvalidSetting
 
 Queries = int | Literal["chunk"]
@@ -34,7 +34,7 @@ class ChunkStream(Sequence[Chunk]):
 
     def __init__(
         self,
-        data: LabelledImages,
+        data: LabelledInputs,
         visits: Sequence[Sequence[Int64[Tensor, " _"]]],
         normalization: Normalization,
         prices: Sequence[float] | None = None,
@@ -72,7 +72,7 @@ class ChunkStream(Sequence[Chunk]):
         rows = self._chunks[step]
         position = range(len(self))[step]
         queries = len(rows) if self.queries == "chunk" else self.queries
-        return Chunk(position, rows, self.data.images[rows], self.data.labels[rows], self.prices[step], queries)
+        return Chunk(position, rows, self.data.inputs[rows], self.data.labels[rows], self.prices[step], queries)
 
     def offering(self, prices: Sequence[float], queries: Queries) -> "ChunkStream":
         """The same chunks at other prices and with other queries; raises as the constructor does."""
@@ -98,9 +98,9 @@ class Scenario:
 
     name: str
     stream: ChunkStream
-    validation: LabelledImages
+    validation: LabelledInputs
     """As images look in that world; so is `test`."""
-    test: LabelledImages
+    test: LabelledInputs
     experience: tuple[int, ...]
     """For each chunk the experience that it belongs to, from 0; where experiences mix, the nearest nominal one."""
     group: Int64[Tensor, " n_test"]

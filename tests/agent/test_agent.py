@@ -28,18 +28,20 @@ def flops(bill):
 def test_a_prediction_mixes_learner_and_memory():
     agent = grown()
     agent.mixture = Mixture(0.3, {"theta": 20.0})
-    images = toy_images(6, seed=2).images
+    images = toy_images(6, seed=2).inputs
     found, bill = agent.predict(images)
     outputs, looked = agent.learner.forward(images)
     recall, _, work = agent.memory.recall(outputs.keys, ({"theta": 20.0},))
     assert torch.equal(found.learner, outputs.probabilities)
     assert torch.equal(found.memory, recall.probabilities[0])
     torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
-    assert flops(bill) == {"answer": looked.flops + work.flops} == {"answer": agent.answering(6, images).flops}
+    assert (
+        flops(bill) == {"answer": looked.flops + work.flops} == {"answer": agent.answering(6, images.shape[1:]).flops}
+    )
 
 
 def test_an_untouched_agent_predicts_with_its_learner_alone():
-    found, _ = toy_agent().predict(toy_images(3).images)
+    found, _ = toy_agent().predict(toy_images(3).inputs)
     assert torch.equal(found.agent, found.learner)
     assert found.memory is None  # it has nothing to say
 
@@ -56,7 +58,7 @@ def test_calibration_is_never_worse_on_validation_than_either_part():
     validation = toy_images(60, seed=5)
     _, work = agent.calibrate(validation)
     assert agent.mixture.setting in agent.memory.settings
-    found, _ = agent.predict(validation.images)
+    found, _ = agent.predict(validation.inputs)
     right = [(p.argmax(dim=1) == validation.labels).sum() for p in (found.agent, found.learner, found.memory)]
     assert right[0] >= max(right[1:])
     assert work.flops > 0
@@ -73,7 +75,7 @@ def test_a_refitting_agent_trains_when_it_memorizes_and_pays_for_it():
 
 def test_looking_again_costs_only_what_has_changed():
     agent = grown()
-    images, settings = toy_images(10, seed=3).images, ({"theta": 2.0}, {"theta": 8.0})
+    images, settings = toy_images(10, seed=3).inputs, ({"theta": 2.0}, {"theta": 8.0})
     first, _, spent = agent.look(images, settings)
     assert spent.flops == (first.looked + first.recalled).flops > 0
     again, _, nothing = agent.look(images, settings, first)
@@ -94,7 +96,7 @@ def test_looking_again_costs_only_what_has_changed():
 
 def test_other_thetas_are_asked_anew():
     agent = grown()
-    images = toy_images(10, seed=3).images
+    images = toy_images(10, seed=3).inputs
     first, at_two, _ = agent.look(images, ({"theta": 2.0},))
     other, at_four, spent = agent.look(images, ({"theta": 4.0},), first)
     assert spent.flops == other.recalled.flops == first.recalled.flops
@@ -123,7 +125,7 @@ def test_raw_images_are_those_of_the_entries_in_memory():
         agent.memorize(toy_chunk(n, seed))
         assert agent.memory_nbytes - before == estimate.held_nbytes
         assert len(agent.raw_images) == agent.memory.n_entries == 5
-    images = torch.cat([toy_chunk(n, seed).images for seed, n in enumerate((8, 3, 8))])
+    images = torch.cat([toy_chunk(n, seed).inputs for seed, n in enumerate((8, 3, 8))])
     assert torch.equal(agent.raw_images.of(agent.memory.ids), images[agent.memory.ids])
     with pytest.raises(InvalidSetting, match="expected ids of entries that are in memory, got 3; was it evicted"):
         agent.raw_images.of(torch.tensor([3]))
@@ -143,7 +145,7 @@ def test_keys_are_fresh_once_all_stale_ones_have_gone():
 def test_a_mixture_of_one_s_own_need_not_be_on_the_grid():
     agent = grown()
     agent.mixture = Mixture(0.3, {"theta": 20.0})
-    images = toy_images(6, seed=2).images
+    images = toy_images(6, seed=2).inputs
     found = [agent.answer(images, at_every_setting=every)[0].agent for every in (False, True)]
     torch.testing.assert_close(*found)
 

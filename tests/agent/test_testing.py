@@ -152,19 +152,19 @@ class SameVersions(RidgeMemory):
 
 
 class Lenient(CacheMemory):
-    def insert(self, outputs, labels, ids, images=None):
+    def insert(self, outputs, labels, ids, inputs=None):
         keep = min(len(outputs.keys), len(labels))
         return super().insert(outputs._replace(keys=outputs.keys[:keep]), labels[:keep], ids[:keep])
 
 
 class Crashing(CacheMemory):
-    def insert(self, outputs, labels, ids, images=None):
+    def insert(self, outputs, labels, ids, inputs=None):
         assert len(outputs.keys) == len(labels)
         return super().insert(outputs, labels, ids)
 
 
 class Untidy(RidgeMemory):
-    def insert(self, outputs, labels, ids, images=None):
+    def insert(self, outputs, labels, ids, inputs=None):
         self.n_entries += len(labels)
         done = super().insert(outputs, labels, ids)
         self.n_entries -= len(labels)

@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from agent.version import Lineage, Version
-from tests.agent.toys import LEARNERS, toy_agent, toy_chunk
+from tests.agent.toys import LEARNERS, teach, toy_agent, toy_chunk
 
 
 def test_no_two_versions_are_equal():
@@ -28,12 +28,12 @@ def test_a_copy_of_a_lineage_goes_its_own_way(duplicate):
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 def test_forks_share_a_version_until_one_of_them_changes(make):
     learner = make()
-    learner.learn(toy_chunk(8))
+    teach(learner, toy_chunk(8))
     learner.flush()
     fork, version = learner.fork(), learner.version
     assert fork.version == version
     for each in (learner, fork):
-        each.learn(toy_chunk(8, seed=1))
+        teach(each, toy_chunk(8, seed=1))
         each.flush()
     assert len({version, learner.version, fork.version}) == 3
 
@@ -41,7 +41,7 @@ def test_forks_share_a_version_until_one_of_them_changes(make):
 def test_cached_outputs_that_were_sent_to_another_process_still_hold():
     agent = toy_agent()
     agent.memorize(toy_chunk(8))
-    images = toy_chunk(5, seed=2).images
+    images = toy_chunk(5, seed=2).inputs
     at = (agent.memory.prior,)
     cached, _, _ = agent.look(images, at)
     sent = pickle.loads(pickle.dumps(cached))

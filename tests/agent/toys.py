@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 
+from agent.accounting.work import Work
 from agent.agent import Agent
 from agent.data.augmentation import Augmentation, Normalization
-from agent.data.chunk import Chunk, LabelledImages
+from agent.data.chunk import Chunk, LabelledInputs
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
-from agent.learners.sgd import Training, one_cycle
+from agent.learners.recipe import sgd
+from agent.learners.training import Training
 from agent.memory import CacheMemory, Memory, RidgeMemory
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
@@ -21,21 +23,21 @@ NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
 
 
 def toy_network(seed: int = 0, *, depth: int = 8, width: int = 2, n_classes: int = N_CLASSES) -> ResNet:
-    return ResNet(depth, width, n_classes, generator=torch.Generator().manual_seed(seed))
+    return ResNet(depth, width, n_classes=n_classes, generator=torch.Generator().manual_seed(seed))
 
 
-def toy_images(n: int, seed: int = 0, *, size: int = 8) -> LabelledImages:
+def toy_images(n: int, seed: int = 0, *, size: int = 8) -> LabelledInputs:
     """Noise in which the colour of the class is a little brighter: learnt in a few steps, but not at first sight."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(N_CLASSES, (n,), generator=generator)
     images = torch.randint(160, (n, 3, size, size), generator=generator)
     images[torch.arange(n), labels] += 90
-    return LabelledImages(images.to(torch.uint8), labels)
+    return LabelledInputs(images.to(torch.uint8), labels)
 
 
 def toy_chunk(n: int, seed: int = 0, *, step: int = 0, size: int = 8) -> Chunk:
     data = toy_images(n, seed, size=size)
-    return Chunk(step, torch.arange(n), data.images, data.labels)
+    return Chunk(step, torch.arange(n), data.inputs, data.labels)
 
 
 def toy_stream(sizes: list[int], seed: int = 100) -> list[Chunk]:
@@ -43,25 +45,28 @@ def toy_stream(sizes: list[int], seed: int = 100) -> list[Chunk]:
 
 
 def toy_training(**changed: Any) -> Training:
+    """A recipe of SGD at work; what is changed belongs to either."""
+    of_recipe = {name: changed.pop(name) for name in ("lr", "momentum", "weight_decay", "batch") if name in changed}
     settings: dict[str, Any] = {
+        "recipe": sgd(**{"batch": 8} | of_recipe),
         "normalization": NORMALIZATION,
-        "augmentation": Augmentation(shift=1, mirror=True),
-        "lr": 0.05,
-        "batch_size": 8,
+        "suited": Augmentation(shift=1, mirror=True),
     }
     return Training(**settings | changed)
 
 
-def online(seed: int = 0, *, network: ResNet | None = None, passes: float = 2, **changed: Any) -> OnlineLearner:
-    own = {name: changed.pop(name) for name in ("rehearsal", "keeps", "ema_decay", "progress") if name in changed}
+def online(seed: int = 0, *, network: ResNet | None = None, epochs: float = 2, **changed: Any) -> OnlineLearner:
+    own = {name: changed.pop(name) for name in ("rehearsal", "keeps", "ema_decay") if name in changed}
     network = network or toy_network(seed)
-    return OnlineLearner(network, toy_training(**changed), KeyPlaces(), passes=passes, seed=seed, **own)
+    return OnlineLearner(
+        network, toy_training(**changed), KeyPlaces(), epochs=epochs, seed=seed, **{"ema_decay": 0.995, **own}
+    )
 
 
 def refit(
     seed: int = 0, *, network: ResNet | None = None, epochs: float = 2, warm: bool = False, **changed: Any
 ) -> RefitLearner:
-    training = toy_training(**{"schedule": one_cycle, **changed})
+    training = toy_training(**changed)
     return RefitLearner(network or toy_network(seed), training, KeyPlaces(), epochs=epochs, warm=warm, seed=seed)
 
 
@@ -70,7 +75,11 @@ def refit_warm(seed: int = 0, **changed: Any) -> RefitLearner:
 
 
 def cooldown(seed: int = 0, *, share: float = 0.5, **changed: Any) -> CooldownLearner:
-    return CooldownLearner(online(seed, **{"ema_decay": 0.0, **changed}), share=share, seed=seed)
+    own = {name: changed.pop(name) for name in ("rehearsal", "epochs") if name in changed}
+    network = changed.pop("network", None) or toy_network(seed)
+    return CooldownLearner(
+        network, toy_training(**changed), KeyPlaces(), share=share, seed=seed, **{"epochs": 2, **own}
+    )
 
 
 LEARNERS: dict[str, Callable[..., Learner]] = {
@@ -92,6 +101,10 @@ MEMORIES: dict[str, Callable[[int], Memory[Any]]] = {
 
 def toy_agent(make_learner: Callable[..., Learner] = online, seed: int = 0, *, memory: str = "cache") -> Agent:
     return Agent(make_learner(seed), MEMORIES[memory](N_CLASSES))
+
+
+def teach(learner: Learner, chunk: Chunk) -> Work:
+    return learner.learn(chunk.inputs, chunk.labels)
 
 
 class Alternate(Policy):

@@ -13,12 +13,12 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from agent.learners.sgd import Training
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from agent.data.augmentation import Augmentation
-from agent.data.chunk import Chunk, LabelledImages
+from agent.data.chunk import Chunk, LabelledInputs
 from agent.learners import Learner, OnlineLearner, RefitLearner
-from agent.learners.sgd import Training
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
@@ -36,7 +36,7 @@ def network(depth: int, width: int) -> ResNet:
     return ResNet(depth, width, 10, generator=torch.Generator().manual_seed(0))
 
 
-def some_images(n: int) -> LabelledImages:
+def some_images(n: int) -> LabelledInputs:
     """Textures."""
     dataset = load_dataset("textures", seed=0, n_train=n, n_validation=1, n_test=1)
     return dataset.train
@@ -45,19 +45,19 @@ def some_images(n: int) -> LabelledImages:
 class Transformed(Dataset):
     """Samples as a torchvision tutorial transforms them, one by one."""
 
-    def __init__(self, images: LabelledImages) -> None:
+    def __init__(self, images: LabelledInputs) -> None:
         from torchvision.transforms import v2
 
-        self.images = images
+        self.inputs = images
         crop, flip = v2.RandomCrop(32, padding=4, padding_mode="edge"), v2.RandomHorizontalFlip()
         scale, normalize = v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.5,) * 3, (0.25,) * 3)
         self.transform = v2.Compose([crop, flip, scale, normalize])
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.inputs)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        return self.transform(self.images.images[i]), int(self.images.labels[i])
+        return self.transform(self.inputs.inputs[i]), int(self.inputs.labels[i])
 
 
 def plain_loop(samples: Dataset, batch: int, depth: int, width: int) -> None:
@@ -77,10 +77,10 @@ def training(batch: int, augmentation: Augmentation) -> Training:
     return Training(dataset.normalization, augmentation, lr=LR, batch_size=batch)
 
 
-def of_learners(images: LabelledImages, batch: int, depth: int, width: int) -> dict[str, Callable[[], Learner]]:
+def of_learners(images: LabelledInputs, batch: int, depth: int, width: int) -> dict[str, Callable[[], Learner]]:
     """An epoch of each of our learners, made anew at each call."""
     how = training(batch, Augmentation(shift=4, mirror=True))
-    chunk = Chunk(0, torch.arange(len(images)), images.images, images.labels)
+    chunk = Chunk(0, torch.arange(len(images)), images.inputs, images.labels)
 
     def trained(learner: Learner) -> Learner:
         learner.learn(chunk)
@@ -104,7 +104,7 @@ def against_a_plain_loop(depth: int, width: int, n: int, batch: int, targets: tu
         targets: of both ratios.
     """
     images = some_images(n)
-    still = TensorDataset(images.images.float().div(255).sub(0.5).div(0.25), images.labels)
+    still = TensorDataset(images.inputs.float().div(255).sub(0.5).div(0.25), images.labels)
     ours = of_learners(images, batch, depth, width)
     product = sgemm()
     loop, bare, *learners, products = alternately(

@@ -68,7 +68,7 @@ def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns
     admitted = []  # samples and price of the chunks that wait for a training
     for chunk, learn in zip(stream(of_prices), learns, strict=True):
         before = agent.fork()
-        pending = before.estimate_flush(chunk.images)
+        pending = before.estimate_flush(chunk.inputs)
         billed = before.fork().flush()
         assert ledger.cost_of(pending) == pytest.approx(ledger.cost_of(billed))
         assert [charge.work.flops for charge in pending] == [charge.work.flops for charge in billed]
@@ -90,7 +90,7 @@ def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns
             memorizer = before.fork()
             flushed = memorizer.flush() if looked else []
             told, held = memorizer.estimate_memorizing(chunk, looked=looked), memorizer.memory_nbytes
-            bill = memorizer.memorize(chunk, memorizer.learner.forward(chunk.images)[0] if looked else None)
+            bill = memorizer.memorize(chunk, memorizer.learner.forward(chunk.inputs)[0] if looked else None)
             assert ledger.cost_of(told.bill) == pytest.approx(ledger.cost_of(bill))
             assert told.flops == sum(charge.work.flops for charge in bill)
             assert told.held_nbytes == memorizer.memory_nbytes - held
@@ -159,7 +159,7 @@ def test_the_end_of_life_is_paid_by_those_who_ordered_it(make):
 def test_answers_are_billed_when_they_are_given():
     chunks = stream((1, 2, 1, 1, 1, 0.5), queries=10)
     steps = live(toy_agent(online), chunks, StaticPolicy(50), replace(PLAN, prequential=True)).steps
-    forward = toy_agent(online).learner.forward_flops(chunks[0].images[:1])
+    forward = toy_agent(online).learner.forward_flops(1, chunks[0].inputs.shape[1:])
     lookups = [0, *(step.query_flops for step in steps[:-1])]
     flops = [10 * (forward + lookup) for lookup in lookups]
     assert [step.work["answer"].flops for step in steps] == [sum(flops[: i + 1]) for i in range(6)]

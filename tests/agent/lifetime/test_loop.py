@@ -8,12 +8,12 @@ import torch
 from agent.accounting.costs import COST_MODELS
 from agent.accounting.work import ACCOUNTS
 from agent.agent import Agent
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting, LifetimeError
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Step
-from agent.learners.sgd import Training
+from agent.learners.training import Training
 from agent.lifetime.loop import Lifetimes, live, live_many
 from agent.memory import RidgeMemory
 from agent.memory.rekeying import Rekeying
@@ -199,10 +199,10 @@ def test_rekeying_brings_every_key_up_to_date():
     assert len(work) == 1
     assert work[0].samples == 16
     assert work[0].nbytes == sum(block["rows"].nbytes for block in fresh.memory.state()["blocks"])
-    keys = torch.cat([fresh.learner.forward(chunk.images)[0].keys for chunk in STREAM[1:3]])
+    keys = torch.cat([fresh.learner.forward(chunk.inputs)[0].keys for chunk in STREAM[1:3]])
     stored = torch.cat([block["rows"] for block in fresh.memory.state()["blocks"]])
     torch.testing.assert_close(stored, torch.nn.functional.normalize(keys))
-    assert fresh.memory_nbytes - stale.memory_nbytes == sum(c.images.nbytes + c.labels.nbytes for c in STREAM[1:3])
+    assert fresh.memory_nbytes - stale.memory_nbytes == sum(c.inputs.nbytes + c.labels.nbytes for c in STREAM[1:3])
     now_and_then, work = memory_of(Rekeying(every=4))
     assert not now_and_then.stale
     assert len(work) == 1
@@ -306,7 +306,7 @@ def test_a_learner_of_everything_is_its_own_agent():
 
 
 def test_test_labels_are_for_scoring_alone():
-    wrong = LabelledImages(PLAN.test.images, (PLAN.test.labels + 1) % 3)
+    wrong = LabelledInputs(PLAN.test.inputs, (PLAN.test.labels + 1) % 3)
     one = live(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1))
     other = live(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1, test=wrong))
     assert [replace(step, scores=None) for step in one.steps] == [replace(step, scores=None) for step in other.steps]

@@ -23,7 +23,7 @@ class Nearest(NamedTuple):
 class NearestMemory:
     settings = tuple({"k": k, "temperature": t} for k in (1.0, 3.0) for t in (0.1, 1.0))
     prior = {"k": 3.0, "temperature": 0.1}  # noqa: RUF012
-    needs_images = True
+    needs_inputs = True
     pools_keys = True
 
     def __init__(self, n_classes, *, device=None, capacity=12):
@@ -52,15 +52,15 @@ class NearestMemory:
         each, evicted = self.nbytes_each(key_length), self.n_evicted(n)
         return InsertionEstimate(Work(nbytes=n * each), (n - evicted) * each, evicted)
 
-    def insert(self, outputs, labels, ids, images=None):
+    def insert(self, outputs, labels, ids, inputs=None):
         length = self.keys.shape[1] if self.n_entries else None
         check_entries(outputs.keys, labels, ids, n_classes=self.n_classes, key_length=length)
         n, n_evicted = len(labels), self.n_evicted(len(labels))
-        assert len(images) == n
+        assert len(inputs) == n
         if not n:
             return Insertion(Work(), ids)
         keys = normalized(outputs.keys).clone()
-        brightness = images.float().mean(dim=(1, 2, 3))
+        brightness = inputs.float().mean(dim=(1, 2, 3))
         kept = self.keys if self.n_entries else keys[:0]
         every = torch.cat([kept, keys]), torch.cat([self.labels, labels]), torch.cat([self.ids, ids])
         evicted = every[2][:n_evicted]

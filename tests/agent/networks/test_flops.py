@@ -20,14 +20,14 @@ def test_a_sample_costs_its_share_of_a_directly_counted_batch(
         logits = network(torch.randn(batch, 3, height, breadth))
         forward = counter.get_total_flops()
         logits.sum().backward()
-    found = flops_per_sample(network, height, breadth)
+    found = flops_per_sample(network, (3, height, breadth))
     assert forward > 0
     assert found.forward * batch == forward
     assert found.training * batch == counter.get_total_flops()
 
 
 def test_resnet32_costs_what_the_paper_says() -> None:
-    found = flops_per_sample(toy_network(depth=32, width=16, n_classes=10), 32, 32)
+    found = flops_per_sample(toy_network(depth=32, width=16, n_classes=10), (3, 32, 32))
     assert found.forward / 1e9 == pytest.approx(0.138, abs=0.001)
     assert found.training / 1e9 == pytest.approx(0.414, abs=0.003)
 
@@ -38,7 +38,7 @@ def test_images_of_a_few_pixels_can_be_counted(size: int) -> None:
     batch = torch.randn(2, 3, size, size)
     with FlopCounterMode(display=False) as counter:
         network(batch)
-    assert flops_per_sample(network, size, size).forward * 2 == counter.get_total_flops()
+    assert flops_per_sample(network, (3, size, size)).forward * 2 == counter.get_total_flops()
 
 
 @pytest.mark.parametrize(("n_entries", "n_queries", "n_thetas"), [(7, 5, 1), (2500, 600, 3), (0, 5, 2), (7, 0, 2)])

@@ -118,7 +118,7 @@ def test_every_place_is_tapped_where_its_name_says() -> None:
 @pytest.mark.parametrize(("pooled", "length"), [(False, 12_288), (True, 192)])
 def test_cache3_keys_of_resnet32_have_the_published_length(pooled: bool, length: int) -> None:
     network = toy_network(depth=32, width=16, n_classes=10).eval()
-    places = KeyPlaces("cache3", pooled=pooled)
+    places = KeyPlaces(("cache3",), pooled=pooled)
     assert places.of(network) == ("stage2.block0", "stage2.block2.relu", "stage2.block3")
     activations = network.tapped(images(1, 32, 32), places.of(network))[1]
     assert places.read(activations).shape == (1, length)
@@ -128,7 +128,7 @@ def test_keys_lie_side_by_side_pooled_or_flattened() -> None:
     network = toy_network(depth=8, width=2).eval()
     batch = images(2)
     for pooled in (True, False):
-        places = KeyPlaces("stem, stage1.block0.relu,features", pooled=pooled)
+        places = KeyPlaces(("stem", "stage1.block0.relu", "features"), pooled=pooled)
         activations = network.tapped(batch, places.of(network))[1]
         parts = [activations["stem"], activations["stage1.block0.relu"]]
         parts = [part.mean(dim=(2, 3)) if pooled else part.flatten(1) for part in parts]
@@ -148,13 +148,13 @@ def test_a_width_or_number_of_classes_below_1_is_refused() -> None:
 
 
 def test_places_that_the_network_lacks_are_refused() -> None:
-    with pytest.raises(InvalidSetting, match=r"places of a ResNet-8 \(stem, .*features\), got stage0.block1, nowhere$"):
-        KeyPlaces("stem,stage0.block1,nowhere").of(toy_network())
-    with pytest.raises(InvalidSetting, match=r"got stage2\.block2\.relu, stage2\.block3; cache3 needs a depth of 26"):
-        KeyPlaces("cache3").of(toy_network())
-    with pytest.raises(InvalidSetting, match="cache3 needs a depth of 26"):
-        KeyPlaces("cache3").of(toy_network(depth=20))
-    assert KeyPlaces("cache3").of(toy_network(depth=26))
+    with pytest.raises(InvalidSetting, match=r"of ResNet .*\(input, stem, .*features\), got stage0.block1, nowhere$"):
+        KeyPlaces(("stem", "stage0.block1", "nowhere")).of(toy_network())
+    with pytest.raises(InvalidSetting, match=r"got stage2\.block2\.relu, stage2\.block3, which cache3 stands for"):
+        KeyPlaces(("cache3",)).of(toy_network())
+    with pytest.raises(InvalidSetting, match="which cache3 stands for"):
+        KeyPlaces(("cache3",)).of(toy_network(depth=20))
+    assert KeyPlaces(("cache3",)).of(toy_network(depth=26))
 
 
 def test_weights_come_from_the_generator_alone() -> None:

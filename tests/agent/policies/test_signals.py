@@ -172,7 +172,7 @@ def test_an_observation_is_what_slow_code_sees(noted):
     live(toy_agent(), STREAM, NotingMemory(), PLAN)
     agent, keys, labels, means = toy_agent(), [], [], {}
     for observation, chunk in zip(noted, STREAM, strict=True):
-        outputs, _ = agent.learner.forward(chunk.images)
+        outputs, _ = agent.learner.forward(chunk.inputs)
         expected = {f"learner_{name}": v for name, v in slowly(outputs.probabilities, chunk.labels).items()}
         if keys:
             recalled, peaks = slow_recall(keys, labels, outputs.keys.numpy(), PRIOR_THETA)

@@ -25,7 +25,7 @@ from tests.scenarios.pictures import write_image, write_tree
 
 
 def rows(part) -> list[bytes]:
-    return [image.numpy().tobytes() for image in part.images]
+    return [image.numpy().tobytes() for image in part.inputs]
 
 
 @pytest.fixture
@@ -103,16 +103,16 @@ def test_contract(named, load):
     parts = (data.train, data.validation, data.test)
     for part in parts:
         assert len(part) >= 1
-        assert part.images.shape == (len(part), 3, 32, 32)
-        assert part.images.dtype == torch.uint8
+        assert part.inputs.shape == (len(part), 3, 32, 32)
+        assert part.inputs.dtype == torch.uint8
         assert part.labels.dtype == torch.int64
         assert set(part.labels.tolist()) <= set(range(data.n_classes))
     assert set(data.train.labels.tolist()) == set(range(data.n_classes))
     for one, same in zip(parts, (again.train, again.validation, again.test), strict=True):
-        assert torch.equal(one.images, same.images)
+        assert torch.equal(one.inputs, same.inputs)
         assert torch.equal(one.labels, same.labels)
     assert rows(other.train) != rows(data.train)
-    assert data.normalization == Normalization.of(data.train.images)
+    assert data.normalization == Normalization.of(data.train.inputs)
     train, validation, test = (set(rows(part)) for part in parts)
     assert not train & validation
     assert not train & test
@@ -123,7 +123,7 @@ def test_contract_of_sizes(named, load):
     data = load(named, n_train=12, n_validation=2, n_test=5)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [12, 2, 5]
     assert set(data.train.labels.tolist()) == set(range(data.n_classes))
-    assert data.normalization == Normalization.of(data.train.images)
+    assert data.normalization == Normalization.of(data.train.inputs)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_textures_and_digits_have_their_default_sizes_and_no_mirroring(load):
     assert [len(part) for part in (digits.train, digits.validation, digits.test)] == [1197, 200, 400]
     assert not textures.augmentation.mirror
     assert not digits.augmentation.mirror
-    assert digits.train.images.max() == 255
-    assert torch.equal(digits.train.images[:, 0], digits.train.images[:, 2])
+    assert digits.train.inputs.max() == 255
+    assert torch.equal(digits.train.inputs[:, 0], digits.train.inputs[:, 2])
 
 
 def test_cifar_keeps_the_official_test_part_and_prints_nothing(load, small_cifar, capsys):
@@ -164,7 +164,7 @@ def test_cifar_keeps_the_official_test_part_and_prints_nothing(load, small_cifar
     assert data.augmentation == Augmentation(shift=4, mirror=True)
     with (small_cifar / "test_batch").open("rb") as stream:
         official = pickle.load(stream)["data"]
-    assert np.array_equal(data.test.images.flatten(1).numpy(), official)
+    assert np.array_equal(data.test.inputs.flatten(1).numpy(), official)
     assert data.test.labels.tolist() == list(range(10))
     assert capsys.readouterr() == ("", "")
 
@@ -248,13 +248,13 @@ def test_a_validation_folder_is_kept_as_it_is(load, folder):
     write_tree(folder / "val", {"cat": 2, "dog": 2, "eel": 3}, first=200)
     data = load(f"folder:{folder}")
     assert [len(part) for part in (data.train, data.validation, data.test)] == [60, 7, 15]
-    assert data.validation.images[:, 0, 0, 0].tolist() == list(range(200, 207))
+    assert data.validation.inputs[:, 0, 0, 0].tolist() == list(range(200, 207))
 
 
 def test_images_come_in_the_order_of_their_names(folder, tmp_path):
     found = read_image_folder(folder, cache_dir=tmp_path)
     assert found.class_names == ("cat", "dog", "eel")
-    assert found.train.images[:, 0, 0, 0].tolist() == list(range(60))
+    assert found.train.inputs[:, 0, 0, 0].tolist() == list(range(60))
     assert found.train.labels.tolist() == [0] * 20 + [1] * 20 + [2] * 20
 
 
@@ -353,7 +353,7 @@ def test_images_are_decoded_once(load, folder, decoded):
     assert calls[-1] == (75, 75)
     again = load(f"folder:{folder}", progress=lambda *_: pytest.fail("decoded again"))
     assert len(decoded) == 75
-    assert torch.equal(first.train.images, again.train.images)
+    assert torch.equal(first.train.inputs, again.train.inputs)
 
 
 def cache_files(tmp_path: Path) -> list[Path]:
@@ -365,7 +365,7 @@ def test_a_change_decodes_again_and_replaces_the_cache(load, folder, decoded, tm
     (before,) = cache_files(tmp_path)
     write_image(folder / "train" / "cat" / "0000.png", (1, 2, 3))
     assert (1, 2, 3) in {
-        tuple(image[:, 0, 0].tolist()) for image in load(f"folder:{folder}", n_validation=1).train.images
+        tuple(image[:, 0, 0].tolist()) for image in load(f"folder:{folder}", n_validation=1).train.inputs
     }
     assert len(decoded) == 150
     (after,) = cache_files(tmp_path)
@@ -408,7 +408,7 @@ def test_a_damaged_cache_is_rebuilt(load, folder, decoded, tmp_path, caplog, dam
     again = load(f"folder:{folder}")
     assert len(decoded) == 150
     assert "decoding the images again" in caplog.text
-    assert torch.equal(first.train.images, again.train.images)
+    assert torch.equal(first.train.inputs, again.train.inputs)
     load(f"folder:{folder}")
     assert len(decoded) == 150
 
@@ -435,7 +435,7 @@ def test_a_moved_or_copied_folder_shares_the_decoded_images(load, folder, decode
     copy = shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
     (copy / "train").rename(copy / "Training Set")
     again = load(f"folder:{copy}")
-    assert torch.equal(first.train.images, again.train.images)
+    assert torch.equal(first.train.inputs, again.train.inputs)
     assert len(decoded) == 75
     (before,) = cache_files(tmp_path)
     write_image(copy / "test" / "cat" / "0000.png", (1, 2, 3))
@@ -655,4 +655,4 @@ def test_real_photographs(tmp_path):
     assert data.class_names[:2] == ("airplane", "automobile")
     assert torch.bincount(data.validation.labels).tolist() == [500] * 10
     assert data.normalization.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.005)
-    assert torch.equal(data.train.images, again.train.images)
+    assert torch.equal(data.train.inputs, again.train.inputs)

@@ -11,9 +11,9 @@ def test_ten_classes_with_names_of_their_own():
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others():
     first, again, other = (make_textures(50, seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.inputs, again.inputs)
     assert torch.equal(first.labels, again.labels)
-    assert not torch.equal(first.images, other.images)
+    assert not torch.equal(first.inputs, other.inputs)
     assert not torch.equal(first.labels, other.labels)
 
 
@@ -23,15 +23,15 @@ def test_the_global_generator_neither_matters_nor_moves():
     first = make_textures(20, seed=1)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(99)
-    assert torch.equal(first.images, make_textures(20, seed=1).images)
+    assert torch.equal(first.inputs, make_textures(20, seed=1).inputs)
 
 
 @pytest.mark.parametrize("n", [0, 1, 9, 10, 1234])
 @pytest.mark.parametrize("size", [1, 8, 33])
 def test_shapes_and_balance(n, size):
     drawn = make_textures(n, seed=0, size=size)
-    assert drawn.images.shape == (n, 3, size, size)
-    assert drawn.images.dtype == torch.uint8
+    assert drawn.inputs.shape == (n, 3, size, size)
+    assert drawn.inputs.dtype == torch.uint8
     assert drawn.labels.dtype == torch.int64
     counts = torch.bincount(drawn.labels, minlength=10)
     assert counts.max() - counts.min() <= 1
@@ -44,7 +44,7 @@ def test_classes_come_in_shuffled_order():
 
 
 def test_no_image_is_blank_or_drawn_twice():
-    images = make_textures(1000, seed=0).images
+    images = make_textures(1000, seed=0).inputs
     assert images.flatten(1).float().std(1).min() > 1
     assert len(images.flatten(1).unique(dim=0)) == 1000
 
@@ -52,7 +52,7 @@ def test_no_image_is_blank_or_drawn_twice():
 def grey_energy(label: int) -> torch.Tensor:
     """Mean power over the spatial frequencies of a class's images without their mean: (32, 32), zero in the middle."""
     drawn = make_textures(2000, seed=0)
-    grey = drawn.images[drawn.labels == label].double().mean(1)
+    grey = drawn.inputs[drawn.labels == label].double().mean(1)
     return torch.fft.fftshift(torch.fft.fft2(grey - grey.mean((1, 2), keepdim=True)).abs().square().mean(0))
 
 
@@ -72,7 +72,7 @@ def test_a_grating_has_its_energy_along_its_direction(name, direction):
 
 def test_pixels_alone_do_not_give_the_class_away():
     drawn = make_textures(4000, seed=0, size=8)
-    pixels = drawn.images.flatten(1).double() / 255 - 0.5
+    pixels = drawn.inputs.flatten(1).double() / 255 - 0.5
     one_hot = torch.nn.functional.one_hot(drawn.labels, 10).double() - 0.1
     train, test = slice(0, 3000), slice(3000, None)
     gram = pixels[train].T @ pixels[train] + 10 * torch.eye(pixels.shape[1])

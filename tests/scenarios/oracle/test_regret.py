@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from agent.errors import InvalidSetting, PolicyError, RunError
 from agent.policies import Action, Policy, PolicyFile, policy_file_text
-from agent.policies.registry import POLICIES
 from scenarios.analysis.comparison import Lived, compare
 from scenarios.analysis.statistics import mean_interval
+from scenarios.config.families import POLICY, TARIFF
 from scenarios.config.specs import make
 from scenarios.oracle.evaluate import evaluate_policies, pricing_of, short_labels, shown, tables_digest, trained_on
 from scenarios.oracle.priced_table import PricedTable
@@ -23,7 +23,6 @@ from scenarios.oracle.regret import _at_equal_cost, evaluate, static_schedules
 from scenarios.oracle.table import read_table, schedule_of
 from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Pricing, TableSet, read_tables, with_tariffs_drawn
 from scenarios.running.provenance import seeds_trained_on
-from scenarios.streams.tariffs import TARIFFS
 from tests.scenarios.tables import PAYING, paying, planted, synthetic
 
 PRICING = Pricing("day-night:period=4", "prices:gflop=0.3,megabyte_written=700,megabyte_chunk=90", 0.02)
@@ -36,7 +35,7 @@ small = st.integers(0, 10**6).flatmap(lambda seed: st.integers(1, 5).map(lambda 
 
 def spent_slowly(table, pricing, actions):
     """What a lifetime that does not look pays, step by step."""
-    prices = make(pricing.tariff, TARIFFS, "tariff", n_chunks=table.n_chunks, seed=table.facts["seed"])
+    prices = make(pricing.tariff, TARIFF, n_chunks=table.n_chunks, seed=table.facts["seed"])
     model, node, spent = pricing.model, 1, 0.0
     for i, learns in enumerate(actions):
         node = 2 * node + learns
@@ -102,14 +101,14 @@ def test_static_schedules_learn_every_number_of_chunks(n):
     specs = static_schedules(n)
     assert len(set(specs)) == len(specs) == n + 1 + max(0, n - 1)
     for family, counts in (("static", range(n + 1)), ("interleaved", range(1, n))):
-        policies = [make(spec, POLICIES, "policy", seed=0) for spec in specs if spec.startswith(family)]
+        policies = [make(spec, POLICY, seed=0) for spec in specs if spec.startswith(family)]
         assert [policy.n_learned(n) for policy in policies] == list(counts)
 
 
 def test_a_static_schedule_learns_its_chunks_in_a_tree_of_seven():
     table_set = TableSet([synthetic(3, 7)], PRICING)
     for i, spec in enumerate(static_schedules(7)[:8]):
-        leaf = table_set.leaf(3, make(spec, POLICIES, "policy", seed=3))
+        leaf = table_set.leaf(3, make(spec, POLICY, seed=3))
         assert schedule_of(leaf) == "L" * i + "M" * (7 - i)
 
 

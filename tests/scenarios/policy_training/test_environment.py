@@ -19,7 +19,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 import scenarios
-from agent.data.chunk import LabelledImages
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting, RunError
 from agent.policies.observation import Observation
 from scenarios.config.settings import TreeConfig
@@ -173,7 +173,7 @@ def test_what_is_not_there_is_minus_one(tables):
 
 
 def test_test_images_are_not_looked_at(monkeypatch):
-    class Sealed(LabelledImages):
+    class Sealed(LabelledInputs):
         """Images whose pixels and labels nobody may ask for."""
 
         def __init__(self):

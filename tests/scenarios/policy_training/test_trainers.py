@@ -14,8 +14,8 @@ import torch
 
 from agent.policies import Action, PolicyFile, StaticPolicy, policy_file_text
 from agent.policies.forecast import ForecastPolicy
-from agent.policies.registry import POLICIES
 from agent.randomness import named_generator
+from scenarios.config.families import POLICY
 from scenarios.config.settings import TrainConfig
 from scenarios.config.specs import make
 from scenarios.oracle.table import schedule_of
@@ -280,7 +280,7 @@ def simulators():
 def test_living_is_looking_up_to_the_bit(simulators):
     tables, lifetimes = simulators
     assert (tables.seeds, tables.n_chunks) == (lifetimes.seeds, lifetimes.n_chunks)
-    policies = [lambda seed, spec=spec: make(spec, POLICIES, "policy", seed=seed) for spec in SPECS]
+    policies = [lambda seed, spec=spec: make(spec, POLICY, seed=seed) for spec in SPECS]
     linear = PolicyFile("linear", {"features": ["loss_rise", "seen"], "weights": [1.0, -0.5], "bias": 0.1})
     policies.append(lambda _: linear.make())
     assert tables.utilities(policies).tolist() == lifetimes.utilities(policies).tolist()

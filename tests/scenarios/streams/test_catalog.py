@@ -44,7 +44,7 @@ def test_a_stream_holds_every_training_image_once_in_chunks_of_equal_size(n, dat
     assert max(map(len, chunks)) - min(map(len, chunks)) <= 1
     ids = torch.cat([chunk.sample_ids for chunk in chunks])
     assert sorted(ids.tolist()) == list(range(n))
-    assert torch.equal(torch.cat([chunk.images for chunk in chunks]), dataset.train.images[ids])
+    assert torch.equal(torch.cat([chunk.inputs for chunk in chunks]), dataset.train.inputs[ids])
     assert torch.equal(torch.cat([chunk.labels for chunk in chunks]), dataset.train.labels[ids])
 
 
@@ -55,7 +55,7 @@ def test_chunks_agree_with_what_avalanche_serves_sample_by_sample():
     for chunk, experience in zip(stream, stream.as_avalanche(), strict=True):
         images, labels = zip(*experience.dataset, strict=True)
         assert torch.equal(torch.tensor(labels), chunk.labels)
-        torch.testing.assert_close(torch.stack(images), dataset.normalization(chunk.images))
+        torch.testing.assert_close(torch.stack(images), dataset.normalization(chunk.inputs))
 
 
 def test_the_order_comes_from_the_seed_alone():
@@ -105,7 +105,7 @@ def test_avalanche_trains_naive_on_the_same_stream():
     )
     strategy.train(stream.as_avalanche())
     network.eval()
-    predicted = network(dataset.normalization(dataset.test.images)).argmax(dim=1)
+    predicted = network(dataset.normalization(dataset.test.inputs)).argmax(dim=1)
     assert (predicted == dataset.test.labels).float().mean() > 0.6
 
 
@@ -131,22 +131,22 @@ def test_contract(name, chunking):
     for step, (chunk, experience) in enumerate(zip(scenario.stream, scenario.stream.as_avalanche(), strict=True)):
         again = scenario.stream[step - n]
         assert chunk.step == again.step == step
-        assert torch.equal(chunk.images, again.images)
-        assert chunk.images.dtype == torch.uint8
+        assert torch.equal(chunk.inputs, again.inputs)
+        assert chunk.inputs.dtype == torch.uint8
         assert torch.equal(chunk.labels, dataset.train.labels[chunk.sample_ids])
         images, labels = zip(*experience.dataset, strict=True)
         assert list(experience.dataset.sample_id) == chunk.sample_ids.tolist()
         assert torch.equal(torch.tensor(labels), chunk.labels)
-        torch.testing.assert_close(torch.stack(images), dataset.normalization(chunk.images))
+        torch.testing.assert_close(torch.stack(images), dataset.normalization(chunk.inputs))
 
 
 @every_scenario
 def test_only_drift_changes_images(name):
     dataset = colours(n_train=64, n_test=31, n_classes=5)
     scenario = SCENARIOS[name](dataset, Chunking(12), seed=1)
-    stream = torch.cat([chunk.images for chunk in scenario.stream])
-    same = torch.equal(stream, dataset.train.images[all_ids(scenario)])
-    assert same == torch.equal(scenario.test.images, dataset.test.images) == (name != "drift")
+    stream = torch.cat([chunk.inputs for chunk in scenario.stream])
+    same = torch.equal(stream, dataset.train.inputs[all_ids(scenario)])
+    assert same == torch.equal(scenario.test.inputs, dataset.test.inputs) == (name != "drift")
 
 
 @every_scenario
@@ -155,12 +155,12 @@ def test_a_scenario_comes_from_the_seed_alone(name):
 
     def fingerprint(seed):
         scenario = SCENARIOS[name](dataset, Chunking(12), seed=seed)
-        images = torch.cat([chunk.images for chunk in scenario.stream])
+        images = torch.cat([chunk.inputs for chunk in scenario.stream])
         return (
             all_ids(scenario),
             images.tolist(),
-            scenario.test.images.tolist(),
-            scenario.validation.images.tolist(),
+            scenario.test.inputs.tolist(),
+            scenario.validation.inputs.tolist(),
             scenario.group.tolist(),
             scenario.experience,
             scenario.truth,
@@ -444,26 +444,26 @@ def test_drift_grows_through_the_stream_and_over_the_phases_of_the_test():
     assert scenario.experience == (0, 0, 1, 1, 2, 2, 3, 3, 4, 4)
     amount = np.array(scenario.truth["amount"])
     assert amount == pytest.approx((10 * np.arange(10) + 4.5) / 99)
-    before = dataset.train.images[scenario.stream[0].sample_ids][0]
-    assert torch.equal(scenario.stream[0].images[0], before)  # the first sample is as it was
+    before = dataset.train.inputs[scenario.stream[0].sample_ids][0]
+    assert torch.equal(scenario.stream[0].inputs[0], before)  # the first sample is as it was
     # Each phase of the test has 12 images, the classes in proportion, and less contrast than the one before.
     contrasts = []
     for phase in range(5):
         rows = scenario.group == phase
         assert torch.bincount(scenario.test.labels[rows]).tolist() == [4, 4, 4]
-        spread = [part[rows].double().std(dim=(2, 3)).mean() for part in (scenario.test.images, dataset.test.images)]
+        spread = [part[rows].double().std(dim=(2, 3)).mean() for part in (scenario.test.inputs, dataset.test.inputs)]
         contrasts.append(float(spread[0] / spread[1]))
     middles = [10 ** -((phase + 0.5) / 5) for phase in range(5)]
     assert contrasts == pytest.approx(middles, rel=0.1)
-    assert not torch.equal(scenario.validation.images, dataset.validation.images)
+    assert not torch.equal(scenario.validation.inputs, dataset.validation.inputs)
 
 
 def test_drift_of_no_strength_changes_nothing():
     dataset = colours(n_train=30, n_test=15)
     for kind in ("contrast", "hue", "corruption"):
         scenario = drift(dataset, Chunking(6), seed=0, strength=0.0, kind=kind, experiences=3)
-        assert torch.equal(scenario.stream.data.images, dataset.train.images)
-        assert torch.equal(scenario.test.images, dataset.test.images)
+        assert torch.equal(scenario.stream.data.inputs, dataset.train.inputs)
+        assert torch.equal(scenario.test.inputs, dataset.test.inputs)
         assert scenario.experience == (0, 0, 1, 1, 2, 2)
 
 

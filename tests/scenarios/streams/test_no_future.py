@@ -92,10 +92,10 @@ def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
 
     (one, stream), (other, later) = world(1, data_seed=5), world(2, data_seed=5)
     for name in ("train", "validation", "test"):
-        assert torch.equal(getattr(one, name).images, getattr(other, name).images)
-    assert torch.equal(stream.test.images, later.test.images)
-    assert torch.equal(stream.validation.images, later.validation.images)
+        assert torch.equal(getattr(one, name).inputs, getattr(other, name).inputs)
+    assert torch.equal(stream.test.inputs, later.test.inputs)
+    assert torch.equal(stream.validation.inputs, later.validation.inputs)
     assert not torch.equal(stream.stream[0].sample_ids, later.stream[0].sample_ids)
     alone, _ = world(1)
-    assert torch.equal(world(1, data_seed=1)[0].train.images, alone.train.images)
-    assert not torch.equal(one.train.images, alone.train.images)
+    assert torch.equal(world(1, data_seed=1)[0].train.inputs, alone.train.inputs)
+    assert not torch.equal(one.train.inputs, alone.train.inputs)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting, TrainingDiverged
-from agent.learners import sgd as training
-from agent.learners.sgd import check_finite, constant, one_cycle, passes, steps
+from agent.learners import training
+from agent.learners.training import check_finite, constant, one_cycle, passes, steps
 from tests.agent.toys import toy_images, toy_network, toy_training
 
 
@@ -35,9 +35,9 @@ def test_passes_draw_no_row_twice_before_all(n, n_drawn):
     [
         ({"lr": math.nan}, "expected a finite learning rate above 0, got nan"),
         ({"lr": 0.0}, "expected a finite learning rate above 0, got 0"),
-        ({"momentum": 1.0}, "expected momentum from 0 to below 1, got 1"),
+        ({"momentum": 1.0}, "expected a momentum from 0 to below 1, got 1"),
         ({"weight_decay": -1.0}, "expected a finite weight decay of at least 0, got -1"),
-        ({"batch_size": 0}, "expected a batch of at least 1 sample, got 0"),
+        ({"batch": 0}, "expected a batch of at least 1 sample, got 0"),
     ],
 )
 def test_bad_settings_are_refused(setting, message):
@@ -46,15 +46,15 @@ def test_bad_settings_are_refused(setting, message):
 
 
 def test_a_step_is_plain_sgd_with_nesterov_momentum():
-    training = toy_training(augmentation=Augmentation(), lr=0.1, weight_decay=0.01, schedule=lambda done: 1 - done)
+    training = toy_training(suited=Augmentation(), lr=0.1, weight_decay=0.01)
     network, plain = toy_network().train(), toy_network().train()
-    optimizer = training.optimizer(network)
+    optimizers = training.optimizers(network)
     velocity = [torch.zeros_like(p) for p in plain.parameters()]
     for step in range(3):
         data = toy_images(8, seed=step)
         moves = training.augmentation.draw(1, 8, torch.Generator())[0]
-        loss = training.step(network, optimizer, data.images, data.labels, moves, done=step / 3)
-        expected = F.cross_entropy(plain(training.normalization(data.images)), data.labels)
+        loss = training.step(network, optimizers, data.inputs, data.labels, moves, factor=1 - step / 3)
+        expected = F.cross_entropy(plain(training.normalization(data.inputs)), data.labels)
         plain.zero_grad()
         expected.backward()
         torch.testing.assert_close(loss, expected.detach())
@@ -70,7 +70,7 @@ def test_a_step_is_plain_sgd_with_nesterov_momentum():
 COMPILED_STEPS = """
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
-from agent.learners import sgd as training
+from agent.learners import training
 from tests.agent.toys import toy_images, toy_network, toy_training
 
 counter = CompileCounterWithBackend("aot_eager")  # traced as always, and run without the minute of a C++ compiler
@@ -83,7 +83,7 @@ for seed in range(3):
     losses, weights = [], []
     for how in (plain, compiled):
         network = toy_network(seed).train()
-        losses.append(how.step(network, how.optimizer(network), data.images, data.labels, moves))
+        losses.append(how.step(network, how.optimizers(network), data.inputs, data.labels, moves))
         weights.append(network.state_dict())
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*weights)
@@ -108,7 +108,7 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch):
     data, how, network = toy_images(4), toy_training(compiled=True), toy_network().train()
     moves = how.augmentation.draw(1, 4, torch.Generator())[0]
     with pytest.raises(InvalidSetting, match=r"to work here, got: .*; --no-compile does without$"):
-        how.step(network, how.optimizer(network), data.images, data.labels, moves)
+        how.step(network, how.optimizers(network), data.inputs, data.labels, moves)
 
 
 def test_the_first_step_that_is_not_finite_is_named():

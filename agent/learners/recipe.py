@@ -1,0 +1,183 @@
+"""Recipes: how a network is trained, as data."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agent.data.augmentation import Augmentation, View
+from agent.errors import InvalidSetting
+from agent.networks.protocol import Network
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Of matrix products and convolutions; auto: bfloat16 on CUDA, float32 elsewhere."""
+
+Views = Literal["plain", "mirror"]
+VIEWS: dict[Views, tuple[View, ...]] = {"plain": (), "mirror": (View(mirrored=True),)}
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that one optimizer treats alike.
+
+    Args:
+        optimizer: a class of `torch.optim`, or one that is made and called like those.
+        settings: its keyword arguments, `lr` among them: the rate that a schedule's factors are multiplied with.
+        names: a regular expression; the group has the parameters whose whole names match it and that no earlier group
+            has.
+    """
+
+    optimizer: type[torch.optim.Optimizer]
+    settings: Mapping[str, Any]
+    names: str = ".*"
+
+    def has(self, name: str) -> bool:
+        """Whether a parameter's name matches."""
+        return re.fullmatch(self.names, name) is not None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: plain data that any learner puts to work.
+
+    Args:
+        groups: which optimizer has which parameters; each parameter that requires a gradient must belong to one.
+        batch_size: samples in a gradient step.
+        loss: of logits (n × classes) and labels (n), as one number; whether it is a mean or a sum over the batch
+            decides what a learning rate means.
+        augmentation: of batches; None for what suits the data set.
+        prepare: alters a network, given the first inputs that an agent meets, as the network would be given them: for
+            weights that are set from data, without labels. Convolutions and matrix products are billed.
+        precision: of products.
+        views: further views of each input that probabilities are averaged over; keys come from the plain input alone.
+
+    Raises:
+        InvalidSetting: no group, or a batch below 1 sample.
+    """
+
+    groups: tuple[ParameterGroup, ...]
+    batch_size: int = 64
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    augmentation: Augmentation | None = None
+    prepare: Callable[[Network, Tensor], None] | None = None
+    precision: Precision = "auto"
+    views: tuple[View, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise InvalidSetting("expected a recipe of at least 1 group of parameters, got none")
+        if self.batch_size < 1:
+            raise InvalidSetting(f"expected a batch of at least 1 sample, got {self.batch_size}")
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group."""
+        return float(self.groups[0].settings["lr"])
+
+    def optimizers(self, network: Network, *, fused: bool = False) -> list[torch.optim.Optimizer]:
+        """Fresh optimizers of the network's parameters, one for each group that has any.
+
+        Args:
+            network: to be trained.
+            fused: ask for kernels that treat all parameters at once, of optimizers that have them.
+
+        Raises:
+            InvalidSetting: a parameter of no group.
+        """
+        left = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        optimizers = []
+        for group in self.groups:
+            names = [name for name in left if group.has(name)]
+            if not names:
+                continue
+            settings = dict(group.settings)
+            if fused and group.optimizer in (torch.optim.SGD, torch.optim.AdamW):
+                settings["fused"] = True
+            optimizers.append(group.optimizer([left.pop(name) for name in names], **settings))
+            for each in optimizers[-1].param_groups:
+                each["initial_lr"] = each["lr"]  # as PyTorch's own schedulers call it
+        if left:
+            raise InvalidSetting(
+                f"expected a recipe with a group for each parameter of {type(network).__name__}, got none for "
+                f"{', '.join(left)}"
+            )
+        return optimizers
+
+
+def sgd(
+    lr: float = 0.05,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+    batch: int = 64,
+    views: Views = "plain",
+    precision: Precision = "auto",
+) -> Recipe:
+    """Stochastic gradient descent with Nesterov momentum, the same for all parameters.
+
+    Args:
+        lr: learning rate (at the peak, where a schedule changes it).
+        momentum: Nesterov's; 0 to below 1.
+        weight_decay: L2 penalty.
+        batch: samples in a gradient step.
+        views: mirror: probabilities are averaged over each image and its mirror image, at twice the FLOPs.
+        precision: of products; auto: bfloat16 on CUDA, float32 elsewhere.
+
+    References:
+        Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning"
+    """
+    _check_rate(lr, weight_decay)
+    if not 0 <= momentum < 1:
+        raise InvalidSetting(f"expected a momentum from 0 to below 1, got {momentum}")
+    settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": momentum > 0}
+    group = ParameterGroup(torch.optim.SGD, settings)
+    return Recipe((group,), batch_size=batch, views=VIEWS[views], precision=precision)
+
+
+def adamw(
+    lr: float = 0.002,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    weight_decay: float = 0.01,
+    batch: int = 64,
+    views: Views = "plain",
+    precision: Precision = "auto",
+) -> Recipe:
+    """AdamW; weights of layers decay, biases and other vectors do not.
+
+    Args:
+        lr: learning rate (at the peak, where a schedule changes it).
+        beta1: decay of the averaged gradient; 0 to below 1.
+        beta2: decay of the averaged squared gradient; 0 to below 1.
+        weight_decay: decoupled, as a share of lr.
+        batch: samples in a gradient step.
+        views: mirror: probabilities are averaged over each image and its mirror image, at twice the FLOPs.
+        precision: of products; auto: bfloat16 on CUDA, float32 elsewhere.
+
+    References:
+        Loshchilov & Hutter 2019, arXiv:1711.05101
+    """
+    _check_rate(lr, weight_decay)
+    if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+        raise InvalidSetting(f"expected betas from 0 to below 1, got {beta1} and {beta2}")
+    settings = {"lr": lr, "betas": (beta1, beta2)}
+    groups = (
+        ParameterGroup(torch.optim.AdamW, {**settings, "weight_decay": 0.0}, names=r".*bias|.*bn\d*\.weight"),
+        ParameterGroup(torch.optim.AdamW, {**settings, "weight_decay": weight_decay}),
+    )
+    return Recipe(groups, batch_size=batch, views=VIEWS[views], precision=precision)
+
+
+def _check_rate(lr: float, weight_decay: float) -> None:
+    if not (math.isfinite(lr) and lr > 0):
+        raise InvalidSetting(f"expected a finite learning rate above 0, got {lr}")
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise InvalidSetting(f"expected a finite weight decay of at least 0, got {weight_decay}")
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {"sgd": sgd, "adamw": adamw}
+"""Every recipe, by the name it has on the command line."""

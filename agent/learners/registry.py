@@ -1,0 +1,12 @@
+"""Learners by name."""
+
+from collections.abc import Callable
+
+from agent.learners.cooldown import CooldownLearner
+from agent.learners.online import OnlineLearner
+from agent.learners.protocol import Learner
+from agent.learners.refit import RefitLearner
+
+LEARNERS: dict[str, Callable[..., Learner]]
+LEARNERS = {"online": OnlineLearner, "cooldown": CooldownLearner, "refit": RefitLearner}
+"""Every learner, by the name it has on the command line; made with a network, a training and the places of keys."""

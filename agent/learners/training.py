@@ -1,0 +1,264 @@
+"""Gradient descent: a recipe put to work on a data set and a machine, its schedules, and the step all learners take."""
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeVar
+
+import torch
+from jaxtyping import Float, Int32, Int64, Shaped
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from agent.accounting.work import Work
+from agent.data.augmentation import Augmentation, Normalization, moved
+from agent.errors import InvalidSetting, TrainingDiverged
+from agent.learners.recipe import Recipe
+from agent.networks.flops import flops_per_sample
+from agent.networks.keys import KeyPlaces, tapped
+from agent.networks.outputs import Outputs
+from agent.networks.protocol import Network, Shape
+
+Schedule = Callable[[float], float]
+"""From the share of training done (0 to 1) to a factor on the learning rate."""
+
+
+def constant(done: float) -> float:
+    """The same rate throughout."""
+    return 1.0
+
+
+def one_cycle(done: float) -> float:
+    """Linear warm-up over the first 30%, then a cosine to zero (Smith & Topin 2017, arXiv:1708.07120)."""
+    warm_up = 0.3
+    if done < warm_up:
+        return 0.04 + 0.96 * done / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+def steps(done: float) -> float:
+    """The steps of Orhan 2018 (arXiv:1805.08709): lr, lr/9 after half, lr/90 after three quarters."""
+    return 1.0 if done < 0.5 else 1 / 9 if done < 0.75 else 1 / 90
+
+
+def one_minus_sqrt(done: float) -> float:
+    """From 1 down to 0, steeply at first: the cool-down that Hägele et al. 2024 recommend (arXiv:2405.18392)."""
+    return 1 - math.sqrt(done)
+
+
+ScheduleName = Literal["constant", "one-cycle", "steps"]
+SCHEDULES: dict[ScheduleName, Schedule] = {"constant": constant, "one-cycle": one_cycle, "steps": steps}
+
+
+FORWARD_BATCH = 500
+"""Samples in one forward pass: bounds memory, and large enough to fill two cores."""
+
+Progress = Callable[[int], None]
+"""Told of work done, in forward passes of one sample (a training step on a sample is three)."""
+
+
+def unreported(n_forward_passes: int) -> None:
+    """The progress of a learner that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe put to work: on inputs of one data set, on one device.
+
+    Args:
+        recipe: how networks are trained.
+        normalization: of the data set.
+        suited: the augmentation that suits the data set, for recipes that do not say otherwise.
+        device: where networks and batches lie.
+        compiled: fuse forward and backward pass with `torch.compile`: another order of additions, and so other last
+            digits.
+        progress: told of work done.
+    """
+
+    recipe: Recipe
+    normalization: Normalization
+    suited: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
+    compiled: bool = False
+    progress: Progress = unreported
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Of batches."""
+        return self.suited if self.recipe.augmentation is None else self.recipe.augmentation
+
+    def optimizers(self, network: Network) -> list[torch.optim.Optimizer]:
+        """Fresh optimizers of the network's parameters."""
+        return self.recipe.optimizers(network, fused=self.device.type == "cuda")
+
+    def prepared(self, network: Network, inputs: Shaped[Tensor, "n ..."]) -> tuple[Network, Work]:
+        """A network as the recipe prepares it, given the first inputs that were met; the one given stays as it is."""
+        if self.recipe.prepare is None:
+            return network, Work()
+        start = time.perf_counter()
+        network = copy.deepcopy(network)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.recipe.prepare(network, self.normalization(inputs.to(self.device)))
+        flops, n = counter.get_total_flops(), len(inputs)
+        return network, Work(flops, seconds=time.perf_counter() - start, samples=n)
+
+    def step(
+        self,
+        network: Network,
+        optimizers: Sequence[torch.optim.Optimizer],
+        inputs: Shaped[Tensor, "n ..."],
+        labels: Int64[Tensor, " n"],
+        moves: Int32[Tensor, "3 n"],
+        *,
+        factor: float = 1.0,
+    ) -> Float[Tensor, ""]:
+        """One gradient step on a batch; returns the loss, not yet looked at.
+
+        Everything lies on the device already, and nothing is asked of it: a GPU is given the next step while it works.
+
+        Args:
+            network: in training mode.
+            optimizers: of the network's parameters.
+            inputs: the batch.
+            labels: its classes.
+            moves: of the augmentation, drawn for the batch.
+            factor: on all learning rates.
+
+        Raises:
+            InvalidSetting: `compiled`, and the machine cannot.
+        """
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        prepared = self.normalization(self.augmentation(inputs, moves))
+        loss_of = _compiled_loss if self.compiled else _loss
+        with self.mixed_precision():
+            loss = loss_of(network, prepared, labels, self.recipe.loss)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        return loss.detach()
+
+    @torch.inference_mode()
+    def look(self, network: Network, inputs: Shaped[Tensor, "n ..."], keys: KeyPlaces) -> tuple[Outputs, Work]:
+        """Forward passes of a network in evaluation mode, in batches of bounded size, over every view of the inputs.
+
+        Raises:
+            InvalidSetting: further views of inputs that are no images.
+        """
+        start = time.perf_counter()
+        places = keys.of(network)
+        probabilities, read = [], []
+        for batch in inputs.split(FORWARD_BATCH):
+            here = batch.to(self.device)
+            with self.mixed_precision():
+                logits, activations = tapped(network, self.normalization(here), places)
+                further = [network(self.normalization(moved(here, view))) for view in self.recipe.views]
+            found = [each.float().softmax(dim=1) for each in (logits, *further)]
+            probabilities.append(found[0] if not further else torch.stack(found).mean(dim=0))
+            read.append(keys.read(activations))
+            self.progress(len(batch))
+        flops = len(inputs) * self.flops_of_looking(network, inputs.shape[1:])
+        work = Work(flops, seconds=time.perf_counter() - start, samples=len(inputs))
+        return Outputs(torch.cat(probabilities), torch.cat(read)), work
+
+    def flops_of_looking(self, network: Network, shape: Shape) -> int:
+        """FLOPs of `look` at one input."""
+        return (1 + len(self.recipe.views)) * flops_per_sample(network, shape).forward
+
+    def mixed_precision(self) -> torch.autocast:
+        """Products in the recipe's precision."""
+        wanted = self.recipe.precision
+        enabled = wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    return loss(network(inputs), labels)
+
+
+@cache
+def _compiler() -> Callable[[Network, Tensor, Tensor, Loss], Tensor]:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA that is not used is no news
+    return torch.compile(_loss, dynamic=False)
+
+
+def _compiled_loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    """Compiled at the first batch of each size, once for all networks of the same shape."""
+    from torch._dynamo.exc import TorchDynamoException  # a second of imports that few need
+
+    try:
+        return _compiler()(network, inputs, labels, loss)
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidSetting(f"expected torch.compile to work here, got: {reason}; --no-compile does without") from None
+
+
+Copied = TypeVar("Copied")
+
+
+def clone(trained: Copied, network: Network) -> Copied:
+    """A deep copy of a network, and of what trains it, that shares the parameters which are never trained."""
+    return copy.deepcopy(trained, {id(parameter): parameter for parameter in _constants(network).values()})
+
+
+def weights_of(network: Network) -> dict[str, Tensor]:
+    """Parameters and buffers for a state: copies of what training changes, and the rest as it is."""
+    constants = _constants(network)
+    return {name: values if name in constants else values.clone() for name, values in network.state_dict().items()}
+
+
+def load_weights(network: Network, weights: dict[str, Tensor]) -> None:
+    """Give a network the weights of a state.
+
+    Parameters that are never trained may be shared with forks that came to others: they are replaced, not written to.
+    """
+    for name, parameter in _constants(network).items():
+        parent, _, last = name.rpartition(".")
+        value = weights[name].to(parameter.device)
+        setattr(network.get_submodule(parent), last, torch.nn.Parameter(value, requires_grad=False))
+    network.load_state_dict(weights)
+
+
+def _constants(network: Network) -> dict[str, torch.nn.Parameter]:
+    return {name: parameter for name, parameter in network.named_parameters() if not parameter.requires_grad}
+
+
+def check_finite(network: Network, losses: list[Tensor], rates: Sequence[float], *, first_step: int) -> None:
+    """Look at the outcome of several steps at once, so that a GPU need not wait after each.
+
+    Args:
+        network: after those steps.
+        losses: of consecutive gradient steps.
+        rates: their learning rates.
+        first_step: number of the first of them.
+
+    Raises:
+        TrainingDiverged: naming the first step whose loss, or the last step if its weights, are not finite.
+    """
+    norms = torch.stack(torch._foreach_norm(list(network.parameters())))
+    finite = torch.isfinite(torch.stack([*losses, norms.sum()])).tolist()
+    if not all(finite):
+        step = min(finite.index(False), len(losses) - 1)
+        raise TrainingDiverged(first_step + step, rates[step])
+
+
+def passes(n: int, n_drawn: int, generator: torch.Generator) -> Int64[Tensor, " n_drawn"]:
+    """`n_drawn` rows out of `n`: one random permutation after another, so that none is drawn twice before all are."""
+    permutations = [torch.randperm(n, generator=generator) for _ in range(-(-n_drawn // n))]
+    return torch.cat(permutations)[:n_drawn]
+
+
+def even_sizes(n_samples: int, largest: int) -> tuple[int, ...]:
+    """The sizes of as few batches as hold `n_samples`, none above `largest`; equal to one sample."""
+    n_steps = -(-n_samples // largest)
+    return tuple(n_samples // n_steps + (step < n_samples % n_steps) for step in range(n_steps))
