@@ -50,7 +50,7 @@ class ForecastPolicy(Policy):
         self,
         cost_weight: float = 0.004,
         noise: float = 0.05,
-        mean: tuple[float, ...] | None = None,
+        mean: Sequence[float] | None = None,
         precision: tuple[tuple[float, ...], ...] | None = None,
         observes: Literal["learner", "memory"] = "memory",
     ) -> None:
@@ -154,7 +154,7 @@ def fit_prior(
     return tuple(mean.tolist()), tuple(map(tuple, precision.tolist()))
 
 
-def _checked_mean(mean: tuple[float, ...]) -> Float[np.ndarray, "4"]:
+def _checked_mean(mean: Sequence[float]) -> Float[np.ndarray, "4"]:
     if len(mean) != N_TERMS or not np.isfinite(mean).all():
         raise InvalidSetting(f"expected {N_TERMS} finite numbers for the prior's mean, got {reprlib.repr(mean)}")
     if np.abs(mean).max() > LARGEST:

@@ -134,7 +134,8 @@ def parse(text: str) -> Spec:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals and not settings:
             key, value = "", key
-        if not (_KEY.fullmatch(key) or not (key or settings)) or not value or not value.isprintable():
+        named = bool(_KEY.fullmatch(key)) if equals else not settings
+        if not named or not value or not value.isprintable():
             raise InvalidSetting(
                 f"expected settings key=value, separated by commas, after '{name}:', got {_shown(pair.strip())}"
             )
@@ -295,7 +296,7 @@ def find(text: str, family: Family) -> Callable[..., Any]:
 def _find(name: str, family: Family) -> Callable[..., Any]:
     if name in family.members:
         return family.members[name]
-    reads_files = family is POLICY
+    reads_files = family.name == POLICY.name
     if reads_files and name == FILE:
         return _from_file()
     if family.own and "." in name:

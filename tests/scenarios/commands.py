@@ -16,7 +16,8 @@ from scenarios.cli.stopping import STOP
 
 LIFETIME = str(Path(sys.executable).parent / "lifetime")
 TINY = (
-    "--device cpu --train-size 120 --validation-size 20 --test-size 60 --chunks 6 --epochs 1 --width 2 "
+    "--device cpu --train-size 120 --validation-size 20 --test-size 60 --chunks 6"
+    " --learner online:epochs=1 --network resnet:width=2 "
     "--evaluate-every 2 --checkpoint-every 2"
 ).split()
 

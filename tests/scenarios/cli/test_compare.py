@@ -15,7 +15,8 @@ from tests.scenarios.cli.test_simulate import strictly
 from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, points, stopped
 
 LONG = (
-    "--device cpu --train-size 400 --validation-size 40 --test-size 60 --chunks 20 --epochs 2 --width 4 --seeds 2 "
+    "--device cpu --train-size 400 --validation-size 40 --test-size 60 --chunks 20"
+    " --learner online:epochs=2 --network resnet:width=4 --seeds 2 "
     "--evaluate-every 6 --checkpoint-every 4 --name run"
 ).split()
 LONG += ["--policies", "static:k=50 loss:threshold=0.9"]
@@ -282,7 +283,9 @@ def test_a_level_of_confidence_can_be_asked_for(simulated, compared):
     assert_refused(
         compared(*runs, "--confidence", 1), "expected --confidence to be less than or equal to 0.999999, got 1"
     )
-    assert_refused(compared(*runs, "--lr", 0.1), "expected no settings beside finished runs, which have their own")
+    assert_refused(
+        compared(*runs, "--recipe", "sgd:lr=0.1"), "expected no settings beside finished runs, which have their own"
+    )
 
 
 def test_utility_is_told_where_a_cost_weight_is_given(simulated, compared):

@@ -152,8 +152,8 @@ def test_what_cannot_be_leaves_nothing_behind(evaluated, arguments, message):
 
 def test_runs_without_whole_trees_are_refused(lifetime, tmp_path):
     assert_refused(lifetime("evaluate", tmp_path / "none"), "expected a run of `lifetime tree` at")
-    run = planted(tmp_path / "a", [synthetic(0, 2), synthetic(1, 2, width=2)])
-    assert_refused(lifetime("evaluate", run), "expected trees that differ in their seeds alone, got another width")
+    run = planted(tmp_path / "a", [synthetic(0, 2), synthetic(1, 2, network="resnet:width=2")])
+    assert_refused(lifetime("evaluate", run), "expected trees that differ in their seeds alone, got another network")
     table = run / "seed1/table.npz"
     content = bytearray(synthetic(1, 2).as_npz())
     content[len(content) // 2] ^= 255

@@ -14,7 +14,8 @@ from tests.scenarios.commands import assert_refused, kept, lifetime
 from tests.scenarios.datasets.test_load import write_tree
 
 TINY = (
-    "--device cpu --validation-size 6 --test-size 12 --chunks 4 --epochs 1 --width 2 --evaluate-every 2 "
+    "--device cpu --validation-size 6 --test-size 12 --chunks 4"
+    " --learner online:epochs=1 --network resnet:width=2 --evaluate-every 2 "
     "--policy interleaved:k=50"
 ).split()
 
@@ -131,7 +132,7 @@ def test_what_a_lifetime_does_not_use_is_no_part_of_it(package, monkeypatch):
 def test_settings_that_change_no_number_are_no_part_of_a_run():
     before = identity_of(describe("simulate", "quick", config()))
     assert identity_of(describe("simulate", "quick", config(checkpoint_every=3, max_megapixels=7))) == before
-    assert identity_of(describe("simulate", "quick", config(lr=0.06))) != before
+    assert identity_of(describe("simulate", "quick", config(recipe="sgd:lr=0.06"))) != before
 
 
 @pytest.mark.slow

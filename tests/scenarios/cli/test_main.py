@@ -15,7 +15,8 @@ from tests.scenarios import commands
 LIFETIME = str(Path(sys.executable).parent / "lifetime")
 TINY = (
     "--device cpu "
-    "--train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 --seeds 2 --epochs 1 --width 2"
+    "--train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 --seeds 2"
+    " --learner cooldown:epochs=1 --network resnet:width=2"
 ).split()
 
 
@@ -35,7 +36,7 @@ def test_a_clean_run_shows_a_table_and_where_to_look_and_no_warnings(finished):
     assert "Warning" not in done.stderr
     [run] = (runs / "curve").iterdir()
     for expected in (
-        "textures, cooldown protocol, 2 seeds",
+        "textures, learner cooldown, 2 seeds",
         "1/R",
         "theta",
         str(run / "curve.png"),
@@ -145,16 +146,16 @@ def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypa
         (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),
         (["--name", "{tmp}/elsewhere", "--force"], "expected --name to be a plain folder name"),
         (["--dataset", "folder:/no\nwhere[/x]"], r"/no\nwhere[/x]"),
-        (["--lr", "nan"], "expected --lr to be a finite number, got nan"),
+        (["--recipe", "sgd:lr=nan"], "expected a finite learning rate above 0, got nan"),
         (["--dataset", "imagenet"], "imagenet"),
         (["--dataset", "folder:/nowhere"], "/nowhere"),
         (["--dataset", "cifar10", "--data-dir", "{tmp}"], "--download"),
         (["--chunks", "200", "--k", "50"], "expected 1 to 120 chunks for 120 training images, got 200"),
         (["--runs", "/dev/null/runs"], "expected to write in /dev/null/runs"),
         (["--config", "nowhere.toml"], "expected a TOML file at nowhere.toml"),
-        (["--keys", "cache3"], "expected keys from places of a ResNet-8"),
+        (["--keys", "cache3"], "expected keys from places of ResNet(depth=8, width=2, n_classes=10)"),
         (["--learn-rate", "1"], "--learn-rate"),
-        (["--lr", "1e30"], "expected a finite training loss"),
+        (["--recipe", "sgd:lr=1e30"], "expected a finite training loss"),
         (["--train-size", "many"], "expected --train-size"),
         pytest.param(["--device", "cuda"], "expected a device of this machine", id="device"),
     ],
@@ -178,7 +179,7 @@ def test_bad_input_to_a_process(tmp_path):
 def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path):
     first = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run")
     assert first.returncode == 0
-    second = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run", "--lr", "0.01")
+    second = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run", "--recipe", "sgd:lr=0.01")
     assert second.returncode == 2
     assert "settings.lr was 0.1 and is now 0.01" in second.stderr
 
@@ -254,7 +255,7 @@ def test_view_without_runs(tmp_path):
 
 @pytest.mark.cifar
 def test_the_small_preset_reads_a_folder_of_real_cifar10(cifar_folder, tmp_path):
-    few = "--train-size 400 --validation-size 100 --test-size 200 --epochs 1 --seeds 2 --k 50".split()
+    few = "--train-size 400 --validation-size 100 --test-size 200 --learner cooldown:epochs=1 --seeds 2 --k 50".split()
     done = lifetime(
         "curve", "--preset", "cifar10-small", "--dataset", f"folder:{cifar_folder}", "--runs", tmp_path, *few
     )

@@ -132,7 +132,7 @@ def test_policies_from_files_are_listed(lifetime):
 
 
 def test_a_file_is_lived_from_python(tmp_path):
-    settings = {"device": "cpu", "train_size": 60, "test_size": 20, "validation_size": 20, "chunks": 3, "width": 2}
+    settings = {"device": "cpu", "train_size": 60, "test_size": 20, "validation_size": 20, "chunks": 3}
     path = written(tmp_path / "my policy.json", bias=-9.0)
-    trajectory = live(f"file:{path}", epochs=1, **settings)
+    trajectory = live(f"file:{path}", network="resnet:width=2", learner="online:epochs=1", **settings)
     assert [step.action for step in trajectory.steps] == ["memorize"] * 3

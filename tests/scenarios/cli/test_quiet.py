@@ -67,13 +67,13 @@ def test_what_was_passed_over_is_told_once(photos, tmp_path):
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
 def test_toml_is_utf_8_in_every_locale(tmp_path, mark):
     path = tmp_path / "settings.toml"
-    path.write_bytes(mark + "# θ, ünïcode\nlr = 0.125\r\nwidth = 2\n".encode())
-    assert from_toml(path) == {"lr": 0.125, "width": 2}
+    path.write_bytes(mark + "# θ, ünïcode\nconfidence = 0.125\r\nseeds = 2\n".encode())
+    assert from_toml(path) == {"confidence": 0.125, "seeds": 2}
     code = (
         f"from scenarios.config.presets import from_toml; print(from_toml(__import__('pathlib').Path({str(path)!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=C_LOCALE, cwd=ROOT)
-    assert (done.stdout, done.stderr) == ("{'lr': 0.125, 'width': 2}\n", "")
+    assert (done.stdout, done.stderr) == ("{'confidence': 0.125, 'seeds': 2}\n", "")
 
 
 def test_every_text_file_is_opened_with_its_encoding_named():

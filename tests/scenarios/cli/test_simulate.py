@@ -29,7 +29,8 @@ from tests.scenarios.commands import (
 )
 
 LONG = (
-    "--device cpu --train-size 800 --validation-size 40 --test-size 60 --chunks 40 --epochs 2 --width 4 "
+    "--device cpu --train-size 800 --validation-size 40 --test-size 60 --chunks 40"
+    " --learner online:epochs=2 --network resnet:width=4 "
     "--evaluate-every 8 --checkpoint-every 4 --policy disagreement:threshold=0.8 --rekey every:7 --name run"
 ).split()
 """Chunks of a few hundredths of a second, so that a kill can come between any two of them."""
@@ -177,7 +178,7 @@ def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(lifetime, fin
     before = kept(run)
     command = ["simulate", *TINY, "--runs", run.parents[1], "--name", "run", "--force"]
     assert_refused(lifetime(*command, "--chunks", 1000), "expected 1 to 120 chunks for 120 training images, got 1000")
-    assert_refused(lifetime(*command, "--keys", "stage7"), "expected keys from places of a ResNet-8")
+    assert_refused(lifetime(*command, "--keys", "stage7"), "expected keys from places of ResNet(depth=8")
     assert kept(run) == before
 
 
@@ -221,7 +222,10 @@ def folder(tmp_path):
 
 
 def test_a_data_set_that_vanishes_is_one_line_and_when_it_is_back_the_run_goes_on(lifetime, folder, tmp_path):
-    few = "--device cpu --validation-size 6 --chunks 6 --epochs 1 --width 2 --checkpoint-every 2".split()
+    few = (
+        "--device cpu --validation-size 6 --chunks 6"
+        " --learner online:epochs=1 --network resnet:width=2 --checkpoint-every 2"
+    ).split()
     data = ["--dataset", f"folder:{folder}", "--data-dir", tmp_path / "cache"]
     command = ["simulate", *few, *data, "--name", "run", "--runs"]
     assert lifetime(*command, tmp_path / "a").returncode == 0
@@ -284,9 +288,9 @@ def test_every_policy_lives(lifetime, tmp_path, policy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("protocol", ["online", "original"])
-def test_every_scenario_is_lived_by_either_learner(lifetime, tmp_path, scenario, protocol):
-    given = ["--scenario", scenario, "--protocol", protocol, "--chunks", 10, "--policy", "interleaved:k=50"]
+@pytest.mark.parametrize("learner", ["online", "refit"])
+def test_every_scenario_is_lived_by_either_learner(lifetime, tmp_path, scenario, learner):
+    given = ["--scenario", scenario, "--learner", f"{learner}:epochs=1", "--chunks", 10, "--policy", "interleaved:k=50"]
     done = lifetime("simulate", *TINY, "--runs", tmp_path, *given, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     summary = strictly(done.stdout)
@@ -382,7 +386,7 @@ def test_chunks_of_a_size_and_a_budget(lifetime, tmp_path):
         (["--seeds", "2"], "--seeds"),
         (["--preset", "cifar10-small"], "expected a preset out of quick, cifar10, got cifar10-small"),
         (["--name", "a/b"], "expected --name to be a plain folder name, got 'a/b'"),
-        (["--lr", "1e30", "--policy", "static:k=100"], "expected a finite training loss"),
+        (["--recipe", "sgd:lr=1e30", "--policy", "static:k=100"], "expected a finite training loss"),
         (["--dataset", "folder:/nowhere"], "/nowhere"),
     ],
 )
@@ -410,7 +414,10 @@ def test_only_a_run_can_be_resumed(lifetime, tmp_path, config, message):
 
 @pytest.mark.cifar
 def test_a_life_on_real_cifar10_in_experiences_under_a_tariff(cifar_folder, tmp_path):
-    few = "--train-size 500 --validation-size 100 --test-size 200 --chunks 10 --width 4 --epochs 1".split()
+    few = (
+        "--train-size 500 --validation-size 100 --test-size 200 --chunks 10 --network resnet:width=4"
+        " --learner online:epochs=1"
+    ).split()
     world = ["--dataset", f"folder:{cifar_folder}", "--scenario", "class-incremental", "--tariff", "day-night"]
     done = commands.lifetime("simulate", *few, *world, "--policy", "tariff", "--runs", tmp_path, "--json")
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,8 @@ from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refu
 from tests.scenarios.tables import planted, synthetic
 
 LIVE = (
-    "--device cpu --train-size 60 --validation-size 20 --chunks 3 --width 2 --epochs 1 --population 4 --iterations 2 "
+    "--device cpu --train-size 60 --validation-size 20 --chunks 3 --network resnet:width=2"
+    " --learner online:epochs=1 --population 4 --iterations 2 "
     "--seeds 2 --hidden 4"
 ).split()
 SHORT = "--seeds 2 --population 4 --iterations 5 --hidden 4".split()
@@ -240,7 +241,10 @@ def test_what_was_learned_lives_and_is_not_evaluated_where_it_was_trained(lifeti
         (["--seeds", 5], "expected trees of seeds 0 to 4 to train on, got those of 0, 1, 2, 3; change --seeds or"),
         (["--first-seed", 3], "expected trees of seeds 3 to 4 to train on"),
         (["--population", 3], "expected --population to be greater than or equal to 4, got 3"),
-        (["--width", 4], "expected no settings of the world beside --trees, which have their own, got --width; leave"),
+        (
+            ["--keys", "features"],
+            "expected no settings of the world beside --trees, which have their own, got --keys; leave",
+        ),
         (["--chunks", 3, "--dataset", "digits"], "got --dataset, --chunks; leave"),
         (["--preset", "cifar10"], "expected no settings of the world beside --trees"),
         (["--method", "sgd"], "expected --method to be 'cma', 'reinforce', 'ppo' or 'forecast', got sgd"),
@@ -299,8 +303,8 @@ def test_settings_beside_tables_may_come_from_a_file(train, tmp_path):
     assert done.returncode == 0, done
     settings = json.loads((run / "config.json").read_text())["settings"]
     assert (settings["observes"], settings["cost_weight"], settings["chunks"]) == ("nothing", 0.02, 3)
-    (tmp_path / "mine.toml").write_text("width = 3\n")
-    assert_refused(train("y", "--config", tmp_path / "mine.toml")[0], "got --width; leave")
+    (tmp_path / "mine.toml").write_text("keys = 'features'\n")
+    assert_refused(train("y", "--config", tmp_path / "mine.toml")[0], "got --keys; leave")
 
 
 def test_tables_of_another_machine_s_device_can_be_trained_on(lifetime, tmp_path):

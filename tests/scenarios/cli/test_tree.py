@@ -24,7 +24,10 @@ from scenarios.running.workers import WorkerPool
 from tests.scenarios import commands
 from tests.scenarios.commands import LIFETIME, assert_refused, kept
 
-SMALL = "--device cpu --train-size 40 --validation-size 12 --epochs 1 --width 2 --tariff day-night:period=2".split()
+SMALL = (
+    "--device cpu --train-size 40 --validation-size 12"
+    " --learner online:epochs=1 --network resnet:width=2 --tariff day-night:period=2"
+).split()
 TINY = [*SMALL, "--chunks", "5"]
 """Seven branches: a node, two, and four twigs."""
 
@@ -282,7 +285,7 @@ def test_errors_of_branches_are_one_line_and_leave_nothing_behind(lifetime, run,
 def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(lifetime, whole, run, command):
     shutil.copytree(whole[0], run)
     assert_refused(lifetime(*command, "--chunks", 14, "--force", "--train-size", 13), "got 14")
-    assert_refused(lifetime(*command, "--keys", "stage7", "--force"), "expected keys from places of a ResNet-8")
+    assert_refused(lifetime(*command, "--keys", "stage7", "--force"), "expected keys from places of ResNet(depth=8")
     assert_refused(lifetime(*command, "--rekey", "on-learn"), "settings.rekey was 'never' and is now 'on-learn'")
     assert_same(run, whole)
 
@@ -292,7 +295,7 @@ def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(lifetime, who
     [
         (["--chunks", "15"], "expected at most 14 chunks for --search all, got 15, which have 2^15 schedules; lower"),
         (["--chunk-size", "2"], "expected at most 14 chunks for --search all, got 20"),
-        (["--protocol", "original"], "No such option: --protocol"),
+        (["--learner", "refit"], "expected a learner that learns at once, such as online, got refit"),
         (["--prequential"], "No such option"),
         (["--validation-size", "1"], "expected --validation-size to be greater than or equal to 2, got 1"),
         (["--train-size", "4"], "expected 1 to 4 chunks for 4 training images, got 5"),
@@ -312,7 +315,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(lifetime, run, command,
 
 
 def test_a_learner_that_trains_lazily_is_refused_from_a_file_too(lifetime, tmp_path, run, command):
-    (tmp_path / "settings.toml").write_text('protocol = "original"\n')
+    (tmp_path / "settings.toml").write_text('learner = "refit"\n')
     assert_refused(lifetime(*command, "--config", tmp_path / "settings.toml"), "a learner trained lazily has no state")
     assert not run.exists()
 

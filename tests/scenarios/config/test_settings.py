@@ -3,7 +3,6 @@ import pytest
 from agent.errors import InvalidSetting
 from scenarios.config.presets import CURVE_PRESETS, from_toml, resolve
 from scenarios.config.settings import CurveConfig
-from scenarios.running.factory import choose_schedule
 
 
 @pytest.mark.parametrize("preset", CURVE_PRESETS)
@@ -22,15 +21,16 @@ def test_every_preset_is_valid_and_every_setting_documented(preset):
         ({"k": ""}, "expected --k"),
         ({"k": "10,10"}, "expected each k once"),
         ({"k": "12"}, "expected each k to be a whole number of the 20 chunks, got 12; the nearest are 10 and 15"),
-        ({"lr": "nan"}, "expected --lr to be a finite number, got nan"),
-        ({"lr": "0"}, "expected --lr to be greater than 0, got 0"),
-        ({"lr": "inf"}, "expected --lr to be a finite number, got inf"),
-        ({"depth": "9"}, "expected --depth 6n"),
+        ({"confidence": "nan"}, "expected --confidence to be a finite number, got nan"),
+        ({"max_megapixels": "0"}, "expected --max-megapixels to be greater than 0, got 0"),
+        ({"depth": "8"}, r"expected --network resnet:depth=\.\.\., got --depth, as it was called before"),
+        ({"ema_decay": 0.9}, r"expected --learner online:ema_decay=\.\.\., got --ema-decay, as it was"),
+        ({"keys": "stem,features"}, r"expected --keys of places joined by \+ \(stem\+features\), got stem,features"),
+        ({"network": {"depth": 8}}, "expected a table with a name and settings without commas"),
+        ({"recipe": "sgd:"}, "expected settings key=value"),
         ({"seeds": "0"}, "expected --seeds to be greater than or equal to 1, got 0"),
         ({"chunks": "2.5"}, "expected --chunks to be a valid integer"),
-        ({"protocol": "offline"}, "expected --protocol to be 'online', 'cooldown' or 'original', got offline"),
-        ({"schedule": "steps"}, "expected --schedule constant with --protocol cooldown, got steps"),
-        ({"warm": True}, "expected --protocol original with --warm"),
+        ({"warm": True}, "expected --learner refit with --warm: with cooldown y always continues"),
         ({"learning_rate": 1}, "expected settings out of dataset, .* got learning_rate"),
         ({"confidence": "1"}, "expected --confidence to be less than or equal to 0.999999, got 1"),
         ({"train_size": "0"}, "expected --train-size to be greater than or equal to 1, got 0"),
@@ -49,16 +49,36 @@ def test_unknown_preset():
 
 def test_later_settings_win_and_typed_values_are_read():
     config = resolve(
-        CurveConfig, "cifar10-small", {"lr": 0.5, "seeds": 8}, {"lr": "0.25", "k": "20, 60", "mirror": False}
+        CurveConfig, "cifar10-small", {"evaluate_every": 2, "seeds": 8}, {"evaluate_every": "5", "k": "20, 60"}
     )
-    assert (config.lr, config.seeds, config.k, config.mirror, config.width) == (0.25, 8, (20, 60), False, 16)
+    assert (config.evaluate_every, config.seeds, config.k) == (5, 8, (20, 60))
+
+
+def test_a_spec_of_the_same_name_changes_only_the_keys_that_it_names():
+    config = resolve(CurveConfig, "cifar10-small", {"recipe": "sgd:lr=0.5"}, {"recipe": {"name": "sgd", "momentum": 0}})
+    assert config.recipe == "sgd:lr=0.5,batch=125,momentum=0"
+    assert resolve(CurveConfig, "quick", {"recipe": "sgd:0.2,batch=8"}).recipe == "sgd:lr=0.2,batch=8"
+    assert resolve(CurveConfig, "cifar10-small", {"recipe": "adamw"}).recipe == "adamw"
+    assert resolve(CurveConfig, "cifar10-small", {"learner": "cooldown"}).learner == "cooldown"
+
+
+def test_places_of_keys_are_those_of_the_network_that_they_were_said_of():
+    assert resolve(CurveConfig, "cifar10-small").keys == "stage2.block0.relu+stage2.block0"
+    assert resolve(CurveConfig, "cifar10-small", {"network": "resnet:width=4"}).keys is not None
+    assert resolve(CurveConfig, "cifar10-small", {"network": "mlp"}).keys is None
+    assert (
+        resolve(CurveConfig, "cifar10-small", {"network": "mlp", "keys": ["input", "hidden0"]}).keys == "input+hidden0"
+    )
 
 
 def test_settings_from_toml(tmp_path):
     path = tmp_path / "settings.toml"
-    path.write_text('k = [20, 40]\nweight-decay = 0.0\ndataset = "digits"\n')
+    path.write_text(
+        'k = [20, 40]\nevaluate-every = 2\nrecipe = {name = "sgd", weight_decay = 0.0}\n[learner]\nname = "online"\n'
+    )
     config = resolve(CurveConfig, "quick", from_toml(path))
-    assert (config.k, config.weight_decay, config.dataset) == ((20, 40), 0.0, "digits")
+    assert (config.k, config.evaluate_every) == ((20, 40), 2)
+    assert (config.recipe, config.learner) == ("sgd:lr=0.1,weight_decay=0", "online")
 
 
 @pytest.mark.parametrize(
@@ -79,24 +99,13 @@ def test_the_k_that_an_error_recommends_is_accepted():
     assert resolve(CurveConfig, "quick", {"chunks": 7, "k": "14.2857,28.5714"}).k == (14.2857, 28.5714)
 
 
-def test_the_schedule_suits_the_protocol():
-    assert choose_schedule(resolve(CurveConfig, "quick")) == "constant"
-    assert choose_schedule(resolve(CurveConfig, "quick", {"protocol": "original"})) == "one-cycle"
-    assert choose_schedule(resolve(CurveConfig, "cifar10-paper")) == "steps"
-
-
 def test_the_presets_for_cifar10_are_those_of_the_paper():
     paper = resolve(CurveConfig, "cifar10-paper")
-    assert (paper.train_size, paper.validation_size, paper.epochs, paper.batch, paper.lr) == (
-        45000,
-        5000,
-        180,
-        125,
-        0.09,
-    )
-    assert (paper.depth, paper.width, paper.keys, paper.pool) == (32, 16, "cache3", False)
+    assert (paper.train_size, paper.validation_size) == (45000, 5000)
+    assert (paper.recipe, paper.learner) == ("sgd:lr=0.09,batch=125", "refit:epochs=180,schedule=steps")
+    assert (paper.network, paper.keys, paper.pool) == ("resnet:depth=32,width=16", "cache3", False)
     assert paper.k == tuple(range(10, 100, 10))
     small = resolve(CurveConfig, "cifar10-small")
     cooled = resolve(CurveConfig, "cifar10-cooldown")
-    assert (cooled.train_size, cooled.epochs, cooled.keys) == (small.train_size, small.epochs, small.keys)
-    assert (small.train_size, small.depth, small.protocol, small.k) == (10000, 8, "original", (20, 40, 60, 80))
+    assert (cooled.train_size, cooled.network, cooled.keys) == (small.train_size, small.network, small.keys)
+    assert (small.train_size, small.learner_name, small.k) == (10000, "refit", (20, 40, 60, 80))

@@ -1,6 +1,7 @@
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -19,7 +20,19 @@ from agent.policies import (
     StaticPolicy,
     policy_file_text,
 )
-from scenarios.config.specs import Described, Parameter, Spec, canonical, describe, file_name, make, parse, split_specs
+from scenarios.config.families import FAMILIES, POLICY, SCENARIO, TARIFF
+from scenarios.config.specs import (
+    Described,
+    Parameter,
+    Spec,
+    canonical,
+    describe,
+    file_name,
+    make,
+    parse,
+    spelled,
+    split_specs,
+)
 from tests.agent.policies.test_policies import EXAMPLES
 from tests.agent.toys import same
 
@@ -61,7 +74,13 @@ def bare() -> str:
     return "bare"
 
 
+def both(a: Literal["x", "y"], b: bool) -> None: ...
+
+
 WORLDS: dict[str, Callable] = {"world": world, "bare": bare}
+BOTH: dict[str, Callable] = {"both": both}
+HERE = "tests.scenarios.config.test_specs"
+WORLD = replace(SCENARIO, registry=f"{HERE}:WORLDS")
 
 
 @pytest.mark.parametrize(
@@ -69,12 +88,61 @@ WORLDS: dict[str, Callable] = {"world": world, "bare": bare}
     [
         ("static", Spec("static", {})),
         ("static:k=20", Spec("static", {"k": "20"})),
+        ("static: 20", Spec("static", {"": "20"})),
+        ("a:1+2,b=3", Spec("a", {"": "1+2", "b": "3"})),
         (" a-b : c = d=e , f=1:2 ", Spec("a-b", {"c": "d=e", "f": "1:2"})),
         ("package.module.Class:k=1", Spec("package.module.Class", {"k": "1"})),
     ],
 )
 def test_specs_are_read(text: str, spec: Spec) -> None:
     assert parse(text) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("random:0.25", "random:p=0.25"),
+        ("static:20", "static:k=20"),
+        ("loss", "loss:threshold=1,relative=true"),
+    ],
+)
+def test_in_full_every_setting_has_a_value_and_the_first_its_key(text: str, expected: str) -> None:
+    assert canonical(text, POLICY, full=True) == expected
+
+
+def test_a_first_value_without_a_key_comes_once_and_first() -> None:
+    with pytest.raises(InvalidSetting, match="expected each setting of static once, got k twice"):
+        make("static:20,k=30", POLICY)
+    with pytest.raises(InvalidSetting, match="expected settings key=value, separated by commas, after 'loss:', got 2"):
+        make("loss:threshold=1,2", POLICY)
+    with pytest.raises(InvalidSetting, match="expected no settings for bare, got 3"):
+        make("bare:3", WORLD)
+
+
+def listed(places: tuple[str, ...] = (), sizes: tuple[int, ...] | None = None) -> dict:
+    return dict(locals())
+
+
+LISTED: dict[str, Callable] = {"listed": listed}
+LISTS = replace(SCENARIO, registry=f"{HERE}:LISTED")
+
+
+def test_the_parts_of_a_list_are_joined_by_plus() -> None:
+    assert make("listed:a+b,sizes=3+4", LISTS) == {"places": ("a", "b"), "sizes": (3, 4)}
+    assert make("listed:a,sizes=none", LISTS) == {"places": ("a",), "sizes": None}
+    assert canonical("listed:sizes=3 + 4,places=a", LISTS) == "listed:places=a,sizes=3+4"
+    with pytest.raises(InvalidSetting, match=r"sizes of listed to be an integer, joined by \+ or none, got 3\+x"):
+        make("listed:sizes=3+x", LISTS)
+    assert [each.type for each in describe(LISTED)[0].parameters] == ["text+text...", "integer+integer...|none"]
+
+
+def test_tables_and_lists_say_what_text_says() -> None:
+    assert spelled({"name": "static", "k": 20.0}) == "static:k=20"
+    assert spelled({"name": "listed", "sizes": [3, 4]}) == "listed:sizes=3+4"
+    assert spelled("loss") == "loss"
+    for table in ({"k": 20}, {"name": "static", "k": "20,p=3"}, {"name": 3}):
+        with pytest.raises(InvalidSetting, match="expected a table with a name"):
+            spelled(table)
 
 
 def written(spec: Spec) -> str:
@@ -97,10 +165,8 @@ NAME = "expected a name, with settings as in static:k=20, got "
         ("a..b", NAME + "a..b"),
         ("../a", NAME + "../a"),
         ("static:", AFTER + "nothing"),
-        ("static:k", AFTER + "k"),
         ("static:k=", AFTER + "k="),
         ("static:=20", AFTER + "=20"),
-        ("static:20", AFTER + "20"),
         ("static:k=20,", AFTER + "nothing"),
         ("static:k=2\n0", AFTER + "'k=2\\n0'"),
         ("static:k=1,k=2", "expected each setting of static once, got k twice"),
@@ -125,7 +191,7 @@ def test_malformed_specs_are_refused(text: str, message: str) -> None:
 )
 def test_all_that_follows_file_is_a_path(text: str, path: str) -> None:
     assert parse(text) == Spec("file", {"path": path})
-    assert canonical(text, POLICIES, "policy") == f"file:{path}"
+    assert canonical(text, POLICY) == f"file:{path}"
     assert re.fullmatch(r"file-path_[a-z0-9_.-]+-[0-9a-f]{8}", file_name(text))
 
 
@@ -145,12 +211,12 @@ def test_a_policy_is_made_as_its_file_says(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     settings = {"features": ["seen"], "weights": [-2.0], "bias": 1.0}
     Path("my policy,k=1:a.json").write_text(policy_file_text(PolicyFile("linear", settings)))
-    made = make("file:my policy,k=1:a.json", POLICIES, "policy", seed=3)
+    made = make("file:my policy,k=1:a.json", POLICY, seed=3)
     assert same(made.state(), LinearPolicy(("seen",), (-2.0,), 1.0).state())
     with pytest.raises(InvalidSetting, match=r"^expected a policy file at no\.json, got none; give its path, as in"):
-        make("file:no.json", POLICIES, "policy")
+        make("file:no.json", POLICY)
     with pytest.raises(InvalidSetting, match=r"^expected a scenario out of world, bare, got file"):
-        make("file:my policy,k=1:a.json", WORLDS, "scenario")
+        make("file:my policy,k=1:a.json", WORLD)
 
 
 @given(st.text(max_size=30) | st.text(max_size=10).map("file:{}".format))
@@ -207,67 +273,65 @@ def test_a_path_that_was_split_is_told_of(text: str, piece: str) -> None:
     ],
 )
 def test_settings_are_converted_as_annotated(setting: str, value: object) -> None:
-    made = make(f"world:n_chunks=4,{setting}", WORLDS, "scenario")[setting.partition("=")[0]]
+    made = make(f"world:n_chunks=4,{setting}", WORLD)[setting.partition("=")[0]]
     assert made == value
     assert type(made) is type(value)
 
 
 def test_what_is_given_reaches_who_wants_it_unless_the_user_says_otherwise() -> None:
     given = {"n_chunks": 4, "seed": 7, "dataset": [1], "unheard_of": 0}
-    made = make("world:n_chunks=5", WORLDS, "scenario", **given)
+    made = make("world:n_chunks=5", WORLD, **given)
     assert (made["n_chunks"], made["seed"], made["dataset"]) == (5, 7, [1])
-    assert make("bare", WORLDS, "scenario", **given) == "bare"
-    policy = make("random:p=1", POLICIES, "policy", seed=3)
+    assert make("bare", WORLD, **given) == "bare"
+    policy = make("random:p=1", POLICY, seed=3)
     assert same(policy.state(), RandomPolicy(1.0, seed=3).state())
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "message"),
+    ("text", "family", "message"),
     [
-        ("wrld", "scenario", "expected a scenario out of world, bare, got wrld; `lifetime list scenarios` shows them"),
-        ("wrld", "tariff", "expected a tariff out of world, bare, got wrld; `lifetime list tariffs` shows them"),
-        ("a.b", "cost model", "expected a cost model out of world, bare, got a.b; `lifetime list costs` shows them"),
+        ("wrld", "scenarios", "expected a scenario out of world, bare, got wrld; `lifetime list scenarios` shows them"),
+        ("wrld", "tariffs", "expected a tariff out of world, bare, got wrld; `lifetime list tariffs` shows them"),
+        ("a.b", "costs", "expected a cost model out of world, bare, got a.b; `lifetime list costs` shows them"),
         (
             "wrld",
-            "policy",
+            "policies",
             "expected a policy out of world, bare, file:PATH or package.module.Class, got wrld; `lifetime list "
             "policies` shows them",
         ),
         (
             "world:x=1",
-            "scenario",
+            "scenarios",
             "expected settings of world out of size, blur, order, folder, mirrored, title, share, got x",
         ),
         (
             "world:dataset=1",
-            "scenario",
+            "scenarios",
             "expected settings of world out of size, blur, order, folder, mirrored, title, share, got dataset",
         ),
-        ("bare:x=1", "scenario", "expected no settings for bare, got x"),
-        ("world", "scenario", "expected a setting n_chunks for world, as in world:n_chunks=20"),
-        ("world:size=many", "scenario", "expected size of world to be an integer, got many"),
-        ("world:size=1.5", "scenario", "expected size of world to be an integer, got 1.5"),
-        ("world:blur=many", "scenario", "expected blur of world to be a number or none, got many"),
-        ("world:mirrored=2", "scenario", "expected mirrored of world to be true or false, got 2"),
-        ("world:order=odd", "scenario", "expected order of world to be one of random, by-class, 3, got odd"),
+        ("bare:x=1", "scenarios", "expected no settings for bare, got x"),
+        ("world", "scenarios", "expected a setting n_chunks for world, as in world:n_chunks=20"),
+        ("world:size=many", "scenarios", "expected size of world to be an integer, got many"),
+        ("world:size=1.5", "scenarios", "expected size of world to be an integer, got 1.5"),
+        ("world:blur=many", "scenarios", "expected blur of world to be a number or none, got many"),
+        ("world:mirrored=2", "scenarios", "expected mirrored of world to be true or false, got 2"),
+        ("world:order=odd", "scenarios", "expected order of world to be one of random, by-class, 3, got odd"),
     ],
 )
-def test_what_a_family_cannot_take_is_refused(text: str, kind: str, message: str) -> None:
+def test_what_a_family_cannot_take_is_refused(text: str, family: str, message: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
-        make(text, WORLDS, kind)
+        make(text, replace(FAMILIES[family], registry=WORLD.registry))
     assert str(caught.value) == message
 
 
 def test_a_range_is_the_callables_own_business() -> None:
     with pytest.raises(InvalidSetting, match=r"^expected k in 0\.\.100, got 140$"):
-        make("static:k=140", POLICIES, "policy")
+        make("static:k=140", POLICY)
 
 
 def test_all_missing_settings_are_named() -> None:
-    def both(a: Literal["x", "y"], b: bool) -> None: ...
-
     with pytest.raises(InvalidSetting, match=r"^expected settings a, b for both, as in both:a=x,b=true$"):
-        make("both", {"both": both}, "tariff")
+        make("both", replace(TARIFF, registry=f"{HERE}:BOTH"))
 
 
 OWN = """
@@ -314,11 +378,11 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_policy_of_ones_own_is_imported_from_the_current_directory(own_module: str) -> None:
-    policy = make(f"{own_module}.Own:k=2.5,name=y", POLICIES, "policy", seed=7)
+    policy = make(f"{own_module}.Own:k=2.5,name=y", POLICY, seed=7)
     assert isinstance(policy, Policy)
     assert vars(policy) == {"k": 2.5, "name": "y", "seed": 7}
-    assert type(make(f"{own_module}.Plain", POLICIES, "policy", seed=7)).__name__ == "Plain"
-    assert canonical(f"{own_module}.Own:name=y,k=3", POLICIES, "policy") == f"{own_module}.Own:name=y"
+    assert type(make(f"{own_module}.Plain", POLICY, seed=7)).__name__ == "Plain"
+    assert canonical(f"{own_module}.Own:name=y,k=3", POLICY) == f"{own_module}.Own:name=y"
 
 
 @pytest.mark.parametrize(
@@ -340,14 +404,14 @@ def test_a_policy_of_ones_own_is_imported_from_the_current_directory(own_module:
 @pytest.mark.usefixtures("own_module")
 def test_a_class_that_is_no_policy_is_refused_in_one_line(path: str, message: str) -> None:
     with pytest.raises(InvalidSetting, match=re.escape(message)) as caught:
-        make(path, POLICIES, "policy")
+        make(path, POLICY)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.usefixtures("own_module")
 def test_only_policies_are_imported() -> None:
     with pytest.raises(InvalidSetting, match=r"^expected a scenario out of world, bare, got own_package"):
-        make("own_package.broken.Own", WORLDS, "scenario")
+        make("own_package.broken.Own", WORLD)
     assert "own_package.broken" not in sys.modules
 
 
@@ -363,8 +427,8 @@ def test_only_policies_are_imported() -> None:
     ],
 )
 def test_a_policy_has_one_spelling(text: str, expected: str) -> None:
-    assert canonical(text, POLICIES, "policy") == expected
-    assert canonical(expected, POLICIES, "policy") == expected
+    assert canonical(text, POLICY) == expected
+    assert canonical(expected, POLICY) == expected
 
 
 SETTINGS = {
@@ -404,16 +468,16 @@ def policy_specs(draw: st.DrawFn) -> str:
 
 @given(policy_specs())
 def test_the_canonical_spelling_makes_the_same_policy(text: str) -> None:
-    short = canonical(text, POLICIES, "policy")
-    assert canonical(short, POLICIES, "policy") == short
-    first, second = (make(spelling, POLICIES, "policy", seed=9) for spelling in (text, short))
+    short = canonical(text, POLICY)
+    assert canonical(short, POLICY) == short
+    first, second = (make(spelling, POLICY, seed=9) for spelling in (text, short))
     assert type(first) is type(second)
     assert same(first.state(), second.state())
 
 
 @given(policy_specs(), policy_specs())
 def test_different_policies_have_different_files(a: str, b: str) -> None:
-    a, b = (canonical(text, POLICIES, "policy") for text in (a, b))
+    a, b = (canonical(text, POLICY) for text in (a, b))
     assume(a != b)
     assert file_name(a) != file_name(b)
 
@@ -485,15 +549,15 @@ def test_every_policy_explains_itself(described: Described) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_can_be_named(name: str) -> None:
     settings = ",".join(f"{key}={value}" for key, value in EXAMPLES[name].items())
-    policy = make(f"{name}:{settings}" if settings else name, POLICIES, "policy")
+    policy = make(f"{name}:{settings}" if settings else name, POLICY)
     assert type(policy) is POLICIES[name]
     assert same(policy.state(), POLICIES[name](**EXAMPLES[name]).state())
 
 
 def test_made_policies_carry_their_settings() -> None:
-    made = make("static:k=20", POLICIES, "policy")
+    made = make("static:k=20", POLICY)
     assert isinstance(made, StaticPolicy)
     assert made.k == 20.0
-    loss = make("loss:threshold=2,relative=false", POLICIES, "policy")
+    loss = make("loss:threshold=2,relative=false", POLICY)
     assert isinstance(loss, LossPolicy)
     assert (loss.threshold, loss.relative) == (2.0, False)

@@ -20,14 +20,12 @@ TINY = {
     "chunks": 4,
     "k": (0, 25, 75, 100),
     "seeds": 2,
-    "epochs": 2,
-    "width": 2,
-    "batch": 5,
-    "lr": 0.05,
-    "protocol": "online",
+    "network": "resnet:width=2",
+    "recipe": "sgd:lr=0.05,batch=5",
+    "learner": "online:epochs=2",
 }
-COOLDOWN = {**TINY, "protocol": "cooldown", "cooldown": 0.5}  # cool-downs of whole steps
-ORIGINAL = {**TINY, "protocol": "original", "schedule": "one-cycle"}
+COOLDOWN = {**TINY, "learner": "cooldown:share=0.5,epochs=2"}  # cool-downs of whole steps
+ORIGINAL = {**TINY, "learner": "refit:epochs=2"}
 
 
 class Log:
@@ -171,21 +169,21 @@ def test_a_finished_curve_lives_nothing_again(tmp_path, monkeypatch):
 
 def test_a_diverging_loss_keeps_what_was_recorded(tmp_path):
     with pytest.raises(TrainingDiverged, match=r"gradient step .* with learning rate 1e\+30"):
-        live(tmp_path / "run", {**TINY, "lr": 1e30})
+        live(tmp_path / "run", {**TINY, "recipe": "sgd:lr=1e30,batch=5"})
     assert (tmp_path / "run/seed0/k000/summary.json").exists()  # learned nothing, so nothing went wrong
     assert not (tmp_path / "run/curve.json").exists()
 
 
 def test_settings_reach_the_agent(tmp_path):
     dataset = colours()
-    config: CurveConfig = resolve(
-        CurveConfig, "quick", {**TINY, "shift": 2, "mirror": True, "lr": 0.3, "ema_decay": 0.5}
-    )
+    changed = {"shift": 2, "mirror": True, "recipe": "sgd:lr=0.3", "learner": "online:ema_decay=0.5"}
+    config: CurveConfig = resolve(CurveConfig, "quick", TINY, changed)
     from scenarios.running.factory import build_agent
 
     learner = build_agent(config, dataset, seed=0, progress=lambda n: None).learner
     assert (learner.training.augmentation.shift, learner.training.augmentation.mirror) == (2, True)
-    assert (learner.training.lr, learner.ema_decay, learner.network.width) == (0.3, 0.5, 2)
+    assert (learner.training.recipe.lr, learner.ema_decay, learner.network.width) == (0.3, 0.5, 2)
+    assert (learner.training.recipe.batch_size, learner.epochs) == (5, 2)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ POLICIES = {
     "static:k=50": "static-k50",
     "interleaved:k=50": "interleaved-k50",
 }
-ORIGINAL = ["--protocol", "original", "--warm"]
+REFIT = ["--learner", "refit:epochs=1", "--warm"]
 OWN_FILES = {"policies.json", "policies.csv", "policies.png"}
 
 
@@ -30,16 +30,16 @@ def lifetime(monkeypatch, capsys):
     return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
 
 
-@pytest.fixture(scope="module", params=[["--protocol", "online"], ORIGINAL], ids=["online", "original"])
-def protocol(request):
+@pytest.fixture(scope="module", params=[["--learner", "online:epochs=1"], REFIT], ids=["online", "refit"])
+def learner(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, protocol):
+def finished(tmp_path_factory, learner):
     """A run that nobody disturbed, and how it ended."""
     runs = tmp_path_factory.mktemp("finished")
-    done = commands.lifetime(*WITH, *protocol, "--runs", runs)
+    done = commands.lifetime(*WITH, *learner, "--runs", runs)
     assert (done.returncode, done.stderr) == (0, "")
     return runs / "curve/run", done
 
@@ -52,9 +52,9 @@ def statics(run):
 
 
 @pytest.mark.slow
-def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, lifetime, tmp_path, protocol):
+def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, lifetime, tmp_path, learner):
     run, _ = finished
-    alone = lifetime(*CURVE, *protocol, "--runs", tmp_path, "--json")
+    alone = lifetime(*CURVE, *learner, "--runs", tmp_path, "--json")
     without = tmp_path / "curve/run"
     assert alone.stdout == (without / "curve.json").read_text()
     assert statics(run) == statics(without)
@@ -111,9 +111,9 @@ def test_tensorboard_gets_the_figure_and_the_paths(finished):
 
 
 @pytest.mark.slow
-def test_json_has_the_policies(finished, lifetime, protocol):
+def test_json_has_the_policies(finished, lifetime, learner):
     run, _ = finished
-    shown = json.loads(lifetime(*WITH, *protocol, "--runs", run.parent.parent, "--json").stdout)
+    shown = json.loads(lifetime(*WITH, *learner, "--runs", run.parent.parent, "--json").stdout)
     assert shown.pop("policies") == json.loads((run / "policies.json").read_text())["policies"]
     assert shown == json.loads((run / "curve.json").read_text())
     assert json.loads(lifetime("resume", run, "--json").stdout).keys() == {*shown, "policies"}
@@ -121,10 +121,10 @@ def test_json_has_the_policies(finished, lifetime, protocol):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 13, 31])
-def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, lifetime, tmp_path, protocol, after):
+def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, lifetime, tmp_path, learner, after):
     whole, done = finished
     run = tmp_path / "curve/run"
-    stopped = lifetime(*WITH, *protocol, "--runs", tmp_path, stop_after=after)
+    stopped = lifetime(*WITH, *learner, "--runs", tmp_path, stop_after=after)
     assert stopped.returncode == 143
     assert_advises_to_resume(stopped, run)
     resumed = lifetime("resume", run)

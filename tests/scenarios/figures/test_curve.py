@@ -49,7 +49,7 @@ CASES = {
 
 
 def draw(case, **settings):
-    return curve_figure(case, **({"dataset": "CIFAR-10", "protocol": "from scratch"} | settings))
+    return curve_figure(case, **({"dataset": "CIFAR-10", "learner": "refit"} | settings))
 
 
 def texts(figure):
@@ -177,9 +177,9 @@ def test_one_seed_speaks_of_no_interval():
 @pytest.mark.parametrize(
     ("case", "seeds"), [("one seed", "1 seed"), ("usual", "5 seeds"), ("both reasons, unequal seeds", "1 to 3 seeds")]
 )
-def test_the_title_names_data_set_protocol_and_seeds(case, seeds):
-    figure = draw(CASES[case], dataset="my $images_1$", protocol="warm start")
-    assert figure.get_suptitle() == f"my $images_1$, warm start ({seeds})"
+def test_the_title_names_data_set_learner_and_seeds(case, seeds):
+    figure = draw(CASES[case], dataset="my $images_1$", learner="online")
+    assert figure.get_suptitle() == f"my $images_1$, online ({seeds})"
     figure.canvas.draw()
 
 

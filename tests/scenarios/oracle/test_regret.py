@@ -371,8 +371,8 @@ def test_facts_that_lack_what_everyone_asks_for_are_refused(tmp_path, facts, mes
 
 
 def test_trees_that_do_not_belong_together_are_refused(tmp_path):
-    one, other = synthetic(0, 2), synthetic(1, 2, lr=0.2)
-    with pytest.raises(RunError, match=r"expected trees that differ in their seeds alone, got another lr at"):
+    one, other = synthetic(0, 2), synthetic(1, 2, recipe="sgd:lr=0.2")
+    with pytest.raises(RunError, match=r"expected trees that differ in their seeds alone, got another recipe at"):
         read_tables(planted(tmp_path / "a", [one, other]))
     run = planted(tmp_path / "b", [one])
     (run / "seed0").rename(run / "seed3")

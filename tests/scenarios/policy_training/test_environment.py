@@ -37,8 +37,8 @@ TINY = {
     "train_size": 60,
     "validation_size": 20,
     "chunks": 3,
-    "width": 2,
-    "epochs": 1,
+    "network": "resnet:width=2",
+    "learner": "online:epochs=1",
     "device": "cpu",
     "calibrate_every": 2,
     "rekey": "on-learn",
@@ -296,7 +296,7 @@ def in_workers(folder, made, vector_kwargs):
     return out.strip()
 
 
-WIDE = TINY | {"train_size": 30, "width": 4, "seeds": (0, 3)}
+WIDE = TINY | {"train_size": 30, "network": "resnet:width=4", "seeds": (0, 3)}
 """Wide enough for torch to use its threads."""
 REFUSAL = (
     "InvalidSetting expected lifetimes to be lived in a process that loads torch itself, got a fork of one that had, "
@@ -369,7 +369,10 @@ def test_what_float32_cannot_hold_stays_within_the_space(tables):
         ({"render_mode": "human"}, "expected a render_mode of ansi or None, got 'human'"),
         ({"tables": []}, "expected one or more tables, got none"),
         ({"tables": ["x.npz"], "seeds": (0, 1, 2)}, "got both: tables and seeds; leave out either"),
-        ({"tables": ["x.npz"], "width": 2, "seeds": (1,)}, "got both: tables and seeds, width; leave out either"),
+        (
+            {"tables": ["x.npz"], "network": "resnet", "seeds": (1,)},
+            "got both: tables and seeds, network; leave out either",
+        ),
         ({"tables": ["x.npz"], "download": True}, "got both: tables and download"),
     ],
 )

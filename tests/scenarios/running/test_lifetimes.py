@@ -30,9 +30,9 @@ POLICIES = ("static:k=50", "loss", "disagreement", "random:p=0.5")
 SETTINGS = {
     "dataset": "colours",
     "chunks": 8,
-    "width": 2,
-    "epochs": 1,
-    "batch": 8,
+    "network": "resnet:width=2",
+    "recipe": "sgd:batch=8",
+    "learner": "online:epochs=1",
     "device": "cpu",
     "evaluate_every": 2,
     "calibrate_every": 3,
@@ -228,7 +228,7 @@ def flip(path, _):
 
 
 def of_another_run(path, tmp_path):
-    other = settings(lr=0.01)
+    other = settings(recipe="sgd:batch=8,lr=0.01")
     interrupted(tmp_path / "other", 3, other)
     path.write_bytes((tmp_path / "other" / CHECKPOINT).read_bytes())
 
@@ -400,8 +400,8 @@ def test_every_scenario_is_resumed_to_the_same_bytes(tmp_path, scenario, rekey):
     assert_same(tmp_path / "run", (kept(tmp_path / "whole"), points(tmp_path / "whole")))
 
 
-def test_an_original_learner_is_resumed_to_the_same_bytes(tmp_path):
-    config = settings(protocol="original", prequential=True, chunks=5)
+def test_a_refitting_learner_is_resumed_to_the_same_bytes(tmp_path):
+    config = settings(learner="refit:epochs=1", prequential=True, chunks=5)
     policies = ("static:k=60", "uncertainty")
     lived(tmp_path / "whole", config, policies=policies)
     interrupted(tmp_path / "run", 3, config, policies=policies)
@@ -584,5 +584,5 @@ def test_trying_tells_what_living_would(tmp_path):
         try_world(settings(chunks=41), 0, POLICIES, data_dir=None, download=False)
     with pytest.raises(InvalidSetting, match="expected 1 to 3 experiences for 3 classes, got 5"):
         try_world(settings(scenario="recurring"), 0, POLICIES, data_dir=None, download=False)
-    with pytest.raises(InvalidSetting, match="expected keys from places of a ResNet-8"):
+    with pytest.raises(InvalidSetting, match=r"expected keys from places of ResNet\(depth=8"):
         try_world(settings(keys="stage9"), 0, POLICIES, data_dir=None, download=False)

@@ -16,10 +16,10 @@ EXAMPLES = {"recurring": "recurring:experiences=3"}
 """Of scenarios that do not fit into so few chunks by default."""
 POLICIES = ("interleaved:k=50", "disagreement", "forecast", "random")
 LEARNERS = {
-    "online": {"protocol": "online", "calibrate_every": 2},
-    "online, no rehearsal": {"protocol": "online", "calibrate_every": 1, "rehearsal": 0.0},
-    "cooldown": {"protocol": "cooldown", "calibrate_every": 2, "prequential": True},
-    "original": {"protocol": "original", "calibrate_every": 3, "queries": 5},
+    "online": {"learner": "online:epochs=1", "calibrate_every": 2},
+    "online, no rehearsal": {"learner": "online:epochs=1,rehearsal=0", "calibrate_every": 1},
+    "cooldown": {"learner": "cooldown:epochs=1", "calibrate_every": 2, "prequential": True},
+    "refit": {"learner": "refit:epochs=1", "calibrate_every": 3, "queries": 5},
 }
 HALF = 4
 SETTINGS = {
@@ -29,9 +29,8 @@ SETTINGS = {
     "validation_size": 60,
     "test_size": 50,
     "chunks": 2 * HALF,
-    "epochs": 1,
-    "batch": 16,
-    "width": 2,
+    "recipe": "sgd:batch=16",
+    "network": "resnet:width=2",
     "evaluate_every": 1,
     "tariff": "day-night:period=4",
 }
