@@ -1,6 +1,7 @@
 """A small model of how accuracy grows, fitted while living, and the action that it says is worth more."""
 
 import reprlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np

@@ -10,6 +10,18 @@ from torch import Tensor
 from agent.memory import ReadOut
 from agent.networks.outputs import Outputs
 
+LEARNER_SIGNALS = ("learner_loss", "learner_accuracy", "learner_entropy", "learner_margin")
+SIGNALS = (
+    *LEARNER_SIGNALS,
+    "memory_loss",
+    "memory_accuracy",
+    "memory_entropy",
+    "memory_margin",
+    "disagreement",
+    "novelty",
+)
+"""Fields of the observation that tell what learner and memory make of a chunk; all others follow without looking."""
+
 DECAY = 0.9
 """Of the running averages, a chunk."""
 

@@ -18,6 +18,7 @@ from scenarios.cli.show import gflop, percent, print_json, results_console, spre
 from scenarios.config.settings import CurveConfig
 
 if TYPE_CHECKING:
+    from scenarios.analysis.matched_share import MatchedShares
     from scenarios.analysis.statistics import Ratio
     from scenarios.experiments.relative_value_report import Curve
 

@@ -384,7 +384,7 @@ class _Several:
 
 def _readable(option: Any) -> bool:
     if isinstance(option, _Several):
-        return all(_readable(each) for each in option.options)
+        return all(_readable(each) and not isinstance(each, _Several) for each in option.options)
     return isinstance(option, _Word) or option in _KINDS
 
 

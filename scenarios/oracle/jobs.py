@@ -17,12 +17,13 @@ from agent.errors import CheckpointError, RunError, is_out_of_memory
 from agent.lifetime.episode import Episode
 from agent.policies import Action
 from agent.policies.protocol import Observes
+from agent.policies.signals import SIGNALS
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.oracle.search import Rows, expand, grow
-from scenarios.oracle.table import SIGNALS, are_accuracies, schedule_of
+from scenarios.oracle.table import are_accuracies, schedule_of
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.world import load_world, make_episode
 from scenarios.streams.scenario import Scenario

@@ -15,8 +15,8 @@ from agent.lifetime.loop import ask
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
-from agent.policies.signals import DECAY
-from scenarios.oracle.table import LEARNER_SIGNALS, SIGNALS, ScheduleTable
+from agent.policies.signals import DECAY, LEARNER_SIGNALS, SIGNALS
+from scenarios.oracle.table import ScheduleTable
 
 _INTEGERS = frozenset(("step", "n_chunks", "n_samples", "memory_entries", "memory_nbytes"))
 _LEARN, _MEMORIZE, _REKEY = (ACCOUNTS.index(account) for account in ("learn", "memorize", "rekey"))

@@ -11,7 +11,8 @@ from agent.evaluation.trajectory import Step
 from agent.lifetime.episode import Episode
 from agent.policies import Action
 from agent.policies.observation import Observation
-from scenarios.oracle.table import SIGNALS, ScheduleTable
+from agent.policies.signals import SIGNALS
+from scenarios.oracle.table import ScheduleTable
 
 _DECIDE, _MEMORIZE = ACCOUNTS.index("decide"), ACCOUNTS.index("memorize")
 _EVALUATE = ACCOUNTS.index("evaluate")

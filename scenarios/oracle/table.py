@@ -14,18 +14,7 @@ from jaxtyping import Float, Int64
 
 from agent.accounting.work import ACCOUNTS
 from agent.errors import RunError
-
-LEARNER_SIGNALS = ("learner_loss", "learner_accuracy", "learner_entropy", "learner_margin")
-SIGNALS = (
-    *LEARNER_SIGNALS,
-    "memory_loss",
-    "memory_accuracy",
-    "memory_entropy",
-    "memory_margin",
-    "disagreement",
-    "novelty",
-)
-"""Fields of the observation that a table holds as they were seen; all others follow."""
+from agent.policies.signals import SIGNALS
 
 _FORMAT = "learn-or-memorize schedule table 3"
 _LARGEST = 2**53

@@ -113,7 +113,6 @@ def build_agent(
     for spec, component, contract in ((config.memory, memory, Memory), (config.learner, learner, Learner)):
         if lacks := missing_members(component, contract):
             raise InvalidSetting(
-                f"expected {spec} to offer all that {contract.__name__} names (agent.{contract.__name__}), got one "
-                f"without {', '.join(lacks)}"
+                f"expected {spec} to offer all that agent.{contract.__name__} names, got one without {', '.join(lacks)}"
             )
     return Agent(learner, memory, rekeying=rekeying)

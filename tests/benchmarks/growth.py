@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.protocol import unreported
+from agent.learners.training import unreported
 from agent.lifetime.loop import live_many
 from agent.policies import StaticPolicy
 from scenarios.config.settings import CurveConfig
@@ -28,7 +28,8 @@ def recall(n_entries: int, length: int) -> Callable[[], object]:
 
 def lifetimes(n_chunks: int, n_policies: int) -> Callable[[], object]:
     """Chunks of ten textures each, lived under static policies together."""
-    config = CurveConfig(width=2, epochs=1, batch=10, device="cpu", k=(50,), chunks=n_chunks, evaluate_every=0)
+    agent_of = {"network": "resnet:width=2", "recipe": "sgd:lr=0.1,batch=10", "learner": "cooldown:epochs=1"}
+    config = CurveConfig(**agent_of, device="cpu", k=(50,), chunks=n_chunks, evaluate_every=0)
     dataset = load_dataset("textures", seed=0, n_train=10 * n_chunks, n_validation=50, n_test=100)
     stream, plan = iid_stream(dataset, n_chunks, seed=0), EvaluationPlan(dataset.validation, dataset.test)
     policies = {str(i): 100 * (i + 0.5) / n_policies for i in range(n_policies)}

@@ -13,12 +13,13 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from agent.learners.sgd import Training
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from agent.data.augmentation import Augmentation
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.learners import Learner, OnlineLearner, RefitLearner
+from agent.learners.recipe import sgd
+from agent.learners.training import Training
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
@@ -33,7 +34,7 @@ ROOM = 1000
 
 def network(depth: int, width: int) -> ResNet:
     """The same at every call."""
-    return ResNet(depth, width, 10, generator=torch.Generator().manual_seed(0))
+    return ResNet(depth, width, n_classes=10, generator=torch.Generator().manual_seed(0))
 
 
 def some_images(n: int) -> LabelledInputs:
@@ -74,21 +75,22 @@ def plain_loop(samples: Dataset, batch: int, depth: int, width: int) -> None:
 def training(batch: int, augmentation: Augmentation) -> Training:
     """As the rivals are trained."""
     dataset = load_dataset("textures", seed=0, n_train=10, n_validation=1, n_test=1)
-    return Training(dataset.normalization, augmentation, lr=LR, batch_size=batch)
+    return Training(sgd(lr=LR, batch=batch), dataset.normalization, augmentation)
 
 
 def of_learners(images: LabelledInputs, batch: int, depth: int, width: int) -> dict[str, Callable[[], Learner]]:
     """An epoch of each of our learners, made anew at each call."""
     how = training(batch, Augmentation(shift=4, mirror=True))
-    chunk = Chunk(0, torch.arange(len(images)), images.inputs, images.labels)
 
     def trained(learner: Learner) -> Learner:
-        learner.learn(chunk)
+        learner.learn(images.inputs, images.labels)
         learner.flush()
         return learner
 
     return {
-        "OnlineLearner": lambda: trained(OnlineLearner(network(depth, width), how, KeyPlaces(), passes=1)),
+        "OnlineLearner": lambda: trained(
+            OnlineLearner(network(depth, width), how, KeyPlaces(), epochs=1, ema_decay=0.995)
+        ),
         "RefitLearner": lambda: trained(RefitLearner(network(depth, width), how, KeyPlaces(), epochs=1)),
     }
 
@@ -113,7 +115,7 @@ def against_a_plain_loop(depth: int, width: int, n: int, batch: int, targets: tu
         *ours.values(),
         lambda: [product() for _ in range(4)],
     )
-    flops = n * flops_per_sample(network(depth, width), 32, 32).training
+    flops = n * flops_per_sample(network(depth, width), (3, 32, 32)).training
     found = []
     name = f"ResNet-{depth} width {width}, batch {batch}"
     for learner, seconds in zip(ours, learners, strict=True):
@@ -175,11 +177,11 @@ def avalanche_strategy(experiences: list[object], buffer: str | None) -> None:
 def of_a_stream(chunks: list[Chunk], *, rehearsal: bool) -> None:
     """The same with our learner: a step for every ten new samples, with ten rehearsed ones beside them or none."""
     batch = 20 if rehearsal else 10
-    passes, share = (2, 0.5) if rehearsal else (1, 0.0)
+    epochs, share = (2, 0.5) if rehearsal else (1, 0.0)
     how = training(batch, Augmentation())
-    learner = OnlineLearner(network(8, 8), how, KeyPlaces(), passes=passes, rehearsal=share, ema_decay=0.0)
+    learner = OnlineLearner(network(8, 8), how, KeyPlaces(), epochs=epochs, rehearsal=share, ema_decay=0.0)
     for chunk in chunks:
-        learner.learn(chunk)
+        learner.learn(chunk.inputs, chunk.labels)
 
 
 def against_avalanche() -> list[Ratio]:

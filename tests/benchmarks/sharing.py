@@ -9,7 +9,7 @@ from functools import partial
 from statistics import median
 
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.protocol import unreported
+from agent.learners.training import unreported
 from agent.lifetime.loop import live_many
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
@@ -23,9 +23,9 @@ KS = tuple(range(10, 101, 10))
 ROUNDS = 3
 
 
-def lifetimes(protocol: str) -> Callable[[tuple[int, ...]], None]:
+def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
     """Lives k%-learners together, as the experiment does."""
-    config = resolve(CurveConfig, "quick", {"protocol": protocol, "evaluate_every": 0, "device": "cpu"})
+    config = resolve(CurveConfig, "quick", {"learner": f"{learner}:epochs=4", "evaluate_every": 0, "device": "cpu"})
     dataset = load_dataset(config.dataset, seed=0, n_train=None, n_validation=None, n_test=None)
     stream = iid_stream(dataset, config.chunks, seed=0)
     plan = EvaluationPlan(dataset.validation, dataset.test)
@@ -39,17 +39,17 @@ def lifetimes(protocol: str) -> Callable[[tuple[int, ...]], None]:
 
 
 def measure() -> list[Ratio]:
-    """Both protocols with a trunk; about five minutes."""
+    """Both learners with a trunk; about five minutes."""
     found = []
-    for protocol in ("online", "cooldown"):
-        lived = lifetimes(protocol)
+    for learner in ("online", "cooldown"):
+        lived = lifetimes(learner)
 
-        apart = [lambda lived=lived: [lived((k,)) for k in KS]] if protocol == "online" else []
+        apart = [lambda lived=lived: [lived((k,)) for k in KS]] if learner == "online" else []
         together, one, *ten = alternately(
             partial(lived, KS), partial(lived, (100,)), *apart, rounds=ROUNDS, warm_up=False
         )
-        what = f"{protocol} curve with ten k's"
-        target = "≤ 1.6" if protocol == "online" else ""
+        what = f"{learner} curve with ten k's"
+        target = "≤ 1.6" if learner == "online" else ""
         seconds = f"{median(together):.1f} s"
         found.append(Ratio(what, "one lifetime (k = 100)", ratios(together, one), target, seconds))
         found += [Ratio("ten online lifetimes apart", "the curve with ten k's", ratios(each, together)) for each in ten]

@@ -9,7 +9,7 @@ from tests.benchmarks.ratios import Ratio, alternately, ratios
 
 TO_FIRST_STEP = """
 import os, sys
-from agent.learners.sgd import Training
+from agent.learners.training import Training
 Training.step = lambda *_, **__: os._exit(0)
 from scenarios.cli import main
 sys.argv = ["lifetime", "curve", "--quiet", "--runs", {folder!r}]

@@ -4,8 +4,9 @@ import numpy as np
 
 from agent.accounting.work import ACCOUNTS
 from agent.policies.forecast import counts_before_each, terms_of
+from agent.policies.signals import LEARNER_SIGNALS, SIGNALS
 from scenarios.config.settings import TreeConfig
-from scenarios.oracle.table import LEARNER_SIGNALS, SIGNALS, ScheduleTable, schedule_of
+from scenarios.oracle.table import ScheduleTable, schedule_of
 
 LEARN, MEMORIZE = ACCOUNTS.index("learn"), ACCOUNTS.index("memorize")
 CALIBRATE = ACCOUNTS.index("calibrate")

@@ -148,7 +148,9 @@ def test_a_width_or_number_of_classes_below_1_is_refused() -> None:
 
 
 def test_places_that_the_network_lacks_are_refused() -> None:
-    with pytest.raises(InvalidSetting, match=r"of ResNet .*\(input, stem, .*features\), got stage0.block1, nowhere$"):
+    with pytest.raises(
+        InvalidSetting, match=r"of ResNet\(.*\) \(input, stem, .*features\), got stage0.block1, nowhere$"
+    ):
         KeyPlaces(("stem", "stage0.block1", "nowhere")).of(toy_network())
     with pytest.raises(InvalidSetting, match=r"got stage2\.block2\.relu, stage2\.block3, which cache3 stands for"):
         KeyPlaces(("cache3",)).of(toy_network())

@@ -75,7 +75,7 @@ def test_the_code_of_a_memory_is_part_of_its_run(lifetime, tmp_path):
         ("my_memory.Nothing", "expected a class Nothing in module my_memory, got none of that name"),
         (
             "my_memory.Lineage",
-            "expected my_memory.Lineage to offer all that agent.memory.Memory names, got one",
+            "expected my_memory.Lineage to offer all that agent.Memory names, got one without",
         ),
         ("my_memory.copy", "expected my_memory.copy to be a class, got an object of type module"),
         ("no_such_module.Memory", "expected a module no_such_module in the current directory"),

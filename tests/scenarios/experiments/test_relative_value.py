@@ -3,9 +3,9 @@ import io
 import json
 
 import pytest
-from agent.learners.sgd import Training
 
 from agent.errors import RunError, TrainingDiverged
+from agent.learners.training import Training
 from agent.storage.record import open_run
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig

@@ -1,8 +1,8 @@
 """Searches for the best schedule, against slow and obvious ones on the table of all schedules."""
 
 import pytest
-from agent.learners.sgd import Training
 
+from agent.learners.training import Training
 from agent.lifetime.episode import Episode, Undecided
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, beam_search, grow

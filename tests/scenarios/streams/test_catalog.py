@@ -94,7 +94,7 @@ def test_avalanche_trains_naive_on_the_same_stream():
 
     dataset = colours(n_train=60)
     stream = iid_stream(dataset, 6, seed=0)
-    network = ResNet(8, 4, dataset.n_classes, generator=torch.Generator().manual_seed(0))
+    network = ResNet(8, 4, n_classes=dataset.n_classes, generator=torch.Generator().manual_seed(0))
     strategy = Naive(
         model=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9),

@@ -1,12 +1,5 @@
-"""Whether a component keeps its contract: one call says which promise it breaks, with a small example.
+"""The promises of memories."""
 
-from agent.testing import check_memory
-
-def test_my_memory():
-    check_memory(lambda: MyMemory(n_classes=4), n_classes=4)
-"""
-
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -18,18 +11,7 @@ from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
 from agent.memory.protocol import Insertion, Memory, Rekeyable
 from agent.networks.outputs import Outputs
-
-
-class BrokenPromise(AssertionError):
-    """A promise of a contract that a component does not keep.
-
-    Attributes:
-        promise: which one, as the contract words it.
-    """
-
-    def __init__(self, component: object, promise: str, found: str) -> None:
-        super().__init__(f"{type(component).__name__} breaks a promise: {promise}; {found}")
-        self.promise = promise
+from agent.testing.promises import BrokenPromise, through_a_file
 
 
 def check_memory(make: Callable[[], Memory[Any]], *, n_classes: int = 4, key_length: int = 5) -> None:
@@ -226,7 +208,7 @@ class _MemoryCheck:
         memory = self.filled(10)
         queries, settings = self.queries(7), memory.settings
         _, cache, _ = memory.recall(queries, settings)
-        loaded = memory.load_cache(_through_a_file(memory, memory.save_cache(cache)))
+        loaded = memory.load_cache(through_a_file(memory, memory.save_cache(cache)))
         one, other = (memory.recall(queries, settings, each)[0] for each in (cache, loaded))
         if not torch.equal(one.probabilities, other.probabilities):
             raise BrokenPromise(memory, "a cache that was saved and loaded is the same, to the bit", "answers differ")
@@ -234,7 +216,7 @@ class _MemoryCheck:
     def survives_a_round_trip(self) -> None:
         memory, restored = self.filled(9, 9), self.filled(2)
         before = restored.version
-        restored.load_state(_through_a_file(memory, memory.state()))
+        restored.load_state(through_a_file(memory, memory.state()))
         if restored.version == before:
             raise BrokenPromise(memory, "a memory that becomes another one has another version", f"{before}")
         facts = [(each.n_entries, each.nbytes, each.recall_flops(3)) for each in (memory, restored)]
@@ -336,14 +318,3 @@ class _MemoryCheck:
             first += n
         if not torch.equal(self.answers(memory), self.answers(other)):
             raise BrokenPromise(memory, "a re-keyed memory answers as one that was given the new keys", "they differ")
-
-
-def _through_a_file(component: object, state: dict[str, Any]) -> dict[str, Any]:
-    """A state as it comes back from a checkpoint."""
-    content = io.BytesIO()
-    try:
-        torch.save(state, content)
-        content.seek(0)
-        return torch.load(content, weights_only=True)
-    except Exception as error:
-        raise BrokenPromise(component, "states are tensors and plain values", f"{error!r}"[:300]) from error

@@ -1,0 +1,221 @@
+"""The promises of learners."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agent.abilities import Forkable, Resumable, missing_members
+from agent.accounting.work import Work
+from agent.learners.protocol import Estimating, Learner, Preparable
+from agent.networks.outputs import Outputs
+from agent.networks.protocol import Shape
+from agent.testing.promises import BrokenPromise, labels_of, own_randomness, same, sample_inputs, through_a_file
+
+SIZES = (11, 4, 1)
+"""Of the chunks that learners are given."""
+
+
+def check_learner(
+    make: Callable[[int], Learner], *, n_classes: int = 4, input_shape: Shape = (3, 8, 8), learns: bool = True
+) -> None:
+    """Whether learners keep the contract `agent.learners.Learner`, and those of the abilities that they have.
+
+    Args:
+        make: gives a new learner of a seed.
+        n_classes: classes that it is made for, 2 or more.
+        input_shape: of the inputs that it is given: images (three dimensions) come as uint8, others as floats.
+        learns: whether 200 easy samples, met twice, must make it better than chance.
+
+    Raises:
+        BrokenPromise: naming the first promise that is broken.
+    """
+    _LearnerCheck(make, n_classes, tuple(input_shape), learns).run()
+
+
+class _LearnerCheck:
+    """The promises of a learner, one a method."""
+
+    def __init__(self, make: Callable[[int], Learner], n_classes: int, input_shape: Shape, learns: bool) -> None:
+        self.make, self.n_classes, self.shape, self.must_learn = make, n_classes, input_shape, learns
+
+    def run(self) -> None:
+        """All of them, the plainest first."""
+        self.offers_everything()
+        for n in (0, 1, 7):
+            self.gives_distributions_and_keys(n)
+        self.is_deterministic()
+        self.says_what_is_pending()
+        self.changes_its_version()
+        learner = self.make(0)
+        if isinstance(learner, Preparable):
+            self.prepares_once()
+        if isinstance(learner, Estimating):
+            self.bills_as_estimated()
+        if isinstance(learner, Forkable):
+            self.forks_go_their_own_ways()
+        if isinstance(learner, Resumable):
+            self.survives_a_round_trip()
+        if self.must_learn:
+            self.learns()
+
+    def samples(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        labels = labels_of(n, self.n_classes, seed)
+        return sample_inputs(n, self.shape, labels, seed), labels
+
+    def teach(self, learner: Learner, *sizes: int, seed: int = 0) -> None:
+        """Chunks of these sizes, each flushed."""
+        for number, n in enumerate(sizes):
+            learner.learn(*self.samples(n, seed + number))
+            learner.flush()
+
+    def outputs(self, learner: Learner, n: int = 6) -> Outputs:
+        return learner.forward(self.samples(n, 99)[0])[0]
+
+    def offers_everything(self) -> None:
+        learner = self.make(0)
+        if lacks := missing_members(learner, Learner):
+            promise = "a learner offers all that agent.learners.Learner names"
+            raise BrokenPromise(learner, promise, f"missing {lacks}")
+        weights = learner.weights()
+        if not all(isinstance(each, Tensor) for each in weights.values()):
+            raise BrokenPromise(learner, "weights are tensors by name", f"{ {k: type(v) for k, v in weights.items()} }")
+
+    def gives_distributions_and_keys(self, n: int) -> None:
+        learner = self.make(0)
+        inputs, _ = self.samples(n, 5)
+        given = inputs.clone()
+        outputs, work = learner.forward(inputs)
+        if not torch.equal(inputs, given):
+            raise BrokenPromise(learner, "a learner leaves its inputs as they are", "they were written to")
+        probabilities, keys = outputs.probabilities.cpu(), outputs.keys
+        whole = probabilities.shape == (n, self.n_classes) and bool((probabilities >= 0).all())
+        if not whole or not torch.allclose(probabilities.sum(dim=1), torch.ones(n), atol=1e-4):
+            found = f"shape {tuple(probabilities.shape)} for {n} inputs, {probabilities[:1]}"
+            raise BrokenPromise(learner, "forward gives a distribution over classes for each input", found)
+        if keys.shape != (n, learner.key_length(self.shape)):
+            found = f"shape {tuple(keys.shape)}, announced {learner.key_length(self.shape)} numbers"
+            raise BrokenPromise(learner, "keys have as many numbers as `key_length` says", found)
+        if work.flops != learner.forward_flops(n, self.shape) or work.samples != n:
+            found = f"{learner.forward_flops(n, self.shape)} announced, {work.flops} billed for {work.samples} samples"
+            raise BrokenPromise(learner, "a forward pass takes what `forward_flops` says, for n samples", found)
+
+    def is_deterministic(self) -> None:
+        with own_randomness(self.make(0)):
+            one, other = self.make(0), self.make(0)
+            for each in (one, other):
+                self.teach(each, *SIZES)
+        if not same(tuple(self.outputs(one)), tuple(self.outputs(other))):
+            found = "two learners of one seed differ"
+            raise BrokenPromise(one, "the same samples give the same learner, to the bit", found)
+
+    def says_what_is_pending(self) -> None:
+        learner = self.make(0)
+        if learner.pending:
+            raise BrokenPromise(learner, "nothing is pending at initialization", "pending")
+        before = learner.n_steps
+        learner.learn(*self.samples(SIZES[0], 0))
+        if learner.pending != type(learner).lazy:
+            found = f"lazy {type(learner).lazy}, pending {learner.pending} after learn"
+            raise BrokenPromise(
+                learner, "what is learned waits for flush where a learner is lazy, and only there", found
+            )
+        learner.flush()
+        if learner.pending or learner.flush() != Work():
+            found = "pending after flush" if learner.pending else "a second flush was billed"
+            raise BrokenPromise(learner, "flush brings the learner up to date, at once", found)
+        if not learner.n_steps > before:
+            raise BrokenPromise(learner, "`n_steps` counts gradient steps", f"{before}, then {learner.n_steps}")
+        self.teach(learner, 0)
+        if learner.nbytes < 0:
+            raise BrokenPromise(learner, "`nbytes` is 0 or more", f"{learner.nbytes}")
+
+    def changes_its_version(self) -> None:
+        learner = self.make(0)
+        before, version = self.outputs(learner), learner.version
+        if learner.version != version:
+            raise BrokenPromise(learner, "a forward pass leaves the version", f"{version}, then {learner.version}")
+        self.teach(learner, SIZES[0])
+        if learner.version == version and not same(tuple(self.outputs(learner)), tuple(before)):
+            raise BrokenPromise(learner, "the version changes whenever outputs do", f"{version} before and after")
+
+    def prepares_once(self) -> None:
+        learner, other = self.make(0), self.make(0)
+        assert isinstance(learner, Preparable)
+        assert isinstance(other, Preparable)
+        inputs, _ = self.samples(12, 3)
+        learner.prepare(inputs)
+        version, before = learner.version, self.outputs(learner)
+        again = learner.prepare(self.samples(12, 4)[0])
+        if again != Work() or learner.version != version or not same(tuple(self.outputs(learner)), tuple(before)):
+            raise BrokenPromise(learner, "a network is prepared once", f"a second time took {again}")
+        other.prepare(inputs)
+        if not same(tuple(self.outputs(other)), tuple(before)):
+            raise BrokenPromise(learner, "a preparation follows from the inputs alone", "two of the same differ")
+
+    def bills_as_estimated(self) -> None:
+        learner = self.make(0)
+        assert isinstance(learner, Estimating)
+        for seed, n in enumerate((*SIZES, 0)):
+            inputs, labels = self.samples(n, seed)
+            version = learner.version
+            at_once, later = learner.estimate(inputs)
+            if learner.version != version or learner.pending:
+                raise BrokenPromise(learner, "an estimate changes nothing", "the version changed, or something pends")
+            for what, estimated, took in (
+                ("learn", at_once, learner.learn(inputs, labels)),
+                ("flush", later, learner.flush()),
+            ):
+                if (estimated.flops, estimated.nbytes, estimated.samples) != (took.flops, took.nbytes, took.samples):
+                    found = f"{what} of {n} samples: estimated {estimated}, took {took}"
+                    raise BrokenPromise(learner, "learning takes what `estimate` says", found)
+
+    def forks_go_their_own_ways(self) -> None:
+        learner: Any = self.make(0)
+        self.teach(learner, *SIZES)
+        version, before = learner.version, self.outputs(learner)
+        fork = learner.fork()
+        if fork.version != version or not same(tuple(self.outputs(fork)), tuple(before)):
+            raise BrokenPromise(learner, "a fork has the same past, and at first the same version", "it differs")
+        self.teach(fork, 9, seed=20)
+        if learner.version != version or not same(tuple(self.outputs(learner)), tuple(before)):
+            raise BrokenPromise(learner, "what a fork learns does not change the learner", "outputs changed")
+        self.teach(learner, 9, seed=20)
+        if not same(tuple(self.outputs(fork)), tuple(self.outputs(learner))):
+            raise BrokenPromise(learner, "a fork draws the numbers that the learner draws", "they came to differ")
+        if learner.version == fork.version:
+            raise BrokenPromise(learner, "forks that go their own ways have different versions", f"{fork.version}")
+
+    def survives_a_round_trip(self) -> None:
+        for flushed in (True, False):
+            learner: Any = self.make(0)
+            restored: Any = self.make(1)
+            self.teach(learner, *SIZES)
+            if not flushed:
+                learner.learn(*self.samples(5, 40))
+            restored.load_state(through_a_file(learner, learner.state()))
+            if restored.pending != learner.pending or restored.n_steps != learner.n_steps:
+                facts = [(each.pending, each.n_steps) for each in (learner, restored)]
+                found = f"pending and steps were {facts[0]}, and are {facts[1]}"
+                raise BrokenPromise(learner, "a learner is restored from its state, to the bit", found)
+            for each in (learner, restored):
+                each.flush()
+            if not same(tuple(self.outputs(restored)), tuple(self.outputs(learner))):
+                raise BrokenPromise(learner, "a learner is restored from its state, to the bit", "outputs differ")
+            for each in (learner, restored):
+                self.teach(each, 9, 2, seed=30)
+            if not same(tuple(self.outputs(restored)), tuple(self.outputs(learner))):
+                found = "after more samples outputs differ"
+                raise BrokenPromise(learner, "a restored learner goes on as the one that was saved", found)
+
+    def learns(self) -> None:
+        learner = self.make(0)
+        self.teach(learner, 100, 100)
+        self.teach(learner, 100, 100)
+        inputs, labels = self.samples(100, 50)
+        right = float((learner.forward(inputs)[0].probabilities.cpu().argmax(dim=1) == labels).float().mean())
+        if right <= 1.3 / self.n_classes:
+            raise BrokenPromise(
+                learner, "a learner learns what is easy", f"{right:.0%} right of {self.n_classes} classes"
+            )

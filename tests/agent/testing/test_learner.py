@@ -1,0 +1,270 @@
+"""The kit for learners: our own pass, and for every promise a broken one is named."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from agent.accounting.work import Work
+from agent.data.augmentation import Augmentation, Normalization
+from agent.learners import LEARNERS, OnlineLearner, RefitLearner
+from agent.learners.protocol import LearningEstimate
+from agent.learners.recipe import sgd
+from agent.learners.training import Training
+from agent.networks import MLP, ResNet
+from agent.networks.keys import KeyPlaces
+from agent.networks.outputs import Outputs
+from agent.testing import BrokenPromise, check_learner
+from agent.version import Version
+from tests.agent.networks.whitening import WhitenedNet, whitening
+
+N_CLASSES = 4
+IMAGES, VECTORS = (3, 8, 8), (6,)
+COUNT = itertools.count()
+
+
+def training(recipe, shape):
+    n = shape[0]
+    normalization = Normalization((0.5,) * n, (0.25,) * n) if len(shape) == 3 else Normalization((0.0,) * n, (1.0,) * n)
+    return Training(recipe, normalization, Augmentation(shift=1 if len(shape) == 3 else 0))
+
+
+def of_vectors(kind, **settings):
+    """A learner of feature vectors, as the kit makes it."""
+
+    def make(seed):
+        network = MLP(16, 1, n_classes=N_CLASSES, input_shape=VECTORS, generator=torch.Generator().manual_seed(seed))
+        return kind(network, training(sgd(batch=8), VECTORS), KeyPlaces(), seed=seed, **settings)
+
+    return make
+
+
+def of_images(kind, network, recipe):
+    def make(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return kind(network(generator), training(recipe(), IMAGES), KeyPlaces(), seed=seed)
+
+    return make
+
+
+@pytest.mark.parametrize("settings", [{}, {"epochs": 1.5}], ids=["default", "another"])
+@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+def test_our_learners_keep_their_promises_on_feature_vectors(kind, settings):
+    check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
+
+
+@pytest.mark.parametrize(
+    ("network", "recipe"),
+    [
+        (lambda generator: ResNet(8, 2, n_classes=N_CLASSES, generator=generator), lambda: sgd(batch=8)),
+        (lambda generator: WhitenedNet(n_classes=N_CLASSES, generator=generator), whitening),
+    ],
+    ids=["resnet, sgd", "prepared, two optimizers"],
+)
+@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+def test_our_learners_keep_their_promises_on_images(kind, network, recipe):
+    check_learner(of_images(kind, network, recipe), input_shape=IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(OnlineLearner, {"rehearsal": 0.0, "ema_decay": 0.0}), (RefitLearner, {"warm": True})]
+)
+def test_other_settings_keep_them_too(kind, settings):
+    check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
+
+
+class Incomplete(OnlineLearner):
+    key_length = property(lambda self: (_ for _ in ()).throw(AttributeError("key_length")))
+
+
+class Nameless(OnlineLearner):
+    def weights(self):
+        return {"all": [1.0, 2.0]}
+
+
+class Writing(OnlineLearner):
+    def forward(self, inputs):
+        found = super().forward(inputs)
+        inputs += 1
+        return found
+
+
+class Logits(OnlineLearner):
+    def forward(self, inputs):
+        outputs, work = super().forward(inputs)
+        return Outputs(outputs.probabilities * 2, outputs.keys), work
+
+
+class LongKeys(OnlineLearner):
+    def key_length(self, shape):
+        return super().key_length(shape) + 1
+
+
+class Cheap(OnlineLearner):
+    def forward_flops(self, n, shape):
+        return super().forward_flops(n, shape) // 2
+
+
+class Fickle(OnlineLearner):
+    def learn(self, inputs, labels):
+        return super().learn(inputs, (labels + next(COUNT)) % N_CLASSES)
+
+
+class Drawing(OnlineLearner):
+    def learn(self, inputs, labels):
+        torch.rand(1)
+        return super().learn(inputs, labels)
+
+
+class Busy(OnlineLearner):
+    @property
+    def pending(self):
+        return True
+
+
+class Eager(RefitLearner):
+    lazy = False
+
+
+class Expensive(OnlineLearner):
+    def flush(self):
+        return Work(flops=1)
+
+
+class Uncounted(OnlineLearner):
+    @property
+    def n_steps(self):
+        return 0
+
+    @n_steps.setter
+    def n_steps(self, value):
+        pass
+
+
+class Indebted(OnlineLearner):
+    @property
+    def nbytes(self):
+        return -1
+
+
+class Timeless(OnlineLearner):
+    @property
+    def version(self):
+        return Version("", 1)
+
+    @version.setter
+    def version(self, value):
+        pass
+
+
+class Repeating(OnlineLearner):
+    def prepare(self, inputs):
+        return Work(flops=3)
+
+
+class Moody(OnlineLearner):
+    def prepare(self, inputs):
+        if self.prepared:
+            return Work()
+        self.prepared = True
+        with torch.no_grad():
+            for parameter in self.average.parameters():
+                parameter.mul_(1 + next(COUNT))
+        return Work()
+
+
+class Optimist(OnlineLearner):
+    def estimate(self, inputs):
+        told = super().estimate(inputs)
+        return LearningEstimate(
+            Work(told.at_once.flops // 2, told.at_once.nbytes, samples=told.at_once.samples), Work()
+        )
+
+
+class Trying(OnlineLearner):
+    def estimate(self, inputs):
+        self.version = self.lineage.next()
+        return super().estimate(inputs)
+
+
+class Siamese(OnlineLearner):
+    def fork(self):
+        return self
+
+
+class Sharing(OnlineLearner):
+    def fork(self):
+        fork = super().fork()
+        fork.network, fork.optimizers, fork.average = self.network, self.optimizers, self.average
+        return fork
+
+
+class Independent(OnlineLearner):
+    def fork(self):
+        fork = super().fork()
+        fork.order.manual_seed(next(COUNT))
+        return fork
+
+
+class Renamed(OnlineLearner):
+    def fork(self):
+        fork = super().fork()
+        fork.version = fork.lineage.next()
+        return fork
+
+
+class Lossy(OnlineLearner):
+    def state(self):
+        return super().state() | {"carried": 0.0, "n_steps": 0}
+
+
+class Opaque(OnlineLearner):
+    def state(self):
+        return super().state() | {"what": SimpleNamespace()}
+
+
+class Unbuffered(OnlineLearner):
+    def state(self):
+        return super().state() | {"learned": {}}
+
+
+class Contrary(OnlineLearner):
+    def learn(self, inputs, labels):
+        return super().learn(inputs, (labels + 1) % N_CLASSES)
+
+
+BROKEN = [
+    (Incomplete, "offers all that agent.learners.Learner names; missing .'key_length'"),
+    (Nameless, "weights are tensors by name"),
+    (Writing, "leaves its inputs as they are"),
+    (Logits, "a distribution over classes for each input"),
+    (LongKeys, "keys have as many numbers as `key_length` says"),
+    (Cheap, "takes what `forward_flops` says"),
+    (Fickle, "the same samples give the same learner"),
+    (Drawing, "global random state"),
+    (Busy, "nothing is pending at initialization"),
+    (Eager, "waits for flush where a learner is lazy"),
+    (Expensive, "flush brings the learner up to date, at once; a second flush was billed"),
+    (Uncounted, "`n_steps` counts gradient steps"),
+    (Indebted, "`nbytes` is 0 or more"),
+    (Timeless, "the version changes whenever outputs do"),
+    (Repeating, "a network is prepared once"),
+    (Moody, "a preparation follows from the inputs alone"),
+    (Optimist, "learning takes what `estimate` says; learn of 11 samples"),
+    (Trying, "an estimate changes nothing"),
+    (Siamese, "what a fork learns does not change the learner"),
+    (Sharing, "what a fork learns does not change the learner"),
+    (Independent, "a fork draws the numbers that the learner draws"),
+    (Renamed, "a fork has the same past, and at first the same version"),
+    (Lossy, "a learner is restored from its state"),
+    (Opaque, "states are tensors and plain values"),
+    (Unbuffered, "a restored learner goes on as the one that was saved"),
+    (Contrary, "a learner learns what is easy"),
+]
+
+
+@pytest.mark.parametrize(("broken", "promise"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_broken_learner_is_named(broken, promise):
+    with pytest.raises(BrokenPromise, match=promise):
+        check_learner(of_vectors(broken), input_shape=VECTORS)

@@ -1,0 +1,199 @@
+"""The kit for networks: our own pass, and for every promise a broken one is named."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from agent.networks import MLP, ConvNet, ResNet
+from agent.testing import BrokenPromise, check_network
+from tests.agent.networks.whitening import WhitenedNet
+
+SHAPE = (6,)
+COUNT = itertools.count()
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda generator: ResNet(8, 2, n_classes=4, generator=generator), (3, 8, 8)),
+        (lambda generator: ResNet(14, 2, n_classes=4, generator=generator), (3, 9, 5)),
+        (lambda generator: WhitenedNet(n_classes=4, generator=generator), (3, 8, 8)),
+        (lambda generator: ConvNet(4, n_classes=4, generator=generator), (3, 8, 8)),
+        (lambda generator: ConvNet(2, 1, n_classes=4, generator=generator), (3, 1, 1)),
+        (lambda generator: MLP(8, n_classes=4, input_shape=(3, 4, 4), generator=generator), (3, 4, 4)),
+        (lambda generator: MLP(8, 1, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
+        (lambda generator: MLP(8, 0, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
+    ],
+    ids=["resnet-8", "resnet-14", "with constants", "convnet", "a single pixel", "mlp", "vectors", "linear"],
+)
+def test_our_networks_keep_their_promises(make, shape):
+    check_network(make, n_classes=4, input_shape=shape)
+
+
+class Whole(MLP):
+    """The network that others break."""
+
+    def __init__(self, generator):
+        super().__init__(8, 2, n_classes=4, input_shape=SHAPE, generator=generator)
+
+
+class Secretive(Whole):
+    @property
+    def spec(self):
+        return {"widths": {6, 8}}
+
+
+class Numbered(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.number = next(COUNT)
+
+    @property
+    def spec(self):
+        return {"number": self.number}
+
+
+class Lost(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.key_places = ("hidden7",)
+
+
+class Twice(Whole):
+    @property
+    def places(self):
+        return ("hidden0", "hidden0")
+
+
+class Careless(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        torch.rand(1)
+
+
+class Stubborn(Whole):
+    def __init__(self, generator):
+        super().__init__(torch.Generator().manual_seed(0))
+
+
+class Restless(Whole):
+    def __init__(self, generator):
+        super().__init__(torch.Generator().manual_seed(next(COUNT)))
+
+
+class Narrow(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits[:, :3], found
+
+
+class Infinite(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits / 0, found
+
+
+class Writing(Whole):
+    def tapped(self, inputs, places):
+        return super().tapped(inputs.mul_(0.5), places)
+
+
+class Counting(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.register_buffer("n_seen", torch.zeros(()))
+
+    def tapped(self, inputs, places):
+        self.n_seen += 1
+        return super().tapped(inputs, places)
+
+
+class Sociable(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits - logits.mean(dim=0), found
+
+
+class Talkative(Whole):
+    def tapped(self, inputs, places):
+        return super().tapped(inputs, self.places)
+
+
+class Swapped(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits, {name: 2 * value if len(found) > 1 else value for name, value in found.items()}
+
+
+class Averaged(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits, {name: value.mean(dim=0) for name, value in found.items()}
+
+
+class Disturbed(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits + (1 if len(found) > 1 else 0), found
+
+
+class Concrete(Whole):
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits * (1 if float(inputs.sum()) > -1e9 else 2), found
+
+
+class Bulk(Whole):
+    def tapped(self, inputs, places):
+        if len(inputs) > 1:
+            inputs @ inputs.T
+        return super().tapped(inputs, places)
+
+
+class Idle(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.spare = nn.Parameter(torch.zeros(3))
+
+
+class Forgetful(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.shift = torch.rand(4, generator=generator)
+
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        return logits + self.shift.to(logits.device), found
+
+
+BROKEN = [
+    (lambda generator: nn.Linear(6, 4), "is derived from agent.networks.Network"),
+    (Secretive, "spec holds plain values"),
+    (Numbered, "have equal specs"),
+    (Lost, "key_places are places of the network"),
+    (Twice, "places have a name each"),
+    (Careless, "global random state"),
+    (Stubborn, "follow from the generator; two of different seeds are equal"),
+    (Restless, "follow from the generator; two of equal seeds differ"),
+    (Narrow, "a finite logit for each input and class"),
+    (Infinite, "a finite logit for each input and class"),
+    (Writing, "leaves its inputs as they are"),
+    (Counting, "in evaluation mode a forward pass changes nothing"),
+    (Sociable, "an input's logits depend on it alone"),
+    (Talkative, "gives the places that are asked for"),
+    (Swapped, "read alike alone and among others"),
+    (Averaged, "have a row for each input"),
+    (Disturbed, "reading places changes no logit"),
+    (Concrete, "traced on the meta device"),
+    (Bulk, "an input costs its share of a batch"),
+    (Idle, "each parameter that requires a gradient gets one; spare"),
+    (Forgetful, "restored from its state_dict"),
+]
+
+
+@pytest.mark.parametrize(("broken", "promise"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_broken_network_is_named(broken, promise):
+    with pytest.raises(BrokenPromise, match=promise):
+        check_network(broken, n_classes=4, input_shape=SHAPE)
