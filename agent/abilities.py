@@ -29,18 +29,27 @@ class Resumable(Protocol):
         """Become the component whose `state` this is; it must have been built with the same settings."""
 
 
-def fork_of(component: Component) -> Component:
-    """A fork of a component.
+def check_forkable(component: object) -> None:
+    """Refuse a component that cannot be forked.
 
     Raises:
-        InvalidSetting: it cannot be forked.
+        InvalidSetting: such a one.
     """
     if not isinstance(component, Forkable):
         raise InvalidSetting(
             f"expected {type(component).__name__} to be forkable (agent.abilities.Forkable) where lifetimes share an "
             "agent or are evaluated on the way, got one without fork; live one policy, and evaluate at the end alone"
         )
-    return component.fork()
+
+
+def fork_of(component: Component) -> Component:
+    """A fork of a component.
+
+    Raises:
+        InvalidSetting: it cannot be forked.
+    """
+    check_forkable(component)
+    return component.fork()  # type: ignore[attr-defined]
 
 
 def state_of(component: object) -> dict[str, Any]:

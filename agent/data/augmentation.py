@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int32, Shaped, UInt8
+from jaxtyping import Float, Int32, Shaped
 from torch import Tensor
 
 from agent.errors import InvalidSetting
@@ -53,7 +53,7 @@ class View:
     mirrored: bool = False
 
 
-def moved(images: UInt8[Tensor, "n channels height width"], view: View) -> UInt8[Tensor, "n channels height width"]:
+def moved(images: Shaped[Tensor, "n ..."], view: View) -> Shaped[Tensor, "n ..."]:
     """Copies of images, all as one view has them.
 
     Raises:

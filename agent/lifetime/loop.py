@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from agent.abilities import Resumable, check_forkable
 from agent.accounting.costs import CostModel
 from agent.accounting.ledger import Ledger
 from agent.accounting.work import Charge, Work
@@ -60,8 +61,8 @@ class Lifetimes:
             examinations on the way fit a mixture at the experimenter's expense.
 
     Raises:
-        InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed, or a memory that cannot hold
-            the learner's keys.
+        InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed, a memory that cannot hold
+            the learner's keys, or a learner that cannot be forked where that is needed.
     """
 
     def __init__(
@@ -86,6 +87,9 @@ class Lifetimes:
         for policy in policies.values():
             check_policy(policy)
         agent.estimate_memorizing(stream[0], looked=False)  # a memory that cannot hold such keys refuses them now
+        on_the_way = plan.every or plan.after or plan.prequential
+        if len(policies) > 1 or (agent.learner.lazy and on_the_way):
+            check_forkable(agent.learner)  # now, and not where lifetimes part
         self.stream, self.plan = stream, plan
         self.budget, self.calibrate_every = budget, calibrate_every
         lifetimes = [Lifetime(name, policy, Ledger(costs)) for name, policy in policies.items()]
@@ -97,6 +101,11 @@ class Lifetimes:
     def __bool__(self) -> bool:
         """Whether there is anything left to live."""
         return bool(self._branches)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether `state` tells all that there is to know."""
+        return all(isinstance(branch.agent.learner, Resumable) for branch in self._branches)
 
     def advance(self) -> dict[str, Step]:
         """Live one chunk of one branch, as its policies decide; returns the step for each lifetime on it.

@@ -23,7 +23,7 @@ from scenarios.config.families import POLICY, Family
 HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks")
 """Parameters that the program gives: left out of descriptions, and always spelled out where a user sets them."""
 
-GIVEN = ("n_classes", "device", "input_shape", "keeps")
+GIVEN = ("n_classes", "input_shape", "device", "generator", "network", "training", "keys", "keeps")
 """Parameters that the program alone gives, and no text sets."""
 
 FILE = "file"

@@ -48,6 +48,8 @@ def live_on_record(
     try:
         lifetimes = _resumed(begin, records, unfinished.keys(), checkpoints, reporter, decisions, on_step)
         advanced = 0
+        if lifetimes and not lifetimes.resumable:
+            reporter.warn("the learner cannot be saved: lifetimes that are interrupted begin anew")
         while lifetimes:
             steps = lifetimes.advance()
             for name, step in steps.items():
@@ -63,7 +65,7 @@ def live_on_record(
             reporter.say(f"{title} {counts}{seen[name]}".strip())
             advanced += 1
             stopping = reporter.stopping
-            if lifetimes and (stopping or advanced % checkpoint_every == 0):
+            if lifetimes and lifetimes.resumable and (stopping or advanced % checkpoint_every == 0):
                 for record in records.values():
                     record.sync()
                 checkpoints.save(lifetimes.state())

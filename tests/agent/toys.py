@@ -1,6 +1,7 @@
 """Small things that the tests of the agent are made of: tiny networks, easy images, and ways to compare states."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,10 +14,12 @@ from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.recipe import sgd
 from agent.learners.training import Training
 from agent.memory import CacheMemory, Memory, RidgeMemory
+from agent.networks import MLP
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.policies import Action, Observation, Policy
 from tests.agent.memory.nearest import NearestMemory
+from tests.agent.networks.whitening import WhitenedNet, whitening
 
 N_CLASSES = 3
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
@@ -82,13 +85,28 @@ def cooldown(seed: int = 0, *, share: float = 0.5, **changed: Any) -> CooldownLe
     )
 
 
-LEARNERS: dict[str, Callable[..., Learner]] = {
+def online_mlp(seed: int = 0) -> OnlineLearner:
+    generator = torch.Generator().manual_seed(seed)
+    return online(seed, network=MLP(8, n_classes=N_CLASSES, input_shape=(3, 8, 8), generator=generator))
+
+
+def cooldown_prepared(seed: int = 0) -> CooldownLearner:
+    """With parameters that never change once the first images have set them, and two optimizers."""
+    network = WhitenedNet(n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
+    training = replace(toy_training(), recipe=whitening())
+    return CooldownLearner(network, training, KeyPlaces(("features", "input")), epochs=2, share=0.5, seed=seed)
+
+
+ON_RESNETS: dict[str, Callable[..., Learner]] = {
     "online": online,
     "cooldown": cooldown,
     "refit-cold": refit,
     "refit-warm": refit_warm,
 }
-"""Every learner, by a function of the seed: adding one means adding a line."""
+"""Every learner on a ResNet, by a function of the seed: adding one means adding a line."""
+
+LEARNERS = {**ON_RESNETS, "online-mlp": online_mlp, "cooldown-prepared": cooldown_prepared}
+"""With other networks and recipes."""
 
 
 MEMORIES: dict[str, Callable[[int], Memory[Any]]] = {

@@ -14,7 +14,7 @@ from agent.lifetime.loop import Lifetimes, live
 from agent.memory.rekeying import Rekeying
 from agent.policies import Action, Policy, StaticPolicy, TariffPolicy
 from tests.agent.lifetime.test_loop import POLICIES
-from tests.agent.toys import LEARNERS, online, toy_agent, toy_images, toy_stream
+from tests.agent.toys import LEARNERS, ON_RESNETS, online, toy_agent, toy_images, toy_stream
 
 MODEL = COST_MODELS["prices"](gflop=3.0, megabyte_written=5.0, megabyte_chunk=7.0)
 SIZES = [8, 6, 8, 4, 7, 5]
@@ -59,7 +59,9 @@ def cost(work, price):
     ],
     ids=["stale", "rekeying", "ridge", "evicting"],
 )
-@pytest.mark.parametrize("make", [LEARNERS["online"], LEARNERS["cooldown"], LEARNERS["refit-warm"]])
+@pytest.mark.parametrize(
+    "make", [LEARNERS[name] for name in ("online", "cooldown", "refit-warm", "online-mlp", "cooldown-prepared")]
+)
 @settings(max_examples=5, deadline=None)
 @given(of_prices=prices, learns=st.lists(st.booleans(), min_size=len(SIZES), max_size=len(SIZES)))
 def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns):
@@ -67,6 +69,7 @@ def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns
     agent.rekeying = rekeying
     admitted = []  # samples and price of the chunks that wait for a training
     for chunk, learn in zip(stream(of_prices), learns, strict=True):
+        agent.prepare(chunk)
         before = agent.fork()
         pending = before.estimate_flush(chunk.inputs)
         billed = before.fork().flush()
@@ -136,7 +139,7 @@ def test_policies_are_told_what_they_will_pay(name, make, queries):
         spent, learned = dict(step.costs), dict(step.work)
 
 
-@pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("make", ON_RESNETS.values(), ids=ON_RESNETS)
 def test_learning_at_night_is_paid_at_night(make):
     day_night = (2, 2, 0.2, 0.2, 2, 2)
     steps = live(toy_agent(make), stream(day_night), TariffPolicy(1.0), PLAN).steps

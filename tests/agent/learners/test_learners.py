@@ -10,12 +10,12 @@ from agent.evaluation.scores import accuracy_of
 from agent.learners.training import Training, even_sizes, one_cycle, passes
 from agent.networks.flops import flops_per_sample
 from agent.randomness import named_generator
-from tests.agent.toys import LEARNERS, cooldown, online, refit, same, teach, toy_chunk, toy_images, toy_stream
+from tests.agent.toys import ON_RESNETS, cooldown, online, refit, same, teach, toy_chunk, toy_images, toy_stream
 
 
-@pytest.fixture(params=LEARNERS)
+@pytest.fixture(params=ON_RESNETS)
 def make(request):
-    return LEARNERS[request.param]
+    return ON_RESNETS[request.param]
 
 
 def live(learner, chunks):

@@ -85,6 +85,8 @@ LIFETIMES = {
 FEW = {
     "refit-warm": ("plain", "prequential", "rekeying"),
     "cooldown": ("examined", "calibrating", "rekeying", "ridge", "nearest"),
+    "online-mlp": ("examined", "ridge"),
+    "cooldown-prepared": ("prequential", "nearest"),
 }
 """For learners that are much like another one."""
 WAYS = [

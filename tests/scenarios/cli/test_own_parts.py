@@ -1,0 +1,196 @@
+"""Parts of an agent from the command line: our own, and those that know a contract alone, by their import paths."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from scenarios.config.families import FAMILIES
+from tests.agent.learners import prototypes
+from tests.agent.memory import nearest
+from tests.agent.networks import whitening
+from tests.scenarios import commands
+from tests.scenarios.commands import TINY, assert_refused
+
+OWN = "my_memory.NearestMemory"
+POLICY = """
+from agent.policies import Action, Policy
+
+class Patient(Policy):
+    observes = "learner"
+
+    def __init__(self, patience: float = 1.0):
+        self.patience = patience
+
+    def decide(self, observation):
+        learns = observation.learner_loss > self.patience * observation.mean_learner_loss
+        return Action.LEARN if learns or observation.step == 0 else Action.MEMORIZE
+"""
+MODULES = {"my_memory": nearest, "my_network": whitening, "my_learner": prototypes, "my_policy": None}
+"""Of the user's own, by name."""
+
+
+@pytest.fixture
+def lifetime(monkeypatch, capsys, tmp_path):
+    """The command line, in a folder that holds parts of the user's own."""
+    for name, module in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(Path(module.__file__).read_text() if module else POLICY)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
+
+
+def settings_of(run):
+    return json.loads((run / "config.json").read_text())["settings"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("memory", "names"), [("ridge:limit=4096", {"lambda"}), (f"{OWN}:capacity=20", {"k", "temperature"})]
+)
+def test_a_memory_lives_in_a_lifetime_a_comparison_and_a_curve(lifetime, tmp_path, memory, names):
+    few = [*TINY, "--memory", memory, "--runs", tmp_path / "runs", "--name", "x"]
+    done = lifetime("simulate", *few, "--policy", "interleaved:k=50")
+    assert (done.returncode, done.stderr) == (0, "")
+    run = tmp_path / "runs/simulate/x"
+    assert (settings_of(run)["memory"], settings_of(run)["pool"]) == (memory, True)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["mixture"]["setting"].keys() == names
+    assert summary["memory_entries"] == (20 if memory.startswith(OWN) else 60)
+    done = lifetime("compare", *few, "--seeds", 1, "--policies", "static:k=50 disagreement")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = lifetime("curve", *few, "--k", "50", "--seeds", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    [point] = json.loads((tmp_path / "runs/curve/x/curve.json").read_text())["points"]
+    assert point["k"] == 50
+    assert point["by_seed"]["setting"].keys() == names
+    header = (tmp_path / "runs/curve/x/curve.csv").read_text().splitlines()[0].split(",")
+    assert {f"setting_{name}" for name in names} <= set(header)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"network": "my_network.WhitenedNet:width=3", "recipe": "my_network.whitening:lr=0.02"},
+        {"network": "convnet:width=2", "recipe": "adamw:lr=0.01", "keys": "features+block0"},
+        {"network": "mlp:hidden=8", "recipe": "adamw", "memory": OWN},
+        {"learner": "refit:epochs=1", "network": "my_network.WhitenedNet", "recipe": "my_network.whitening"},
+    ],
+    ids=["own network and recipe", "convnet", "mlp", "refitted"],
+)
+def test_parts_live_in_a_lifetime_a_comparison_and_a_curve(lifetime, tmp_path, parts):
+    given = [word for name, spec in parts.items() for word in (f"--{name}", spec)]
+    few = [*TINY, *given, "--runs", tmp_path / "runs", "--name", "x"]
+    done = lifetime("simulate", *few, "--policy", "my_policy.Patient:patience=0.9")
+    assert (done.returncode, done.stderr) == (0, "")
+    run = tmp_path / "runs/simulate/x"
+    for name, spec in parts.items():
+        assert settings_of(run)[name].startswith(spec.partition(":")[0])
+    own = json.loads((run / "config.json").read_text())["own_code"]
+    assert len(own) == 1 + sum("my_" in spec for spec in parts.values())
+    before = (run / "trajectory.jsonl").read_bytes()
+    done = lifetime("simulate", *few, "--policy", "my_policy.Patient:patience=0.9", "--force")
+    assert (done.returncode, done.stderr, (run / "trajectory.jsonl").read_bytes()) == (0, "", before)
+    done = lifetime("compare", *few, "--seeds", 1, "--policies", "my_policy.Patient static:50")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = lifetime("curve", *few, "--k", "50", "--seeds", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_learner_without_further_abilities_lives_alone(lifetime, tmp_path):
+    few = [*TINY, "--learner", "my_learner.Prototypes:50", "--runs", tmp_path / "runs", "--name", "x"]
+    done = lifetime("simulate", *few, "--policy", "interleaved:k=50")
+    assert done.returncode == 0
+    assert done.stderr == "warning: the learner cannot be saved: lifetimes that are interrupted begin anew\n"
+    run = tmp_path / "runs/simulate/x"
+    assert settings_of(run)["learner"] == "my_learner.Prototypes:temperature=50"
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["accuracy"]["learner"] > 0.12
+    for command in (["compare", *few, "--policies", "loss static:50"], ["curve", *few, "--k", "50"]):
+        assert_refused(lifetime(*command), "expected Prototypes to be forkable (agent.abilities.Forkable)")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--network", "my_network.Network"], "expected my_network.Network to define places, spec, tapped"),
+        (["--network", "my_memory.NearestMemory"], "to be a subclass of agent.networks.Network, got another class"),
+        (["--network", "resnet:9"], "expected depth = 6n + 2 (8, 14, 20, 26, 32, ...), got 9"),
+        (["--network", "resnet:input_shape=3"], "expected settings of resnet out of depth, width, got input_shape"),
+        (["--recipe", "my_network.F"], "expected my_network.F to be a callable, got an object of type module"),
+        (["--recipe", "my_network.whiten"], "expected a setting inputs for my_network.whiten"),
+        (["--recipe", "my_policy.Patient"], "to give an agent.learners.Recipe, got Patient"),
+        (["--recipe", "sgd:momentum=1"], "expected a momentum from 0 to below 1, got 1.0"),
+        (
+            ["--learner", "my_memory.NearestMemory"],
+            "expected my_memory.NearestMemory to take its settings, got TypeError",
+        ),
+        (["--learner", "my_policy.Patient"], "to offer all that agent.Learner names, got one without flush, forward"),
+        (["--keys", "stem,features"], "expected --keys of places joined by + (stem+features), got stem,features"),
+        (["--network", "mlp", "--keys", "stem"], "expected keys from places of MLP(hidden=128, layers=2"),
+        (["--lr", "0.1"], "expected --recipe sgd:lr=..., got --lr, as it was called before"),
+        (["--protocol", "original"], "expected --learner online, cooldown or refit"),
+    ],
+)
+def test_what_is_no_part_is_refused_in_one_line(lifetime, tmp_path, given, message):
+    assert_refused(lifetime("simulate", *TINY, *given, "--runs", tmp_path / "runs"), message)
+    assert not list((tmp_path / "runs").glob("*/*"))
+
+
+@pytest.mark.slow
+def test_the_code_of_a_memory_is_part_of_its_run(lifetime, tmp_path):
+    command = ["simulate", *TINY, "--memory", OWN, "--runs", tmp_path / "runs", "--name", "x"]
+    assert lifetime(*command).returncode == 0
+    run = tmp_path / "runs/simulate/x"
+    assert json.loads((run / "config.json").read_text())["own_code"].keys() == {f"{OWN}:capacity=12"}
+    assert lifetime("resume", run).returncode == 0
+    module = tmp_path / "my_memory.py"
+    module.write_text(module.read_text().replace("capacity=12", "capacity=13"))
+    assert_refused(lifetime("resume", run), "own_code")
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        (
+            "knn",
+            "expected a memory out of cache, ridge or package.module.Class, got knn; `lifetime list memories`",
+        ),
+        ("cache:limit=3", "expected no settings for cache, got limit"),
+        ("cache:n_classes=3", "expected no settings for cache, got n_classes"),
+        ("ridge:limit=many", "expected limit of ridge to be an integer, got many"),
+        ("ridge:limit=0", "expected a limit of at least 1 number in a key, got 0"),
+        ("ridge:limit=3", "expected keys of at most 3 numbers for a ridge regression, got 8"),
+        ("my_memory.Nothing", "expected a class Nothing in module my_memory, got none of that name"),
+        (
+            "my_memory.Lineage",
+            "expected my_memory.Lineage to offer all that agent.Memory names, got one without",
+        ),
+        ("my_memory.copy", "expected my_memory.copy to be a class, got an object of type module"),
+        ("no_such_module.Memory", "expected a module no_such_module in the current directory"),
+    ],
+)
+def test_what_is_no_memory_is_refused_in_one_line(lifetime, tmp_path, memory, message):
+    done = lifetime("simulate", *TINY, "--memory", memory, "--runs", tmp_path / "runs")
+    assert_refused(done, message)
+
+
+def test_a_ridge_is_not_rekeyed(lifetime, tmp_path):
+    done = lifetime("simulate", *TINY, "--memory", "ridge", "--rekey", "on-learn", "--runs", tmp_path / "runs")
+    assert_refused(done, "whose entries can be renewed")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "datasets"])
+def test_families_are_listed(lifetime, family):
+    members = json.loads(lifetime("list", family, "--json").stdout)
+    assert len(members) >= 2
+    assert all(each["summary"].endswith(".") for each in members)
+    shown = lifetime("list", family).stdout
+    assert all(each["name"] in shown for each in members)
+
+
+@pytest.mark.parametrize("former", ["policies", "scenarios", "costs"])
+def test_a_former_command_says_what_it_is_called_now(lifetime, former):
+    assert_refused(lifetime(former), f"expected `lifetime list {former}`")
