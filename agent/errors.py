@@ -26,7 +26,7 @@ class TrainingDiverged(LifetimeError):
     def __init__(self, step: int, lr: float) -> None:
         super().__init__(
             f"expected a finite training loss, got NaN or infinity at gradient step {step} with learning rate {lr:g}; "
-            "lower the learning rate (--lr)"
+            "lower it (lr of --recipe)"
         )
         self.step = step
         self.lr = lr

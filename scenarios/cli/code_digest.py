@@ -9,7 +9,6 @@ READING = frozenset(
     f"{path}.py"
     for path in (
         "agent/errors",
-        "agent/testing",
         "agent/storage/checkpoint",
         "agent/storage/tensorboard",
         "agent/storage/record",
@@ -43,12 +42,12 @@ Settings are part of a run as they are resolved, wherever their defaults stand.
 
 @cache
 def digest_of() -> str:
-    """Identifies the program's code at work, commit or no commit, but for the command line and `READING`."""
+    """Identifies the program's code at work, commit or no commit, but for the command line, the kit and `READING`."""
     digest = hashlib.blake2b(digest_size=8)
     root = Path(__file__).parents[2]
     for path in sorted(path for package in ("agent", "scenarios") for path in (root / package).rglob("*.py")):
         name = path.relative_to(root).as_posix()
-        if name not in READING and not name.startswith("scenarios/cli/"):
+        if name not in READING and not name.startswith(("scenarios/cli/", "agent/testing/")):
             digest.update(name.encode("utf-8") + b"\0" + what_it_does(path.read_bytes()))
     return digest.hexdigest()
 

@@ -1,12 +1,13 @@
 """Seeds that a policy has seen in training, and on which its results say little about others."""
 
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
 from agent.policies.file import read_policy_file
+from scenarios.config.presets import PLACES_OF_BEFORE
 from scenarios.config.specs import FILE, parse
 from scenarios.datasets.load import fingerprint
 
@@ -27,7 +28,7 @@ def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[in
     Raises:
         InvalidSetting: no policy file, or one that tells of its training in another way than this program does.
     """
-    training = read_policy_file(path).training
+    training = _training_of(path)
     if not training:
         return frozenset()
     settings, seeds = training.get("settings"), training.get("seeds")
@@ -46,6 +47,23 @@ def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[in
     return frozenset(listed) if same else frozenset()
 
 
+def _training_of(path: Path) -> Mapping[str, Any]:
+    """What a policy file tells of its training.
+
+    Raises:
+        InvalidSetting: no policy file, or one whose settings have names of before.
+    """
+    training = read_policy_file(path).training
+    settings = training.get("settings")
+    former = [name for name in settings if name in PLACES_OF_BEFORE] if isinstance(settings, dict) else []
+    if former:
+        raise InvalidSetting(
+            f"expected {PLACES_OF_BEFORE[former[0]]} among the settings that the policy in {path} was trained with, "
+            f"got {former[0]}, as it was called before; train it again"
+        )
+    return training
+
+
 def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
     """What a careful reader should know of policies trained under a tariff that live where prices are constant.
 
@@ -56,7 +74,7 @@ def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
     for spec in policies:
         if parse(spec).name != FILE:
             continue
-        settings = read_policy_file(Path(parse(spec).settings["path"])).training.get("settings")
+        settings = _training_of(Path(parse(spec).settings["path"])).get("settings")
         tariff = settings.get("tariff", "constant") if isinstance(settings, dict) else "constant"
         if tariff != "constant":
             notes.append(

@@ -39,7 +39,7 @@ for tariff in constant day-night $night $walk; do
   lifetime evaluate runs/tree/iid --quiet --name "$name" --tariff "$tariff" --policies "$both"
 done
 lifetime evaluate runs/tree/cifar10 --quiet --name transfer-cifar10 --tariff $night --policies "$(trained iid-day-night)"
-lifetime compare --quiet --name transfer-24-chunks --chunks 24 --train-size 1200 --validation-size 1000 --batch 16 \
+lifetime compare --quiet --name transfer-24-chunks --chunks 24 --train-size 1200 --validation-size 1000 --recipe sgd:batch=16 \
   --evaluate-every 0 --tariff $night --cost-weight 0.004 --seeds 8 --first-seed 4 --policies \
   "file:runs/train-policy/iid-day-night-cma-nothing/policy.json \
    static:k=0 static:k=25 static:k=50 static:k=75 static:k=100 interleaved:k=50 tariff"

@@ -54,6 +54,7 @@ def test_our_learners_keep_their_promises_on_feature_vectors(kind, settings):
     check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "recipe"),
     [

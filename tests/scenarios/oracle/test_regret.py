@@ -253,6 +253,16 @@ def test_nothing_left_to_evaluate_on_is_refused(tables, policy):
         evaluate_policies(tables, policy({"settings": {"dataset": "textures"}, "seeds": list(range(9))}), PRICING, 0.95)
 
 
+def test_settings_of_before_are_refused_with_their_new_place(tmp_path):
+    training = {"settings": {"dataset": "textures", "lr": 0.1}, "seeds": [0]}
+    path = tmp_path / "policy.json"
+    path.write_text(policy_file_text(PolicyFile("linear", {"features": [], "weights": [], "bias": 1.0}, training)))
+    with pytest.raises(
+        InvalidSetting, match=r"expected --recipe sgd:lr=\.\.\. among the settings .* got lr, as it was"
+    ):
+        seeds_trained_on(path, "textures", None)
+
+
 @pytest.mark.parametrize(
     "training",
     [
