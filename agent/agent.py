@@ -20,6 +20,7 @@ from agent.memory.mixture import Mixture, Setting
 from agent.memory.rekeying import RawImages, Rekeying
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
+from agent.operations import Action
 from agent.version import Version
 
 
@@ -134,6 +135,20 @@ class Agent:
         """Whether the memory holds keys of an older network."""
         return self.memory.n_entries > 0 and self._keyed_by != self.learner.version
 
+    def perform(self, action: Action, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
+        """Do with a chunk what was decided, and what is due after so many chunks.
+
+        Args:
+            action: an operation.
+            chunk: at hand.
+            outputs: of the chunk, if the learner as it is has looked already and been paid for it.
+        """
+        bill = action.operation.perform(self, chunk, outputs)
+        self.n_chunks += 1
+        if not self.rekeying.every or self.n_chunks % self.rekeying.every:
+            return bill
+        return bill + self.flush() + self._rekey(chunk.price)
+
     def learn(self, chunk: Chunk) -> Bill:
         """Spend compute: let the learner learn from the chunk."""
         bill = self.prepare(chunk)
@@ -143,7 +158,7 @@ class Agent:
             self.admitted = self.admitted.plus(chunk)
         elif self.rekeying.on_learn:
             bill += self._rekey(chunk.price)
-        return bill + self._age(chunk.price)
+        return bill
 
     def prepare(self, chunk: Chunk) -> Bill:
         """Before anything is done with the first chunk: prepare the network from it, if the learner asks for that."""
@@ -177,7 +192,7 @@ class Agent:
             stored += self.raw_images.append(chunk.inputs, ids)
             self.raw_images.drop(evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
-        return bill + self._age(chunk.price)
+        return bill
 
     def flush(self) -> Bill:
         """Bring the learner up to date with all it has admitted, and the keys with the learner if they follow it.
@@ -189,12 +204,6 @@ class Agent:
         price, self.admitted = self.admitted.price, Admitted()
         bill: Bill = [Charge("learn", self.learner.flush(), price)]
         return bill + (self._rekey(price) if self.rekeying.on_learn else [])
-
-    def _age(self, price: float) -> Bill:
-        self.n_chunks += 1
-        if not self.rekeying.every or self.n_chunks % self.rekeying.every:
-            return []
-        return self.flush() + self._rekey(price)
 
     def _rekey(self, price: float) -> Bill:
         if not self.stale:

@@ -19,8 +19,9 @@ from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step
 from agent.learners.protocol import Estimating
 from agent.memory.mixture import Mixture
-from agent.policies import Action, Policy
-from agent.policies.observation import Observation
+from agent.operations import OPERATIONS, Action
+from agent.policies import Policy
+from agent.policies.observation import Observation, estimated
 from agent.policies.protocol import checked_state
 from agent.policies.signals import RunningAverages
 from agent.storage.checkpoint import ANY
@@ -89,7 +90,7 @@ class Lifetime:
             self.ledger.charge(*charge)
 
     def observation(
-        self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, learning: Estimate, memorizing: Estimate
+        self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, estimates: Mapping[str, Estimate]
     ) -> Observation:
         """What the policy may know of a chunk.
 
@@ -98,36 +99,35 @@ class Lifetime:
             chunk: at hand.
             n_chunks: of the stream.
             budget: what the lifetime may spend.
-            learning: what LEARN will take.
-            memorizing: what MEMORIZE will take, for who looks at as much as this policy.
+            estimates: what each operation will take, by its name, for who looks at as much as this policy.
         """
         ledger = self.ledger
         before = self.steps[-1] if self.steps else None
-        learned = before.learned / max(before.samples, 1) if before else 0.0
-        told = isinstance(agent.learner, Estimating)
+        samples = max(before.samples, 1) if before else 1
         spent = ledger.spent()
         learning_accounts: tuple[Account, ...] = ("learn", "rekey") if agent.rekeying.on_learn else ("learn",)
-        return Observation(
-            step=chunk.step,
-            n_chunks=n_chunks,
-            n_samples=len(chunk),
-            seen=chunk.step / n_chunks,
-            learned=learned,
-            memorized=1 - learned if before else 0.0,
-            memory_entries=agent.memory.n_entries,
-            memory_nbytes=agent.memory_nbytes,
-            price=chunk.price,
-            spent=spent,
-            left=max(0.0, budget - spent),
-            spent_gflop=ledger.flops() / 1e9,
-            learning_spent=ledger.spent(learning_accounts),
-            learning_spent_gflop=ledger.flops(learning_accounts) / 1e9,
-            learn_gflop=learning.flops / 1e9 if told else nan,
-            learn_cost=self.cost_of(learning) if told else nan,
-            memorize_gflop=memorizing.flops / 1e9,
-            memorize_cost=self.cost_of(memorizing),
+        values = {
+            "step": chunk.step,
+            "n_chunks": n_chunks,
+            "n_samples": len(chunk),
+            "seen": chunk.step / n_chunks,
+            "learned": (before.learned if before else 0) / samples,
+            "memorized": agent.n_memorized / samples,
+            "memory_entries": agent.memory.n_entries,
+            "memory_nbytes": agent.memory_nbytes,
+            "price": chunk.price,
+            "spent": spent,
+            "left": max(0.0, budget - spent),
+            "spent_gflop": ledger.flops() / 1e9,
+            "learning_spent": ledger.spent(learning_accounts),
+            "learning_spent_gflop": ledger.flops(learning_accounts) / 1e9,
             **(self.observed or {}),
-        )
+        }
+        for name, estimate in estimates.items():
+            unknown = OPERATIONS[name].learns and not isinstance(agent.learner, Estimating)
+            found = (nan, nan) if unknown else (estimate.flops / 1e9, self.cost_of(estimate))
+            values |= dict(zip(estimated(name), found, strict=True))
+        return Observation.of(values)
 
     def cost_of(self, estimate: Estimate) -> float:
         """What an action will cost, with holding for this chunk what it adds."""
@@ -148,9 +148,9 @@ class Lifetime:
         once = agent.memory.recall_flops(0)
         step = Step(
             step=chunk.step,
-            action=action.value,
+            action=action.name,
             samples=(before.samples if before else 0) + len(chunk),
-            learned=(before.learned if before else 0) + (len(chunk) if action is Action.LEARN else 0),
+            learned=(before.learned if before else 0) + (len(chunk) if action.operation.learns else 0),
             price=chunk.price,
             memory_entries=agent.memory.n_entries,
             memory_nbytes=agent.memory_nbytes,
@@ -234,7 +234,7 @@ class Branch:
         """Tensors and plain values."""
         return {
             "step": self.step,
-            "decided": self.decided.value if self.decided else None,
+            "decided": self.decided.name if self.decided else None,
             "prequential": list(vars(self.prequential).values()) if self.prequential else None,
             "agent": self.agent.state(),
             "validation": _cached_state(self.validation, self.agent),

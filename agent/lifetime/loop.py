@@ -23,7 +23,8 @@ from agent.lifetime.branch import BRANCH_SHAPE, Branch, Lifetime
 from agent.memory import ReadOut
 from agent.memory.mixture import Mixture
 from agent.networks.outputs import Outputs
-from agent.policies import Action, Policy
+from agent.operations import OPERATIONS, Action
+from agent.policies import Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
 from agent.policies.signals import learner_signals, memory_signals
@@ -131,7 +132,7 @@ class Lifetimes:
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Live the chunk that has been met; returns the step for each lifetime on the branch.
 
-        Lifetimes that learn where others memorize go on in a branch of their own, later.
+        Lifetimes that decide for other actions go on in branches of their own, later, by the number of the action.
 
         Args:
             actions: for each lifetime that `observe` tells of.
@@ -141,23 +142,21 @@ class Lifetimes:
         assert met is not None
         branch = self._branches[-1]
         if branch.decided is None:
-            learners = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] is Action.LEARN]
-            if 0 < len(learners) < len(branch.lifetimes):
-                self._branches.insert(-1, branch.part(learners, Action.LEARN))
-                learners = []
-            branch.decided = Action.LEARN if learners else Action.MEMORIZE
+            first, *others = sorted({actions[lifetime.name] for lifetime in branch.lifetimes}, key=_number)
+            for other in reversed(others):
+                parting = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] == other]
+                self._branches.insert(-1, branch.part(parting, other))
+            branch.decided = first
         chunk, outputs = self.stream[branch.step], met.outputs
         action, branch.decided = branch.decided, None
-        if action is Action.LEARN:
-            branch.pay(branch.agent.learn(chunk))
-        else:
-            bill = branch.agent.memorize(chunk, outputs)
-            in_full = [
-                charge._replace(work=met.looked + charge.work) if charge.account == "memorize" else charge
-                for charge in bill
-            ]
-            for lifetime in branch.lifetimes:  # who asked to look has paid for it already
-                lifetime.pay(in_full if lifetime.policy.observes == "nothing" else bill)
+        uses_outputs = action.operation.uses_outputs
+        bill = branch.agent.perform(action, chunk, outputs if uses_outputs else None)
+        looked = met.looked if uses_outputs else Work()
+        in_full = [
+            charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge for charge in bill
+        ]
+        for lifetime in branch.lifetimes:  # who asked to look has paid for it already
+            lifetime.pay(in_full if lifetime.policy.observes == "nothing" else bill)
         last = branch.step + 1 == len(self.stream)
         if self._calibrates(branch) and not last:
             branch.flush()
@@ -228,8 +227,11 @@ class Lifetimes:
         self, branch: Branch, chunk: Chunk, outputs: Outputs | None, read_out: ReadOut | None
     ) -> dict[str, Observation]:
         """What each lifetime may know of a chunk, from what was seen of it."""
-        learning = branch.agent.estimate_learning(chunk)
-        memorizing = {looked: branch.agent.estimate_memorizing(chunk, looked=looked) for looked in (False, True)}
+        looking = {lifetime.policy.observes != "nothing" for lifetime in branch.lifetimes}
+        estimates = {
+            looked: {name: each.estimate(branch.agent, chunk, looked=looked) for name, each in OPERATIONS.items()}
+            for looked in looking
+        }
         observations = {}
         for lifetime in branch.lifetimes:
             lifetime.observed = None
@@ -239,9 +241,8 @@ class Lifetimes:
                 if lifetime.policy.observes == "memory":
                     seen |= memory_signals(outputs, read_out, chunk.labels)
                 lifetime.observed = seen | lifetime.averages.observe(seen)
-            estimates = learning, memorizing[looked]
             observations[lifetime.name] = lifetime.observation(
-                branch.agent, chunk, len(self.stream), self.budget, *estimates
+                branch.agent, chunk, len(self.stream), self.budget, estimates[looked]
             )
         return observations
 
@@ -427,9 +428,14 @@ def ask(policy: Policy, observation: Observation) -> Action:
         raise PolicyError(
             f"expected {name} to give an Action, but at chunk {observation.step} it raised {reason}"
         ) from error
-    if not isinstance(action, Action):
-        raise PolicyError(f"expected {name} to give Action.LEARN or Action.MEMORIZE, got {reprlib.repr(action)}")
+    if not isinstance(action, Action) or not action.known:
+        known = ", ".join(OPERATIONS)
+        raise PolicyError(f"expected {name} to give an Action out of {known}, got {reprlib.repr(action)}")
     return action
+
+
+def _number(action: Action) -> int:
+    return action.number
 
 
 def _share(work: Work, n: int, of: int) -> Work:

@@ -1,5 +1,6 @@
 """Policies, one family a file."""
 
+from agent.operations import Action as Action
 from agent.policies.bandits import LinUCBPolicy as LinUCBPolicy
 from agent.policies.bandits import ThompsonPolicy as ThompsonPolicy
 from agent.policies.budget import BudgetPolicy as BudgetPolicy
@@ -13,7 +14,6 @@ from agent.policies.linear import LinearPolicy as LinearPolicy
 from agent.policies.network import NetworkPolicy as NetworkPolicy
 from agent.policies.observation import Observation as Observation
 from agent.policies.periodic import PeriodicPolicy as PeriodicPolicy
-from agent.policies.protocol import Action as Action
 from agent.policies.protocol import Policy as Policy
 from agent.policies.registry import POLICIES as POLICIES
 from agent.policies.static import StaticPolicy as StaticPolicy

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 
 from agent.errors import InvalidSetting
+from agent.operations import OPERATIONS, Action, best
 from agent.policies.features import accuracy_seen, features_at, features_of
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import check_at_least
 from agent.randomness import named_generator
 
@@ -32,15 +33,15 @@ class _DisjointModels(Policy):
             raise InvalidSetting(f"expected observes to be learner or memory, got {observes}")
         self.cost_weight, self.observes = cost_weight, observes
         n = 1 + len(features_at(observes))
-        self.gram = {action.value: (ridge * np.eye(n)).tolist() for action in Action}
+        self.gram = {name: (ridge * np.eye(n)).tolist() for name in self._arms()}
         """ridge × I + Σ x xᵀ over the contexts x in which the action was taken."""
-        self.response = {action.value: [0.0] * n for action in Action}
+        self.response = {name: [0.0] * n for name in self._arms()}
         """Σ reward × x."""
         self.last: tuple[str, list[float], float, float] | None = None
         """Of the last chunk: action, context, accuracy seen, spent before."""
 
     def _choose(self, observation: Observation, boldness: Float[np.ndarray, " n_actions"]) -> Action:
-        """The action of the highest predicted reward + boldness × its standard error; LEARN among equals."""
+        """The action of the highest predicted reward + boldness × its standard error; of equals the last one."""
         accuracy = accuracy_seen(observation, self.observes)
         if self.last is not None:
             action, context, accuracy_before, spent_before = self.last
@@ -49,11 +50,18 @@ class _DisjointModels(Policy):
             self.gram[action] = (self.gram[action] + np.outer(x, x)).tolist()
             self.response[action] = (self.response[action] + reward * x).tolist()
         x = np.append(1.0, features_of(observation.vector()[None], features_at(self.observes))[0])
-        means, errors = np.array([_prediction(self.gram[a.value], self.response[a.value], x) for a in Action]).T
-        scores = dict(zip(Action, (means + boldness * errors).tolist(), strict=True))
-        chosen = Action.LEARN if scores[Action.LEARN] >= scores[Action.MEMORIZE] else Action.MEMORIZE
-        self.last = chosen.value, x.tolist(), accuracy, observation.spent
-        return chosen
+        arms = self._arms()
+        means, errors = np.array([_prediction(self.gram[name], self.response[name], x) for name in arms]).T
+        scores = dict(zip(arms, (means + boldness * errors).tolist(), strict=True))
+        names = list(OPERATIONS)
+        chosen = names[best(np.array([[scores[name] for name in names]]))[0]]
+        self.last = chosen, x.tolist(), accuracy, observation.spent
+        return Action(chosen)
+
+    @staticmethod
+    def _arms() -> list[str]:
+        """The actions, the last of the table first."""
+        return list(reversed(OPERATIONS))
 
 
 def _prediction(gram: list[list[float]], response: list[float], x: Float[np.ndarray, " n"]) -> tuple[float, float]:
@@ -98,7 +106,7 @@ class LinUCBPolicy(_DisjointModels):
 
     def decide(self, observation: Observation) -> Action:
         """LEARN where its upper confidence bound is at least that of MEMORIZE."""
-        return self._choose(observation, np.full(2, float(self.alpha)))
+        return self._choose(observation, np.full(len(OPERATIONS), float(self.alpha)))
 
 
 class ThompsonPolicy(_DisjointModels):
@@ -139,5 +147,5 @@ class ThompsonPolicy(_DisjointModels):
 
     def decide(self, observation: Observation) -> Action:
         """LEARN where its drawn reward is at least that of MEMORIZE."""
-        drawn = torch.randn(2, generator=self.generator, dtype=torch.float64).numpy()
+        drawn = torch.randn(len(OPERATIONS), generator=self.generator, dtype=torch.float64).numpy()
         return self._choose(observation, self.scale * drawn)

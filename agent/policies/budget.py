@@ -4,8 +4,9 @@ from math import inf
 from typing import Literal
 
 from agent.errors import InvalidSetting
+from agent.operations import Action
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import check_at_least
 
 ROUNDING = 1e-9

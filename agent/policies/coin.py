@@ -2,8 +2,9 @@
 
 import torch
 
+from agent.operations import Action
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import check_within
 from agent.randomness import named_generator
 

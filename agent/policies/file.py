@@ -175,6 +175,17 @@ def _several(read: _Reader) -> _Reader:
     return several
 
 
+def _weights(name: str, value: Any) -> Any:
+    """Numbers, or lists of them for the actions but the first."""
+    several = isinstance(value, list | tuple) and any(isinstance(part, list | tuple) for part in value)
+    return _several(_several(_number) if several else _number)(name, value)
+
+
+def _bias(name: str, value: Any) -> Any:
+    """A number, or one for each action but the first."""
+    return (_several(_number) if isinstance(value, list | tuple) else _number)(name, value)
+
+
 def _maybe(read: _Reader) -> _Reader:
     return lambda name, value: None if value is None else read(name, value)
 
@@ -194,7 +205,7 @@ def _what_to_observe(name: str, value: Any) -> str:
 _KINDS: dict[str, tuple[Callable[..., Policy], dict[str, _Reader]]] = {
     "linear": (
         LinearPolicy,
-        {"features": _several(_text), "weights": _several(_number), "bias": _number},
+        {"features": _several(_text), "weights": _weights, "bias": _bias},
     ),
     "network": (
         NetworkPolicy,

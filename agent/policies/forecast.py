@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from agent.errors import InvalidSetting
+from agent.operations import Action
 from agent.policies.features import accuracy_seen
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import LARGEST, check_at_least
 
 N_TERMS = 4

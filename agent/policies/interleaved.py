@@ -1,7 +1,8 @@
 """The k%-learner whose learning is spread over the whole stream."""
 
+from agent.operations import Action
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import check_within
 
 

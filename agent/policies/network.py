@@ -7,22 +7,25 @@ import numpy as np
 from jaxtyping import Float
 
 from agent.errors import InvalidSetting
+from agent.operations import Action, actions, best
 from agent.policies.features import features_of, observes_of
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
-from agent.policies.ranges import LARGEST
+from agent.policies.protocol import Policy
+from agent.policies.ranges import LARGEST, check_actions
 
 
 @final
 class NetworkPolicy(Policy):
     """Learns where a small network says so: tanh layers over features, with the logit of LEARN at the end.
 
-    Greedy: LEARN if the logit >= 0. What it observes is what its features need.
+    Greedy: LEARN if the logit >= 0. With more actions than two each but the first has a logit, that of the first is 0,
+    and the highest is taken. What it observes is what its features need.
 
     Args:
         features: names out of `agent.policies.features.FEATURES`.
         layers: from the first to the last, each a mapping of `weight`, a list of n_outputs lists of n_inputs numbers,
-            and `bias`, a list of n_outputs numbers. tanh follows all but the last, which has one output.
+            and `bias`, a list of n_outputs numbers. tanh follows all but the last, which has one output, or one for
+            each action but the first.
 
     Raises:
         InvalidSetting: an unknown feature; no layer; layers that do not fit each other, or hold NaN or infinity.
@@ -37,20 +40,21 @@ class NetworkPolicy(Policy):
             weight, bias = _checked(layer, f"layer {number}", width)
             self.layers.append({"weight": weight.tolist(), "bias": bias.tolist()})
             width = len(bias)
-        if not self.layers or width != 1:
-            got = f"{width} outputs" if self.layers else "no layers"
-            raise InvalidSetting(f"expected layers that end in 1 output, the logit of LEARN, got {got}")
+        if not self.layers:
+            raise InvalidSetting("expected layers that end in 1 output, the logit of LEARN, got no layers")
+        check_actions(width)
 
-    def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, " n"]:
-        """Logits of LEARN, by observation."""
+    def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, "n n_actions"]:
+        """Logits of the actions, by observation: 0 for the first."""
         for layer in self.layers[:-1]:
             x = np.tanh(x @ np.array(layer["weight"]).T + layer["bias"])
-        return (x @ np.array(self.layers[-1]["weight"]).T + self.layers[-1]["bias"])[:, 0]
+        logits = x @ np.array(self.layers[-1]["weight"]).T + self.layers[-1]["bias"]
+        return np.concatenate([np.zeros((len(x), 1)), logits], axis=1)
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where the logit is at least 0."""
+        """The action of the highest logit; of equals the one of the highest number."""
         x = features_of(observation.vector()[None], self.features)
-        return Action.LEARN if self.scores(x)[0] >= 0 else Action.MEMORIZE
+        return list(actions())[best(self.scores(x))[0]]
 
 
 def _checked(

@@ -1,10 +1,19 @@
 """What a policy may know when it decides: one flat vector with named fields."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from agent.operations import OPERATIONS
+
+
+def estimated(operation: str) -> tuple[str, str]:
+    """The fields that say what an operation will take: in GFLOP, and in the unit of the cost model."""
+    return f"{operation}_gflop", f"{operation}_cost"
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class Observation:
         mean_memory_margin: likewise of `memory_margin`.
         mean_disagreement: likewise of `disagreement`.
         mean_novelty: likewise of `novelty`.
+        further: of other operations than these, by name: `NAME_gflop` and `NAME_cost`, what the operation will take.
     """
 
     step: int
@@ -104,11 +114,27 @@ class Observation:
     mean_memory_margin: float = nan
     mean_disagreement: float = nan
     mean_novelty: float = nan
+    further: Mapping[str, float] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> float:
+        """What actions beyond LEARN and MEMORIZE will take is read by its name, too."""
+        further: Mapping[str, float] = self.__dict__.get("further", {})
+        if name not in further and name not in type(self).names():
+            raise AttributeError(f"an observation has no {name}")
+        return further.get(name, 0.0)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Names of the fields, in the order of `vector`."""
-        return tuple(field.name for field in fields(cls))
+        own = [field.name for field in fields(cls) if field.name != "further"]
+        return (*own, *(name for each in OPERATIONS for name in estimated(each) if name not in own))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Observation":
+        """An observation of fields by their names."""
+        own = {field.name for field in fields(cls)}
+        further = {name: value for name, value in values.items() if name not in own}
+        return cls(**{name: value for name, value in values.items() if name in own}, further=further)
 
     def vector(self) -> Float[np.ndarray, " n_fields"]:
         """All fields as float64, in the order of `names`."""

@@ -1,8 +1,9 @@
 """Learning by the clock."""
 
 from agent.errors import InvalidSetting
+from agent.operations import Action
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import check_within
 
 

@@ -2,21 +2,13 @@
 
 import reprlib
 from abc import ABC, abstractmethod
-from enum import Enum
 from typing import Any, Literal, get_args
 
 import torch
 
 from agent.errors import InvalidSetting, LifetimeError, PolicyError
+from agent.operations import Action
 from agent.policies.observation import Observation
-
-
-class Action(Enum):
-    """What to do with a chunk."""
-
-    LEARN = "learn"
-    MEMORIZE = "memorize"
-
 
 Observes = Literal["nothing", "learner", "memory"]
 """What a policy asks to see of a chunk: nothing; what the learner makes of it (one forward pass); or also what the
@@ -24,7 +16,7 @@ memory does (a comparison with every entry). The agent pays for it."""
 
 
 class Policy(ABC):
-    """Decides, chunk by chunk, between learning and memorizing.
+    """Decides, chunk by chunk, what to do: learn it, memorize it, or another action of `agent.operations.OPERATIONS`.
 
     A policy of one's own overrides `decide`, and says with `observes` which fields of the observation it reads:
 

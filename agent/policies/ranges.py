@@ -3,6 +3,7 @@
 from math import inf
 
 from agent.errors import InvalidSetting
+from agent.operations import OPERATIONS
 
 LARGEST = 1e30
 """Of any number in a policy: its square, and sums of such, are far from overflowing."""
@@ -32,3 +33,14 @@ def check_at_least(name: str, value: float, low: float) -> None:
 
 def _written(value: float) -> str:
     return str(value).removesuffix(".0")
+
+
+def check_actions(n_scored: int) -> None:
+    """Refuse scores of more actions, or of fewer than one, beside the first.
+
+    Raises:
+        InvalidSetting: another number than there can be.
+    """
+    if not 1 <= n_scored < len(OPERATIONS):
+        known = ", ".join(OPERATIONS)
+        raise InvalidSetting(f"expected scores of 1 to {len(OPERATIONS) - 1} actions out of {known}, got {n_scored}")

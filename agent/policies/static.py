@@ -1,7 +1,8 @@
 """The k%-learner: learns from the first k% of its stream and memorizes the rest."""
 
+from agent.operations import Action
 from agent.policies.observation import Observation
-from agent.policies.protocol import Action, Policy
+from agent.policies.protocol import Policy
 from agent.policies.ranges import check_within
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.accounting.work import ACCOUNTS, PAID, Work
 from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
+from agent.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -128,7 +129,7 @@ def drop_events(path: Path) -> None:
 def scalars(step: Step) -> dict[str, float]:
     """What TensorBoard shows of a step over the samples met; accounts that nothing was charged to have no curve."""
     values: dict[str, float] = {
-        "decision/learn": float(step.action == "learn"),
+        "decision/learn": float(OPERATIONS[step.action].learns),
         "decision/learned_fraction": step.learned / max(step.samples, 1),
         "memory/entries": step.memory_entries,
         "memory/megabytes": step.memory_nbytes / 1e6,

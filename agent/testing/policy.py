@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import fields
 from typing import get_args
 
 import torch
@@ -56,8 +55,8 @@ class _PolicyCheck:
         generator = torch.Generator().manual_seed(seed)
         found = []
         for step in range(N_CHUNKS):
-            n_values = len(fields(Observation))
-            values = dict(zip(Observation.names(), torch.rand(n_values, generator=generator).tolist(), strict=True))
+            names = Observation.names()
+            values = dict(zip(names, torch.rand(len(names), generator=generator).tolist(), strict=True))
             n_entries = 7 * step // 3
             for name in SIGNALS:
                 asked = policy.observes == "memory" or (policy.observes == "learner" and name in LEARNER_SIGNALS)
@@ -68,7 +67,8 @@ class _PolicyCheck:
                     elif not known or (each != name and step == 0):
                         values[each] = float("nan")
             whole = {"step": step, "n_chunks": N_CHUNKS, "n_samples": 7, "memory_entries": n_entries}
-            found.append(Observation(**{**values, **whole, "memory_nbytes": 100 * n_entries, "seen": step / N_CHUNKS}))
+            values |= {**whole, "memory_nbytes": 100 * n_entries, "seen": step / N_CHUNKS}
+            found.append(Observation.of(values))
         return found
 
     def decisions(self, policy: Policy, observations: list[Observation]) -> list[Action]:
@@ -94,7 +94,7 @@ class _PolicyCheck:
             except Exception as error:
                 found = f"at chunk {each.step}: {error!r}"
                 raise BrokenPromise(policy, "a policy decides on every chunk", found) from error
-            if not isinstance(action, Action):
+            if not isinstance(action, Action) or not action.known:
                 raise BrokenPromise(policy, "a decision is an agent.policies.Action", f"got {action!r}")
         alone = Observation(step=0, n_chunks=1, left=1.0)
         try:
@@ -108,7 +108,7 @@ class _PolicyCheck:
         with own_randomness(one):
             first, second = (self.decisions(each, self.observations(each)) for each in (one, other))
         if first != second:
-            found = f"chunk {next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a is not b)}"
+            found = f"chunk {next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b)}"
             raise BrokenPromise(one, "the same observations lead to the same decisions", found)
 
     def reads_nothing_that_it_does_not_ask_for(self) -> None:

@@ -88,6 +88,8 @@ def report(
 
 
 def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: Path) -> None:
+    from agent.operations import OPERATIONS
+
     metrics, unit = summary["metrics"], summary["cost_unit"]
     decisions = _decisions(path, summary["step"] + 1)
     console = results_console()
@@ -97,8 +99,12 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
         markup=False,
         highlight=False,
     )
-    n_learned = decisions.count("L")
-    console.print(f"{len(decisions)} chunks: {n_learned} learned (L), {len(decisions) - n_learned} memorized (M)")
+    done = {"learn": "learned", "memorize": "memorized"}
+    counts = [
+        f"{decisions.count(operation.letter)} {done.get(name, name)} ({operation.letter})"
+        for name, operation in reversed(OPERATIONS.items())
+    ]
+    console.print(f"{len(decisions)} chunks: {', '.join(counts)}")
     if len(decisions) <= 400:
         console.print(decisions, highlight=False)
     console.print(_accuracies(metrics, settings))
@@ -113,9 +119,10 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
 
 
 def _decisions(path: Path, n_chunks: int) -> str:
+    from agent.operations import OPERATIONS
     from agent.storage.record import LifetimeRecord
 
-    return "".join("L" if step.action == "learn" else "M" for step in LifetimeRecord(path).steps(n_chunks))
+    return "".join(OPERATIONS[step.action].letter for step in LifetimeRecord(path).steps(n_chunks))
 
 
 def _accuracies(metrics: dict[str, float | None], settings: SimulateConfig) -> Table:

@@ -1,6 +1,7 @@
 """Decision trees over seeds: grown by several processes, kept as tables, and searched for the best schedule."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,21 +13,22 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import InvalidSetting, RunError
+from agent.operations import OPERATIONS
 from agent.storage.record import RunDirectory, read_object
 from scenarios.config.settings import TreeConfig, settings_of
 from scenarios.datasets.load import Dataset, fingerprint
 from scenarios.oracle.jobs import episode_of, growing_in, live_branch, lived_before, read_rows
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Found, assemble, beam_search
-from scenarios.oracle.table import read_table, schedule_of
+from scenarios.oracle.table import n_nodes, read_table, schedule_of
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.workers import WorkerPool
 from scenarios.running.world import cost_model, halves, load_world, make_episode, resolve_specs
 from scenarios.streams.scenario import Scenario
 
 TABLE, ORACLE, TREES = "table.npz", "oracle.json", "tree.json"
-LARGEST = 14
-"""Chunks of a tree that is lived in full, or may have to be: 2^14 trainings, and a table of 5 MB."""
+LARGEST = 2**14
+"""Schedules of a tree that is lived in full, or may have to be: as many trainings, and a table of 5 MB."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def grow_tables(
         n = _try_seed(config, unfinished[0], reporter, download=download, data_dir=data_dir)
         with WorkerPool(workers, reporter) as pool:
             if config.search == "all":
-                reporter.expect(len(unfinished) * ((2 << n) - 2))
+                reporter.expect(len(unfinished) * n_nodes(n, len(OPERATIONS)))
                 for seed in unfinished:
                     reporter.say(f"seed {seed}")
                     _grow_seed(config, seed, n, run, reporter, pool, data_dir)
@@ -161,14 +163,19 @@ def _oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
     leaf, n = priced.best(config.cost_weight), table.n_chunks
     return Oracle(
         seed,
-        schedule_of(leaf),
+        schedule_of(leaf, table.actions),
         float(priced.utility(config.cost_weight)[leaf]),
         float(table.accuracy[leaf, 0]),
         float(priced.spent[leaf]),
         trainings=table.n_trainings,
-        separate=n << (n - 1),
+        separate=_n_separate(n),
         exact=True,
     )
+
+
+def _n_separate(n: int) -> int:
+    """Trainings that the schedules of n chunks would take if each was lived apart."""
+    return n * sum(operation.learns for operation in OPERATIONS.values()) * len(OPERATIONS) ** (n - 1)
 
 
 def _but_for_path(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,10 +190,11 @@ def _result(config: TreeConfig, seed: int) -> str:
 
 
 def _check_size(config: TreeConfig, n_chunks: int) -> None:
-    if config.search != "beam" and n_chunks > LARGEST:
+    if config.search != "beam" and len(OPERATIONS) ** n_chunks > LARGEST:
+        most = int(math.log(LARGEST, len(OPERATIONS)) + 1e-9)
         raise InvalidSetting(
-            f"expected at most {LARGEST} chunks for --search {config.search}, got {n_chunks}, which have 2^{n_chunks} "
-            "schedules; lower --chunks, or --search beam"
+            f"expected at most {most} chunks for --search {config.search}, got {n_chunks}, which have "
+            f"{len(OPERATIONS)}^{n_chunks} schedules; lower --chunks, or --search beam"
         )
 
 
@@ -272,6 +280,6 @@ def _as_oracle(found: Found, seed: int, n: int, *, exact: bool) -> Oracle:
         found.accuracy,
         found.spent,
         trainings=found.trainings,
-        separate=n << (n - 1),
+        separate=_n_separate(n),
         exact=exact,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from agent.accounting.work import ACCOUNTS
 from agent.errors import CheckpointError, RunError, is_out_of_memory
 from agent.lifetime.episode import Episode
-from agent.policies import Action
+from agent.operations import OPERATIONS, actions
 from agent.policies.protocol import Observes
 from agent.policies.signals import SIGNALS
 from agent.storage.checkpoint import Checkpoints
@@ -23,7 +23,7 @@ from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.oracle.search import Rows, expand, grow
-from scenarios.oracle.table import are_accuracies, schedule_of
+from scenarios.oracle.table import are_accuracies, decisions_of
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.world import load_world, make_episode
 from scenarios.streams.scenario import Scenario
@@ -68,11 +68,11 @@ def _is_lived_whole(node: int, n: int) -> bool:
 
 
 def _depth(node: int) -> int:
-    return node.bit_length() - 1
+    return len(decisions_of(node, len(OPERATIONS)))
 
 
 def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Path | None, node: int) -> Lived:
-    """Decide both ways at a node, or to the end of the lifetime where few chunks are left.
+    """Decide every way at a node, or to the end of the lifetime where few chunks are left.
 
     What is written last is what says that the branch is done.
     """
@@ -84,8 +84,8 @@ def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Pat
         except CheckpointError as error:
             warning = f"{error}; living the branch again from birth"
             episode = episode_of(config, seed, data_dir, "memory")
-            for decision in schedule_of(node):
-                episode.act(Action.LEARN if decision == "L" else Action.MEMORIZE)
+            for number in decisions_of(node, len(OPERATIONS)):
+                episode.act(list(actions())[number])
     rows, children = Rows(), []
     if _is_lived_whole(node, n):
         grow(episode, node, rows)
@@ -125,9 +125,9 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
         node = int(path.stem.removeprefix("rows"))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             rows = {name: archive[name] for name in ("nodes", "steps", "decisions", "observations")}
-        depths = n - _depth(node) if _is_lived_whole(node, n) else 1
-        decisions = {node << d | i for d in range(depths) for i in range(1 << d)}
-        nodes = {2 * decision + i for decision in decisions for i in (0, 1)}
+        depths, b = n - _depth(node) if _is_lived_whole(node, n) else 1, len(OPERATIONS)
+        decisions = {node * b**d + i for d in range(depths) for i in range(b**d)}
+        nodes = {b * decision + i for decision in decisions for i in range(b)}
         if sorted(rows["nodes"].tolist()) != sorted(nodes) or sorted(rows["decisions"].tolist()) != sorted(decisions):
             raise ValueError("rows of other nodes")
         widths = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(SIGNALS) + 2)}

@@ -6,17 +6,17 @@ from math import inf
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int64
 
 from agent.accounting.costs import CostModel
 from agent.accounting.utility import utility
 from agent.accounting.work import ACCOUNTS
 from agent.lifetime.loop import ask
-from agent.policies import Action, Policy
-from agent.policies.observation import Observation
+from agent.policies import Policy
+from agent.policies.observation import Observation, estimated
 from agent.policies.protocol import Observes
 from agent.policies.signals import DECAY, LEARNER_SIGNALS, SIGNALS
-from scenarios.oracle.table import ScheduleTable
+from scenarios.oracle.table import ScheduleTable, n_rows
 
 _INTEGERS = frozenset(("step", "n_chunks", "n_samples", "memory_entries", "memory_nbytes"))
 _LEARN, _MEMORIZE, _REKEY = (ACCOUNTS.index(account) for account in ("learn", "memorize", "rekey"))
@@ -40,14 +40,13 @@ class PricedTable:
     def _costs(self) -> tuple[np.ndarray, np.ndarray]:
         """Costs by account and storage, since birth: at every node, and where the chunk at hand has been looked at."""
         table, model, n = self.table, self.model, self.table.n_chunks
-        spent, looked = (np.zeros((2 << n, len(ACCOUNTS) + 1)), np.zeros((1 << n, len(ACCOUNTS) + 1)))
+        spent, looked = (np.zeros((rows, len(ACCOUNTS) + 1)) for rows in n_rows(n, len(table.actions)))
         look = self._look_flops
         for depth, price in enumerate(self.prices):
-            here = np.arange(1 << depth, 2 << depth)
+            here, nodes = table.nodes(depth), table.nodes(depth + 1)
             looked[here] = spent[here]
             looked[here, _DECIDE] += look[here] * model.per_flop * price
-            nodes = np.arange(2 << depth, 4 << depth)
-            costs = looked[nodes >> 1].copy()
+            costs = looked[table.parents(nodes)].copy()
             at = np.full(len(ACCOUNTS), price)
             if depth == n - 1:
                 at[_CALIBRATE] = 1.0  # after the stream
@@ -70,8 +69,12 @@ class PricedTable:
         """As in the tree; keys of a chunk that has been looked at are there."""
         flops = self.table.flops
         if self.observes != "nothing":
-            flops, memorized = flops.copy(), np.arange(2, len(flops), 2)
-            flops[memorized, _MEMORIZE] -= self.table.learner_look[memorized >> 1]
+            flops, table = flops.copy(), self.table
+            uses = np.array([operation.uses_outputs for operation in table.operations])
+            for depth in range(1, table.n_chunks + 1):
+                nodes = table.nodes(depth)
+                spared = nodes[uses[table.chosen(nodes)]]
+                flops[spared, _MEMORIZE] -= table.learner_look[table.parents(spared)]
         return flops
 
     @cached_property
@@ -93,67 +96,83 @@ class PricedTable:
     def vectors(self) -> Float[np.ndarray, "decisions fields"]:
         """`Observation.vector` at every node where a decision is taken; row 0 is empty."""
         table, n = self.table, self.table.n_chunks
-        nodes = np.arange(1 << n)
-        depth = np.zeros(1 << n, dtype=np.int64)
-        samples, learned = np.zeros(2 << n, dtype=np.int64), np.zeros(2 << n, dtype=np.int64)
-        flops = np.zeros((1 << n, len(ACCOUNTS)), dtype=np.int64)
+        whole, decisions = n_rows(n, len(table.actions))
+        nodes = np.concatenate([[0], *(table.nodes(depth) for depth in range(n))])
+        depth = np.zeros(decisions, dtype=np.int64)
+        samples, learned, memorized = (np.zeros(whole, dtype=np.int64) for _ in range(3))
+        learns = np.array([operation.learns for operation in table.operations])
+        stores = np.array([operation.memorizes for operation in table.operations])
+        flops = np.zeros((decisions, len(ACCOUNTS)), dtype=np.int64)
         for d in range(n):
-            here, below = np.arange(1 << d, 2 << d), np.arange(2 << d, 4 << d)
+            here, below = table.nodes(d), table.nodes(d + 1)
+            above, chosen = table.parents(below), table.chosen(below)
             depth[here] = d
-            samples[below] = samples[below >> 1] + table.n_samples[d]
-            learned[below] = learned[below >> 1] + (below & 1) * table.n_samples[d]
+            samples[below] = samples[above] + table.n_samples[d]
+            learned[below] = learned[above] + learns[chosen] * table.n_samples[d]
+            memorized[below] = memorized[above] + stores[chosen] * table.n_samples[d]
             if d:
-                flops[here] = flops[here >> 1] + self._flops[here]
+                flops[here] = flops[table.parents(here)] + self._flops[here]
             flops[here, _DECIDE] += self._look_flops[here]
         learning = [_LEARN, _REKEY] if table.rekeys_on_learn else [_LEARN]
-        learn_flops = table.flops[1::2][nodes][:, learning].sum(axis=1)  # of the child that learns
-        learn_nbytes = table.nbytes[1::2][nodes][:, learning].sum(axis=1)
-        memorize_flops = self._flops[::2][nodes][:, _MEMORIZE]  # of the child that memorizes
-        memorize_nbytes = table.nbytes[::2][nodes][:, _MEMORIZE]
-        memorize_held = table.memory_nbytes[::2][nodes] - table.memory_nbytes[nodes]
-        price, costs = np.array(self.prices)[depth], self._costs[1]
-        spent, model = _total(costs), self.model
-        share = learned[nodes] / np.maximum(samples[nodes], 1)
+        price, costs = np.array(self.prices)[depth[nodes]], self._costs[1][nodes]
+        spent, met = _total(costs), np.maximum(samples[nodes], 1)
         columns: dict[str, Any] = {
-            "step": depth,
+            "step": depth[nodes],
             "n_chunks": n,
-            "n_samples": table.n_samples[depth],
-            "seen": depth / n,
-            "learned": share,
-            "memorized": np.where(depth > 0, 1 - share, 0.0),
+            "n_samples": table.n_samples[depth[nodes]],
+            "seen": depth[nodes] / n,
+            "learned": learned[nodes] / met,
+            "memorized": memorized[nodes] / met,
             "memory_entries": table.memory_entries[nodes],
             "memory_nbytes": table.memory_nbytes[nodes],
             "price": price,
             "spent": spent,
             "left": np.maximum(0.0, self.budget - spent),
-            "spent_gflop": flops.sum(axis=1) / 1e9,
+            "spent_gflop": flops[nodes].sum(axis=1) / 1e9,
             "learning_spent": _total(costs[:, learning]),
-            "learning_spent_gflop": flops[:, learning].sum(axis=1) / 1e9,
-            "learn_gflop": learn_flops / 1e9,
-            "learn_cost": learn_flops * model.per_flop * price + learn_nbytes * model.per_byte_written,
-            "memorize_gflop": memorize_flops / 1e9,
-            "memorize_cost": memorize_flops * model.per_flop * price
-            + memorize_nbytes * model.per_byte_written
-            + memorize_held * model.per_byte_chunk,
-            **self._seen(),
+            "learning_spent_gflop": flops[nodes][:, learning].sum(axis=1) / 1e9,
+            **{name: values[nodes] for name, values in self._seen().items()},
         }
+        for number, name in enumerate(table.actions):
+            columns |= dict(zip(estimated(name), self._estimates(nodes, number, price), strict=True))
         names = Observation.names()
-        vectors = np.stack([np.broadcast_to(columns.get(name, np.nan), nodes.shape) for name in names], axis=1)
-        return np.ascontiguousarray(vectors, dtype=np.float64)
+        found = np.stack([np.broadcast_to(columns.get(name, np.nan), nodes.shape) for name in names], axis=1)
+        vectors = np.full((decisions, len(names)), np.nan)
+        vectors[nodes] = found
+        return vectors
+
+    def _estimates(
+        self, nodes: Int64[np.ndarray, " n"], number: int, price: Float[np.ndarray, " n"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """What an action will take where it is decided on: GFLOP, and cost, holding what it adds included."""
+        table, model = self.table, self.model
+        charged = [
+            ACCOUNTS.index(account)
+            for account in table.operations[number].accounts
+            if account != "rekey" or table.rekeys_on_learn
+        ]
+        children = len(table.actions) * nodes + number
+        flops = self._flops[children][:, charged].sum(axis=1)
+        nbytes = table.nbytes[children][:, charged].sum(axis=1)
+        held = table.memory_nbytes[children] - table.memory_nbytes[nodes]
+        cost = flops * model.per_flop * price + nbytes * model.per_byte_written + held * model.per_byte_chunk
+        return flops / 1e9, cost
 
     def _seen(self) -> dict[str, np.ndarray]:
         """Signals and their running averages (`agent.policies.signals.RunningAverages`), as far as is asked for."""
         shown = {"nothing": (), "learner": LEARNER_SIGNALS, "memory": SIGNALS}[self.observes]
         n = self.table.n_chunks
+        _, decisions = n_rows(n, len(self.table.actions))
         found: dict[str, np.ndarray] = {}
         decayed = np.array([1.0] + [1 - DECAY**i for i in range(1, n + 1)])
         for name in shown:
             values = self.table.signals[:, SIGNALS.index(name)]
-            sums, counts, means = np.zeros(1 << n), np.zeros(1 << n, dtype=np.int64), np.full(1 << n, np.nan)
+            sums, counts = np.zeros(decisions), np.zeros(decisions, dtype=np.int64)
+            means = np.full(decisions, np.nan)
             for d in range(n):
-                here = np.arange(1 << d, 2 << d)
+                here = self.table.nodes(d)
                 there = ~np.isnan(values[here])
-                before = here >> 1
+                before = self.table.parents(here)
                 earlier = np.where(counts[before] > 0, sums[before] / decayed[counts[before]], values[here])
                 means[here] = np.where(there, earlier, np.nan)
                 sums[here] = np.where(there, DECAY * sums[before] + (1 - DECAY) * values[here], sums[before])
@@ -165,7 +184,7 @@ class PricedTable:
         """What is known where a decision is taken."""
         if node not in self._observations:
             named = zip(Observation.names(), self.vectors[node].tolist(), strict=True)
-            self._observations[node] = Observation(**{n: int(v) if n in _INTEGERS else v for n, v in named})
+            self._observations[node] = Observation.of({n: int(v) if n in _INTEGERS else v for n, v in named})
         return self._observations[node]
 
     @cached_property
@@ -173,11 +192,11 @@ class PricedTable:
         """Of the nodes where somebody has been: most of a tree is never visited."""
         return {}
 
-    def follow(self, learns: Bool[np.ndarray, " decisions"]) -> int:
-        """The leaf that a decision at every node leads to: True where it is LEARN."""
+    def follow(self, decisions: Int64[np.ndarray, " decisions"]) -> int:
+        """The leaf that a decision at every node leads to, each the number of an action."""
         node = 1
         for _ in range(self.table.n_chunks):
-            node = 2 * node + int(learns[node])
+            node = len(self.table.actions) * node + int(decisions[node])
         return node
 
     def live(self, policy: Policy) -> int:
@@ -189,13 +208,14 @@ class PricedTable:
         assert policy.observes == self.observes
         node = 1
         for _ in range(self.table.n_chunks):
-            node = 2 * node + (ask(policy, self.observation(node)) is Action.LEARN)
+            action = ask(policy, self.observation(node))
+            node = len(self.table.actions) * node + self.table.actions.index(action.name)
         return node
 
     def best(self, cost_weight: float) -> int:
-        """The leaf of highest utility: the oracle's, of equals the one that memorizes first."""
-        n_leaves = 1 << self.table.n_chunks
-        return n_leaves + int(np.argmax(self.utility(cost_weight)[n_leaves:]))
+        """The leaf of highest utility: the oracle's, of equals the one whose actions have the lower numbers first."""
+        first = int(self.table.nodes(self.table.n_chunks)[0])
+        return first + int(np.argmax(self.utility(cost_weight)[first:]))
 
 
 def _total(costs: np.ndarray) -> np.ndarray:

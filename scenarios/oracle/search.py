@@ -9,10 +9,10 @@ from agent.accounting.utility import utility
 from agent.accounting.work import ACCOUNTS
 from agent.evaluation.trajectory import Step
 from agent.lifetime.episode import Episode
-from agent.policies import Action
+from agent.operations import OPERATIONS, Action, actions
 from agent.policies.observation import Observation
 from agent.policies.signals import SIGNALS
-from scenarios.oracle.table import ScheduleTable
+from scenarios.oracle.table import ScheduleTable, n_nodes, n_rows
 
 _DECIDE, _MEMORIZE = ACCOUNTS.index("decide"), ACCOUNTS.index("memorize")
 _EVALUATE = ACCOUNTS.index("evaluate")
@@ -27,21 +27,21 @@ class Rows:
     observations: dict[int, list[float]] = field(default_factory=dict)
     """By node, what was seen where the decision was taken."""
 
-    def found(self, node: int, observation: Observation, children: dict[int, Step], before: Step | None) -> None:
-        """Add what was observed at a node, and what its two actions led to.
+    def found(self, node: int, observation: Observation, children: dict[Action, Step], before: Step | None) -> None:
+        """Add what was observed at a node, and what each action led to.
 
         Args:
             node: where the decision was taken.
             observation: of an episode that asks to see the memory.
-            children: by node, the step of either action.
+            children: the step of each action.
             before: the step that had led to the node.
         """
         learner_look, memory_look = 0, _look_up_flops(before, observation.n_samples)
-        for child, step in children.items():
-            work = _since(step, before)
+        for action, step in children.items():
+            child, work = child_of(node, action), _since(step, before)
             learner_look = work[_DECIDE][0] - memory_look
             work[_DECIDE] = work[_EVALUATE] = [0, 0]
-            if child % 2 == 0:
+            if action.operation.uses_outputs:
                 work[_MEMORIZE][0] += learner_look  # the keys, for who has not looked
             self.steps[child] = [*_accuracies(step), step.memory_entries, step.memory_nbytes, step.held_nbytes]
             self.steps[child] += [amount for each in work for amount in each]
@@ -60,25 +60,25 @@ class Rows:
 
 def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_samples: list[int]) -> ScheduleTable:
     """The tree that rows of all its nodes make."""
-    n, n_accounts = len(n_samples), len(ACCOUNTS)
-    steps = np.zeros((2 << n, 6 + 2 * n_accounts))
-    observations = np.full((1 << n, len(SIGNALS) + 2), np.nan)
-    steps[1, :3] = np.nan
+    n, n_accounts, n_actions = len(n_samples), len(ACCOUNTS), len(OPERATIONS)
+    nodes, decisions = n_rows(n, n_actions)
+    steps = np.zeros((nodes, 6 + 2 * n_accounts))
+    steps[:, :3] = np.nan  # where nobody has been asked
+    observations = np.full((decisions, len(SIGNALS) + 2), np.nan)
     grown = {1}
     for part in parts:
         steps[part["nodes"]], observations[part["decisions"]] = part["steps"], part["observations"]
         grown.update(part["nodes"].tolist())
-    assert len(grown) == (2 << n) - 1, "a tree with nodes missing"
-    observations[0, -2:] = 0
+    assert len(grown) == 1 + n_nodes(n, n_actions), "a tree with nodes missing"
+    observations[np.isnan(observations[:, -1]), -2:] = 0  # of numbers that no node has
     whole = steps[:, 3:]
     whole[1] = 0
     whole = whole.astype(np.int64)
     looks = observations[:, -2:].astype(np.int64)
     work = whole[:, 3:].reshape(-1, n_accounts, 2)
     accuracy = steps[:, :3].copy()
-    accuracy[:2] = np.nan  # nobody has been asked yet
     return ScheduleTable(
-        facts,
+        {**facts, "actions": list(OPERATIONS)},
         np.array(n_samples, dtype=np.int64),
         accuracy,
         flops=work[:, :, 0].copy(),
@@ -92,13 +92,19 @@ def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_sample
     )
 
 
-def decide_both(episode: Episode) -> dict[Action, Episode]:
-    """An episode after either action, and no more of it computed twice than must be; the episode is used up."""
+def child_of(node: int, action: Action) -> int:
+    """The node that an action leads to."""
+    return len(OPERATIONS) * node + action.number
+
+
+def decide_all(episode: Episode) -> dict[Action, Episode]:
+    """An episode after each action, and no more of it computed twice than must be; the episode is used up."""
     episode.observe()
-    memorizing = episode.fork()
-    memorizing.act(Action.MEMORIZE)
-    episode.act(Action.LEARN)
-    return {Action.MEMORIZE: memorizing, Action.LEARN: episode}
+    *others, last = actions()
+    branches = {action: episode.fork() for action in others} | {last: episode}
+    for action, branch in branches.items():
+        branch.act(action)
+    return branches
 
 
 def grow(episode: Episode, node: int, rows: Rows) -> None:
@@ -116,11 +122,11 @@ def grow(episode: Episode, node: int, rows: Rows) -> None:
 
 
 def expand(episode: Episode, node: int, rows: Rows) -> dict[int, Episode]:
-    """Decide both ways at a node; returns the two episodes by node."""
+    """Decide every way at a node; returns the episodes by node."""
     before, observation = episode.steps[-1] if episode.steps else None, episode.observe()
-    branches = {2 * node + (action is Action.LEARN): branch for action, branch in decide_both(episode).items()}
-    rows.found(node, observation, {child: branch.steps[-1] for child, branch in branches.items()}, before)
-    return branches
+    branches = decide_all(episode)
+    rows.found(node, observation, {action: branch.steps[-1] for action, branch in branches.items()}, before)
+    return {child_of(node, action): branch for action, branch in branches.items()}
 
 
 @dataclass
@@ -155,8 +161,8 @@ def beam_search(episode: Episode, cost_weight: float, width: int) -> Found:
     while not next(iter(beam.values())).ended:
         branches: dict[int, Episode] = {}
         for node, each in beam.items():
-            found.trainings += 1
-            branches |= {2 * node + (action is Action.LEARN): branch for action, branch in decide_both(each).items()}
+            found.trainings += sum(operation.learns for operation in OPERATIONS.values())
+            branches |= {child_of(node, action): branch for action, branch in decide_all(each).items()}
         best = sorted(branches, key=lambda node: (-_utility(branches[node], cost_weight), node))
         beam = {node: branches[node] for node in best[:width]}
     for leaf, ended in beam.items():

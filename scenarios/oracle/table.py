@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -14,9 +14,10 @@ from jaxtyping import Float, Int64
 
 from agent.accounting.work import ACCOUNTS
 from agent.errors import RunError
+from agent.operations import OPERATIONS, Operation
 from agent.policies.signals import SIGNALS
 
-_FORMAT = "learn-or-memorize schedule table 3"
+_FORMAT = "learn-or-memorize schedule table 4"
 _LARGEST = 2**53
 """Of any amount in a table: whole numbers up to it are exact as floating-point numbers, too."""
 _LEARN = ACCOUNTS.index("learn")
@@ -26,8 +27,10 @@ _LEARN = ACCOUNTS.index("learn")
 class ScheduleTable:
     """What every schedule of a stream of n chunks leads to, by node; no test image was seen for it.
 
-    Nodes are numbered like a heap: the root, at birth, is 1; MEMORIZE leads from node i to 2i, LEARN to 2i + 1. The
-    2^n leaves, from 2^n on, are the schedules; decisions are taken at the nodes below 2^n. Row 0 is empty.
+    Nodes are numbered like a heap. The root, before the first chunk, is 1; of b actions the one of number a leads from
+    node i to b × i + a. So the nodes after d chunks are those from b^d to below 2 × b^d, and the b^n leaves are the
+    schedules. Rows of numbers that no node has, such as 0, are empty. With MEMORIZE (0) and LEARN (1) alone there is
+    no such number but 0.
 
     What is here does not depend on prices: `PricedTable` adds a tariff, a cost model and a budget, and what the decider
     asks to see.
@@ -62,8 +65,30 @@ class ScheduleTable:
 
     @property
     def n_chunks(self) -> int:
-        """n; there are 2^n schedules."""
+        """n; there are b^n schedules."""
         return len(self.n_samples)
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The operations that could be decided on, by number."""
+        return tuple(self.facts["actions"])
+
+    @property
+    def operations(self) -> list[Operation]:
+        """What they do."""
+        return [OPERATIONS[name] for name in self.actions]
+
+    def nodes(self, depth: int) -> Int64[np.ndarray, " nodes"]:
+        """Those after `depth` chunks."""
+        return nodes_at(depth, len(self.actions))
+
+    def chosen(self, nodes: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """The number of the action that led to each node."""
+        return nodes % len(self.actions)
+
+    def parents(self, nodes: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """Where it was decided on."""
+        return nodes // len(self.actions)
 
     @property
     def n_trainings(self) -> int:
@@ -102,7 +127,9 @@ def _check_facts(facts: dict[str, Any]) -> None:
     Raises:
         ValueError: one that is missing or odd.
     """
-    seed, settings = facts.get("seed"), facts.get("settings")
+    seed, settings, names = facts.get("seed"), facts.get("settings"), facts.get("actions")
+    if not isinstance(names, list) or len(names) < 2 or not all(name in OPERATIONS for name in names):
+        raise ValueError(f"actions {names!r}, of which this program has {', '.join(OPERATIONS)}")
     if type(seed) is not int or seed < 0:
         raise ValueError(f"no seed among its facts, but {seed!r}")
     if not isinstance(settings, dict):
@@ -146,7 +173,8 @@ def _check(table: ScheduleTable) -> None:
     """
     if table.n_samples.ndim != 1 or not 1 <= table.n_chunks <= 40:
         raise ValueError("another number of chunks")
-    nodes, decisions, accounts = 2 << table.n_chunks, 1 << table.n_chunks, len(ACCOUNTS)
+    nodes, decisions = n_rows(table.n_chunks, len(table.actions))
+    accounts = len(ACCOUNTS)
     shapes = {
         "n_samples": (table.n_chunks,),
         "accuracy": (nodes, 3),
@@ -164,7 +192,7 @@ def _check(table: ScheduleTable) -> None:
         kind = np.float64 if name in ("accuracy", "signals") else np.int64
         if values.shape != shape or values.dtype != kind:
             raise ValueError(f"{name} of shape {values.shape} and type {values.dtype}")
-    if not are_accuracies(table.accuracy[2:]):
+    if not all(are_accuracies(table.accuracy[table.nodes(depth)]) for depth in range(1, table.n_chunks + 1)):
         raise ValueError("nodes without an accuracy in 0..1")
     if (table.n_samples < 1).any():
         raise ValueError("chunks without samples")
@@ -181,6 +209,36 @@ def _check(table: ScheduleTable) -> None:
         raise ValueError("facts of another tree")
 
 
-def schedule_of(leaf: int) -> str:
-    """The decisions that lead to a node: L for LEARN, M for MEMORIZE."""
-    return bin(leaf)[3:].replace("1", "L").replace("0", "M")
+def nodes_at(depth: int, n_actions: int) -> Int64[np.ndarray, " nodes"]:
+    """Nodes after `depth` chunks, in the order of their schedules."""
+    return np.arange(n_actions**depth, 2 * n_actions**depth)
+
+
+def n_rows(n_chunks: int, n_actions: int) -> tuple[int, int]:
+    """Rows of a table: of arrays over nodes, and of arrays over the nodes where a decision is taken."""
+    return 2 * n_actions**n_chunks, 2 * n_actions ** (n_chunks - 1)
+
+
+def n_nodes(n_chunks: int, n_actions: int) -> int:
+    """Nodes below the root."""
+    return sum(n_actions**depth for depth in range(1, n_chunks + 1))
+
+
+def decisions_of(node: int, n_actions: int) -> list[int]:
+    """The numbers of the actions that lead to a node, in order."""
+    found = []
+    while node > 1:
+        node, number = divmod(node, n_actions)
+        found.append(number)
+    return found[::-1]
+
+
+def schedule_of(node: int, actions: Sequence[str] = ()) -> str:
+    """The letters of the actions that lead to a node: L for LEARN, M for MEMORIZE, ...
+
+    Args:
+        node: of a tree.
+        actions: that the tree knows, by number; without any, all that there are.
+    """
+    known = "".join(OPERATIONS[name].letter for name in actions or OPERATIONS)
+    return "".join(known[number] for number in decisions_of(node, len(known)))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from agent.accounting.costs import CostModel
 from agent.errors import InvalidSetting, RunError
+from agent.operations import best
 from agent.policies import LinearPolicy, NetworkPolicy, Policy
 from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
@@ -21,7 +22,7 @@ from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.config.specs import make
 from scenarios.oracle.priced_table import PricedTable
-from scenarios.oracle.table import ScheduleTable, read_table, schedule_of
+from scenarios.oracle.table import ScheduleTable, decisions_of, read_table, schedule_of
 
 ORACLE, FIXED = "oracle", "best fixed schedule"
 
@@ -134,7 +135,7 @@ class TableSet:
         key = seed, policy.features
         if key not in self._features:
             self._features[key] = features_of(priced.vectors, policy.features)
-        return priced.follow(policy.scores(self._features[key]) >= 0)
+        return priced.follow(best(policy.scores(self._features[key])))
 
     def oracle(self) -> Lived:
         """The best schedule of every seed, in hindsight."""
@@ -144,11 +145,13 @@ class TableSet:
 
     def fixed(self) -> tuple[str, Lived]:
         """The one schedule of highest mean utility over these very seeds: the best that goes by the position alone."""
-        n_leaves = 1 << self.n_chunks
-        weight = self.pricing.cost_weight
-        mean = sum(self.priced(seed, "nothing").utility(weight)[n_leaves:] for seed in self.by_seed)
-        leaf = n_leaves + int(np.argmax(mean))
-        return schedule_of(leaf), Lived(FIXED, {seed: self.metrics(seed, "nothing", leaf) for seed in self.by_seed})
+        table = next(iter(self.by_seed.values()))
+        first, weight = int(table.nodes(self.n_chunks)[0]), self.pricing.cost_weight
+        mean = sum(self.priced(seed, "nothing").utility(weight)[first:] for seed in self.by_seed)
+        leaf = first + int(np.argmax(mean))
+        return schedule_of(leaf, table.actions), Lived(
+            FIXED, {seed: self.metrics(seed, "nothing", leaf) for seed in self.by_seed}
+        )
 
 
 def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: int) -> list[ScheduleTable]:
@@ -212,5 +215,5 @@ def _checked_settings(table: ScheduleTable, path: Path) -> dict[str, Any]:
 
 
 def _learned(table: ScheduleTable, leaf: int) -> float:
-    learned = [action == "L" for action in schedule_of(leaf)]
+    learned = [table.operations[number].learns for number in decisions_of(leaf, len(table.actions))]
     return float(np.dot(learned, table.n_samples) / table.n_samples.sum())

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from agent.accounting.utility import utility
 from agent.errors import InvalidSetting
 from agent.lifetime.episode import Episode
-from agent.policies import Action
+from agent.operations import Action, actions
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
 from scenarios.config.families import TARIFF
@@ -33,8 +33,6 @@ from scenarios.running.world import cost_model, load_world, make_episode, resolv
 from scenarios.streams.scenario import Scenario
 
 ENVIRONMENT_ID = "LearnOrMemorize/Lifetime-v0"
-ACTIONS = (Action.MEMORIZE, Action.LEARN)
-"""By the number that an agent of Gymnasium's knows them by, which is the bit that they add to a tree's nodes."""
 ABSENT = -1.0
 """Stands in observations for what is not there."""
 HIGHEST = float(np.finfo(np.float32).max)
@@ -44,7 +42,6 @@ _PROCESS = os.getpid()
 """The process that imports this module, and with it torch."""
 
 Table = str | Path | ScheduleTable
-_LETTERS = "ML"
 _SEARCHING = frozenset(("seeds", "first_seed", "search", "beam_width", "cost_weight"))
 _SETTINGS = tuple(name for name in TreeConfig.model_fields if name not in TreeConfig.unused | _SEARCHING)
 
@@ -56,7 +53,8 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
     tree` writes them (microseconds a step). At the same settings and seed both are the same to the bit, if what is
     lived has as many threads as what grew the table: one (`torch.set_num_threads(1)`).
 
-    Action space: `Discrete(2)`; 0 memorizes the chunk at hand, 1 learns it.
+    Action space: `Discrete` over the operations that there are (`agent.operations.OPERATIONS`); 0 memorizes the chunk
+    at hand, 1 learns it.
 
     Observation space: `Box` of float32, one number for each field of `agent.Observation`, in the order of
     `Observation.names()`. What is not there is -1: what the memory makes of a chunk while it is empty, what is not
@@ -100,7 +98,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         download: live only: fetch a missing data set.
         render_mode: None or ansi.
         settings: live only: over the preset's, by the names of the options of `lifetime tree` with _ for -: dataset,
-            train_size, chunks, scenario, rekey, lr, ...
+            train_size, chunks, scenario, rekey, network, ...
 
     Raises:
         InvalidSetting: settings that cannot be. What only the data, the machine or the process do not allow comes from
@@ -109,7 +107,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
 
     Example:
         >>> import scenarios
-        >>> env = scenarios.LifetimeEnv(train_size=200, validation_size=40, chunks=3, width=2, epochs=1)
+        >>> env = scenarios.LifetimeEnv(train_size=200, validation_size=40, chunks=3, network="resnet:width=2")
         >>> observation, info = env.reset(seed=0, options={"world": 2})
         >>> observation, reward, terminated, truncated, info = env.step(1)  # LEARN
 
@@ -179,7 +177,8 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
                 )
             self._worlds, weight = _tabulated(tables, overrides, observes)
         self.cost_weight, self.render_mode = weight, render_mode
-        self.action_space = Discrete(len(ACTIONS))
+        self._actions = list(actions())
+        self.action_space = Discrete(len(self._actions))
         self.observation_space = Box(ABSENT, HIGHEST, (len(Observation.names()),), np.float32)
         self._life: _Life | None = None
         self._world = 0
@@ -207,7 +206,7 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         return _encoded(self._life.observe()), self._info()
 
     def step(self, action: SupportsInt) -> tuple[Float[np.ndarray, " fields"], float, bool, bool, dict[str, Any]]:
-        """Memorize (0) or learn (1) the chunk at hand.
+        """Memorize (0) or learn (1) the chunk at hand, or do with it what another number stands for.
 
         Raises:
             gymnasium.error.InvalidAction: another action.
@@ -218,11 +217,12 @@ class LifetimeEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         if self._life is None or self._life.ended:
             raise ResetNeeded("expected a lifetime to go on, got none that has begun and not ended; call reset() first")
         if not self.action_space.contains(action):
-            raise InvalidAction(f"expected 0 (MEMORIZE) or 1 (LEARN), got {action!r}")
-        number, before = int(action), self._utility
-        self._accuracy, self._spent = self._life.act(ACTIONS[number])
+            known = " or ".join(f"{each.number} ({each.name.upper()})" for each in self._actions)
+            raise InvalidAction(f"expected {known}, got {action!r}")
+        chosen, before = self._actions[int(action)], self._utility
+        self._accuracy, self._spent = self._life.act(chosen)
         self._utility = utility(self._accuracy, self._spent, self.cost_weight)
-        self._schedule += _LETTERS[number]
+        self._schedule += chosen.operation.letter
         ended = self._life.ended
         seen = np.full(len(Observation.names()), np.nan) if ended else self._life.observe()
         info = self._info() | ({"schedule": self._schedule} if ended else {})
@@ -313,13 +313,14 @@ class _LookedUp:
 
     @property
     def ended(self) -> bool:
-        return self._node >= 1 << self._priced.table.n_chunks
+        return self._node >= int(self._priced.table.nodes(self._priced.table.n_chunks)[0])
 
     def observe(self) -> Float[np.ndarray, " fields"]:
         return self._priced.vectors[self._node]
 
     def act(self, action: Action) -> tuple[float, float]:
-        self._node = 2 * self._node + ACTIONS.index(action)
+        known = self._priced.table.actions
+        self._node = len(known) * self._node + known.index(action.name)
         return float(self._priced.table.accuracy[self._node, 0]), float(self._priced.spent[self._node])
 
 

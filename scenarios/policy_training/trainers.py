@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from cmaes import CMA
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
-from agent.policies import Action, Policy, RandomPolicy
+from agent.operations import OPERATIONS, Action, actions
+from agent.policies import Policy, RandomPolicy
 from agent.policies.features import accuracy_seen, features_at, features_of
 from agent.policies.file import PolicyFile
 from agent.policies.forecast import counts_before_each, fit_prior, terms_of
@@ -59,13 +60,13 @@ class CmaTrainer:
     def __init__(self, config: TrainConfig, simulator: Simulator) -> None:
         self.simulator, self.features = simulator, features_at(config.observes)
         self._cma = CMA(
-            mean=np.zeros(len(self.features) + 1),
+            mean=np.zeros((len(self.features) + 1) * (len(OPERATIONS) - 1)),
             sigma=1.0,
             population_size=config.population,
             seed=named_seed(config.policy_seed, "policy") % 2**32,
         )
         self._found: list[list[float]] = []
-        self._best, self._weights = -np.inf, np.zeros(len(self.features) + 1)
+        self._best, self._weights = -np.inf, np.zeros(self._cma.dim)
 
     def iterate(self) -> dict[str, float]:
         """A generation."""
@@ -84,8 +85,11 @@ class CmaTrainer:
         self._cma.tell([(weights, -reached) for weights, reached in zip(asked, found, strict=True)])
 
     def _policy(self, weights: Float[np.ndarray, " n"]) -> PolicyFile:
-        *of_features, bias = weights.tolist()
-        return PolicyFile("linear", {"features": list(self.features), "weights": of_features, "bias": bias})
+        *of_features, bias = weights.reshape(len(OPERATIONS) - 1, -1).T.tolist()
+        rows = np.array(of_features).reshape(len(self.features), -1).T.tolist()
+        one = len(OPERATIONS) == 2
+        found = {"weights": rows[0] if one else rows, "bias": bias[0] if one else bias}
+        return PolicyFile("linear", {"features": list(self.features), **found})
 
     def policy(self) -> PolicyFile:
         """The best one met, its weights scaled by a power of two, which changes no decision, to be read with ease."""
@@ -106,27 +110,57 @@ class SamplingPolicy(Policy):
     """Draws its actions by the logits of a network, and remembers what it did.
 
     Args:
-        network: gives the logits of LEARN.
+        network: gives the logits.
         generator: taken over.
     """
 
     def __init__(self, network: NetworkPolicy, generator: torch.Generator) -> None:
         self.network, self.generator, self.observes = network, generator, network.observes
         self.x: list[np.ndarray] = []
-        self.learned: list[bool] = []
+        self.chosen: list[int] = []
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN with the probability that the network gives it."""
+        """Each action with the probability that the network gives it."""
         x = features_of(observation.vector()[None], self.network.features)
-        probability = float(1 / (1 + np.exp(-self.network.scores(x)[0])))
-        learns = torch.rand((), generator=self.generator, dtype=torch.float64).item() < probability
+        drawn = torch.rand((), generator=self.generator, dtype=torch.float64).item()
+        number = drawn_by(self.network.scores(x)[0], drawn)
         self.x.append(x[0])
-        self.learned.append(learns)
-        return Action.LEARN if learns else Action.MEMORIZE
+        self.chosen.append(number)
+        return list(actions())[number]
 
     def state(self) -> dict[str, Any]:
         """Nothing: it is never saved in the middle of a life."""
         return {}
+
+
+def drawn_by(logits: Float[np.ndarray, " n_actions"], drawn: float) -> int:
+    """The number of an action: the last with its probability, else the one before it with its own, and so on.
+
+    Args:
+        logits: of each action, 0 for the first.
+        drawn: uniform in [0, 1).
+    """
+    for number in range(len(logits) - 1, 0, -1):
+        others = np.exp(logits[:number] - logits[number]).sum()
+        probability = float(1 / (1 + others))
+        if drawn < probability:
+            return number
+        drawn = (drawn - probability) / (1 - probability)
+    return 0
+
+
+def _surprise_and_entropy(logits: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Of lifetimes: -log probability of what was chosen, summed over chunks, and the mean entropy of a choice.
+
+    Args:
+        logits: lifetimes × chunks × actions but the first, whose logit is 0.
+        chosen: lifetimes × chunks, numbers of actions.
+    """
+    if logits.shape[-1] == 1:
+        surprise = nn.functional.binary_cross_entropy_with_logits(logits[..., 0], chosen.double(), reduction="none")
+        return surprise.sum(dim=1), torch.distributions.Bernoulli(logits=logits[..., 0]).entropy().mean()
+    every = torch.distributions.Categorical(logits=nn.functional.pad(logits, (1, 0)))
+    return -every.log_prob(chosen).sum(dim=1), every.entropy().mean()
 
 
 class ReinforceTrainer:
@@ -174,11 +208,8 @@ class ReinforceTrainer:
         advantage = (found - others).T.flatten()  # by seed, then by policy, as they were made
         policies = [policy for seed in self.simulator.seeds for policy in lived[seed]]
         x = torch.from_numpy(np.stack([policy.x for policy in policies]))
-        learned = torch.tensor([policy.learned for policy in policies], dtype=torch.float64)
-        logits = self.network(x)[..., 0]
-        surprise = nn.functional.binary_cross_entropy_with_logits(logits, learned, reduction="none").sum(dim=1)
-        chosen = torch.distributions.Bernoulli(logits=logits)
-        entropy = chosen.entropy().mean()
+        chosen = torch.tensor([policy.chosen for policy in policies])
+        surprise, entropy = _surprise_and_entropy(self.network(x), chosen)
         loss = (advantage / advantage.std().clamp_min(1e-6) * surprise).mean() - self.config.entropy * entropy
         self.optimizer.zero_grad()
         loss.backward()
@@ -226,7 +257,7 @@ class Watching(Policy):
         """By lot."""
         action = self.lot.decide(observation)
         self.seen.append(accuracy_seen(observation, self.observes))
-        self.learned.append(action is Action.LEARN)
+        self.learned.append(action == Action.LEARN)
         return action
 
     def state(self) -> dict[str, Any]:
@@ -304,8 +335,8 @@ def _same(policy: Policy, seed: int) -> Policy:
 
 
 def small_network(n_features: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
-    """One tanh layer and a logit, in float64; the logit begins near 0, so that both actions are tried."""
-    shapes = ((n_features, hidden), (hidden, 1))
+    """One tanh layer and a logit for each action but the first, in float64; near 0, so that all actions are tried."""
+    shapes = ((n_features, hidden), (hidden, len(OPERATIONS) - 1))
     inner, last = (nn.utils.skip_init(nn.Linear, *shape, dtype=torch.float64) for shape in shapes)  # no global draws
     with torch.no_grad():
         for layer, gain in ((inner, 1.0), (last, 0.1)):

@@ -7,6 +7,7 @@ from agent.agent import Agent
 from agent.errors import CheckpointError, LifetimeError, RunError, is_out_of_memory
 from agent.evaluation.trajectory import Step, Trajectory
 from agent.lifetime.loop import Lifetimes
+from agent.operations import OPERATIONS
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord
 from scenarios.running.progress import Interrupted, ProgressReporter
@@ -61,7 +62,10 @@ def live_on_record(
             name, step = next(iter(steps.items()))
             if step.accuracy:
                 seen.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
-            counts = f"{decisions[name].count('learn')} L {decisions[name].count('memorize')} M"
+            counts = " ".join(
+                f"{decisions[name].count(action)} {operation.letter}"
+                for action, operation in reversed(OPERATIONS.items())
+            )
             reporter.say(f"{title} {counts}{seen[name]}".strip())
             advanced += 1
             stopping = reporter.stopping

@@ -50,7 +50,12 @@ def synthetic(seed=0, n=4, **settings):
     accuracy[entries == 0, 2] = np.nan
     accuracy[:2] = np.nan
     given = TreeConfig.model_validate({"chunks": n, "device": "cpu", **settings})
-    facts = {"settings": given.model_dump(mode="json"), "seed": seed, "prices": [1.0] * n}
+    facts = {
+        "settings": given.model_dump(mode="json"),
+        "seed": seed,
+        "actions": ["memorize", "learn"],
+        "prices": [1.0] * n,
+    }
     held = 100 * entries
     return ScheduleTable(
         facts, n_samples, accuracy, flops, nbytes, entries, held.copy(), held, signals, learner_look, memory_look

@@ -193,4 +193,4 @@ def test_a_query_orders_the_training_that_it_needs():
     asked = live(toy_agent(LEARNERS["refit-cold"]), chunks, StaticPolicy(100), PLAN).steps
     assert asked[1].work["learn"].samples == 2 * SIZES[0]  # the second chunk's query needs the first one's training
     assert asked[1].costs["learn"] == pytest.approx(asked[1].work["learn"].flops / 1e9)  # at the first one's price
-    assert asked[-1].action == Action.LEARN.value
+    assert asked[-1].action == Action.LEARN.name

@@ -190,7 +190,8 @@ def test_rekeying_brings_every_key_up_to_date():
     def memory_of(rekeying):
         agent = toy_agent(online)
         agent.rekeying = rekeying
-        work = [agent.learn(STREAM[0]), agent.memorize(STREAM[1]), agent.memorize(STREAM[2]), agent.learn(STREAM[3])]
+        decided = (Action.LEARN, Action.MEMORIZE, Action.MEMORIZE, Action.LEARN)
+        work = [agent.perform(action, chunk) for action, chunk in zip(decided, STREAM[:4], strict=True)]
         return agent, [flops for bill in work for account, flops, _ in bill if account == "rekey"]
 
     stale, never = memory_of(NEVER)
@@ -243,7 +244,7 @@ class Greedy(Policy):
     ("policy", "message"),
     [
         (Broken, r"Broken\.decide to give an Action, but at chunk 0 it raised ZeroDivisionError: division by zero"),
-        (Vague, r"Vague\.decide to give Action\.LEARN or Action\.MEMORIZE, got 'learn'"),
+        (Vague, r"Vague\.decide to give an Action out of memorize, learn, got 'learn'"),
         (Greedy, r"Greedy\.observes to be one of nothing, learner, memory, got 'everything'"),
     ],
 )

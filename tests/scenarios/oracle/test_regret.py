@@ -311,7 +311,7 @@ class Asking(Policy):
 
 def test_a_policy_of_one_s_own_that_fails_is_one_line(tables):
     refused = {
-        "Forgetful": "expected Forgetful.decide to give Action.LEARN or Action.MEMORIZE, got None",
+        "Forgetful": "expected Forgetful.decide to give an Action out of memorize, learn, got None",
         "Failing": "expected Failing.decide to give an Action, but at chunk 0 it raised KeyError",
         "Asking": "expected Asking.observes to be one of nothing, learner, memory, got 'everything'",
     }

@@ -142,9 +142,9 @@ def test_policies_that_live_on_a_table_decide_as_in_life():
         priced = PricedTable(table, TARIFFS["constant"], MODELS["flops"], observes=policy.observes)
         assert priced.live(policy) == node
         again = make()
-        learns = np.zeros(1 << N, dtype=bool)
+        learns = np.zeros(1 << N, dtype=np.int64)
         for depth in range(N):
-            learns[node >> (N - depth)] = again.decide(priced.observation(node >> (N - depth))) is Action.LEARN
+            learns[node >> (N - depth)] = again.decide(priced.observation(node >> (N - depth))) == Action.LEARN
         assert priced.follow(learns) == node
 
 
@@ -262,7 +262,7 @@ def changed(path, **members):
 
 
 def facts_with(**more):
-    facts = {"format": "learn-or-memorize schedule table 3", **table_of("on-learn", 2).facts, **more}
+    facts = {"format": "learn-or-memorize schedule table 4", **table_of("on-learn", 2).facts, **more}
     return np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
 

@@ -212,7 +212,7 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
     optimizer = torch.optim.Adam(slow.parameters(), lr=config.policy_lr)
     trainer.iterate()
     utilities = [
-        simulator().table_set.metrics(seed, "nothing", int("1" + "".join("01"[learns] for learns in policy.learned), 2))
+        simulator().table_set.metrics(seed, "nothing", int("1" + "".join(map(str, policy.chosen)), 2))
         for policy, seed in zip(lived, [2] * 5 + [5] * 5, strict=True)
     ]
     reached = np.array([each["utility"] for each in utilities]).reshape(2, 5)
@@ -220,7 +220,7 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
     advantages = np.array(advantages) / np.std(advantages, ddof=1)
     loss = 0.0
     for policy, advantage in zip(lived, advantages, strict=True):
-        for x, learns in zip(policy.x, policy.learned, strict=True):
+        for x, learns in zip(policy.x, policy.chosen, strict=True):
             probability = torch.sigmoid(slow(torch.from_numpy(x)))[0]
             loss = loss - advantage * torch.log(probability if learns else 1 - probability)
     (loss / 10).backward()
@@ -240,7 +240,7 @@ def test_a_network_in_a_file_is_the_one_that_was_trained():
     network = small_network(3, 4, named_generator(0, "policy"))
     policy = PolicyFile("network", {"features": ["price", "seen", "learned"], "layers": layers_of(network)}).make()
     x = np.random.default_rng(0).normal(size=(6, 3))
-    np.testing.assert_allclose(policy.scores(x), network(torch.from_numpy(x)).detach().numpy()[:, 0])
+    np.testing.assert_allclose(policy.scores(x)[:, 1], network(torch.from_numpy(x)).detach().numpy()[:, 0])
 
 
 @without_ppo
@@ -250,7 +250,7 @@ def test_a_policy_of_ppo_in_a_file_is_the_one_that_was_trained():
     policy = trainer.policy().make()
     x = np.random.default_rng(0).normal(size=(6, len(trainer.features))).astype(np.float32)
     probabilities = trainer._ppo.policy.get_distribution(torch.from_numpy(x)).distribution.probs[:, 1]
-    np.testing.assert_allclose(1 / (1 + np.exp(-policy.scores(x))), probabilities.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-policy.scores(x)[:, 1])), probabilities.detach().numpy(), atol=1e-5)
 
 
 # Where policies are tried
@@ -339,9 +339,9 @@ def test_a_sampling_policy_learns_as_often_as_its_network_says():
     network = PolicyFile("network", {"features": ["price"], "layers": [{"weight": [[0.0]], "bias": [1.0]}]}).make()
     policy = SamplingPolicy(network, torch.Generator().manual_seed(0))
     observation = simulator().table_set.priced(2, "nothing").observation(1)
-    learned = [policy.decide(observation) is Action.LEARN for _ in range(2000)]
+    learned = [policy.decide(observation) == Action.LEARN for _ in range(2000)]
     assert np.mean(learned) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.03)
-    assert policy.learned == learned
+    assert policy.chosen == learned
 
 
 def test_a_tariff_that_is_drawn_is_drawn_several_times_for_each_tree():
