@@ -81,6 +81,11 @@ def live_on_record(
     checkpoints.drop()
 
 
+def _counted(decisions: Sequence[str]) -> str:
+    """How often each operation was decided on: `3 L 2 M`."""
+    return " ".join(f"{decisions.count(name)} {each.letter}" for name, each in reversed(OPERATIONS.items()))
+
+
 def _resumed(
     begin: Begin,
     records: Mapping[str, LifetimeRecord],
