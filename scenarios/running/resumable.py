@@ -62,11 +62,7 @@ def live_on_record(
             name, step = next(iter(steps.items()))
             if step.accuracy:
                 seen.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
-            counts = " ".join(
-                f"{decisions[name].count(action)} {operation.letter}"
-                for action, operation in reversed(OPERATIONS.items())
-            )
-            reporter.say(f"{title} {counts}{seen[name]}".strip())
+            reporter.say(f"{title} {_counted(decisions[name])}{seen[name]}".strip())
             advanced += 1
             stopping = reporter.stopping
             if lifetimes and lifetimes.resumable and (stopping or advanced % checkpoint_every == 0):
