@@ -97,10 +97,11 @@ class Normalization:
         """The statistics of `inputs`, which should be training data alone; what is constant gets std 1.
 
         Args:
-            inputs: images (n × channels × height × width, uint8), or feature vectors (n × features, floats).
+            inputs: images (n × channels × height × width, uint8), or floats (n × features, or n × channels × ...).
         """
         if inputs.dtype != torch.uint8:
-            means, spreads = inputs.double().mean(dim=0), inputs.double().std(dim=0, correction=0)
+            rows = inputs.double().movedim(1, 0).flatten(1)
+            means, spreads = rows.mean(dim=1), rows.std(dim=1, correction=0)
             return cls(tuple(means.tolist()), tuple(value if value > 0 else 1.0 for value in spreads.tolist()))
         # The histogram of 256 values holds all there is to know, without a float copy of the data set.
         values = torch.arange(256, dtype=torch.float64) / 255

@@ -3,7 +3,6 @@
 import copy
 import time
 from dataclasses import dataclass
-from math import inf
 from typing import Any, ClassVar
 
 from jaxtyping import Int64, Shaped
@@ -27,6 +26,8 @@ from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 from agent.randomness import named_generator
 from agent.version import Lineage, Version
+
+MAX_SHARE = 100
 
 
 class CooldownLearner:
@@ -65,8 +66,10 @@ class CooldownLearner:
         rehearsal: float = 0.5,
         seed: int = 0,
     ) -> None:
-        if not 0 < share < inf:
-            raise InvalidSetting(f"expected a cool-down of more than 0 times the steps so far, got {share}")
+        if not 0 < share <= MAX_SHARE:
+            raise InvalidSetting(
+                f"expected a cool-down of more than 0 times the steps so far, at most {MAX_SHARE}, got {share}"
+            )
         self.trunk = OnlineLearner(
             network, training, keys, epochs=epochs, rehearsal=rehearsal, ema_decay=0.0, seed=seed, keeps=True
         )

@@ -3,7 +3,6 @@
 import copy
 import time
 from collections.abc import Iterator
-from math import inf
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -15,9 +14,11 @@ from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
+    MAX_EPOCHS,
     Training,
     check_finite,
     clone,
+    constants_of,
     even_sizes,
     load_weights,
     passes,
@@ -76,8 +77,8 @@ class OnlineLearner:
         seed: int = 0,
         keeps: bool = False,
     ) -> None:
-        if not 0 < epochs < inf:
-            raise InvalidSetting(f"expected a finite number of epochs above 0, got {epochs}")
+        if not 0 < epochs <= MAX_EPOCHS:
+            raise InvalidSetting(f"expected a number of epochs above 0, at most {MAX_EPOCHS:g}, got {epochs}")
         if not 0 <= rehearsal < 1:
             raise InvalidSetting(f"expected a rehearsed share from 0 to below 1, got {rehearsal}")
         if not 0 <= ema_decay < 1:
@@ -247,6 +248,7 @@ class OnlineLearner:
         return {
             "network": weights_of(self.network),
             "average": weights_of(self.average),
+            "constants": constants_of(self.network),
             "optimizers": copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),
             "order": self.order.get_state(),
             "augmentation": self.augmentation.get_state(),
@@ -258,11 +260,12 @@ class OnlineLearner:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""
-        load_weights(self.network, state["network"])
+        load_weights(self.network, state["network"], state["constants"])
         self.average = clone(self.network, self.network).eval()
         self.average.load_state_dict(state["average"])
+        self.optimizers = self.training.optimizers(self.network)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            optimizer.load_state_dict(copy.deepcopy(saved))  # which it would share otherwise
         self.learned.load_state(state["learned"])
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])

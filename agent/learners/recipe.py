@@ -21,6 +21,11 @@ Views = Literal["plain", "mirror"]
 VIEWS: dict[Views, tuple[View, ...]] = {"plain": (), "mirror": (View(mirrored=True),)}
 
 
+MAX_RATE = 1e30
+"""What float32 can multiply with."""
+MAX_BATCH = 10**6
+
+
 @dataclass(frozen=True)
 class ParameterGroup:
     """Parameters that one optimizer treats alike.
@@ -51,13 +56,15 @@ class Recipe:
         loss: of logits (n × classes) and labels (n), as one number; whether it is a mean or a sum over the batch
             decides what a learning rate means.
         augmentation: of batches; None for what suits the data set.
-        prepare: alters a network, given the first inputs that an agent meets, as the network would be given them: for
-            weights that are set from data, without labels. Convolutions and matrix products are billed.
+        prepare: alters a network (in evaluation mode; it may freeze parameters), given the first inputs that an agent
+            meets, as the network would be given them: for weights that are set from data, without labels. Convolutions
+            and matrix products are billed.
         precision: of products.
         views: further views of each input that probabilities are averaged over; keys come from the plain input alone.
 
     Raises:
-        InvalidSetting: no group, or a batch below 1 sample.
+        InvalidSetting: no group, one without a learning rate or with names that are no regular expression, or a batch
+            that is no whole number of samples.
     """
 
     groups: tuple[ParameterGroup, ...]
@@ -71,8 +78,18 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.groups:
             raise InvalidSetting("expected a recipe of at least 1 group of parameters, got none")
-        if self.batch_size < 1:
-            raise InvalidSetting(f"expected a batch of at least 1 sample, got {self.batch_size}")
+        if type(self.batch_size) is not int or not 1 <= self.batch_size <= MAX_BATCH:
+            raise InvalidSetting(f"expected a batch of at least 1 sample, at most {MAX_BATCH}, got {self.batch_size}")
+        for group in self.groups:
+            lr = group.settings.get("lr")
+            if not isinstance(lr, int | float) or not math.isfinite(lr) or lr <= 0:
+                raise InvalidSetting(f"expected a finite learning rate above 0 for each group of parameters, got {lr}")
+            try:
+                re.compile(group.names)
+            except re.error as error:
+                raise InvalidSetting(
+                    f"expected a regular expression for the names of parameters, got {group.names!r}: {error}"
+                ) from None
 
     @property
     def lr(self) -> float:
@@ -98,7 +115,11 @@ class Recipe:
             settings = dict(group.settings)
             if fused and group.optimizer in (torch.optim.SGD, torch.optim.AdamW):
                 settings["fused"] = True
-            optimizers.append(group.optimizer([left.pop(name) for name in names], **settings))
+            try:
+                optimizers.append(group.optimizer([left.pop(name) for name in names], **settings))
+            except (TypeError, ValueError) as error:
+                kind = group.optimizer.__name__
+                raise InvalidSetting(f"expected settings that {kind} takes, got {settings}: {error}") from error
             for each in optimizers[-1].param_groups:
                 each["initial_lr"] = each["lr"]  # as PyTorch's own schedulers call it
         if left:
@@ -147,7 +168,7 @@ def adamw(
     views: Views = "plain",
     precision: Precision = "auto",
 ) -> Recipe:
-    """AdamW; weights of layers decay, biases and other vectors do not.
+    """AdamW; all weights decay but biases and the scales of batch normalization.
 
     Args:
         lr: learning rate (at the peak, where a schedule changes it).
@@ -173,10 +194,10 @@ def adamw(
 
 
 def _check_rate(lr: float, weight_decay: float) -> None:
-    if not (math.isfinite(lr) and lr > 0):
-        raise InvalidSetting(f"expected a finite learning rate above 0, got {lr}")
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise InvalidSetting(f"expected a finite weight decay of at least 0, got {weight_decay}")
+    if not 0 < lr <= MAX_RATE:
+        raise InvalidSetting(f"expected a finite learning rate above 0, at most {MAX_RATE:g}, got {lr}")
+    if not 0 <= weight_decay <= MAX_RATE:
+        raise InvalidSetting(f"expected a finite weight decay from 0 to {MAX_RATE:g}, got {weight_decay}")
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {"sgd": sgd, "adamw": adamw}

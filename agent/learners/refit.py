@@ -2,7 +2,6 @@
 
 import copy
 import time
-from math import inf
 from typing import Any, ClassVar
 
 from jaxtyping import Int64, Shaped
@@ -13,11 +12,13 @@ from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
+    MAX_EPOCHS,
     SCHEDULES,
     ScheduleName,
     Training,
     check_finite,
     clone,
+    constants_of,
     even_sizes,
     load_weights,
     passes,
@@ -63,8 +64,8 @@ class RefitLearner:
         warm: bool = False,
         seed: int = 0,
     ) -> None:
-        if not 0 < epochs < inf:
-            raise InvalidSetting(f"expected a finite number of epochs above 0, got {epochs}")
+        if not 0 < epochs <= MAX_EPOCHS:
+            raise InvalidSetting(f"expected a number of epochs above 0, at most {MAX_EPOCHS:g}, got {epochs}")
         self.training, self.keys, self.epochs, self.warm = training, keys, epochs, warm
         self.schedule = SCHEDULES[schedule]
         keys.of(network)  # places that the network lacks are an error now, not after an hour
@@ -200,6 +201,7 @@ class RefitLearner:
         return {
             "initial": weights_of(self.initial),
             "network": weights_of(self.network),
+            "constants": constants_of(self.initial),
             "n_trained_on": self.n_trained_on,
             "order": self.order.get_state(),
             "augmentation": self.augmentation.get_state(),
@@ -211,7 +213,7 @@ class RefitLearner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Become the learner whose `state` this is."""
         self.initial = copy.deepcopy(self.initial)
-        load_weights(self.initial, state["initial"])
+        load_weights(self.initial, state["initial"], state["constants"])
         self.network = clone(self.initial, self.initial)
         self.network.load_state_dict(state["network"])
         self.admitted.load_state(state["admitted"])

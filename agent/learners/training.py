@@ -54,6 +54,7 @@ ScheduleName = Literal["constant", "one-cycle", "steps"]
 SCHEDULES: dict[ScheduleName, Schedule] = {"constant": constant, "one-cycle": one_cycle, "steps": steps}
 
 
+MAX_EPOCHS = 1e5
 FORWARD_BATCH = 500
 """Samples in one forward pass: bounds memory, and large enough to fill two cores."""
 
@@ -100,9 +101,10 @@ class Training:
         if self.recipe.prepare is None:
             return network, Work()
         start = time.perf_counter()
-        network = copy.deepcopy(network)
+        training, network = network.training, copy.deepcopy(network).eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self.recipe.prepare(network, self.normalization(inputs.to(self.device)))
+        network.train(training)
         flops, n = counter.get_total_flops(), len(inputs)
         return network, Work(flops, seconds=time.perf_counter() - start, samples=n)
 
@@ -217,16 +219,28 @@ def weights_of(network: Network) -> dict[str, Tensor]:
     return {name: values if name in constants else values.clone() for name, values in network.state_dict().items()}
 
 
-def load_weights(network: Network, weights: dict[str, Tensor]) -> None:
+def load_weights(network: Network, weights: dict[str, Tensor], constants: Sequence[str]) -> None:
     """Give a network the weights of a state.
 
     Parameters that are never trained may be shared with forks that came to others: they are replaced, not written to.
+
+    Args:
+        network: of the same spec.
+        weights: of a state.
+        constants: names of the parameters that are never trained, by the state.
     """
-    for name, parameter in _constants(network).items():
-        parent, _, last = name.rpartition(".")
-        value = weights[name].to(parameter.device)
-        setattr(network.get_submodule(parent), last, torch.nn.Parameter(value, requires_grad=False))
+    for name, parameter in dict(network.named_parameters()).items():
+        parameter.requires_grad_(name not in constants)
+        if name in constants:
+            parent, _, last = name.rpartition(".")
+            value = weights[name].to(parameter.device)
+            setattr(network.get_submodule(parent), last, torch.nn.Parameter(value, requires_grad=False))
     network.load_state_dict(weights)
+
+
+def constants_of(network: Network) -> list[str]:
+    """Names of the parameters that are never trained."""
+    return list(_constants(network))
 
 
 def _constants(network: Network) -> dict[str, torch.nn.Parameter]:

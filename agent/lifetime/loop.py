@@ -19,6 +19,7 @@ from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyE
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Scores, accuracies, score
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json, scores_from_json
+from agent.learners.protocol import Estimating
 from agent.lifetime.branch import BRANCH_SHAPE, Branch, Lifetime
 from agent.memory import ReadOut
 from agent.memory.mixture import Mixture
@@ -87,6 +88,11 @@ class Lifetimes:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
         for policy in policies.values():
             check_policy(policy)
+            if policy.needs_estimates and not isinstance(agent.learner, Estimating):
+                raise InvalidSetting(
+                    f"expected a learner that can estimate (agent.learners.protocol.Estimating) for "
+                    f"{type(policy).__name__}, got {type(agent.learner).__name__}; another policy, or another learner"
+                )
         agent.estimate_memorizing(stream[0], looked=False)  # a memory that cannot hold such keys refuses them now
         on_the_way = plan.every or plan.after or plan.prequential
         if len(policies) > 1 or (agent.learner.lazy and on_the_way):

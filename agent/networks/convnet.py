@@ -10,7 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.errors import InvalidSetting
-from agent.networks.protocol import Network, initialize
+from agent.networks.protocol import MAX_WIDTH, Network, initialize
+
+MAX_BLOCKS = 8
+"""The last has 128 times the channels of the first."""
 
 
 class ConvNet(Network):
@@ -33,10 +36,10 @@ class ConvNet(Network):
 
     def __init__(self, width: int = 16, blocks: int = 3, *, n_classes: int, generator: torch.Generator) -> None:
         super().__init__()
-        if min(width, blocks, n_classes) < 1:
+        if min(width, blocks, n_classes) < 1 or blocks > MAX_BLOCKS or width > MAX_WIDTH:
             raise InvalidSetting(
-                f"expected width, blocks and classes of at least 1, got width {width}, blocks {blocks}, {n_classes} "
-                "classes"
+                f"expected a width of 1 to {MAX_WIDTH}, 1 to {MAX_BLOCKS} blocks and classes of at least 1, got width "
+                f"{width}, blocks {blocks}, {n_classes} classes"
             )
         self.width, self.n_classes = width, n_classes
         channels = [3, *(width * 2**block for block in range(blocks))]

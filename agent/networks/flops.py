@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from agent.errors import InvalidSetting
-from agent.networks.protocol import Network, Shape, identity_of, on_meta, shown
+from agent.networks.protocol import Network, Shape, identity_of, on_meta
 
 
 class SampleFlops(NamedTuple):
@@ -18,30 +17,18 @@ class SampleFlops(NamedTuple):
     """A forward and a backward pass; the optimizer's few operations a parameter are not counted."""
 
 
-_COUNTED: dict[tuple[type[Network], str, Shape], SampleFlops] = {}
+_COUNTED: dict[tuple[type[Network], str, Shape, tuple[bool, ...]], SampleFlops] = {}
 
 
 def flops_per_sample(network: Network, shape: Shape) -> SampleFlops:
-    """Convolutions and matrix products for one input of `shape`, by torch's flop counter; once for each spec."""
-    key = *identity_of(network), shape
+    """Convolutions and matrix products for one input of `shape`, by torch's flop counter.
+
+    Counted once for each spec, and for what of it is trained.
+    """
+    key = *identity_of(network), shape, tuple(parameter.requires_grad for parameter in network.parameters())
     if key not in _COUNTED:
         _COUNTED[key] = _count(network, shape)
     return _COUNTED[key]
-
-
-def check_takes(network: Network, shape: Shape) -> None:
-    """Refuse a network that cannot be given inputs of `shape`, before anything is spent on them.
-
-    Raises:
-        InvalidSetting: such a network.
-    """
-    try:
-        flops_per_sample(network, shape)
-    except Exception as error:  # a network may be a user's own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InvalidSetting(
-            f"expected a network that takes inputs of shape {tuple(shape)}, got {shown(network)}: {reason}"
-        ) from error
 
 
 def _count(network: Network, shape: Shape) -> SampleFlops:

@@ -72,3 +72,24 @@ def tapped(
     """Logits, and the activations at places of the network or before it, in the order of the forward pass."""
     logits, found = network.tapped(inputs, [place for place in places if place != INPUT])
     return logits, ({INPUT: inputs} if INPUT in places else {}) | found
+
+
+def check_takes(network: Network, shape: Shape, n_classes: int) -> None:
+    """Refuse a network that cannot be given inputs of `shape`, before anything is spent on them.
+
+    Raises:
+        InvalidSetting: such a network.
+    """
+    try:
+        twin, one = on_meta(network, shape)
+        with torch.inference_mode():
+            logits, found = tapped(twin, one, (INPUT, *network.places))
+        if logits.ndim != 2 or len(logits) != 1 or tuple(found) != (INPUT, *network.places):
+            raise ValueError(f"logits of shape {tuple(logits.shape)} and places {', '.join(found)}")
+        if logits.shape[1] != n_classes:
+            raise ValueError(f"{logits.shape[1]} logits for {n_classes} classes")
+    except Exception as error:  # a network may be a user's own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InvalidSetting(
+            f"expected a network that takes inputs of shape {tuple(shape)}, got {shown(network)}: {reason}"
+        ) from error

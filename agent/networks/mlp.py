@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.errors import InvalidSetting
-from agent.networks.protocol import Network, Shape, initialize
+from agent.networks.protocol import MAX_WIDTH, Network, Shape, initialize
+
+MAX_LAYERS = 100
 
 
 class MLP(Network):
@@ -34,10 +36,10 @@ class MLP(Network):
         self, hidden: int = 128, layers: int = 2, *, n_classes: int, input_shape: Shape, generator: torch.Generator
     ) -> None:
         super().__init__()
-        if hidden < 1 or layers < 0 or n_classes < 1:
+        if not (1 <= hidden <= MAX_WIDTH and 0 <= layers <= MAX_LAYERS and n_classes >= 1):
             raise InvalidSetting(
-                f"expected hidden and classes of at least 1 and layers of at least 0, got hidden {hidden}, layers "
-                f"{layers}, {n_classes} classes"
+                f"expected hidden of 1 to {MAX_WIDTH}, layers of 0 to {MAX_LAYERS} and classes of at least 1, got "
+                f"hidden {hidden}, layers {layers}, {n_classes} classes"
             )
         self.spec_values = {"hidden": hidden, "layers": layers, "n_classes": n_classes, "input_shape": input_shape}
         widths = [prod(input_shape), *[hidden] * layers]

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+MAX_WIDTH = 10**5
+"""Channels or units of a layer: more are a slip of the finger."""
+
 Shape = tuple[int, ...]
 """Of one input, without the dimension of the batch: (3, 32, 32) for images, (64,) for feature vectors."""
 

@@ -9,7 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agent.errors import InvalidSetting
-from agent.networks.protocol import Network, initialize
+from agent.networks.protocol import MAX_WIDTH, Network, initialize
+
+MAX_DEPTH = 1202
+"""The deepest of the paper."""
 
 
 class BasicBlock(nn.Module):
@@ -62,10 +65,13 @@ class ResNet(Network):
 
     def __init__(self, depth: int = 8, width: int = 8, *, n_classes: int, generator: torch.Generator) -> None:
         super().__init__()
-        if depth < 8 or (depth - 2) % 6:
-            raise InvalidSetting(f"expected depth = 6n + 2 (8, 14, 20, 26, 32, ...), got {depth}")
-        if width < 1 or n_classes < 1:
-            raise InvalidSetting(f"expected width and classes of at least 1, got width {width}, {n_classes} classes")
+        if not 8 <= depth <= MAX_DEPTH or (depth - 2) % 6:
+            raise InvalidSetting(f"expected depth = 6n + 2 (8, 14, 20, 26, 32, ... up to {MAX_DEPTH}), got {depth}")
+        if not 1 <= width <= MAX_WIDTH or n_classes < 1:
+            raise InvalidSetting(
+                f"expected a width of 1 to {MAX_WIDTH} and classes of at least 1, got width {width}, {n_classes} "
+                "classes"
+            )
         self.depth, self.width, self.n_classes = depth, width, n_classes
         with torch.device("meta"):
             self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)

@@ -35,6 +35,8 @@ class BudgetPolicy(Policy):
         InvalidSetting: both gflop and cost; a budget below 0, infinite or NaN; an unknown `how`; no budget at all.
     """
 
+    needs_estimates = True
+
     def __init__(
         self, gflop: float | None = None, cost: float | None = None, how: Literal["evenly", "greedily"] = "evenly"
     ) -> None:

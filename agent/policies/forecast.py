@@ -48,6 +48,8 @@ class ForecastPolicy(Policy):
         Bishop, "Pattern recognition and machine learning", 2006, section 3.3, equations 3.50 and 3.51.
     """
 
+    needs_estimates = True
+
     def __init__(
         self,
         cost_weight: float = 0.004,

@@ -33,6 +33,8 @@ class Policy(ABC):
     """
 
     observes: Observes = "nothing"
+    needs_estimates: bool = False
+    """Whether it goes by what actions will take, which not every learner can say."""
 
     @abstractmethod
     def decide(self, observation: Observation) -> Action:

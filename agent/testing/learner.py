@@ -1,6 +1,7 @@
 """The promises of learners."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,15 @@ from agent.accounting.work import Work
 from agent.learners.protocol import Estimating, Learner, Preparable
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
-from agent.testing.promises import BrokenPromise, labels_of, own_randomness, same, sample_inputs, through_a_file
+from agent.testing.promises import (
+    BrokenPromise,
+    labels_of,
+    own_randomness,
+    run_all,
+    same,
+    sample_inputs,
+    through_a_file,
+)
 
 SIZES = (11, 4, 1)
 """Of the chunks that learners are given."""
@@ -42,27 +51,33 @@ class _LearnerCheck:
 
     def run(self) -> None:
         """All of them, the plainest first."""
-        self.offers_everything()
-        for n in (0, 1, 7):
-            self.gives_distributions_and_keys(n)
-        self.is_deterministic()
-        self.says_what_is_pending()
-        self.changes_its_version()
-        learner = self.make(0)
-        if isinstance(learner, Preparable):
-            self.prepares_once()
-        if isinstance(learner, Estimating):
-            self.bills_as_estimated()
-        if isinstance(learner, Forkable):
-            self.forks_go_their_own_ways()
-        if isinstance(learner, Resumable):
-            self.survives_a_round_trip()
-        if self.must_learn:
-            self.learns()
+        promises: list[Callable[[], None]] = [
+            self.offers_everything,
+            *(partial(self.gives_distributions_and_keys, n) for n in (0, 1, 7)),
+            self.is_deterministic,
+            self.says_what_is_pending,
+            self.changes_its_version,
+        ]
+        abilities = {
+            Preparable: self.prepares_once,
+            Estimating: self.bills_as_estimated,
+            Forkable: self.forks_go_their_own_ways,
+            Resumable: self.survives_a_round_trip,
+        }
+        run_all(lambda: self.make(0), promises)
+        further = [promise for ability, promise in abilities.items() if isinstance(self.make(0), ability)]
+        run_all(lambda: self.make(0), further + [self.learns] * self.must_learn)
 
     def samples(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         labels = labels_of(n, self.n_classes, seed)
         return sample_inputs(n, self.shape, labels, seed), labels
+
+    def made(self, seed: int = 0) -> Any:
+        """A learner that has met its first inputs."""
+        learner = self.make(seed)
+        if isinstance(learner, Preparable):
+            learner.prepare(self.samples(12, 77)[0])
+        return learner
 
     def teach(self, learner: Learner, *sizes: int, seed: int = 0) -> None:
         """Chunks of these sizes, each flushed."""
@@ -172,7 +187,7 @@ class _LearnerCheck:
                     raise BrokenPromise(learner, "learning takes what `estimate` says", found)
 
     def forks_go_their_own_ways(self) -> None:
-        learner: Any = self.make(0)
+        learner = self.made()
         self.teach(learner, *SIZES)
         version, before = learner.version, self.outputs(learner)
         fork = learner.fork()
@@ -189,12 +204,16 @@ class _LearnerCheck:
 
     def survives_a_round_trip(self) -> None:
         for flushed in (True, False):
-            learner: Any = self.make(0)
-            restored: Any = self.make(1)
+            learner, restored, third = self.made(), self.make(1), self.make(2)
+            assert isinstance(restored, Resumable)
+            assert isinstance(third, Resumable)
             self.teach(learner, *SIZES)
             if not flushed:
                 learner.learn(*self.samples(5, 40))
-            restored.load_state(through_a_file(learner, learner.state()))
+            state = through_a_file(learner, learner.state())
+            restored.load_state(state)
+            third.load_state(state)
+            self.teach(third, 5, seed=60)  # which must not reach the other
             if restored.pending != learner.pending or restored.n_steps != learner.n_steps:
                 facts = [(each.pending, each.n_steps) for each in (learner, restored)]
                 found = f"pending and steps were {facts[0]}, and are {facts[1]}"

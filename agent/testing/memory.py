@@ -1,6 +1,7 @@
 """The promises of memories."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
 from agent.memory.protocol import Insertion, Memory, Rekeyable
 from agent.networks.outputs import Outputs
-from agent.testing.promises import BrokenPromise, through_a_file
+from agent.testing.promises import BrokenPromise, run_all, through_a_file
 
 
 def check_memory(make: Callable[[], Memory[Any]], *, n_classes: int = 4, key_length: int = 5) -> None:
@@ -36,22 +37,24 @@ class _MemoryCheck:
 
     def run(self) -> None:
         """All of them, the plainest first."""
-        self.offers_everything()
-        self.is_empty_at_first()
-        for n_entries in (1, 30):
-            for n_queries in (0, 1, 7):
-                self.answers_with_distributions(n_entries, n_queries)
-        self.bills_as_estimated()
-        self.counts_its_entries()
-        self.is_deterministic()
-        self.brings_earlier_answers_up_to_date()
-        self.saves_its_caches()
-        self.survives_a_round_trip()
-        self.forks_go_their_own_ways()
-        self.refuses_what_it_cannot_store()
-        self.fits_one_of_its_settings()
+        ways = [(n_entries, n_queries) for n_entries in (1, 30) for n_queries in (0, 1, 7)]
+        promises: list[Callable[[], None]] = [
+            self.offers_everything,
+            self.is_empty_at_first,
+            *(partial(self.answers_with_distributions, *way) for way in ways),
+            self.bills_as_estimated,
+            self.counts_its_entries,
+            self.is_deterministic,
+            self.brings_earlier_answers_up_to_date,
+            self.saves_its_caches,
+            self.survives_a_round_trip,
+            self.forks_go_their_own_ways,
+            self.refuses_what_it_cannot_store,
+            self.fits_one_of_its_settings,
+        ]
+        run_all(self.make, promises)
         if isinstance(self.make(), Rekeyable):
-            self.can_be_rekeyed()
+            run_all(self.make, [self.can_be_rekeyed])
 
     def samples(self, n: int, seed: int, first: int = 0) -> dict[str, Any]:
         """Arguments of an insert: samples from the `first` on, with ids that ascend and are no positions."""

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import INPUT, tapped
 from agent.networks.protocol import Network, Shape
-from agent.testing.promises import BrokenPromise, own_randomness, same, through_a_file
+from agent.testing.promises import BrokenPromise, own_randomness, run_all, same, through_a_file
 
 
 def check_network(
@@ -39,16 +40,18 @@ class _NetworkCheck:
 
     def run(self) -> None:
         """All of them, the plainest first."""
-        self.is_a_network()
-        self.describes_itself()
-        self.draws_from_its_generator_alone()
-        for n in (0, 1, 5):
-            self.gives_logits(n)
-        self.looks_at_each_input_for_itself()
-        self.tells_its_activations()
-        self.counts_its_flops()
-        self.trains_all_that_it_says()
-        self.survives_a_round_trip()
+        promises: list[Callable[[], None]] = [
+            self.is_a_network,
+            self.describes_itself,
+            self.draws_from_its_generator_alone,
+            *(partial(self.gives_logits, n) for n in (0, 1, 5)),
+            self.looks_at_each_input_for_itself,
+            self.tells_its_activations,
+            self.counts_its_flops,
+            self.trains_all_that_it_says,
+            self.survives_a_round_trip,
+        ]
+        run_all(self.make, promises)
 
     def make(self, seed: int = 0) -> Any:
         return self.with_generator(torch.Generator().manual_seed(seed))

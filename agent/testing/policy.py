@@ -12,7 +12,7 @@ from agent.policies.observation import Observation
 from agent.policies.protocol import Observes, checked_state
 from agent.policies.protocol import check_policy as check_before_living
 from agent.policies.signals import LEARNER_SIGNALS, SIGNALS
-from agent.testing.promises import BrokenPromise, own_randomness, through_a_file
+from agent.testing.promises import BrokenPromise, own_randomness, run_all, through_a_file
 
 N_CHUNKS = 40
 
@@ -37,12 +37,15 @@ class _PolicyCheck:
 
     def run(self) -> None:
         """All of them, the plainest first."""
-        self.is_a_policy()
-        self.decides_whatever_it_sees()
-        self.is_deterministic()
-        self.reads_nothing_that_it_does_not_ask_for()
-        self.goes_on_from_its_state()
-        self.forks_go_their_own_ways()
+        promises = [
+            self.is_a_policy,
+            self.decides_whatever_it_sees,
+            self.is_deterministic,
+            self.reads_nothing_that_it_does_not_ask_for,
+            self.goes_on_from_its_state,
+            self.forks_go_their_own_ways,
+        ]
+        run_all(self.make, promises)
 
     def observations(self, policy: Policy, *, seed: int = 0, unasked: float = float("nan")) -> list[Observation]:
         """Of a stream's chunks, with the signals that the policy asks for; the memory is empty at first.

@@ -1,7 +1,7 @@
 """What all checks share."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,27 @@ def through_a_file(component: object, state: dict[str, Any]) -> dict[str, Any]:
         return torch.load(content, weights_only=True)
     except Exception as error:
         raise BrokenPromise(component, "states are tensors and plain values", f"{error!r}"[:300]) from error
+
+
+def run_all(component: Callable[[], object], promises: Sequence[Callable[[], None]]) -> None:
+    """Try promises in their order; a component that fails in another way breaks the one that is being tried.
+
+    Args:
+        component: gives one, to be named.
+        promises: each raises BrokenPromise.
+    """
+    for promise in promises:
+        try:
+            promise()
+        except BrokenPromise:
+            raise
+        except Exception as error:
+            name = getattr(promise, "__name__", None) or promise.func.__name__  # type: ignore[attr-defined]
+            try:
+                made: object = component()
+            except Exception:
+                made = component
+            raise BrokenPromise(made, name.replace("_", " "), f"it raised {error!r}"[:300]) from error
 
 
 @contextmanager

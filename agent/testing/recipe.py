@@ -11,7 +11,15 @@ from agent.learners.recipe import Recipe
 from agent.learners.training import Training, clone
 from agent.networks.protocol import Network, Shape
 from agent.networks.resnet import ResNet
-from agent.testing.promises import BrokenPromise, labels_of, own_randomness, same, sample_inputs, through_a_file
+from agent.testing.promises import (
+    BrokenPromise,
+    labels_of,
+    own_randomness,
+    run_all,
+    same,
+    sample_inputs,
+    through_a_file,
+)
 
 N_STEPS = 30
 """In which a batch must become better known."""
@@ -55,14 +63,17 @@ class _RecipeCheck:
 
     def run(self) -> None:
         """All of them, the plainest first."""
-        self.is_a_recipe()
-        self.trains_each_parameter()
-        self.has_a_loss()
-        self.steps_at_the_rate_that_it_is_told()
-        self.is_deterministic()
-        self.survives_a_round_trip()
-        self.prepares_without_surprises()
-        self.learns()
+        promises = [
+            self.is_a_recipe,
+            self.trains_each_parameter,
+            self.has_a_loss,
+            self.steps_at_the_rate_that_it_is_told,
+            self.is_deterministic,
+            self.survives_a_round_trip,
+            self.prepares_without_surprises,
+            self.learns,
+        ]
+        run_all(self.make, promises)
 
     def training(self) -> Training:
         return Training(self.make(), Normalization.of(self.inputs), Augmentation())

@@ -72,7 +72,10 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _fail(f"expected enough memory, got: {_last_line(error)}; a smaller --width, --batch or --test-size", 2)
+        _fail(
+            f"expected enough memory, got: {_last_line(error)}; a smaller --network, batch of --recipe or --test-size",
+            2,
+        )
     except OSError as error:
         if sys.stdout is not None:  # what is buffered would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

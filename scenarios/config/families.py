@@ -83,5 +83,5 @@ COST_MODEL = Family("cost model", "costs", "--cost", "agent.accounting.costs:COS
 
 FAMILIES = {each.plural: each for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL)}
 """By what `lifetime list` calls them."""
-SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values() if each is not POLICY}
+SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
 """The settings that hold the spec of one member, which a later layer of settings may change key by key."""

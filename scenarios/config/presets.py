@@ -178,7 +178,8 @@ def _as_specs(kind: type[Config], settings: dict[str, Any], override: dict[str, 
     for name in SPECS.keys() & override.keys() & kind.model_fields.keys():
         base, text = settings.get(name, kind.model_fields[name].default), spelled(override[name])
         laid[name] = laid_over(base, text, SPECS[name]) if isinstance(text, str) else text
-        if name == "network" and "keys" not in override and parse(laid[name]).name != parse(base).name:
+        other = isinstance(text, str) and parse(text).name != parse(base).name
+        if name == "network" and other and "keys" not in override:
             settings.pop("keys", None)
     return laid
 

@@ -45,9 +45,11 @@ def _bounded(value: Any) -> Any:
 def _places(value: Any) -> Any:
     """Places joined by `+`, also from a list of them."""
     if isinstance(value, list | tuple):
-        return "+".join(map(str, value))
+        value = "+".join(map(str, value))
     if isinstance(value, str) and "," in value:
         raise ValueError(f"expected --keys of places joined by + ({value.replace(',', '+')}), got {value}")
+    if isinstance(value, str) and not all(part.strip() for part in value.split("+")):
+        raise ValueError(f"expected --keys of places joined by +, as in stem+features, got {value or 'nothing'}")
     return value
 
 
@@ -376,7 +378,7 @@ def is_lazy(learner: str) -> bool:
     Raises:
         InvalidSetting: an unknown learner.
     """
-    return bool(getattr(find(learner, LEARNERS), "lazy", False))
+    return getattr(find(learner, LEARNERS), "lazy", False) is True
 
 
 def settings_of(kind: type[AgentConfig], part: Part) -> frozenset[str]:

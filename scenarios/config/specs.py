@@ -255,7 +255,8 @@ def spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     settings = {str(key): _written(part) for key, part in value.items() if key != "name"}
-    if not isinstance(value.get("name"), str) or any(re.search(r"[,;\s]", text) for text in settings.values()):
+    odd = [key for key, text in settings.items() if not _KEY.fullmatch(key) or re.search(r"[,;\s]", text)]
+    if not isinstance(value.get("name"), str) or odd:
         raise InvalidSetting(
             f"expected a table with a name and settings without commas and blanks, got {_shown(repr(dict(value)))}"
         )
@@ -469,7 +470,9 @@ def _written(value: Any) -> str:
         return "+".join(map(_written, value))
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return repr(value).removesuffix(".0").replace("e+", "e")  # as + joins the parts of a list
 
 
 def _spoken(options: Iterable[Any]) -> str:

@@ -24,9 +24,10 @@ from scenarios.analysis.comparison import (
     comparison_json,
     pareto_front,
 )
+from scenarios.config.families import SPECS
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, SimulateConfig, settings_of
-from scenarios.config.specs import file_name, split_specs
+from scenarios.config.specs import Spec, file_name, parse, split_specs
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from scenarios.running.interval_notes import notes_on_intervals
@@ -140,7 +141,8 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
     ]
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
     for lifetime in found:
-        label = " ".join([lifetime.policy, *(f"{name}={lifetime.settings.get(name)}" for name in differing)])
+        told = (f"{name}={_as_told(lifetime.settings, name, found)}" for name in differing)
+        label = " ".join([lifetime.policy, *told])
         of_label = by_label.setdefault(label, {})
         if lifetime.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
@@ -152,6 +154,18 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
     )
     notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
     return _compared([Lived(label, by_seed) for label, by_seed in by_label.items()], config, reference.n_test, notes)
+
+
+def _as_told(settings: Mapping[str, Any], name: str, among: Sequence["_Lifetime"]) -> Any:
+    """A setting for a label; of a spec its name, and the settings that not all specs of that name have alike."""
+    value = settings.get(name)
+    if name not in SPECS or not isinstance(value, str):
+        return value
+    spec = parse(value)
+    beside = [parse(str(each.settings[name])) for each in among if each.settings.get(name)]
+    others = [each.settings for each in beside if each.name == spec.name]
+    differing = {key: text for key, text in spec.settings.items() if any(o.get(key) != text for o in others)}
+    return str(Spec(spec.name, differing))
 
 
 def runs_digest(paths: Sequence[Path]) -> str:

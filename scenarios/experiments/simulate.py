@@ -9,11 +9,11 @@ from agent.storage.record import RunDirectory
 from scenarios.config.families import POLICY
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
-from scenarios.config.specs import canonical, make
+from scenarios.config.specs import make
 from scenarios.running.lifetimes import live_together
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.summary import metrics_of
-from scenarios.running.world import load_world, make_lifetimes, resolve_specs, try_world, write_truth
+from scenarios.running.world import load_world, make_lifetimes, resolve_policy, resolve_specs, try_world, write_truth
 
 
 def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
@@ -22,8 +22,8 @@ def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
     Raises:
         InvalidSetting: an unknown name or setting.
     """
-    make(config.policy, POLICY, seed=config.seed)
-    return config.model_copy(update={"policy": canonical(config.policy, POLICY), **resolve_specs(config)})
+    policy = resolve_policy(config.policy, config.seed)
+    return config.model_copy(update={"policy": policy, **resolve_specs(config)})
 
 
 def simulate(

@@ -13,8 +13,7 @@ from agent.learners.training import Progress, Training
 from agent.memory import Memory
 from agent.memory.rekeying import Rekeying
 from agent.networks import Network
-from agent.networks.flops import check_takes
-from agent.networks.keys import KeyPlaces
+from agent.networks.keys import KeyPlaces, check_takes
 from agent.randomness import named_generator
 from scenarios.config.families import LEARNER, MEMORY, NETWORK, RECIPE
 from scenarios.config.settings import AgentConfig
@@ -55,10 +54,17 @@ def resolve_agent(config: AgentConfig) -> dict[str, Any]:
         family.name: canonical(getattr(config, family.name), family, full=True)
         for family in (NETWORK, RECIPE, LEARNER, MEMORY)
     }
-    keys = config.keys
-    if keys is None:
-        keys = "+".join(_network(config, n_classes=2, input_shape=(3, 32, 32), seed=0).key_places)
+    _recipe(config)  # refused now, and not when a run has begun
+    suited = getattr(find(config.network, NETWORK), "key_places", None)
+    keys = "+".join(suited) if config.keys is None and isinstance(suited, tuple) else config.keys
     return {**specs, "keys": keys, "pool": _pools(config)}
+
+
+def _recipe(config: AgentConfig) -> Recipe:
+    recipe = make(config.recipe, RECIPE)
+    if not isinstance(recipe, Recipe):
+        raise InvalidSetting(f"expected {config.recipe} to give an agent.learners.Recipe, got {type(recipe).__name__}")
+    return recipe
 
 
 def _pools(config: AgentConfig) -> bool:
@@ -91,11 +97,8 @@ def build_agent(
         InvalidSetting: settings that contradict each other or this machine.
     """
     device = choose_device(config.device)
-    recipe = make(config.recipe, RECIPE)
-    if not isinstance(recipe, Recipe):
-        raise InvalidSetting(f"expected {config.recipe} to give an agent.learners.Recipe, got {type(recipe).__name__}")
     training = Training(
-        recipe,
+        _recipe(config),
         normalization=dataset.normalization,
         suited=choose_augmentation(config, dataset),
         device=device,
@@ -104,7 +107,7 @@ def build_agent(
     )
     shape = tuple(dataset.train.inputs.shape[1:])
     network = _network(config, n_classes=dataset.n_classes, input_shape=shape, seed=seed)
-    check_takes(network, shape)
+    check_takes(network, shape, dataset.n_classes)
     keys = KeyPlaces(
         () if config.keys is None else tuple(place.strip() for place in config.keys.split("+")), _pools(config)
     )

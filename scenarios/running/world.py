@@ -37,16 +37,19 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
     Raises:
         InvalidSetting: no policy, an unknown name or setting, or a policy twice.
     """
-    policies = []
-    for spec in split_specs(text):
-        make(spec, POLICY, seed=seed)
-        policies.append(canonical(spec, POLICY))
-        if parse(spec).name == FILE:
-            seeds_trained_on(Path(parse(spec).settings["path"]), "", None)  # refused now, not when all is lived
+    policies = [resolve_policy(spec, seed) for spec in split_specs(text)]
     for policy in policies:
         if policies.count(policy) > 1:
             raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
     return tuple(policies)
+
+
+def resolve_policy(spec: str, seed: int) -> str:
+    """One policy in its one spelling; see `resolve_policies`."""
+    make(spec, POLICY, seed=seed)
+    if parse(spec).name == FILE:
+        seeds_trained_on(Path(parse(spec).settings["path"]), "", None)  # refused now, not when all is lived
+    return canonical(spec, POLICY)
 
 
 def resolve_specs(config: LifetimeConfig) -> dict[str, Any]:

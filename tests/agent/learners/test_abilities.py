@@ -20,7 +20,7 @@ from agent.memory import CacheMemory
 from agent.memory.rekeying import Rekeying
 from agent.networks import MLP
 from agent.networks.keys import KeyPlaces
-from agent.policies import Action, InterleavedPolicy, LossPolicy, StaticPolicy
+from agent.policies import Action, BudgetPolicy, InterleavedPolicy, LossPolicy, StaticPolicy
 from agent.testing import check_learner
 from tests.agent.learners.prototypes import Prototypes
 from tests.agent.networks.whitening import WhitenedNet, whitening
@@ -115,6 +115,47 @@ def test_a_fork_that_is_prepared_leaves_the_others():
     fork.prepare(toy_chunk(8).inputs)
     assert torch.equal(learner.network.whiten.weight, before)
     assert not torch.equal(fork.network.whiten.weight, before)
+
+
+def freezing(network, inputs):
+    """Sets the first weights from data, and trains them no more."""
+    first = next(network.parameters())
+    first.mul_(1 + inputs.std())
+    first.requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+def test_a_preparation_may_freeze_what_it_has_set(kind):
+    training = replace(toy_training(), recipe=replace(sgd(batch=8), prepare=freezing))
+
+    def make(seed):
+        return kind(toy_network(seed, n_classes=4), training, KeyPlaces(), seed=seed)
+
+    check_learner(make, learns=False)
+    learner, chunk = make(0), toy_chunk(8)
+    before = learner.forward_flops(1, (3, 8, 8)), learner.estimate(chunk.inputs)
+    learner.prepare(chunk.inputs)
+    after = learner.estimate(chunk.inputs)
+    assert learner.forward_flops(1, (3, 8, 8)) == before[0]
+    whole = [sum(work.flops for work in each) for each in (before[1], after)]
+    assert whole[1] < whole[0]  # the gradient of what is frozen is not computed, and not billed
+
+
+def test_a_network_is_prepared_in_evaluation_mode_and_goes_on_in_its_own():
+    modes = []
+    training = replace(toy_training(), recipe=replace(sgd(), prepare=lambda net, _: modes.append(net.training)))
+    for mode in (True, False):
+        network, _ = training.prepared(toy_network().train(mode), toy_chunk(8).inputs)
+        assert network.training == mode
+    assert modes == [False, False]
+
+
+def test_floats_of_any_shape_are_normalized_by_channel():
+    for shape in ((3, 4), (3, 8, 8)):
+        inputs = 5 + 2 * torch.randn(50, *shape, generator=torch.Generator().manual_seed(0))
+        found = Normalization.of(inputs)(inputs).transpose(0, 1).flatten(1)
+        torch.testing.assert_close(found.mean(dim=1), torch.zeros(3), atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.std(dim=1, correction=0), torch.ones(3))
 
 
 # Recipes
@@ -224,6 +265,8 @@ def test_what_it_cannot_do_is_refused_by_name():
     stream = toy_stream([8, 8])
     with pytest.raises(InvalidSetting, match=r"Prototypes to be forkable \(agent\.abilities\.Forkable\) .* got one"):
         Lifetimes(agent, stream, {"a": StaticPolicy(0), "b": StaticPolicy(100)}, PLAN)
+    with pytest.raises(InvalidSetting, match=r"a learner that can estimate .* for BudgetPolicy, got Prototypes"):
+        Lifetimes(agent, stream, {"a": BudgetPolicy(gflop=1.0)}, PLAN)
     one = Lifetimes(agent, stream, {"a": StaticPolicy(0)}, PLAN)
     assert not one.resumable
     with pytest.raises(InvalidSetting, match="Prototypes to be resumable"):

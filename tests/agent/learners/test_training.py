@@ -33,11 +33,11 @@ def test_passes_draw_no_row_twice_before_all(n, n_drawn):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"lr": math.nan}, "expected a finite learning rate above 0, got nan"),
-        ({"lr": 0.0}, "expected a finite learning rate above 0, got 0"),
+        ({"lr": math.nan}, r"expected a finite learning rate above 0, at most 1e\+30, got nan"),
+        ({"lr": 0.0}, r"expected a finite learning rate above 0, at most 1e\+30, got 0"),
         ({"momentum": 1.0}, "expected a momentum from 0 to below 1, got 1"),
-        ({"weight_decay": -1.0}, "expected a finite weight decay of at least 0, got -1"),
-        ({"batch": 0}, "expected a batch of at least 1 sample, got 0"),
+        ({"weight_decay": -1.0}, r"expected a finite weight decay from 0 to 1e\+30, got -1"),
+        ({"batch": 0}, "expected a batch of at least 1 sample, at most 1000000, got 0"),
     ],
 )
 def test_bad_settings_are_refused(setting, message):

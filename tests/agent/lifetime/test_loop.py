@@ -83,10 +83,11 @@ LIFETIMES = {
 }
 """Ways to live."""
 FEW = {
-    "refit-warm": ("plain", "prequential", "rekeying"),
-    "cooldown": ("examined", "calibrating", "rekeying", "ridge", "nearest"),
-    "online-mlp": ("examined", "ridge"),
-    "cooldown-prepared": ("prequential", "nearest"),
+    "refit-cold": ("plain", "prequential", "experiences", "calibrating", "rekeying now and then"),
+    "refit-warm": ("examined", "rekeying"),
+    "cooldown": ("examined", "calibrating", "rekeying", "ridge"),
+    "online-mlp": ("ridge",),
+    "cooldown-prepared": ("nearest",),
 }
 """For learners that are much like another one."""
 WAYS = [

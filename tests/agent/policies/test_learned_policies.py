@@ -202,7 +202,7 @@ class SlowBandit:
         for action in (Action.LEARN, Action.MEMORIZE):
             a, b = self.ridge * np.eye(len(x)), np.zeros(len(x))
             for t, taken in enumerate(self.taken):
-                if taken is action:
+                if taken == action:
                     (context, before, spent), (_, after, spent_after) = self.met[t : t + 2]
                     a += np.outer(context, context)
                     b += context * (after - before - self.cost_weight * (spent_after - spent))

@@ -230,6 +230,20 @@ class Unbuffered(OnlineLearner):
         return super().state() | {"learned": {}}
 
 
+class Failing(OnlineLearner):
+    def learn(self, inputs, labels):
+        raise OSError("no")
+
+
+class Lending(OnlineLearner):
+    """Shares what it was loaded from."""
+
+    def load_state(self, state):
+        super().load_state(state)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+
 class Contrary(OnlineLearner):
     def learn(self, inputs, labels):
         return super().learn(inputs, (labels + 1) % N_CLASSES)
@@ -261,6 +275,8 @@ BROKEN = [
     (Lossy, "a learner is restored from its state"),
     (Opaque, "states are tensors and plain values"),
     (Unbuffered, "a restored learner goes on as the one that was saved"),
+    (Failing, r"is deterministic; it raised OSError\('no'\)"),
+    (Lending, "goes on as the one that was saved|is restored from its state"),
     (Contrary, "a learner learns what is easy"),
 ]
 

@@ -168,7 +168,13 @@ class Forgetful(Whole):
         return logits + self.shift.to(logits.device), found
 
 
+class Failing(Whole):
+    def tapped(self, inputs, places):
+        raise OSError("no")
+
+
 BROKEN = [
+    (Failing, r"Failing breaks a promise: gives logits; it raised OSError\('no'\)"),
     (lambda generator: nn.Linear(6, 4), "is derived from agent.networks.Network"),
     (Secretive, "spec holds plain values"),
     (Numbered, "have equal specs"),

@@ -218,7 +218,7 @@ def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(lifetime, tmp_p
     refused = {
         "own_failing.Mine": "expected a setting threshold for own_failing.Mine, as in own_failing.Mine:threshold=20",
         "own_failing.Yours": "expected a class Yours in module own_failing",
-        "own_failing.Unhelpful": "expected Unhelpful.decide to give Action.LEARN or Action.MEMORIZE, got 'whatever'",
+        "own_failing.Unhelpful": "expected Unhelpful.decide to give an Action out of memorize, learn, got 'whatever'",
     }
     for policy, message in refused.items():
         assert_refused(lifetime(*command, policy, "--force"), message)

@@ -146,7 +146,7 @@ def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypa
         (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),
         (["--name", "{tmp}/elsewhere", "--force"], "expected --name to be a plain folder name"),
         (["--dataset", "folder:/no\nwhere[/x]"], r"/no\nwhere[/x]"),
-        (["--recipe", "sgd:lr=nan"], "expected a finite learning rate above 0, got nan"),
+        (["--recipe", "sgd:lr=nan"], "expected a finite learning rate above 0, at most 1e+30, got nan"),
         (["--dataset", "imagenet"], "imagenet"),
         (["--dataset", "folder:/nowhere"], "/nowhere"),
         (["--dataset", "cifar10", "--data-dir", "{tmp}"], "--download"),
@@ -181,7 +181,7 @@ def test_another_configuration_under_the_same_name_is_refused(finished, tmp_path
     assert first.returncode == 0
     second = lifetime("curve", *TINY, "--runs", tmp_path, "--name", "run", "--recipe", "sgd:lr=0.01")
     assert second.returncode == 2
-    assert "settings.lr was 0.1 and is now 0.01" in second.stderr
+    assert "settings.recipe was" in second.stderr
 
 
 @pytest.mark.slow

@@ -27,6 +27,20 @@ class Patient(Policy):
         learns = observation.learner_loss > self.patience * observation.mean_learner_loss
         return Action.LEARN if learns or observation.step == 0 else Action.MEMORIZE
 """
+BROKEN = """
+
+def without_rate():
+    return Recipe((ParameterGroup(torch.optim.SGD, {"momentum": 0.9}),))
+
+
+def unknown_setting():
+    return Recipe((ParameterGroup(torch.optim.SGD, {"lr": 0.1, "speed": 3}),))
+
+
+class Silent(WhitenedNet):
+    def tapped(self, inputs, places):
+        return super().tapped(inputs, places)[0], {}
+"""
 MODULES = {"my_memory": nearest, "my_network": whitening, "my_learner": prototypes, "my_policy": None}
 """Of the user's own, by name."""
 
@@ -35,7 +49,8 @@ MODULES = {"my_memory": nearest, "my_network": whitening, "my_learner": prototyp
 def lifetime(monkeypatch, capsys, tmp_path):
     """The command line, in a folder that holds parts of the user's own."""
     for name, module in MODULES.items():
-        (tmp_path / f"{name}.py").write_text(Path(module.__file__).read_text() if module else POLICY)
+        text = Path(module.__file__).read_text() if module else POLICY
+        (tmp_path / f"{name}.py").write_text(text + (BROKEN if name == "my_network" else ""))
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
@@ -117,11 +132,21 @@ def test_a_learner_without_further_abilities_lives_alone(lifetime, tmp_path):
     [
         (["--network", "my_network.Network"], "expected my_network.Network to define places, spec, tapped"),
         (["--network", "my_memory.NearestMemory"], "to be a subclass of agent.networks.Network, got another class"),
-        (["--network", "resnet:9"], "expected depth = 6n + 2 (8, 14, 20, 26, 32, ...), got 9"),
+        (["--network", "resnet:9"], "expected depth = 6n + 2 (8, 14, 20, 26, 32, ... up to 1202), got 9"),
         (["--network", "resnet:input_shape=3"], "expected settings of resnet out of depth, width, got input_shape"),
         (["--recipe", "my_network.F"], "expected my_network.F to be a callable, got an object of type module"),
         (["--recipe", "my_network.whiten"], "expected a setting inputs for my_network.whiten"),
         (["--recipe", "my_policy.Patient"], "to give an agent.learners.Recipe, got Patient"),
+        (["--network", "resnet:width=100000000000"], "expected a width of 1 to 100000"),
+        (["--network", "mlp:hidden=99999999999999999999"], "expected hidden of 1 to 100000"),
+        (["--network", "convnet:blocks=40"], "1 to 8 blocks"),
+        (["--recipe", "adamw:lr=1e300"], "expected a finite learning rate above 0, at most 1e+30"),
+        (["--learner", "online:epochs=1e12"], "expected a number of epochs above 0, at most 100000"),
+        (["--keys", "+"], "expected --keys of places joined by +, as in stem+features, got +"),
+        (["--learner", "my_learner.Prototypes", "--policy", "forecast"], "expected a learner that can estimate"),
+        (["--recipe", "my_network.without_rate"], "expected a finite learning rate above 0 for each group"),
+        (["--recipe", "my_network.unknown_setting"], "expected settings that SGD takes, got"),
+        (["--network", "my_network.Silent"], "expected a network that takes inputs of shape (3, 32, 32), got Silent"),
         (["--recipe", "sgd:momentum=1"], "expected a momentum from 0 to below 1, got 1.0"),
         (
             ["--learner", "my_memory.NearestMemory"],

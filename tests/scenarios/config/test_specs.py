@@ -130,6 +130,7 @@ LISTS = replace(SCENARIO, registry=f"{HERE}:LISTED")
 def test_the_parts_of_a_list_are_joined_by_plus() -> None:
     assert make("listed:a+b,sizes=3+4", LISTS) == {"places": ("a", "b"), "sizes": (3, 4)}
     assert make("listed:a,sizes=none", LISTS) == {"places": ("a",), "sizes": None}
+    assert canonical("world:share=1e16", WORLD) == "world:share=1e16"
     assert canonical("listed:sizes=3 + 4,places=a", LISTS) == "listed:places=a,sizes=3+4"
     with pytest.raises(InvalidSetting, match=r"sizes of listed to be an integer, joined by \+ or none, got 3\+x"):
         make("listed:sizes=3+x", LISTS)
