@@ -102,7 +102,7 @@ def vandal(network, inputs):
 
 BROKEN = {
     "no recipe": (lambda: {"lr": 0.1}, "is an agent.learners.Recipe"),
-    "no rate": (lambda: Recipe((ParameterGroup(torch.optim.SGD, {"lr": 0.0}),)), "a finite learning rate above 0 for each group"),
+    "no rate": (lambda: Recipe((ParameterGroup(torch.optim.SGD, {"lr": 0.0}),)), "rate above 0 for each group"),
     "a parameter of no group": (
         lambda: Recipe((ParameterGroup(torch.optim.SGD, {"lr": 0.1}, names="hidden.*"),)),
         "each parameter that requires a gradient has one optimizer",
