@@ -10,8 +10,9 @@ from rich.table import Table
 
 from agent.errors import InvalidSetting
 from scenarios.cli.show import print_json, results_console
+from scenarios.config.described import Described, describe
 from scenarios.config.families import FAMILIES, POLICY
-from scenarios.config.specs import FILE, Described, describe
+from scenarios.config.specs import FILE
 
 DATASETS = "datasets"
 FamilyName = Enum("FamilyName", {name: name for name in (*FAMILIES, DATASETS)}, type=str)  # type: ignore[misc]

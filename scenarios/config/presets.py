@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from agent.errors import InvalidSetting
 from scenarios.config.families import SPECS
+from scenarios.config.members import laid_over
 from scenarios.config.settings import AgentConfig, CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
-from scenarios.config.specs import laid_over, parse, spelled
+from scenarios.config.specs import parse, spelled
 
 Config = TypeVar("Config", bound=AgentConfig)
 

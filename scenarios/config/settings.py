@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from scenarios.config.families import LEARNER as LEARNERS
-from scenarios.config.specs import find, parse, spelled
+from scenarios.config.members import find
+from scenarios.config.specs import parse, spelled
 
 DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream", "Learner", "Memory", "Measuring"
 COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"

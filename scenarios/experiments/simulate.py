@@ -7,9 +7,9 @@ from agent.evaluation.trajectory import Trajectory
 from agent.policies import Policy
 from agent.storage.record import RunDirectory
 from scenarios.config.families import POLICY
+from scenarios.config.members import make
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
-from scenarios.config.specs import make
 from scenarios.running.lifetimes import live_together
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.summary import metrics_of

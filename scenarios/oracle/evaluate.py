@@ -17,9 +17,10 @@ from agent.policies.file import POLICY_FILE
 from agent.storage.record import RunDirectory
 from scenarios.analysis.comparison import comparison_csv, comparison_json
 from scenarios.config.families import COST_MODEL, POLICY, TARIFF
+from scenarios.config.members import canonical, make
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
-from scenarios.config.specs import FILE, canonical, make, parse, split_specs
+from scenarios.config.specs import FILE, parse, split_specs
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from scenarios.oracle.regret import Evaluated, evaluate, static_schedules

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from agent.accounting.costs import CostModel
 from agent.accounting.utility import utility
 from agent.accounting.work import ACCOUNTS
+from agent.errors import InvalidSetting
 from agent.lifetime.loop import ask
 from agent.policies import Policy
 from agent.policies.observation import Observation, estimated
@@ -193,7 +194,16 @@ class PricedTable:
         return {}
 
     def follow(self, decisions: Int64[np.ndarray, " decisions"]) -> int:
-        """The leaf that a decision at every node leads to, each the number of an action."""
+        """The leaf that a decision at every node leads to, each the number of an action.
+
+        Raises:
+            InvalidSetting: the number of an action that the table does not have.
+        """
+        if int(decisions.max(initial=0)) >= len(self.table.actions):
+            raise InvalidSetting(
+                f"expected decisions for {', '.join(self.table.actions)}, as the table has them, got those of a policy "
+                "for more actions; grow another table"
+            )
         node = 1
         for _ in range(self.table.n_chunks):
             node = len(self.table.actions) * node + int(decisions[node])

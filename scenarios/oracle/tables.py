@@ -18,9 +18,9 @@ from agent.policies.protocol import Observes, check_policy
 from agent.randomness import named_seed
 from scenarios.analysis.comparison import Lived
 from scenarios.config.families import COST_MODEL, POLICY, TARIFF
+from scenarios.config.members import make
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
-from scenarios.config.specs import make
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, decisions_of, read_table, schedule_of
 

@@ -22,9 +22,9 @@ from agent.operations import Action, actions
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
 from scenarios.config.families import TARIFF
+from scenarios.config.members import make
 from scenarios.config.presets import resolve, validate
 from scenarios.config.settings import TreeConfig
-from scenarios.config.specs import make
 from scenarios.datasets.load import Dataset
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, read_table

@@ -16,8 +16,8 @@ from agent.networks import Network
 from agent.networks.keys import KeyPlaces, check_takes
 from agent.randomness import named_generator
 from scenarios.config.families import LEARNER, MEMORY, NETWORK, RECIPE
+from scenarios.config.members import canonical, find, make
 from scenarios.config.settings import AgentConfig
-from scenarios.config.specs import canonical, find, make
 from scenarios.datasets.load import Dataset
 
 

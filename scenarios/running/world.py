@@ -17,8 +17,9 @@ from agent.memory.rekeying import Rekeying
 from agent.policies import Policy
 from agent.policies.protocol import Observes
 from scenarios.config.families import COST_MODEL, POLICY, SCENARIO, TARIFF
+from scenarios.config.members import canonical, make
 from scenarios.config.settings import LifetimeConfig
-from scenarios.config.specs import FILE, canonical, make, parse, split_specs
+from scenarios.config.specs import FILE, parse, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.running.factory import build_agent, resolve_agent
 from scenarios.running.progress import ProgressReporter, SilentReporter
@@ -225,5 +226,5 @@ def write_truth(scenario: Scenario) -> str:
 
 
 def make_policies(specs: Iterable[str], seed: int) -> dict[str, Policy]:
-    """The policies that specs name, by spec; raises what `specs.make` raises."""
+    """The policies that specs name, by spec; raises what `members.make` raises."""
     return {spec: make(spec, POLICY, seed=seed) for spec in specs}

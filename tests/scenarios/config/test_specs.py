@@ -20,19 +20,10 @@ from agent.policies import (
     StaticPolicy,
     policy_file_text,
 )
+from scenarios.config.described import Described, Parameter, describe
 from scenarios.config.families import FAMILIES, POLICY, SCENARIO, TARIFF
-from scenarios.config.specs import (
-    Described,
-    Parameter,
-    Spec,
-    canonical,
-    describe,
-    file_name,
-    make,
-    parse,
-    spelled,
-    split_specs,
-)
+from scenarios.config.members import canonical, make
+from scenarios.config.specs import Spec, file_name, parse, spelled, split_specs
 from tests.agent.policies.test_policies import EXAMPLES
 from tests.agent.toys import same
 

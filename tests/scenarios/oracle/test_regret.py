@@ -16,7 +16,7 @@ from agent.policies import Action, Policy, PolicyFile, policy_file_text
 from scenarios.analysis.comparison import Lived, compare
 from scenarios.analysis.statistics import mean_interval
 from scenarios.config.families import POLICY, TARIFF
-from scenarios.config.specs import make
+from scenarios.config.members import make
 from scenarios.oracle.evaluate import evaluate_policies, pricing_of, short_labels, shown, tables_digest, trained_on
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.regret import _at_equal_cost, evaluate, static_schedules

@@ -16,8 +16,8 @@ from agent.policies import Action, PolicyFile, StaticPolicy, policy_file_text
 from agent.policies.forecast import ForecastPolicy
 from agent.randomness import named_generator
 from scenarios.config.families import POLICY
+from scenarios.config.members import make
 from scenarios.config.settings import TrainConfig
-from scenarios.config.specs import make
 from scenarios.oracle.table import schedule_of
 from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
 from scenarios.policy_training import trainers

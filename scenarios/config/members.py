@@ -1,0 +1,201 @@
+"""Members of families by their specs: found, imported, and made with their settings.
+
+A member is a callable; its parameters are its settings, converted as annotated (bool, int, float, str, Path, Literal,
+None, unions and tuples of them), and its docstring is its help. Parameters of any other type cannot be set by text: the
+program gives them.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.errors import InvalidSetting, LifetimeError
+from scenarios.config.families import POLICY, Family
+from scenarios.config.parameters import (
+    HIDDEN,
+    REQUIRED,
+    example_of,
+    options_of,
+    read_as,
+    settable_of,
+    spoken,
+    written,
+)
+from scenarios.config.specs import FILE, Spec, parse
+
+
+def make(text: str, family: Family, /, **given: Any) -> Any:
+    """What a spec names, built with its settings.
+
+    Args:
+        text: the spec, `name:key=value,...`; of families that take a user's own, also
+            `package.module.Class:key=value,...`. A policy may be `file:PATH`.
+        family: the members to choose from.
+        given: further arguments, passed on where the signature has them and the spec does not set them.
+
+    Raises:
+        InvalidSetting: a malformed spec, an unknown name, an unknown, missing or unreadable setting, or whatever the
+            callable refuses.
+    """
+    spec = parse(text)
+    factory = _find(spec.name, family)
+    settings = _converted(spec, factory)
+    parameters = inspect.signature(factory).parameters
+    arguments = {name: value for name, value in given.items() if name in parameters} | settings
+    missing = {
+        name: annotation
+        for name, (annotation, default) in settable_of(factory).items()
+        if default is inspect.Parameter.empty and name not in arguments
+    }
+    if missing:
+        example = ",".join(f"{name}={example_of(annotation)}" for name, annotation in missing.items())
+        raise InvalidSetting(
+            f"expected {'a setting' if len(missing) == 1 else 'settings'} {', '.join(missing)} for {spec.name}, "
+            f"as in {spec.name}:{example}"
+        )
+    if spec.name in family.members:
+        return factory(**arguments)
+    try:
+        return factory(**arguments)
+    except LifetimeError:
+        raise
+    except (Exception, SystemExit) as error:  # code of the user's own
+        raise InvalidSetting(f"expected {spec.name} to take its settings, got {_one_line(error)}") from error
+
+
+def canonical(text: str, family: Family, *, full: bool = False) -> str:
+    """The one spelling of a spec: settings in the order of the signature, without those that are at their default.
+
+    Args:
+        text: the spec.
+        family: of what it names.
+        full: with all settings that have a value, hidden ones excepted.
+
+    Raises:
+        InvalidSetting: as `make`, but for missing settings and what the callable refuses.
+    """
+    spec = parse(text)
+    factory = _find(spec.name, family)
+    if spec.name == FILE:
+        return f"{FILE}:{spec.settings['path']}"
+    settings = _converted(spec, factory)
+    pairs = []
+    for name, (_, default) in settable_of(factory).items():
+        value = settings.get(name, default)
+        told = name in settings if name in HIDDEN else value != default or (full and value not in (None, REQUIRED, ()))
+        if told and value is not REQUIRED:
+            pairs.append(f"{name}={written(value)}")
+    return f"{spec.name}:{','.join(pairs)}" if pairs else spec.name
+
+
+def laid_over(base: str, text: str, family: Family) -> str:
+    """A spec with the settings of another in front of its own, if both name the same; else as it stands.
+
+    Raises:
+        InvalidSetting: a malformed spec.
+    """
+    before, spec = parse(base), parse(text)
+    if before.name != spec.name or spec.name == FILE:
+        return text
+    if "" in spec.settings or "" in before.settings:
+        before, spec = (_spelled_out(each, _find(spec.name, family)) for each in (before, spec))
+    return str(Spec(spec.name, before.settings | spec.settings))
+
+
+def find(text: str, family: Family) -> Callable[..., Any]:
+    """What a spec names, not called yet; raises InvalidSetting for a malformed spec or an unknown name."""
+    return _find(parse(text).name, family)
+
+
+def _find(name: str, family: Family) -> Callable[..., Any]:
+    if name in family.members:
+        return family.members[name]
+    reads_files = family.name == POLICY.name
+    if reads_files and name == FILE:
+        return _from_file()
+    if family.own and "." in name:
+        return _imported(name, family)
+    own = f"{', file:PATH' if reads_files else ''} or package.module.Class" if family.own else ""
+    raise InvalidSetting(
+        f"expected a {family.name} out of {', '.join(family.members)}{own}, got {name}; "
+        f"`lifetime list {family.plural}` shows them"
+    )
+
+
+def _from_file() -> Any:
+    """What makes a policy of a path."""
+    from agent.policies.file import policy_from_file  # brings torch, which the command line's --help must not wait for
+
+    return policy_from_file
+
+
+def _imported(path: str, family: Family) -> Any:
+    """The class at `package.module.Class`, looked for in the current directory first, as `python -m` does."""
+    module_name, _, class_name = path.rpartition(".")
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise InvalidSetting(
+                f"expected a module {module_name} in the current directory or among the installed ones, got none for "
+                f"{family.name} {path}; check the spelling, or run where {module_name.split('.')[0]} lies"
+            ) from error
+        raise InvalidSetting(f"expected module {module_name} to import, got {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # code of the user's own, which may do anything
+        raise InvalidSetting(f"expected module {module_name} to import, got {_one_line(error)}") from error
+    found = getattr(module, class_name, None)
+    if found is None:
+        raise InvalidSetting(f"expected a class {class_name} in module {module_name}, got none of that name")
+    base = family.base_class
+    if base is not None and not (inspect.isclass(found) and issubclass(found, base)):
+        named = f"{family.base.partition(':')[0].removesuffix('.protocol')}.{base.__name__}"
+        raise InvalidSetting(f"expected {path} to be a subclass of {named}, got {_kind_of(found)}")
+    if inspect.isabstract(found):
+        lacks = ", ".join(sorted(found.__abstractmethods__))
+        raise InvalidSetting(f"expected {path} to define {lacks}, got a class without; override it")
+    if not (inspect.isclass(found) if family.classes else callable(found)):
+        raise InvalidSetting(
+            f"expected {path} to be a {'class' if family.classes else 'callable'}, got {_kind_of(found)}"
+        )
+    return found
+
+
+def _kind_of(found: Any) -> str:
+    return "another class" if inspect.isclass(found) else f"an object of type {type(found).__name__}"
+
+
+def _spelled_out(spec: Spec, factory: Callable[..., Any]) -> Spec:
+    """With the key of a first value that came without."""
+    if "" not in spec.settings:
+        return spec
+    first = next((name for name in settable_of(factory) if name not in HIDDEN), None)
+    if first is None:
+        raise InvalidSetting(f"expected no settings for {spec.name}, got {spec.settings['']}")
+    if first in spec.settings:
+        raise InvalidSetting(f"expected each setting of {spec.name} once, got {first} twice")
+    return Spec(spec.name, {key or first: value for key, value in spec.settings.items()})
+
+
+def _converted(spec: Spec, factory: Callable[..., Any]) -> dict[str, Any]:
+    settable = settable_of(factory)
+    settings = {}
+    for key, text in _spelled_out(spec, factory).settings.items():
+        if key not in settable:
+            shown = [name for name in settable if name not in HIDDEN]
+            expected = f"settings of {spec.name} out of {', '.join(shown)}" if shown else f"no settings for {spec.name}"
+            raise InvalidSetting(f"expected {expected}, got {key}")
+        options = options_of(settable[key][0])
+        try:
+            settings[key] = read_as(text, options)
+        except ValueError:
+            raise InvalidSetting(f"expected {key} of {spec.name} to be {spoken(options)}, got {text}") from None
+    return settings
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
