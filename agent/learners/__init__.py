@@ -1,4 +1,4 @@
-"""Learners: a network that gives probabilities and keys, trained chunk by chunk, cooled down or refitted when asked."""
+"""Learners: networks that give probabilities and keys, trained online, with cool-downs, or refitted."""
 
 from agent.learners.cooldown import CooldownLearner as CooldownLearner
 from agent.learners.online import OnlineLearner as OnlineLearner

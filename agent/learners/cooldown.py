@@ -1,4 +1,4 @@
-"""The cooldown learner: a trunk at a constant rate, and a short cool-down wherever it is asked."""
+"""The cooldown learner: a trunk trained at a constant rate, and a short cool-down of a copy at each flush."""
 
 import copy
 import time
@@ -31,23 +31,23 @@ MAX_SHARE = 100
 
 
 class CooldownLearner:
-    """A trunk learns every chunk as it comes, at a constant rate; who asks gets a copy of it that has been cooled down.
+    """A trunk learns each chunk at a constant rate; predictions come from a copy of it that has been cooled down.
 
     A cool-down takes a share of the steps that the trunk has taken, on batches drawn uniformly from all chunks learned,
     at the trunk's rate times 1 - √t as t goes from 0 to 1 (Hägele et al. 2024, arXiv:2405.18392, equation 1). The trunk
-    itself never cools, so that one trunk and its cool-downs give converged networks for every amount of data, at little
-    more than the price of one training. Consecutive LEARNs share one cool-down; it draws numbers that follow from the
-    seed and the number of steps alone, and forks that ask for the same one find it done.
+    itself never cools down, so that one trunk and its cool-downs give a converged network for each amount of data, for
+    little more than one training. Consecutive LEARNs share one cool-down. Its random numbers depend only on the seed
+    and the number of steps, and forks that need the same cool-down share the result.
 
     Args:
-        network: the network to start from; the learner takes it over.
-        training: a recipe put to work.
+        network: initial weights; the learner owns the network from now on.
+        training: the recipe, bound to a data set and a device.
         keys: where keys are read.
         share: length of a cool-down, as a share of the trunk's steps so far; above 0.
-        epochs: samples that the trunk trains on for each new sample, rehearsed ones included, above 0; what cool-downs
-            train on comes on top.
+        epochs: samples that the trunk trains on for each new sample, rehearsed ones included, above 0; cool-downs
+            come on top.
         rehearsal: share of the trunk's batches drawn from earlier chunks, 0 to below 1.
-        seed: of the streams that trunk and cool-downs draw from.
+        seed: seed of all random draws of trunk and cool-downs.
 
     References:
         Hägele et al. 2024, arXiv:2405.18392
@@ -78,11 +78,11 @@ class CooldownLearner:
         self.n_cooling_steps = 0
         self.lineage = Lineage()
         self.version = self.lineage.next()
-        self._cooled_at: Version | None = self.trunk.version  # stands for the trunk that `network` was cooled down from
-        self._latest: list[_CoolDown] = []  # at most one, of this learner or of any fork, which share the list
+        self._cooled_at: Version | None = self.trunk.version  # of the trunk that `network` was cooled down from
+        self._latest: list[_CoolDown] = []  # at most one; this learner and its forks share the list
 
     def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
-        """Prepare the network as the recipe says, the first time."""
+        """Prepare the network as the recipe says; only the first call does anything."""
         before = self.trunk.version
         work = self.trunk.prepare(inputs)
         if self.trunk.version != before:
@@ -92,7 +92,7 @@ class CooldownLearner:
 
     @property
     def n_steps(self) -> int:
-        """Gradient steps since initialization, those of cool-downs included."""
+        """Gradient steps since initialization, cool-downs included."""
         return self.trunk.n_steps + self.n_cooling_steps
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
@@ -101,11 +101,11 @@ class CooldownLearner:
 
     @property
     def pending(self) -> bool:
-        """Whether the trunk has moved on since the last cool-down."""
+        """Whether the trunk has changed since the last cool-down."""
         return self._cooled_at != self.trunk.version
 
     def flush(self) -> Work:
-        """Cool a copy of the trunk down, if it has moved on; the work is told in full even where a fork has done it.
+        """Cool a copy of the trunk down, if the trunk has changed; the full work is returned even if a fork did it.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
@@ -116,12 +116,12 @@ class CooldownLearner:
             self._latest[:] = [self._cool_down()]
         [done] = self._latest
         self.network, self._cooled_at = done.network, done.trunk
-        self.version = self.lineage.next()  # its own: what is charged for looking must not depend on what forks did
+        self.version = self.lineage.next()  # not the fork's: charges must not depend on what forks did before
         self.n_cooling_steps += done.n_steps
         return done.work
 
     def _plan(self, n_trunk_steps: int, n: int) -> tuple[int, int]:
-        """Steps, and samples in each, of a cool-down on n samples."""
+        """Steps of a cool-down on n samples, and samples in each step."""
         return max(1, round(self.share * n_trunk_steps)), min(self.trunk.training.recipe.batch_size, n)
 
     def _cool_down(self) -> "_CoolDown":
@@ -145,7 +145,7 @@ class CooldownLearner:
         return _CoolDown(trunk.version, network.eval(), n_steps, work)
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
-        """The work of `learn`, and of the cool-down after it."""
+        """The work of `learn`, and of the cool-down that follows."""
         at_once, n = self.trunk.estimate(inputs).at_once, len(self.trunk.learned) + len(inputs)
         if not (len(inputs) or self.pending):
             return LearningEstimate(at_once, Work())
@@ -159,7 +159,7 @@ class CooldownLearner:
         return self.trunk.nbytes
 
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
-        """Probabilities and keys of the network that was cooled down last; nothing may be pending."""
+        """Probabilities and keys of the latest cooled-down network; nothing may be pending."""
         assert not self.pending, "flush before forward"
         return self.trunk.training.look(self.network, inputs, self.trunk.keys)
 
@@ -172,11 +172,11 @@ class CooldownLearner:
         return self.trunk.key_length(shape)
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that were cooled down last."""
+        """The latest cooled-down weights."""
         return {name: values.cpu() for name, values in self.network.state_dict().items()}
 
     def fork(self) -> "CooldownLearner":
-        """A learner with the same past, and a future that draws the same numbers; cooled weights are shared."""
+        """An independent copy that draws the same random numbers from here on; cooled-down weights are shared."""
         fork = copy.copy(self)
         fork.lineage = Lineage()
         fork.trunk = self.trunk.fork()
@@ -193,7 +193,7 @@ class CooldownLearner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the learner whose `state` this is."""
+        """Restore what `state` returned."""
         self.trunk.load_state(state["trunk"])
         self.network = clone(self.trunk.network, self.trunk.network).eval()
         self.network.load_state_dict(state["network"])
@@ -205,10 +205,10 @@ class CooldownLearner:
 
 @dataclass(frozen=True)
 class _CoolDown:
-    """What a cool-down came to."""
+    """The result of a cool-down."""
 
     trunk: Version
-    """Of the trunk that it began at."""
+    """Version of the trunk that was cooled down."""
     network: Network
     n_steps: int
     work: Work

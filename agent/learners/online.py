@@ -32,32 +32,32 @@ from agent.randomness import clone_generator, named_generator
 from agent.version import Lineage
 
 ROUNDING = 1e-9
-"""Of a sample: a carried remainder that is so close to a whole one is one."""
+"""In samples: rounding error allowed when the carried remainder reaches a whole sample."""
 
 
 class OnlineLearner:
-    """Learns each chunk as it comes, with uniform rehearsal of earlier ones; predicts with averaged weights.
+    """Takes gradient steps on each chunk, with uniform rehearsal of earlier ones; predicts with averaged weights.
 
-    For a chunk of n samples, epochs × n samples are trained on, those that are rehearsed included; what is left of a
-    sample is carried over to the next chunk. They come in as few batches as the batch size allows, of equal sizes to
-    one sample; where a chunk is smaller than its part of a batch, batches are smaller too. Each batch holds new
-    samples, every one as often as every other (to within one), and a share drawn uniformly from all chunks learned
-    before: at an equal number of steps no cleverer choice is known to do better (BudgetCL, arXiv:2303.11165).
+    A chunk of n samples is trained on for epochs × n samples, rehearsed ones included; a fraction of a sample is
+    carried over to the next chunk. They form as few batches as the batch size allows, whose sizes differ by at most
+    one; if a chunk is smaller than its part of a batch, batches are smaller too. Each batch holds new samples, each as
+    often as any other (to within one), and a share drawn uniformly from all chunks learned before: at an equal number
+    of steps no other selection is known to do better (BudgetCL, arXiv:2303.11165).
 
-    Predictions and keys come from an exponential moving average of the weights, which stands in for the decay of the
-    learning rate that a stream without end cannot have.
+    Predictions and keys come from an exponential moving average of the weights. It replaces the decay of the learning
+    rate, which needs a known end of the stream.
 
     Args:
-        network: the network to start from; the learner takes it over.
-        training: a recipe put to work.
+        network: initial weights; the learner owns the network from now on.
+        training: the recipe, bound to a data set and a device.
         keys: where keys are read.
         epochs: samples trained on for each new sample, above 0; a new sample itself is in epochs × (1 - rehearsal)
-            batches, and in epochs of the first chunk, before which there is nothing to rehearse.
+            batches, and in `epochs` batches of the first chunk, which has nothing to rehearse.
         rehearsal: share of a batch drawn from earlier chunks, 0 to below 1.
-        ema_decay: of the averaged weights, a step; 0 means the weights themselves. Early in life the average is
-            shorter: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
-        seed: of the streams "order" and "augmentation".
-        keeps: hold the samples of all chunks though none are rehearsed, for a learner that cools down.
+        ema_decay: decay of the averaged weights for each step; 0 uses the weights themselves. The average is shorter
+            at first: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
+        seed: seed of the order of samples and of augmentation.
+        keeps: store the samples of all chunks even if none are rehearsed; the cooldown learner needs them.
 
     References:
         Prabhu et al. 2023, arXiv:2303.11165 (uniform rehearsal)
@@ -94,7 +94,7 @@ class OnlineLearner:
         self.augmentation = named_generator(seed, "augmentation")
         self.n_steps = 0
         self.carried = 0.0
-        """Of a sample, what remains to be trained on with the next chunk; below 1."""
+        """Fraction of a sample that is trained on with the next chunk; below 1."""
         self.lineage = Lineage()
         self.version = self.lineage.next()
 
@@ -104,7 +104,7 @@ class OnlineLearner:
         self.optimizers = self.training.optimizers(network)
 
     def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
-        """Prepare the network as the recipe says, the first time."""
+        """Prepare the network as the recipe says; only the first call does anything."""
         if self.prepared:
             return Work()
         self.prepared = True
@@ -154,7 +154,7 @@ class OnlineLearner:
         )
 
     def _plan(self, n_new: int) -> "_Plan":
-        """The batches for a chunk of n_new samples."""
+        """Plan the batches of a chunk of n_new samples."""
         batch = self.training.recipe.batch_size
         n_rehearsed = self._rehearsed(batch)
         n_fresh = min(batch - n_rehearsed, n_new)
@@ -165,11 +165,11 @@ class OnlineLearner:
         return _Plan(even_sizes(n_samples, largest), max(0.0, owed - n_samples))
 
     def _rehearsed(self, size: int) -> int:
-        """Rehearsed samples in a batch of so many."""
+        """Rehearsed samples in a batch of `size`."""
         return min(round(self.rehearsal * size), size - 1) if len(self.learned) else 0
 
     def _batches(self, plan: "_Plan", n_earlier: int, n_new: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of the store and moves of the augmentation for each step, drawn and taken to the device at once."""
+        """Rows of the store and moves of the augmentation for each step, drawn and sent to the device all at once."""
         device = self.training.device
         n_rehearsed = [self._rehearsed(size) if n_earlier else 0 for size in plan.sizes]
         n_fresh = [size - rehearsed for size, rehearsed in zip(plan.sizes, n_rehearsed, strict=True)]
@@ -185,7 +185,7 @@ class OnlineLearner:
         return len(self._plan(n_new).sizes) if n_new else 0
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
-        """The work of `learn`; nothing is left for later."""
+        """The work of `learn`; nothing is deferred."""
         if not len(inputs):
             return LearningEstimate(Work(), Work())
         n_trained = sum(self._plan(len(inputs)).sizes)
@@ -195,16 +195,16 @@ class OnlineLearner:
 
     @property
     def pending(self) -> bool:
-        """Never: the network follows every chunk."""
+        """Never: `learn` trains at once."""
         return False
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples held for rehearsal or cool-downs; without either nothing is held."""
+        """Bytes of the samples stored for rehearsal or cool-downs; without either nothing is stored."""
         return self.learned.nbytes
 
     def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
-        """What is averaged, weights and statistics alike, and what it follows; without what both share."""
+        """Averaged and current tensors, batch statistics included, without those that both networks share."""
         average, current = self.average.state_dict(), self.network.state_dict()
         names = [
             name
@@ -214,7 +214,7 @@ class OnlineLearner:
         return [average[name] for name in names], [current[name] for name in names]
 
     def flush(self) -> Work:
-        """Nothing to do: the network follows every chunk."""
+        """Nothing to do: `learn` trains at once."""
         return Work()
 
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
@@ -234,7 +234,7 @@ class OnlineLearner:
         return {name: values.cpu() for name, values in self.average.state_dict().items()}
 
     def fork(self) -> "OnlineLearner":
-        """A learner with the same past, and a future that draws the same numbers."""
+        """An independent copy that draws the same random numbers from here on."""
         fork = copy.copy(self)
         fork.lineage = Lineage()
         trained = self.network, self.optimizers, self.average
@@ -259,13 +259,13 @@ class OnlineLearner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the learner whose `state` this is."""
+        """Restore what `state` returned."""
         load_weights(self.network, state["network"], state["constants"])
         self.average = clone(self.network, self.network).eval()
         self.average.load_state_dict(state["average"])
         self.optimizers = self.training.optimizers(self.network)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(copy.deepcopy(saved))  # which it would share otherwise
+            optimizer.load_state_dict(copy.deepcopy(saved))  # the optimizer would share its tensors otherwise
         self.learned.load_state(state["learned"])
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
@@ -274,7 +274,7 @@ class OnlineLearner:
 
 
 class _Plan(NamedTuple):
-    """The batches that a chunk is trained with."""
+    """The batches of a chunk."""
 
     sizes: tuple[int, ...]
     """Samples in each step."""

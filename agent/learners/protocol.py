@@ -1,4 +1,4 @@
-"""What every learner offers."""
+"""The contract of learners."""
 
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -12,25 +12,25 @@ from agent.version import Version
 
 
 class LearningEstimate(NamedTuple):
-    """What learning will take, without its seconds."""
+    """The work that learning will take, without its seconds."""
 
     at_once: Work
     """Of `learn` itself."""
     later: Work
-    """Of the `flush` that follows, for all that will have been admitted by then."""
+    """Of the next `flush`, for all samples admitted by then."""
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """A network that learns from labelled inputs of any one shape; what it gives always comes from its current state.
+    """A network that learns from labelled inputs, all of one shape, and predicts with its current weights.
 
-    It may also be `agent.abilities.Forkable` and `Resumable`, and of the abilities below.
+    Optional abilities are protocols of their own: `Forkable` and `Resumable` in `agent.abilities`, and those below.
     """
 
     lazy: ClassVar[bool]
-    """Whether what it learns waits for the next `flush`, so that looking on the way costs a training."""
+    """Whether learning waits for the next `flush`, so that each prediction after `learn` costs a training."""
     version: Version
-    """Of the weights that predict: replaced whenever they change, shared by forks until then."""
+    """Of the weights that predict: replaced when they change, shared by forks until then."""
 
     @property
     def n_steps(self) -> int:
@@ -38,11 +38,11 @@ class Learner(Protocol):
 
     @property
     def pending(self) -> bool:
-        """Whether samples were admitted that the next `flush` will learn from."""
+        """Whether the next `flush` has samples to learn from."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples held for rehearsal or training."""
+        """Bytes of the samples stored for rehearsal or training."""
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Learn from samples, at once or at the next `flush`.
@@ -52,7 +52,7 @@ class Learner(Protocol):
         """
 
     def flush(self) -> Work:
-        """Bring the network up to date with everything admitted; no work if it is.
+        """Learn from all samples that are pending; no work if there are none.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
@@ -62,29 +62,29 @@ class Learner(Protocol):
         """Probabilities and keys; nothing may be pending."""
 
     def forward_flops(self, n: int, shape: Shape) -> int:
-        """The FLOPs of `forward` on n inputs of `shape`; nothing is done."""
+        """The FLOPs of `forward` on n inputs of `shape`, without doing it."""
 
     def key_length(self, shape: Shape) -> int:
-        """Numbers in a key of an input of `shape`; nothing is done."""
+        """Numbers in the key of an input of `shape`."""
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that predict, by name; what a finished lifetime leaves behind."""
+        """The weights that predict, by name; a finished lifetime saves them."""
 
 
 @runtime_checkable
 class Estimating(Protocol):
-    """A learner that can say beforehand what learning takes."""
+    """A learner that can estimate the work of learning."""
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
-        """What learning from these inputs, and flushing then, would take; nothing is done.
+        """The work of learning from these inputs and flushing then, without doing it.
 
-        Of no inputs it is what flushing now would take.
+        For zero inputs it is the work of flushing now.
         """
 
 
 @runtime_checkable
 class Preparable(Protocol):
-    """A learner whose network is prepared from the first inputs that it meets, whatever is done with them."""
+    """A learner whose network is prepared from the first inputs of the stream, whatever the action on them."""
 
     def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
-        """Prepare the network, if that is called for and has not been done."""
+        """Prepare the network, if its recipe says so; only the first call does anything."""

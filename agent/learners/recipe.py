@@ -15,26 +15,25 @@ from agent.errors import InvalidSetting
 from agent.networks.protocol import Network
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""Of matrix products and convolutions; auto: bfloat16 on CUDA, float32 elsewhere."""
+"""Precision of matrix products and convolutions; auto: bfloat16 on CUDA, float32 elsewhere."""
 
 Views = Literal["plain", "mirror"]
 VIEWS: dict[Views, tuple[View, ...]] = {"plain": (), "mirror": (View(mirrored=True),)}
 
 
 MAX_RATE = 1e30
-"""What float32 can multiply with."""
+"""Larger values overflow float32."""
 MAX_BATCH = 10**6
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that one optimizer treats alike.
+    """Parameters with the same optimizer and settings.
 
     Args:
-        optimizer: a class of `torch.optim`, or one that is made and called like those.
-        settings: its keyword arguments, `lr` among them: the rate that a schedule's factors are multiplied with.
-        names: a regular expression; the group has the parameters whose whole names match it and that no earlier group
-            has.
+        optimizer: a class of `torch.optim`, or one with the same interface.
+        settings: keyword arguments of the optimizer, with `lr`, which a schedule multiplies by its factor.
+        names: a regular expression for whole parameter names; a parameter belongs to the first group that matches.
     """
 
     optimizer: type[torch.optim.Optimizer]
@@ -48,23 +47,22 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: plain data that any learner puts to work.
+    """How a network is trained: plain data that works with any learner.
 
     Args:
-        groups: which optimizer has which parameters; each parameter that requires a gradient must belong to one.
+        groups: the optimizer of each parameter; each parameter that requires a gradient must belong to a group.
         batch_size: samples in a gradient step.
-        loss: of logits (n × classes) and labels (n), as one number; whether it is a mean or a sum over the batch
-            decides what a learning rate means.
-        augmentation: of batches; None for what suits the data set.
-        prepare: alters a network (in evaluation mode; it may freeze parameters), given the first inputs that an agent
-            meets, as the network would be given them: for weights that are set from data, without labels. Convolutions
-            and matrix products are billed.
-        precision: of products.
-        views: further views of each input that probabilities are averaged over; keys come from the plain input alone.
+        loss: maps logits (n × classes) and labels (n) to one number; learning rates depend on whether it is a mean or
+            a sum over the batch.
+        augmentation: applied to batches; None uses that of the data set.
+        prepare: sets weights from the first inputs of the stream (normalized, without labels); it may freeze
+            parameters. It is given the network in evaluation mode. Convolutions and matrix products are billed.
+        precision: of matrix products and convolutions.
+        views: further views of each input over which probabilities are averaged; keys come from the plain input alone.
 
     Raises:
-        InvalidSetting: no group, one without a learning rate or with names that are no regular expression, or a batch
-            that is no whole number of samples.
+        InvalidSetting: no group, a group without a learning rate or with an invalid regular expression, or a batch
+            size that is not a positive integer.
     """
 
     groups: tuple[ParameterGroup, ...]
@@ -97,14 +95,14 @@ class Recipe:
         return float(self.groups[0].settings["lr"])
 
     def optimizers(self, network: Network, *, fused: bool = False) -> list[torch.optim.Optimizer]:
-        """Fresh optimizers of the network's parameters, one for each group that has any.
+        """New optimizers of the network's parameters, one for each group that matches any.
 
         Args:
             network: to be trained.
-            fused: ask for kernels that treat all parameters at once, of optimizers that have them.
+            fused: use kernels that update all parameters at once, where the optimizer has them.
 
         Raises:
-            InvalidSetting: a parameter of no group.
+            InvalidSetting: a parameter that no group matches, or settings that the optimizer refuses.
         """
         left = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
         optimizers = []
@@ -141,12 +139,12 @@ def sgd(
     """Stochastic gradient descent with Nesterov momentum, the same for all parameters.
 
     Args:
-        lr: learning rate (at the peak, where a schedule changes it).
-        momentum: Nesterov's; 0 to below 1.
+        lr: learning rate; with a schedule, its peak.
+        momentum: Nesterov momentum; 0 to below 1.
         weight_decay: L2 penalty.
         batch: samples in a gradient step.
-        views: mirror: probabilities are averaged over each image and its mirror image, at twice the FLOPs.
-        precision: of products; auto: bfloat16 on CUDA, float32 elsewhere.
+        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs.
+        precision: of matrix products; auto is bfloat16 on CUDA and float32 elsewhere.
 
     References:
         Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning"
@@ -168,16 +166,16 @@ def adamw(
     views: Views = "plain",
     precision: Precision = "auto",
 ) -> Recipe:
-    """AdamW; all weights decay but biases and the scales of batch normalization.
+    """AdamW; biases and the scales of batch normalization do not decay.
 
     Args:
-        lr: learning rate (at the peak, where a schedule changes it).
+        lr: learning rate; with a schedule, its peak.
         beta1: decay of the averaged gradient; 0 to below 1.
         beta2: decay of the averaged squared gradient; 0 to below 1.
         weight_decay: decoupled, as a share of lr.
         batch: samples in a gradient step.
-        views: mirror: probabilities are averaged over each image and its mirror image, at twice the FLOPs.
-        precision: of products; auto: bfloat16 on CUDA, float32 elsewhere.
+        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs.
+        precision: of matrix products; auto is bfloat16 on CUDA and float32 elsewhere.
 
     References:
         Loshchilov & Hutter 2019, arXiv:1711.05101
@@ -201,4 +199,4 @@ def _check_rate(lr: float, weight_decay: float) -> None:
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {"sgd": sgd, "adamw": adamw}
-"""Every recipe, by the name it has on the command line."""
+"""Recipes by their names on the command line."""

@@ -1,4 +1,4 @@
-"""The learner that trains anew, to convergence, on all that was admitted."""
+"""The refit learner: a new training to convergence on all samples so far."""
 
 import copy
 import time
@@ -33,22 +33,22 @@ from agent.version import Lineage
 
 
 class RefitLearner:
-    """Trains to convergence on everything admitted so far, when next asked: consecutive LEARNs are one training.
+    """Trains to convergence on all admitted samples, at the next flush: consecutive LEARNs share one training.
 
-    Each training starts from the same initial weights, or, if warm, from the weights of the training before. (A warm
+    Each training starts from the same initial weights or, if warm, from the weights of the training before. (A warm
     start generalizes worse on CIFAR-10: Ash & Adams 2020, arXiv:1910.08475.)
 
     Args:
-        network: initial weights.
-        training: a recipe put to work.
+        network: initial weights; the learner owns the network from now on.
+        training: the recipe, bound to a data set and a device.
         keys: where keys are read.
         epochs: passes over the admitted samples in one training.
-        schedule: of the learning rate, over each training.
+        schedule: the learning rate over one training.
         warm: continue from the weights of the training before.
-        seed: of the streams "order" and "augmentation".
+        seed: seed of the order of samples and of augmentation.
 
     References:
-        Ash & Adams 2020, arXiv:1910.08475 (why not warm)
+        Ash & Adams 2020, arXiv:1910.08475 (warm starts)
     """
 
     lazy: ClassVar[bool] = True
@@ -82,7 +82,7 @@ class RefitLearner:
         self.version = self.lineage.next()
 
     def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
-        """Prepare the initial weights as the recipe says, the first time."""
+        """Prepare the initial weights as the recipe says; only the first call does anything."""
         if self.prepared:
             return Work()
         self.prepared = True
@@ -93,7 +93,7 @@ class RefitLearner:
         return work
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
-        """Admit the samples to those of the next training."""
+        """Admit the samples to the next training."""
         stored = self.admitted.nbytes
         self.admitted.append(inputs, labels)
         return Work(nbytes=self.admitted.nbytes - stored)
@@ -101,14 +101,14 @@ class RefitLearner:
     def _plan(self, n: int) -> tuple[int, ...]:
         """Samples in each step of a training on n samples.
 
-        They are whole batches where these make up the epochs to within 1%, and else batches of equal sizes to a sample.
+        Full batches where a whole number of them makes up the epochs to within 1%, else batches of even sizes.
         """
         batch, wanted = min(self.training.recipe.batch_size, n), max(1, round(self.epochs * n))
         n_whole = max(1, round(self.epochs * n / batch))
         return (batch,) * n_whole if abs(n_whole * batch - wanted) <= 0.01 * wanted else even_sizes(wanted, batch)
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
-        """The work of admitting the inputs, and of a training on everything admitted by then."""
+        """The work of admitting the inputs, and of a training on all samples admitted by then."""
         admitting = Work(nbytes=inputs.nbytes + len(inputs) * LABEL_NBYTES)
         n = len(self.admitted) + len(inputs)
         if n == self.n_trained_on:
@@ -119,16 +119,16 @@ class RefitLearner:
 
     @property
     def pending(self) -> bool:
-        """Whether anything was admitted since the last training."""
+        """Whether samples were admitted since the last training."""
         return len(self.admitted) != self.n_trained_on
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples admitted."""
+        """Bytes of the admitted samples."""
         return self.admitted.nbytes
 
     def flush(self) -> Work:
-        """Train on everything admitted, if anything was since the last training.
+        """Train on all admitted samples, if there are new ones.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
@@ -183,7 +183,7 @@ class RefitLearner:
         return {name: values.cpu() for name, values in self.network.state_dict().items()}
 
     def fork(self) -> "RefitLearner":
-        """A learner with the same past, and a future that draws the same numbers; trained weights are shared."""
+        """An independent copy that draws the same random numbers from here on; trained weights are shared."""
         fork = copy.copy(self)
         fork.lineage = Lineage()
         fork.admitted = self.admitted.fork()
@@ -191,7 +191,7 @@ class RefitLearner:
         return fork
 
     def warmed(self) -> "RefitLearner":
-        """A fork whose trainings go on from the weights it has."""
+        """A fork whose trainings continue from its current weights."""
         fork = self.fork()
         fork.warm = True
         return fork
@@ -211,7 +211,7 @@ class RefitLearner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the learner whose `state` this is."""
+        """Restore what `state` returned."""
         self.initial = copy.deepcopy(self.initial)
         load_weights(self.initial, state["initial"], state["constants"])
         self.network = clone(self.initial, self.initial)

@@ -9,4 +9,4 @@ from agent.learners.refit import RefitLearner
 
 LEARNERS: dict[str, Callable[..., Learner]]
 LEARNERS = {"online": OnlineLearner, "cooldown": CooldownLearner, "refit": RefitLearner}
-"""Every learner, by the name it has on the command line; made with a network, a training and the places of keys."""
+"""Learners by their names on the command line; called with a network, a training and the places of keys."""

@@ -1,4 +1,4 @@
-"""Gradient descent: a recipe put to work on a data set and a machine, its schedules, and the step all learners take."""
+"""Gradient descent: a recipe bound to a data set and a device, learning-rate schedules, and the gradient step."""
 
 import copy
 import logging
@@ -24,7 +24,7 @@ from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 
 Schedule = Callable[[float], float]
-"""From the share of training done (0 to 1) to a factor on the learning rate."""
+"""Maps the share of training done (0 to 1) to a factor on the learning rate."""
 
 
 def constant(done: float) -> float:
@@ -59,25 +59,25 @@ FORWARD_BATCH = 500
 """Samples in one forward pass: bounds memory, and large enough to fill two cores."""
 
 Progress = Callable[[int], None]
-"""Told of work done, in forward passes of one sample (a training step on a sample is three)."""
+"""Called with work done, in forward passes of one sample (a training step on a sample is three)."""
 
 
 def unreported(n_forward_passes: int) -> None:
-    """The progress of a learner that nobody watches."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe put to work: on inputs of one data set, on one device.
+    """A recipe bound to the inputs of one data set and to one device.
 
     Args:
         recipe: how networks are trained.
         normalization: of the data set.
-        suited: the augmentation that suits the data set, for recipes that do not say otherwise.
-        device: where networks and batches lie.
-        compiled: fuse forward and backward pass with `torch.compile`: another order of additions, and so other last
-            digits.
-        progress: told of work done.
+        suited: augmentation of the data set, for recipes without one of their own.
+        device: where networks and batches are stored.
+        compiled: fuse forward and backward pass with `torch.compile`; this changes the order of additions and so the
+            last digits.
+        progress: called with work done.
     """
 
     recipe: Recipe
@@ -89,15 +89,15 @@ class Training:
 
     @property
     def augmentation(self) -> Augmentation:
-        """Of batches."""
+        """The recipe's own, or that of the data set."""
         return self.suited if self.recipe.augmentation is None else self.recipe.augmentation
 
     def optimizers(self, network: Network) -> list[torch.optim.Optimizer]:
-        """Fresh optimizers of the network's parameters."""
+        """New optimizers of the network's parameters."""
         return self.recipe.optimizers(network, fused=self.device.type == "cuda")
 
     def prepared(self, network: Network, inputs: Shaped[Tensor, "n ..."]) -> tuple[Network, Work]:
-        """A network as the recipe prepares it, given the first inputs that were met; the one given stays as it is."""
+        """A copy of the network prepared from the first inputs of the stream, or the network itself if nothing is."""
         if self.recipe.prepare is None:
             return network, Work()
         start = time.perf_counter()
@@ -118,9 +118,10 @@ class Training:
         *,
         factor: float = 1.0,
     ) -> Float[Tensor, ""]:
-        """One gradient step on a batch; returns the loss, not yet looked at.
+        """Take one gradient step on a batch that is on the device; returns the loss.
 
-        Everything lies on the device already, and nothing is asked of it: a GPU is given the next step while it works.
+        It never waits for the device, so that a GPU receives the next step while it works on this one: the loss is
+        checked later, by `check_finite`.
 
         Args:
             network: in training mode.
@@ -128,10 +129,10 @@ class Training:
             inputs: the batch.
             labels: its classes.
             moves: of the augmentation, drawn for the batch.
-            factor: on all learning rates.
+            factor: multiplies all learning rates.
 
         Raises:
-            InvalidSetting: `compiled`, and the machine cannot.
+            InvalidSetting: `compiled` on a machine without a compiler.
         """
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -149,10 +150,10 @@ class Training:
 
     @torch.inference_mode()
     def look(self, network: Network, inputs: Shaped[Tensor, "n ..."], keys: KeyPlaces) -> tuple[Outputs, Work]:
-        """Forward passes of a network in evaluation mode, in batches of bounded size, over every view of the inputs.
+        """Forward passes in evaluation mode, in batches of bounded size, over all views of the inputs.
 
         Raises:
-            InvalidSetting: further views of inputs that are no images.
+            InvalidSetting: a mirror view of inputs that are not images.
         """
         start = time.perf_counter()
         places = keys.of(network)
@@ -171,11 +172,11 @@ class Training:
         return Outputs(torch.cat(probabilities), torch.cat(read)), work
 
     def flops_of_looking(self, network: Network, shape: Shape) -> int:
-        """FLOPs of `look` at one input."""
+        """FLOPs of `look` for one input."""
         return (1 + len(self.recipe.views)) * flops_per_sample(network, shape).forward
 
     def mixed_precision(self) -> torch.autocast:
-        """Products in the recipe's precision."""
+        """A context in which matrix products have the recipe's precision."""
         wanted = self.recipe.precision
         enabled = wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
@@ -190,13 +191,13 @@ def _loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss) -> Tenso
 
 @cache
 def _compiler() -> Callable[[Network, Tensor, Tensor, Loss], Tensor]:
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA that is not used is no news
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns of a missing CUDA
     return torch.compile(_loss, dynamic=False)
 
 
 def _compiled_loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """Compiled at the first batch of each size, once for all networks of the same shape."""
-    from torch._dynamo.exc import TorchDynamoException  # a second of imports that few need
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
     try:
         return _compiler()(network, inputs, labels, loss)
@@ -209,25 +210,25 @@ Copied = TypeVar("Copied")
 
 
 def clone(trained: Copied, network: Network) -> Copied:
-    """A deep copy of a network, and of what trains it, that shares the parameters which are never trained."""
+    """A deep copy of a network and its optimizers that shares the parameters which are never trained."""
     return copy.deepcopy(trained, {id(parameter): parameter for parameter in _constants(network).values()})
 
 
 def weights_of(network: Network) -> dict[str, Tensor]:
-    """Parameters and buffers for a state: copies of what training changes, and the rest as it is."""
+    """Parameters and buffers for a state: copies, except of parameters that are never trained."""
     constants = _constants(network)
     return {name: values if name in constants else values.clone() for name, values in network.state_dict().items()}
 
 
 def load_weights(network: Network, weights: dict[str, Tensor], constants: Sequence[str]) -> None:
-    """Give a network the weights of a state.
+    """Load the weights of a state into a network.
 
-    Parameters that are never trained may be shared with forks that came to others: they are replaced, not written to.
+    Forks may share the parameters that are never trained, so these are replaced and never written to.
 
     Args:
         network: of the same spec.
-        weights: of a state.
-        constants: names of the parameters that are never trained, by the state.
+        weights: from `weights_of`.
+        constants: names of the parameters that are never trained, from `constants_of`.
     """
     for name, parameter in dict(network.named_parameters()).items():
         parameter.requires_grad_(name not in constants)
@@ -248,7 +249,7 @@ def _constants(network: Network) -> dict[str, torch.nn.Parameter]:
 
 
 def check_finite(network: Network, losses: list[Tensor], rates: Sequence[float], *, first_step: int) -> None:
-    """Look at the outcome of several steps at once, so that a GPU need not wait after each.
+    """Check several gradient steps at once, so that a GPU need not be waited for after each.
 
     Args:
         network: after those steps.
@@ -257,7 +258,7 @@ def check_finite(network: Network, losses: list[Tensor], rates: Sequence[float],
         first_step: number of the first of them.
 
     Raises:
-        TrainingDiverged: naming the first step whose loss, or the last step if its weights, are not finite.
+        TrainingDiverged: at the first step with a non-finite loss, or at the last step if the weights are not finite.
     """
     norms = torch.stack(torch._foreach_norm(list(network.parameters())))
     finite = torch.isfinite(torch.stack([*losses, norms.sum()])).tolist()
@@ -267,12 +268,12 @@ def check_finite(network: Network, losses: list[Tensor], rates: Sequence[float],
 
 
 def passes(n: int, n_drawn: int, generator: torch.Generator) -> Int64[Tensor, " n_drawn"]:
-    """`n_drawn` rows out of `n`: one random permutation after another, so that none is drawn twice before all are."""
+    """`n_drawn` rows out of `n`, from consecutive random permutations: no row comes twice before all have come once."""
     permutations = [torch.randperm(n, generator=generator) for _ in range(-(-n_drawn // n))]
     return torch.cat(permutations)[:n_drawn]
 
 
 def even_sizes(n_samples: int, largest: int) -> tuple[int, ...]:
-    """The sizes of as few batches as hold `n_samples`, none above `largest`; equal to one sample."""
+    """Sizes of the fewest batches that hold `n_samples`, none above `largest`; they differ by at most one."""
     n_steps = -(-n_samples // largest)
     return tuple(n_samples // n_steps + (step < n_samples % n_steps) for step in range(n_steps))

@@ -1,1 +1,1 @@
-"""The loop, and lifetimes that share what they have in common."""
+"""The loop, and lifetimes that share an agent for as long as their policies decide alike."""

@@ -1,4 +1,4 @@
-"""One lifetime's own, and what lifetimes share that have been one so far."""
+"""The state of one lifetime, and of lifetimes that share an agent because their policies have decided alike so far."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -61,13 +61,12 @@ BRANCH_SHAPE: dict[str, Any] = {
     "test": (dict, NoneType),
     "lifetimes": {ANY: LIFETIME_SHAPE},
 }
-"""What the state of a branch looks like (`agent.storage.checkpoint.check_shape`); what learner,
-memory and policy keep is for them to say."""
+"""Shape of a branch's state (`agent.storage.checkpoint.check_shape`); learner, memory and policy check their own."""
 
 
 @dataclass(eq=False)
 class Lifetime:
-    """What belongs to one lifetime alone, also while it shares its agent with others."""
+    """The state that belongs to one lifetime alone, even while it shares its agent with others."""
 
     name: str
     policy: Policy
@@ -75,10 +74,10 @@ class Lifetime:
     averages: RunningAverages = field(default_factory=RunningAverages)
     steps: list[Step] = field(default_factory=list)
     observed: dict[str, float] | None = None
-    """What was seen of the chunk at hand."""
+    """Signals of the current chunk that the policy asked for."""
 
     def fork(self) -> "Lifetime":
-        """A life with the same past."""
+        """An independent copy."""
         policy = copy.copy(self.policy)
         fork = Lifetime(self.name, policy, Ledger(self.ledger.model))
         fork.load_state(self.state(), self.steps)
@@ -92,14 +91,14 @@ class Lifetime:
     def observation(
         self, agent: Agent, chunk: Chunk, n_chunks: int, budget: float, estimates: Mapping[str, Estimate]
     ) -> Observation:
-        """What the policy may know of a chunk.
+        """What the policy may know about a chunk.
 
         Args:
-            agent: as it is now.
-            chunk: at hand.
-            n_chunks: of the stream.
+            agent: in its state before the chunk.
+            chunk: the current one.
+            n_chunks: length of the stream.
             budget: what the lifetime may spend.
-            estimates: what each operation will take, by its name, for who looks at as much as this policy.
+            estimates: of each operation, by its name, given what this policy observes.
         """
         ledger = self.ledger
         before = self.steps[-1] if self.steps else None
@@ -130,7 +129,7 @@ class Lifetime:
         return Observation.of(values)
 
     def cost_of(self, estimate: Estimate) -> float:
-        """What an action will cost, with holding for this chunk what it adds."""
+        """Cost of an action, with that of storing for one chunk the bytes that it adds."""
         shared = estimate.share * self.ledger.cost_of(estimate.shared)
         return self.ledger.cost_of(estimate.bill) + shared + self.ledger.model.of_holding(estimate.held_nbytes)
 
@@ -143,7 +142,7 @@ class Lifetime:
         scores: Scores | None,
         mixture: Mixture | None,
     ) -> None:
-        """Add the step that has been lived."""
+        """Append the step that has just ended."""
         before = self.steps[-1] if self.steps else None
         once = agent.memory.recall_flops(0)
         step = Step(
@@ -173,7 +172,7 @@ class Lifetime:
         self.steps.append(step)
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values; the steps are not among them."""
+        """Tensors and plain values, without the steps."""
         return {
             "policy": checked_state(self.policy),
             "ledger": self.ledger.state(),
@@ -182,7 +181,7 @@ class Lifetime:
         }
 
     def load_state(self, state: dict[str, Any], steps: Sequence[Step]) -> None:
-        """Become the life whose `state` this is, after the steps that it had lived."""
+        """Restore what `state` returned, after `steps`."""
         self.policy.load_state(state["policy"])
         self.ledger.load_state(state["ledger"])
         self.averages.load_state(state["averages"])
@@ -192,41 +191,41 @@ class Lifetime:
 
 @dataclass(eq=False)
 class Branch:
-    """Lifetimes that have been one so far, and the agent that lives them."""
+    """Lifetimes whose policies have decided alike so far, and the agent that they share."""
 
     lifetimes: list[Lifetime]
     agent: Agent
     step: int = 0
-    """Chunks lived."""
+    """Position of the next chunk."""
     validation: CachedOutputs | None = None
     test: CachedOutputs | None = None
     decided: Action | None = None
-    """The action at the fork, already decided upon."""
+    """The action on the next chunk, where it was decided before the branch was forked."""
     prequential: Accuracy | None = None
-    """Of the chunk at the fork."""
+    """Accuracy on the next chunk, where it was measured before the branch was forked."""
 
     def part(self, lifetimes: list[Lifetime], decided: Action | None = None) -> "Branch":
-        """Let some of the lives go their own way."""
+        """Split `lifetimes` off into a branch with a forked agent."""
         self.lifetimes = [lifetime for lifetime in self.lifetimes if lifetime not in lifetimes]
         fork = self.agent.fork()
         return Branch(lifetimes, fork, self.step, self.validation, self.test, decided, self.prequential)
 
     def fork(self) -> "Branch":
-        """The same lives and agent so far, which go on apart from these."""
+        """An independent copy."""
         return replace(self, lifetimes=[lifetime.fork() for lifetime in self.lifetimes], agent=self.agent.fork())
 
     def pay(self, bill: Bill) -> None:
-        """Charge a bill to every life."""
+        """Charge a bill to each lifetime."""
         for lifetime in self.lifetimes:
             lifetime.pay(bill)
 
     def flush(self) -> None:
-        """Bring the learner up to date, at every life's expense."""
+        """Let the learner train what is pending, and charge each lifetime."""
         self.pay(self.agent.flush())
         self.expect([])
 
     def expect(self, bill: Bill) -> None:
-        """Tell every life what the learner still has to do."""
+        """Note the work that the learner has deferred in each ledger."""
         for lifetime in self.lifetimes:
             lifetime.ledger.expect(bill)
 
@@ -251,14 +250,17 @@ class Branch:
         steps: Mapping[str, Sequence[Step]],
         plan: EvaluationPlan,
     ) -> "Branch":
-        """The branch whose `state` this is.
+        """The branch that `state` was saved from.
 
         Args:
             state: as saved.
-            fresh: an agent of the same settings, taken over.
-            lifetimes: of the same policies; those on this branch are taken out.
-            steps: by name, the steps lived.
-            plan: gives the images that the agent had looked at.
+            fresh: a new agent of the same settings; the branch owns it from now on.
+            lifetimes: new ones of the same policies by name; those on this branch are removed.
+            steps: past steps by name of the lifetime.
+            plan: gives the images of the cached outputs.
+
+        Raises:
+            ValueError: an agent that has seen another number of chunks.
         """
         fresh.load_state(state["agent"])
         if fresh.n_chunks != state["step"]:
@@ -276,7 +278,7 @@ class Branch:
 
 
 def _cached_state(cached: CachedOutputs | None, agent: Agent) -> dict[str, Any] | None:
-    """What is known beyond what looking again would tell; nothing if the learner has moved on, or will first."""
+    """The part that a forward pass cannot restore; None if the learner has changed, or has work pending."""
     if cached is None or cached.learner != agent.learner.version or agent.learner.pending:
         return None
     recalled = cached.recalled

@@ -1,4 +1,4 @@
-"""A lifetime whose decisions come from outside, for those who search through them."""
+"""A lifetime whose actions are given chunk by chunk, for search and policy training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,44 +14,44 @@ from agent.storage.checkpoint import check_shape
 
 
 class Undecided(Policy):
-    """Stands for whoever decides from outside.
+    """The policy of an `Episode`, whose actions come from outside.
 
     Args:
-        observes: what they ask to see of a chunk.
+        observes: which signals observations contain.
     """
 
     def __init__(self, observes: Observes = "nothing") -> None:
         self.observes = observes
 
     def decide(self, observation: Observation) -> Action:
-        """Never asked."""
-        raise InvalidSetting("expected decisions through Episode.act, got a policy asked; live it as an Episode")
+        """Always an error."""
+        raise InvalidSetting("expected actions through Episode.act, got a call of decide; run it as an Episode")
 
 
 class Episode:
-    """One lifetime, decided chunk by chunk from outside; `fork` it to try both.
+    """One lifetime whose actions are given chunk by chunk; `fork` it to try several.
 
     Args:
-        lifetimes: one lifetime about to begin, under an `Undecided` policy; taken over.
+        lifetimes: one lifetime at its beginning, under an `Undecided` policy; the episode owns it from now on.
     """
 
     def __init__(self, lifetimes: Lifetimes) -> None:
         self._lifetimes = lifetimes
         self.steps: tuple[Step, ...] = ()
-        """Lived so far."""
+        """Past steps."""
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing left to decide."""
+        """Whether no chunks are left."""
         return not self._lifetimes
 
     def observe(self) -> Observation:
-        """What is known of the next chunk before it is decided on; looking is charged once, however often one asks."""
+        """The observation of the next chunk; its work is charged once, however often this is called."""
         [observation] = self._lifetimes.observe().values()
         return observation
 
     def act(self, action: Action) -> Step:
-        """Decide on the next chunk, and live it.
+        """Perform an action on the next chunk.
 
         Raises:
             TrainingDiverged: from the learner.
@@ -61,26 +61,26 @@ class Episode:
         return step
 
     def fork(self) -> "Episode":
-        """An episode with the same past; what has been computed of it is not computed again."""
+        """An independent copy; nothing computed so far is computed again."""
         fork = Episode(self._lifetimes.fork())
         fork.steps = self.steps
         return fork
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load_state` goes on to the bit; before `observe`, after `act`."""
+        """Tensors and plain values from which `load_state` continues to the bit; only between `act` and `observe`."""
         return {"lifetimes": self._lifetimes.state(), "steps": [step.as_json() for step in self.steps]}
 
     @staticmethod
     def check_state(state: dict[str, Any], path: Path) -> None:
-        """Refuse what is no `state`, before anything is built from it; see `Lifetimes.check_state`."""
+        """Check a state before anything is built from it; see `Lifetimes.check_state`."""
         check_shape(state, {"lifetimes": dict, "steps": [dict]}, f"the checkpoint {path}")
         Lifetimes.check_state(state["lifetimes"], path)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become, newly made, the episode whose `state` this is.
+        """Restore what `state` returned; only before the first chunk.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, TypeError, ValueError: not a state.
         """
         steps: Sequence[Step] = [Step.from_json(values) for values in state["steps"]]
         self._lifetimes.load_state(state["lifetimes"], dict.fromkeys(Lifetimes.lived(state["lifetimes"]), steps))

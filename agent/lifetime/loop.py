@@ -1,4 +1,4 @@
-"""The loop: lifetimes on one stream, sharing what they have in common."""
+"""The loop: lifetimes on one stream that share an agent for as long as their policies decide alike."""
 
 import copy
 import reprlib
@@ -34,37 +34,38 @@ from agent.storage.checkpoint import check_shape
 
 @dataclass(frozen=True)
 class _Observed:
-    """A chunk as the lifetimes of a branch observe it."""
+    """The current chunk as the lifetimes of a branch observe it."""
 
     observations: dict[str, Observation]
-    """By lifetime."""
+    """By name of the lifetime."""
     outputs: Outputs | None = None
-    """The learner's, if it has looked and will not have changed by the time of memorizing."""
+    """The learner's outputs for the chunk, if they were computed and will still hold when the chunk is memorized."""
     looked: Work = Work()  # noqa: RUF009 (frozen)
-    """Of that look; whoever asked for it has paid for it."""
+    """Work of that forward pass; the lifetimes that observe it have paid for it."""
 
 
 class Lifetimes:
-    """Lifetimes under several policies, all from the same birth and through the same stream.
+    """Lifetimes under several policies, all from the same initial agent and on the same stream.
 
-    The lifetimes share one agent for as long as their policies decide alike, and fork it where they part; each
-    trajectory is to the bit the one that its policy would live alone (on a CPU), its costs included. Branches are
-    lived one after the other, memorizing ones first, so that few agents exist at a time.
+    The lifetimes share one agent for as long as their policies decide alike, and fork it where they differ; on a CPU
+    each trajectory, with its costs, equals to the bit that of its policy alone. Branches run one after the other,
+    those that memorize first, so that few agents exist at a time.
 
     Args:
-        agent: at birth; it is lived, not copied.
-        stream: chunks by position; a branch may read chunks again that another has read.
+        agent: at initialization; the lifetimes change it and do not copy it.
+        stream: chunks by position; several branches may read the same chunk.
         policies: by name, each an object of its own.
         plan: what to measure, and when.
-        costs: prices; by default FLOPs alone.
-        budget: what a lifetime may spend, in the unit of `costs`; shown to policies, which are free to overdraw it.
-        calibrate_every: chunks between the agent's own fittings of its mixture, which it pays for; there is also one
-            when the memory gets its first entries, and one at the end. Without (0) there is only that one, and
-            examinations on the way fit a mixture at the experimenter's expense.
+        costs: prices; by default of FLOPs alone.
+        budget: what a lifetime may spend, in the unit of `costs`; policies see it and may overdraw it.
+        calibrate_every: chunks between fits of the mixture that the agent pays for; it also fits when the memory gets
+            its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
+            on the account `evaluate`.
 
     Raises:
-        InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed, a memory that cannot hold
-            the learner's keys, or a learner that cannot be forked where that is needed.
+        InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed or needs estimates that the
+            learner cannot give, a memory that cannot store the learner's keys, or a learner that cannot be forked
+            where that is needed.
     """
 
     def __init__(
@@ -93,10 +94,10 @@ class Lifetimes:
                     f"expected a learner that can estimate (agent.learners.protocol.Estimating) for "
                     f"{type(policy).__name__}, got {type(agent.learner).__name__}; another policy, or another learner"
                 )
-        agent.estimate_memorizing(stream[0], looked=False)  # a memory that cannot hold such keys refuses them now
+        agent.estimate_memorizing(stream[0], looked=False)  # a memory that cannot store such keys refuses them now
         on_the_way = plan.every or plan.after or plan.prequential
         if len(policies) > 1 or (agent.learner.lazy and on_the_way):
-            check_forkable(agent.learner)  # now, and not where lifetimes part
+            check_forkable(agent.learner)  # now, and not at the first fork
         self.stream, self.plan = stream, plan
         self.budget, self.calibrate_every = budget, calibrate_every
         lifetimes = [Lifetime(name, policy, Ledger(costs)) for name, policy in policies.items()]
@@ -106,16 +107,16 @@ class Lifetimes:
         self.initial_scores: Scores | None = None
 
     def __bool__(self) -> bool:
-        """Whether there is anything left to live."""
+        """Whether any lifetime has chunks left."""
         return bool(self._branches)
 
     @property
     def resumable(self) -> bool:
-        """Whether `state` tells all that there is to know."""
+        """Whether every learner can be saved."""
         return all(isinstance(branch.agent.learner, Resumable) for branch in self._branches)
 
     def advance(self) -> dict[str, Step]:
-        """Live one chunk of one branch, as its policies decide; returns the step for each lifetime on it.
+        """Process one chunk on one branch as its policies decide; returns the step of each lifetime on it.
 
         Raises:
             PolicyError: a policy failed.
@@ -125,9 +126,9 @@ class Lifetimes:
         return self.act({name: ask(policies[name], each) for name, each in self.observe().items()})
 
     def observe(self) -> dict[str, Observation]:
-        """What the lifetimes on the branch at hand may know of its next chunk; asked again, the same.
+        """Observations of the next chunk for the lifetimes on the current branch; a second call returns the same.
 
-        None of those that have decided already, when they parted from others.
+        Empty if these lifetimes decided before they were forked from others.
         """
         if self._observed is None:
             if self.initial_scores is None and self.plan.groups is not None:
@@ -136,16 +137,16 @@ class Lifetimes:
         return self._observed.observations
 
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
-        """Live the chunk that has been met; returns the step for each lifetime on the branch.
+        """Perform the actions on the observed chunk; returns the step of each lifetime on the branch.
 
-        Lifetimes that decide for other actions go on in branches of their own, later, by the number of the action.
+        Lifetimes with other actions than the first go to branches of their own, in the order of OPERATIONS.
 
         Args:
-            actions: for each lifetime that `observe` tells of.
+            actions: for each lifetime in `observe`.
         """
         self.observe()
-        met, self._observed = self._observed, None
-        assert met is not None
+        observed, self._observed = self._observed, None
+        assert observed is not None
         branch = self._branches[-1]
         if branch.decided is None:
             first, *others = sorted({actions[lifetime.name] for lifetime in branch.lifetimes}, key=_number)
@@ -153,15 +154,15 @@ class Lifetimes:
                 parting = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] == other]
                 self._branches.insert(-1, branch.part(parting, other))
             branch.decided = first
-        chunk, outputs = self.stream[branch.step], met.outputs
+        chunk, outputs = self.stream[branch.step], observed.outputs
         action, branch.decided = branch.decided, None
         uses_outputs = action.operation.uses_outputs
         bill = branch.agent.perform(action, chunk, outputs if uses_outputs else None)
-        looked = met.looked if uses_outputs else Work()
+        looked = observed.looked if uses_outputs else Work()
         in_full = [
             charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge for charge in bill
         ]
-        for lifetime in branch.lifetimes:  # who asked to look has paid for it already
+        for lifetime in branch.lifetimes:  # those that observe the outputs have paid for them already
             lifetime.pay(in_full if lifetime.policy.observes == "nothing" else bill)
         last = branch.step + 1 == len(self.stream)
         if self._calibrates(branch) and not last:
@@ -191,7 +192,7 @@ class Lifetimes:
         return first or (branch.step + 1) % self.calibrate_every == 0
 
     def fork(self) -> "Lifetimes":
-        """The same lifetimes so far, which go on apart from these."""
+        """An independent copy."""
         fork = copy.copy(self)
         fork._branches = [branch.fork() for branch in self._branches]
         fork._ended = list(self._ended)
@@ -206,7 +207,7 @@ class Lifetimes:
         return ended
 
     def _observe(self) -> "_Observed":
-        """Answer the queries that come before the next chunk, and look at it as far as anybody asks for it."""
+        """Answer the queries that come before the next chunk, and compute the signals that policies ask for."""
         branch = self._branches[-1]
         if branch.decided is not None:
             return _Observed({})
@@ -217,7 +218,7 @@ class Lifetimes:
             branch.flush()
             branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.inputs.shape[1:]), chunk.price)])
         if branch.agent.learner.pending and 0 < len(observers) < len(branch.lifetimes):
-            self._branches.insert(-1, branch.part(observers))  # only they train for the sake of looking
+            self._branches.insert(-1, branch.part(observers))  # only observers must train before they decide
             observers = []
         if observers:
             branch.flush()
@@ -232,7 +233,7 @@ class Lifetimes:
     def _observations(
         self, branch: Branch, chunk: Chunk, outputs: Outputs | None, read_out: ReadOut | None
     ) -> dict[str, Observation]:
-        """What each lifetime may know of a chunk, from what was seen of it."""
+        """The observation of each lifetime, from the outputs for the chunk."""
         looking = {lifetime.policy.observes != "nothing" for lifetime in branch.lifetimes}
         estimates = {
             looked: {name: each.estimate(branch.agent, chunk, looked=looked) for name, each in OPERATIONS.items()}
@@ -253,10 +254,10 @@ class Lifetimes:
         return observations
 
     def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Outputs, Work, ReadOut | None]:
-        """Look at a chunk before it is used, as far as anybody asks for it; and charge those who do.
+        """Compute the outputs for a chunk before it is used, and charge the lifetimes that observe them.
 
-        What is measured on answers that were billed already costs the experimenter nothing; what goes beyond them, or
-        beyond what the policy looks at, is `evaluate`.
+        Prequential accuracy uses answers that are billed already at no further cost; work beyond them, and beyond what
+        the policy observes, goes to the account `evaluate`.
         """
         flushed = [work for _, work, _ in looker.flush()]
         read_out, compared = None, Work()
@@ -284,10 +285,10 @@ class Lifetimes:
         self.initial_scores = score(prediction, self.plan)
 
     def _evaluate(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
-        """Predict the test set on the way: it is the experimenter who looks.
+        """Predict the test set before the end, for the experimenter.
 
-        A learner with work to do is examined as a fork, and everything is charged to `evaluate`, so that whether and
-        how often one looks changes neither the agent nor what it pays.
+        A learner with work pending is evaluated as a fork, and everything goes to the account `evaluate`, so that
+        evaluations change neither the agent nor what it pays.
         """
         agent = branch.agent.fork() if branch.agent.learner.pending else branch.agent
         spent = [work for _, work, _ in agent.flush()]
@@ -302,10 +303,10 @@ class Lifetimes:
         return score(prediction, self.plan), mixture
 
     def _finish(self, branch: Branch) -> tuple[Scores, Mixture]:
-        """At the end of life the agent trains what is pending, and calibrates at a price of 1: the stream is over.
+        """Train what is pending, calibrate at a price of 1 (the stream is over), and predict the test set.
 
-        The FLOPs of this last calibration are charged in full, whatever an earlier look at the experimenter's expense
-        has found already, and so are those of predicting the test set, which is the experimenter's.
+        The FLOPs of this last calibration are charged in full even if earlier evaluations, on the account `evaluate`,
+        have cached part of it. So are those of predicting the test set, on that account.
         """
         agent = branch.agent
         branch.flush()
@@ -325,11 +326,11 @@ class Lifetimes:
         return score(prediction, self.plan), agent.mixture
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which `load_state` goes on to the bit; the steps lived are not among them.
+        """Tensors and plain values from which `load_state` continues to the bit, without the past steps.
 
-        Between two chunks only: what has been met would be charged for twice.
+        Only between two chunks: an observed chunk would be charged twice.
         """
-        assert self._observed is None, "a chunk has been met and not been acted on"
+        assert self._observed is None, "a chunk has been observed and not acted on"
         return {
             "initial_scores": scores_as_json(self.initial_scores) if self.initial_scores else None,
             "branches": [branch.state() for branch in self._branches],
@@ -337,11 +338,11 @@ class Lifetimes:
 
     @staticmethod
     def check_state(state: dict[str, Any], path: Path) -> None:
-        """Refuse what is no `state`, before anything is built from it.
+        """Check a state before anything is built from it.
 
         Args:
-            state: as read.
-            path: where it was read, for the message.
+            state: as read from a file.
+            path: of that file, for the message.
 
         Raises:
             CheckpointError: a part that is missing or of another type, or no lifetime.
@@ -354,14 +355,14 @@ class Lifetimes:
 
     @staticmethod
     def lived(state: dict[str, Any]) -> dict[str, int]:
-        """For each lifetime that had not ended, the number of steps it had lived at the time of a `state`."""
+        """The number of past steps of each lifetime in a state; lifetimes that had ended are not in it."""
         return {name: branch["step"] for branch in state["branches"] for name in branch["lifetimes"]}
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
-        """Become, newly made, the lives whose `state` this is, with the steps that each had lived."""
-        [unlived] = self._branches
-        lifetimes = {lifetime.name: lifetime for lifetime in unlived.lifetimes}
-        agents = [unlived.agent, *(unlived.agent.fork() for _ in state["branches"][1:])]
+        """Restore what `state` returned, and the past steps of each lifetime; only before the first chunk."""
+        [initial] = self._branches
+        lifetimes = {lifetime.name: lifetime for lifetime in initial.lifetimes}
+        agents = [initial.agent, *(initial.agent.fork() for _ in state["branches"][1:])]
         self._branches = [
             Branch.from_state(saved, agents, lifetimes, steps, self.plan)
             for saved, agents in zip(state["branches"], agents, strict=True)
@@ -380,13 +381,13 @@ def live_many(
     calibrate_every: int = 0,
     on_step: Callable[[str, Step], Any] | None = None,
 ) -> Iterator[tuple[str, Trajectory, Agent]]:
-    """Live a lifetime under each policy; the arguments are those of `Lifetimes`.
+    """Run a lifetime under each policy; the arguments are those of `Lifetimes`.
 
     Args:
-        on_step: told of each step, with the name of the lifetime that it belongs to.
+        on_step: called with the name of the lifetime and each of its steps.
 
     Yields:
-        Name, trajectory and agent at the end of life, as each lifetime ends.
+        Name, trajectory and final agent of each lifetime, as it ends.
 
     Raises:
         InvalidSetting: an empty stream, or no policies.
@@ -411,18 +412,18 @@ def live(
     calibrate_every: int = 0,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Trajectory:
-    """Live one lifetime; see `Lifetimes`."""
-    told = (lambda _, step: on_step(step)) if on_step else None
-    settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": told}
+    """Run one lifetime; see `Lifetimes`."""
+    named = (lambda _, step: on_step(step)) if on_step else None
+    settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": named}
     [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, plan, **settings)
     return trajectory
 
 
 def ask(policy: Policy, observation: Observation) -> Action:
-    """The action of a policy, which may be a user's own and do anything.
+    """The action of a policy, which may be user code.
 
     Raises:
-        PolicyError: it failed, or gave something else.
+        PolicyError: it raised an error, or returned something else.
     """
     name = f"{type(policy).__name__}.decide"
     try:
@@ -445,5 +446,5 @@ def _number(action: Action) -> int:
 
 
 def _share(work: Work, n: int, of: int) -> Work:
-    """The part of some work that n of its samples take, if it takes as much for each."""
+    """The share of n samples in the work on `of` samples."""
     return Work(work.flops * n // max(of, 1), work.nbytes, work.seconds, work.samples * n // max(of, 1))

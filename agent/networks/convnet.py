@@ -24,7 +24,7 @@ class ConvNet(Network):
 
     Args:
         width: channels of the first block.
-        blocks: how many; the image is halved after each but the last.
+        blocks: number of convolutions; the image is halved after each but the last.
         n_classes: outputs.
         generator: draws the initial weights (He normal).
 
@@ -57,7 +57,7 @@ class ConvNet(Network):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The blocks, and what the head is given."""
+        """The blocks, and the head's input."""
         return *(f"block{block}" for block in range(len(self.convolutions))), "features"
 
     def tapped(

@@ -1,4 +1,4 @@
-"""How many floating-point operations a network needs for one sample: counted once, then multiplied."""
+"""Floating-point operations of a network for one sample: counted once, then multiplied."""
 
 from typing import NamedTuple
 
@@ -9,21 +9,21 @@ from agent.networks.protocol import Network, Shape, identity_of, on_meta
 
 
 class SampleFlops(NamedTuple):
-    """FLOPs for one sample, a multiply-add counting as 2."""
+    """FLOPs for one sample; a multiply-add counts as 2."""
 
     forward: int
     """A forward pass."""
     training: int
-    """A forward and a backward pass; the optimizer's few operations a parameter are not counted."""
+    """A forward and a backward pass; the optimizer's few operations for each parameter are not counted."""
 
 
 _COUNTED: dict[tuple[type[Network], str, Shape, tuple[bool, ...]], SampleFlops] = {}
 
 
 def flops_per_sample(network: Network, shape: Shape) -> SampleFlops:
-    """Convolutions and matrix products for one input of `shape`, by torch's flop counter.
+    """Convolutions and matrix products for one input of `shape`, by PyTorch's FLOP counter.
 
-    Counted once for each spec, and for what of it is trained.
+    Counted once for each class, spec, shape and set of trained parameters.
     """
     key = *identity_of(network), shape, tuple(parameter.requires_grad for parameter in network.parameters())
     if key not in _COUNTED:
@@ -32,7 +32,7 @@ def flops_per_sample(network: Network, shape: Shape) -> SampleFlops:
 
 
 def _count(network: Network, shape: Shape) -> SampleFlops:
-    # Whoever asks first may be predicting, with gradients off.
+    # The first caller may be predicting, with gradients off.
     with torch.inference_mode(False), torch.enable_grad(), FlopCounterMode(display=False) as counter:
         twin, one = on_meta(network, shape)
         logits = twin(one)

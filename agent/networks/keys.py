@@ -11,7 +11,7 @@ from agent.errors import InvalidSetting
 from agent.networks.protocol import Network, Shape, identity_of, on_meta, shown
 
 INPUT = "input"
-"""The place before the network: what it is given, such as normalized pixels. Every network has it."""
+"""The place before the network: its input, such as normalized pixels. Every network has it."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class KeyPlaces:
     """Where a network's activations are read as keys, and in what form.
 
     Args:
-        names: places of the network, its aliases, or `input`; without any, those that suit the network.
-        pooled: average each place over space (its number of channels remains) or keep every activation.
+        names: places of the network, its aliases, or `input`; empty for the network's default.
+        pooled: average each place over space, which leaves its channels, or use every activation.
     """
 
     names: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class KeyPlaces:
         return places
 
     def length(self, network: Network, shape: Shape) -> int:
-        """Numbers in a key of an input of `shape`."""
+        """Numbers in the key of an input of `shape`."""
         key = self, *identity_of(network), shape
         if key not in _LENGTHS:
             with torch.inference_mode():
@@ -55,7 +55,7 @@ class KeyPlaces:
         return _LENGTHS[key]
 
     def read(self, activations: dict[str, Tensor]) -> Float[Tensor, "n length"]:
-        """Keys in float32: each place pooled or flattened, side by side; not normalized (the memory does that)."""
+        """Keys in float32: each place pooled or flattened, concatenated; not normalized (the memory does that)."""
         parts = []
         for activation in activations.values():
             pooled = activation.mean(dim=(2, 3)) if self.pooled and activation.ndim == 4 else activation
@@ -75,10 +75,10 @@ def tapped(
 
 
 def check_takes(network: Network, shape: Shape, n_classes: int) -> None:
-    """Refuse a network that cannot be given inputs of `shape`, before anything is spent on them.
+    """Check on the meta device that a network takes inputs of `shape` and gives `n_classes` logits.
 
     Raises:
-        InvalidSetting: such a network.
+        InvalidSetting: it does not.
     """
     try:
         twin, one = on_meta(network, shape)

@@ -1,4 +1,4 @@
-"""A multilayer perceptron: for feature vectors, and as the plainest of networks for images."""
+"""A multilayer perceptron, for feature vectors or flattened images."""
 
 from collections.abc import Collection
 from itertools import pairwise

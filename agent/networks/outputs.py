@@ -1,4 +1,4 @@
-"""What a network gives for inputs in one forward pass."""
+"""The outputs of a learner's forward pass."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """What a learner's network makes of inputs."""
+    """Probabilities and keys from one forward pass."""
 
     probabilities: Float[Tensor, "n classes"]
     keys: Float[Tensor, "n length"]
-    """What the inputs are stored and looked up under; not normalized."""
+    """The inputs are stored and looked up under these; not normalized."""

@@ -1,4 +1,4 @@
-"""What every network offers, and what is found out about one without its data."""
+"""The contract of networks, and what can be computed about one on the meta device."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -10,29 +10,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 MAX_WIDTH = 10**5
-"""Channels or units of a layer: more are a slip of the finger."""
+"""Channels or units of a layer; more are taken for a typing error."""
 
 Shape = tuple[int, ...]
-"""Of one input, without the dimension of the batch: (3, 32, 32) for images, (64,) for feature vectors."""
+"""Shape of one input, without the batch dimension: (3, 32, 32) for images, (64,) for feature vectors."""
 
 
 class Network(nn.Module, ABC):
-    """A module that gives logits, and the activations at named places on the way.
+    """A module that gives logits, and its activations at named places.
 
-    A member draws its initial weights from a generator that it is given, so that no global random state is touched.
-    Parameters that do not require gradients are taken to change only while a recipe prepares the network: forks share
-    them, and checkpoints hold them once.
+    A member draws its initial weights from the generator that it is given and does not touch global random state.
+    Parameters that do not require gradients may change only while a recipe prepares the network: forks share them,
+    and checkpoints store them once.
     """
 
     key_places: tuple[str, ...]
-    """Where keys are read if nobody says otherwise."""
+    """Where keys are read by default."""
     aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names for several places at once."""
+    """Names that stand for several places."""
 
     @property
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """Plain values; two networks of one class and equal specs differ in their weights alone."""
+        """Plain values; two networks of one class with equal specs differ only in their weights."""
 
     @property
     @abstractmethod
@@ -51,19 +51,19 @@ class Network(nn.Module, ABC):
 
 
 def shown(network: Network) -> str:
-    """A network for people: ResNet(depth=8, width=8, n_classes=10)."""
+    """A network as text for people: ResNet(depth=8, width=8, n_classes=10)."""
     return f"{type(network).__name__}({', '.join(f'{name}={value}' for name, value in network.spec.items())})"
 
 
 def identity_of(network: Network) -> tuple[type[Network], str]:
-    """Equal for networks that differ in their weights alone."""
+    """Equal for networks that differ only in their weights."""
     return type(network), repr(network.spec)
 
 
 def on_meta(network: Network, shape: Shape) -> tuple[Network, Tensor]:
-    """A copy of a network, and one input, on the meta device: shapes and no data, so that a pass costs milliseconds.
+    """A copy of a network, and one input, on the meta device: shapes without data, so that a pass takes milliseconds.
 
-    The copy is in evaluation mode: batch normalization would refuse a single pixel while it is trained.
+    The copy is in evaluation mode: in training mode batch normalization refuses a single value for each channel.
     """
     return copy.deepcopy(network).to("meta").eval(), torch.empty(1, *shape, device="meta")
 

@@ -6,4 +6,4 @@ from agent.networks.protocol import Network
 from agent.networks.resnet import ResNet
 
 NETWORKS: dict[str, type[Network]] = {"resnet": ResNet, "convnet": ConvNet, "mlp": MLP}
-"""Every network, by the name it has on the command line; made with the number of classes and a generator."""
+"""Networks by their names on the command line; called with the number of classes and a generator."""

@@ -1,4 +1,4 @@
-"""ResNet-(6n+2) for small images (He et al. 2016, arXiv:1512.03385, section 4.2), with features tapped on the way."""
+"""ResNet-(6n+2) for small images (He et al. 2016, arXiv:1512.03385, section 4.2)."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,7 +12,7 @@ from agent.errors import InvalidSetting
 from agent.networks.protocol import MAX_WIDTH, Network, initialize
 
 MAX_DEPTH = 1202
-"""The deepest of the paper."""
+"""The deepest network of the paper."""
 
 
 class BasicBlock(nn.Module):
@@ -41,11 +41,11 @@ class BasicBlock(nn.Module):
 class ResNet(Network):
     """The CIFAR ResNet: a 3 × 3 stem, three stages of n blocks with width, 2 width and 4 width channels, a linear head.
 
-    Parameters have the names of akamaster/pytorch_resnet_cifar10, so that its published weights load as they stand.
-    Places where features can be tapped, stages and blocks counted from 0: `stem`, `stage1.block0.relu` (inside the
-    block, after its first convolution), `stage1.block0` (its output), and `features` (the head's input: the last
-    block's output averaged over space). `cache3` stands for the places of Orhan 2018 (arXiv:1805.08709, "Cache3" for
-    ResNet-32), all in the last stage; a network of 26 layers or more has them.
+    Parameters have the names of akamaster/pytorch_resnet_cifar10, so that its published weights can be loaded.
+    Places, with stages and blocks counted from 0: `stem`, `stage1.block0.relu` (inside the block, after its first
+    convolution), `stage1.block0` (its output), and `features` (the head's input: the last block's output averaged over
+    space). `cache3` stands for the places of Orhan 2018 (arXiv:1805.08709, "Cache3" for ResNet-32), all in the last
+    stage; a network of 26 layers or more has them.
 
     Args:
         depth: 6n + 2 layers with weights: 8, 14, 20, 26, 32, ...
@@ -95,7 +95,7 @@ class ResNet(Network):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Every place that can be tapped, in the order of the forward pass."""
+        """Stem, the inside and the output of each block, and the head's input."""
         blocks = [
             f"stage{stage}.block{block}{inside}"
             for stage in range(3)

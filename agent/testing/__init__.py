@@ -1,4 +1,4 @@
-"""Whether a component keeps its contract: one call says which promise it breaks, with a small example.
+"""Check that a component keeps its contract: one call names the first promise that it breaks, with a small example.
 
 from agent.testing import check_memory
 

@@ -23,19 +23,19 @@ from agent.testing.promises import (
 )
 
 SIZES = (11, 4, 1)
-"""Of the chunks that learners are given."""
+"""Samples in the chunks that learners are given."""
 
 
 def check_learner(
     make: Callable[[int], Learner], *, n_classes: int = 4, input_shape: Shape = (3, 8, 8), learns: bool = True
 ) -> None:
-    """Whether learners keep the contract `agent.learners.Learner`, and those of the abilities that they have.
+    """Check that learners keep the contract `agent.learners.Learner`, and those of their optional abilities.
 
     Args:
-        make: gives a new learner of a seed.
-        n_classes: classes that it is made for, 2 or more.
-        input_shape: of the inputs that it is given: images (three dimensions) come as uint8, others as floats.
-        learns: whether 200 easy samples, met twice, must make it better than chance.
+        make: returns a new learner for a seed.
+        n_classes: its number of classes, 2 or more.
+        input_shape: shape of one input: images (three dimensions) are uint8, other inputs floats.
+        learns: whether two passes over 200 easy samples must make it better than chance.
 
     Raises:
         BrokenPromise: naming the first promise that is broken.
@@ -44,13 +44,13 @@ def check_learner(
 
 
 class _LearnerCheck:
-    """The promises of a learner, one a method."""
+    """The promises of a learner, one for each method."""
 
     def __init__(self, make: Callable[[int], Learner], n_classes: int, input_shape: Shape, learns: bool) -> None:
         self.make, self.n_classes, self.shape, self.must_learn = make, n_classes, input_shape, learns
 
     def run(self) -> None:
-        """All of them, the plainest first."""
+        """Check all promises, simple ones first."""
         promises: list[Callable[[], None]] = [
             self.offers_everything,
             *(partial(self.gives_distributions_and_keys, n) for n in (0, 1, 7)),
@@ -61,7 +61,7 @@ class _LearnerCheck:
         abilities = {
             Preparable: self.prepares_once,
             Estimating: self.bills_as_estimated,
-            Forkable: self.forks_go_their_own_ways,
+            Forkable: self.forks_are_independent,
             Resumable: self.survives_a_round_trip,
         }
         run_all(lambda: self.make(0), promises)
@@ -73,14 +73,14 @@ class _LearnerCheck:
         return sample_inputs(n, self.shape, labels, seed), labels
 
     def made(self, seed: int = 0) -> Any:
-        """A learner that has met its first inputs."""
+        """A learner that is prepared."""
         learner = self.make(seed)
         if isinstance(learner, Preparable):
             learner.prepare(self.samples(12, 77)[0])
         return learner
 
     def teach(self, learner: Learner, *sizes: int, seed: int = 0) -> None:
-        """Chunks of these sizes, each flushed."""
+        """Learn chunks of these sizes, with a flush after each."""
         for number, n in enumerate(sizes):
             learner.learn(*self.samples(n, seed + number))
             learner.flush()
@@ -133,13 +133,11 @@ class _LearnerCheck:
         learner.learn(*self.samples(SIZES[0], 0))
         if learner.pending != type(learner).lazy:
             found = f"lazy {type(learner).lazy}, pending {learner.pending} after learn"
-            raise BrokenPromise(
-                learner, "what is learned waits for flush where a learner is lazy, and only there", found
-            )
+            raise BrokenPromise(learner, "learning waits for flush if a learner is lazy, and only then", found)
         learner.flush()
         if learner.pending or learner.flush() != Work():
             found = "pending after flush" if learner.pending else "a second flush was billed"
-            raise BrokenPromise(learner, "flush brings the learner up to date, at once", found)
+            raise BrokenPromise(learner, "after flush nothing is pending", found)
         if not learner.n_steps > before:
             raise BrokenPromise(learner, "`n_steps` counts gradient steps", f"{before}, then {learner.n_steps}")
         self.teach(learner, 0)
@@ -150,7 +148,7 @@ class _LearnerCheck:
         learner = self.make(0)
         before, version = self.outputs(learner), learner.version
         if learner.version != version:
-            raise BrokenPromise(learner, "a forward pass leaves the version", f"{version}, then {learner.version}")
+            raise BrokenPromise(learner, "a forward pass keeps the version", f"{version}, then {learner.version}")
         self.teach(learner, SIZES[0])
         if learner.version == version and not same(tuple(self.outputs(learner)), tuple(before)):
             raise BrokenPromise(learner, "the version changes whenever outputs do", f"{version} before and after")
@@ -186,7 +184,7 @@ class _LearnerCheck:
                     found = f"{what} of {n} samples: estimated {estimated}, took {took}"
                     raise BrokenPromise(learner, "learning takes what `estimate` says", found)
 
-    def forks_go_their_own_ways(self) -> None:
+    def forks_are_independent(self) -> None:
         learner = self.made()
         self.teach(learner, *SIZES)
         version, before = learner.version, self.outputs(learner)
@@ -195,12 +193,12 @@ class _LearnerCheck:
             raise BrokenPromise(learner, "a fork has the same past, and at first the same version", "it differs")
         self.teach(fork, 9, seed=20)
         if learner.version != version or not same(tuple(self.outputs(learner)), tuple(before)):
-            raise BrokenPromise(learner, "what a fork learns does not change the learner", "outputs changed")
+            raise BrokenPromise(learner, "training a fork does not change the learner", "outputs changed")
         self.teach(learner, 9, seed=20)
         if not same(tuple(self.outputs(fork)), tuple(self.outputs(learner))):
-            raise BrokenPromise(learner, "a fork draws the numbers that the learner draws", "they came to differ")
+            raise BrokenPromise(learner, "a fork draws the numbers that the learner draws", "outputs differ")
         if learner.version == fork.version:
-            raise BrokenPromise(learner, "forks that go their own ways have different versions", f"{fork.version}")
+            raise BrokenPromise(learner, "a learner and its fork differ in version after training", f"{fork.version}")
 
     def survives_a_round_trip(self) -> None:
         for flushed in (True, False):
@@ -213,7 +211,7 @@ class _LearnerCheck:
             state = through_a_file(learner, learner.state())
             restored.load_state(state)
             third.load_state(state)
-            self.teach(third, 5, seed=60)  # which must not reach the other
+            self.teach(third, 5, seed=60)  # must not affect `restored`, though both loaded the same state
             if restored.pending != learner.pending or restored.n_steps != learner.n_steps:
                 facts = [(each.pending, each.n_steps) for each in (learner, restored)]
                 found = f"pending and steps were {facts[0]}, and are {facts[1]}"
@@ -226,7 +224,7 @@ class _LearnerCheck:
                 self.teach(each, 9, 2, seed=30)
             if not same(tuple(self.outputs(restored)), tuple(self.outputs(learner))):
                 found = "after more samples outputs differ"
-                raise BrokenPromise(learner, "a restored learner goes on as the one that was saved", found)
+                raise BrokenPromise(learner, "a restored learner continues as the one that was saved", found)
 
     def learns(self) -> None:
         learner = self.make(0)
@@ -236,5 +234,5 @@ class _LearnerCheck:
         right = float((learner.forward(inputs)[0].probabilities.cpu().argmax(dim=1) == labels).float().mean())
         if right <= 1.3 / self.n_classes:
             raise BrokenPromise(
-                learner, "a learner learns what is easy", f"{right:.0%} right of {self.n_classes} classes"
+                learner, "a learner learns easy samples", f"{right:.0%} right of {self.n_classes} classes"
             )

@@ -16,12 +16,12 @@ from agent.testing.promises import BrokenPromise, run_all, through_a_file
 
 
 def check_memory(make: Callable[[], Memory[Any]], *, n_classes: int = 4, key_length: int = 5) -> None:
-    """Whether memories keep the contract `agent.memory.Memory`.
+    """Check that memories keep the contract `agent.memory.Memory`.
 
     Args:
-        make: gives a new, empty memory; the same each time.
-        n_classes: classes that it is made for, 2 or more.
-        key_length: numbers in the keys that it is given.
+        make: returns a new, empty memory, the same each time.
+        n_classes: its number of classes, 2 or more.
+        key_length: numbers in its keys.
 
     Raises:
         BrokenPromise: naming the first promise that is broken.
@@ -30,13 +30,13 @@ def check_memory(make: Callable[[], Memory[Any]], *, n_classes: int = 4, key_len
 
 
 class _MemoryCheck:
-    """The promises of a memory, one a method."""
+    """The promises of a memory, one for each method."""
 
     def __init__(self, make: Callable[[], Memory[Any]], n_classes: int, key_length: int) -> None:
         self.make, self.n_classes, self.key_length = make, n_classes, key_length
 
     def run(self) -> None:
-        """All of them, the plainest first."""
+        """Check all promises, simple ones first."""
         ways = [(n_entries, n_queries) for n_entries in (1, 30) for n_queries in (0, 1, 7)]
         promises: list[Callable[[], None]] = [
             self.offers_everything,
@@ -45,10 +45,10 @@ class _MemoryCheck:
             self.bills_as_estimated,
             self.counts_its_entries,
             self.is_deterministic,
-            self.brings_earlier_answers_up_to_date,
+            self.updates_earlier_answers,
             self.saves_its_caches,
             self.survives_a_round_trip,
-            self.forks_go_their_own_ways,
+            self.forks_are_independent,
             self.refuses_what_it_cannot_store,
             self.fits_one_of_its_settings,
         ]
@@ -57,7 +57,7 @@ class _MemoryCheck:
             run_all(self.make, [self.can_be_rekeyed])
 
     def samples(self, n: int, seed: int, first: int = 0) -> dict[str, Any]:
-        """Arguments of an insert: samples from the `first` on, with ids that ascend and are no positions."""
+        """Arguments of an insert: samples from number `first` on, with ascending ids that differ from positions."""
         generator = torch.Generator().manual_seed(seed)
         keys = torch.randn(n, self.key_length, generator=generator)
         labels = torch.randint(self.n_classes, (n,), generator=generator)
@@ -71,7 +71,7 @@ class _MemoryCheck:
         }
 
     def insert(self, memory: Memory[Any], samples: dict[str, Any]) -> Insertion:
-        """As an agent does: inputs only for memories that declare that they need them."""
+        """Insert as an agent does: with inputs only for memories that declare that they need them."""
         inputs = samples["inputs"] if memory.needs_inputs else None
         return memory.insert(samples["outputs"], samples["labels"], samples["ids"], inputs)
 
@@ -88,7 +88,7 @@ class _MemoryCheck:
         return torch.randn(n, self.key_length, generator=torch.Generator().manual_seed(99))
 
     def answers(self, memory: Memory[Any], n: int = 7) -> Tensor:
-        """From scratch, at every setting."""
+        """Probabilities at every setting, without a cache."""
         return memory.recall(self.queries(n), memory.settings)[0].probabilities
 
     def offers_everything(self) -> None:
@@ -106,11 +106,11 @@ class _MemoryCheck:
         read_out, _, work = memory.recall(self.queries(3), memory.settings)
         if memory.n_entries or memory.nbytes or work.flops:
             found = f"{memory.n_entries} entries, {memory.nbytes} bytes, a recall of {work.flops} FLOPs"
-            raise BrokenPromise(memory, "a new memory is empty, and answers for nothing", found)
+            raise BrokenPromise(memory, "a new memory is empty, and a recall from it takes no FLOPs", found)
         uniform = torch.full((len(memory.settings), 3, self.n_classes), 1 / self.n_classes)
         if not torch.allclose(read_out.probabilities.cpu(), uniform) or read_out.novelty is not None:
             raise BrokenPromise(
-                memory, "an empty memory favours no class and tells no novelty", f"{read_out.probabilities[0, 0]}"
+                memory, "an empty memory gives uniform probabilities, and no novelty", f"{read_out.probabilities[0, 0]}"
             )
         self.insert(memory, self.samples(0, 0))
         if memory.n_entries:
@@ -123,7 +123,7 @@ class _MemoryCheck:
         expected = len(memory.settings), n_queries, self.n_classes
         promise = "recall gives a distribution over classes for each query at each setting"
         if found.shape != expected:
-            raise BrokenPromise(memory, promise, f"shape {tuple(found.shape)} in the place of {expected}")
+            raise BrokenPromise(memory, promise, f"expected shape {expected}, got {tuple(found.shape)}")
         whole = torch.allclose(found.sum(dim=2), torch.ones(expected[:2]), atol=1e-5)
         if not (whole and bool((found >= 0).all())):
             raise BrokenPromise(memory, promise, f"{found[0, 0]} of {n_entries} entries")
@@ -134,7 +134,7 @@ class _MemoryCheck:
             alone = memory.recall(self.queries(n_queries), (setting,))[0].probabilities[0].cpu()
             if not torch.allclose(alone, together, rtol=0.01, atol=0.001):
                 found_at = f"{alone[0]} alone, {together[0]} among others, at {setting}"
-                raise BrokenPromise(memory, "a setting is read alike alone and among others", found_at)
+                raise BrokenPromise(memory, "a setting gives the same alone and among others", found_at)
 
     def bills_as_estimated(self) -> None:
         memory, first = self.make(), 0
@@ -155,7 +155,7 @@ class _MemoryCheck:
         once, each = memory.recall_flops(0), memory.recall_flops(1) - memory.recall_flops(0)
         if memory.recall_flops(7) != once + 7 * each:
             raise BrokenPromise(
-                memory, "`recall_flops` is a fixed amount and as much again for each query", f"{memory.recall_flops(7)}"
+                memory, "`recall_flops` is a constant and an amount for each query", f"{memory.recall_flops(7)}"
             )
         for setting in memory.settings:
             _, _, work = memory.recall(self.queries(7), (setting,))
@@ -184,7 +184,7 @@ class _MemoryCheck:
         if not torch.equal(self.answers(one), self.answers(other)):
             raise BrokenPromise(one, "the same inserts give the same answers, to the bit", "two memories differ")
 
-    def brings_earlier_answers_up_to_date(self) -> None:
+    def updates_earlier_answers(self) -> None:
         memory = self.make()
         queries, settings = self.queries(7), memory.settings
         _, cache, spent = memory.recall(queries, settings)
@@ -205,7 +205,7 @@ class _MemoryCheck:
             again, _, nothing = memory.recall(queries, settings, cache)
             if nothing.flops or not torch.equal(again.probabilities, updated.probabilities):
                 found = f"{nothing.flops} FLOPs for a second recall"
-                raise BrokenPromise(memory, "a recall from a cache computes nothing where nothing is new", found)
+                raise BrokenPromise(memory, "a recall from an up-to-date cache computes nothing", found)
 
     def saves_its_caches(self) -> None:
         memory = self.filled(10)
@@ -214,14 +214,14 @@ class _MemoryCheck:
         loaded = memory.load_cache(through_a_file(memory, memory.save_cache(cache)))
         one, other = (memory.recall(queries, settings, each)[0] for each in (cache, loaded))
         if not torch.equal(one.probabilities, other.probabilities):
-            raise BrokenPromise(memory, "a cache that was saved and loaded is the same, to the bit", "answers differ")
+            raise BrokenPromise(memory, "a cache survives saving and loading, to the bit", "answers differ")
 
     def survives_a_round_trip(self) -> None:
         memory, restored = self.filled(9, 9), self.filled(2)
         before = restored.version
         restored.load_state(through_a_file(memory, memory.state()))
         if restored.version == before:
-            raise BrokenPromise(memory, "a memory that becomes another one has another version", f"{before}")
+            raise BrokenPromise(memory, "loading a state changes the version", f"{before}")
         facts = [(each.n_entries, each.nbytes, each.recall_flops(3)) for each in (memory, restored)]
         if facts[0] != facts[1] or not torch.equal(self.answers(memory), self.answers(restored)):
             raise BrokenPromise(memory, "a memory is restored from its state, to the bit", f"{facts[0]}, {facts[1]}")
@@ -229,9 +229,9 @@ class _MemoryCheck:
         for each in (memory, restored):
             self.insert(each, samples)
         if not torch.equal(self.answers(memory), self.answers(restored)):
-            raise BrokenPromise(memory, "a restored memory goes on as the one that was saved", "answers differ")
+            raise BrokenPromise(memory, "a restored memory continues as the one that was saved", "answers differ")
 
-    def forks_go_their_own_ways(self) -> None:
+    def forks_are_independent(self) -> None:
         memory = self.filled(6)
         version, before = memory.version, self.answers(memory)
         fork = memory.fork()
@@ -239,13 +239,13 @@ class _MemoryCheck:
             raise BrokenPromise(memory, "a fork has the same content, and at first the same version", "it differs")
         self.insert(fork, self.samples(6, 1, 6))
         if memory.version != version or not torch.equal(self.answers(memory), before):
-            raise BrokenPromise(memory, "what a fork is given does not change the memory", "answers changed")
+            raise BrokenPromise(memory, "inserts into a fork do not change the memory", "answers changed")
         self.insert(memory, self.samples(6, 2, 6))
         if memory.version == fork.version != version:
-            raise BrokenPromise(memory, "forks that go different ways have different versions", f"{fork.version}")
+            raise BrokenPromise(memory, "a memory and its fork differ in version after inserts", f"{fork.version}")
         self.insert(other := self.filled(6), self.samples(6, 2, 6))
         if not torch.equal(self.answers(memory), self.answers(other)):
-            raise BrokenPromise(memory, "a memory goes on as if it had never been forked", "answers differ")
+            raise BrokenPromise(memory, "a forked memory continues as one that was never forked", "answers differ")
 
     def refuses_what_it_cannot_store(self) -> None:
         good = self.samples(2, 3, 50)
@@ -284,7 +284,7 @@ class _MemoryCheck:
             raise BrokenPromise(memory, "`combine` gives a distribution over classes for each query", f"{combined[0]}")
         unfitted = memory.combine(learner, at, Mixture())
         if not torch.allclose(unfitted.sum(dim=1), torch.ones(12), atol=1e-5):
-            raise BrokenPromise(memory, "`combine` takes a mixture that is not fitted yet", f"{unfitted[0]}")
+            raise BrokenPromise(memory, "`combine` works with a mixture that is not fitted yet", f"{unfitted[0]}")
 
     def can_be_rekeyed(self) -> None:
         memory, first, held = self.make(), 0, set[int]()
@@ -320,4 +320,4 @@ class _MemoryCheck:
             self.insert(other, samples)
             first += n
         if not torch.equal(self.answers(memory), self.answers(other)):
-            raise BrokenPromise(memory, "a re-keyed memory answers as one that was given the new keys", "they differ")
+            raise BrokenPromise(memory, "a re-keyed memory answers as one filled with the new keys", "they differ")

@@ -19,12 +19,12 @@ from agent.testing.promises import BrokenPromise, own_randomness, run_all, same,
 def check_network(
     make: Callable[[torch.Generator], Network], *, n_classes: int = 4, input_shape: Shape = (3, 8, 8)
 ) -> None:
-    """Whether networks keep the contract `agent.networks.Network`.
+    """Check that networks keep the contract `agent.networks.Network`.
 
     Args:
-        make: gives a new network, whose weights the generator draws.
-        n_classes: classes that it is made for.
-        input_shape: of the inputs that it is given.
+        make: returns a new network with weights drawn from the generator.
+        n_classes: its number of classes.
+        input_shape: shape of one input.
 
     Raises:
         BrokenPromise: naming the first promise that is broken.
@@ -33,22 +33,22 @@ def check_network(
 
 
 class _NetworkCheck:
-    """The promises of a network, one a method."""
+    """The promises of a network, one for each method."""
 
     def __init__(self, make: Callable[[torch.Generator], Network], n_classes: int, input_shape: Shape) -> None:
         self.with_generator, self.n_classes, self.shape = make, n_classes, input_shape
 
     def run(self) -> None:
-        """All of them, the plainest first."""
+        """Check all promises, simple ones first."""
         promises: list[Callable[[], None]] = [
             self.is_a_network,
             self.describes_itself,
             self.draws_from_its_generator_alone,
             *(partial(self.gives_logits, n) for n in (0, 1, 5)),
-            self.looks_at_each_input_for_itself,
-            self.tells_its_activations,
+            self.treats_inputs_independently,
+            self.gives_its_activations,
             self.counts_its_flops,
-            self.trains_all_that_it_says,
+            self.trains_each_parameter,
             self.survives_a_round_trip,
         ]
         run_all(self.make, promises)
@@ -57,7 +57,7 @@ class _NetworkCheck:
         return self.with_generator(torch.Generator().manual_seed(seed))
 
     def inputs(self, n: int) -> Tensor:
-        """As normalized inputs are."""
+        """Random inputs, as if normalized."""
         return torch.randn(n, *self.shape, generator=torch.Generator().manual_seed(1))
 
     def is_a_network(self) -> None:
@@ -73,12 +73,12 @@ class _NetworkCheck:
             raise BrokenPromise(network, "a network's spec holds plain values", f"{network.spec}: {error}") from error
         if json.loads(json.dumps(self.make(1).spec)) != plain:
             found = f"{plain}, then {self.make(1).spec}"
-            raise BrokenPromise(network, "networks that differ in their weights alone have equal specs", found)
+            raise BrokenPromise(network, "networks that differ only in their weights have equal specs", found)
         known = (*network.places, *network.aliases, INPUT)
         if unknown := [place for place in network.key_places if place not in known]:
             raise BrokenPromise(network, "key_places are places of the network, or its input", f"{unknown}")
         if len(set(network.places)) < len(network.places) or INPUT in network.places:
-            raise BrokenPromise(network, "places have a name each, and none is called input", f"{network.places}")
+            raise BrokenPromise(network, "names of places are unique, and none is `input`", f"{network.places}")
 
     def draws_from_its_generator_alone(self) -> None:
         with own_randomness(self.make()):
@@ -96,7 +96,7 @@ class _NetworkCheck:
             found = f"shape {tuple(logits.shape)} for {n} inputs, {logits[:1]}"
             raise BrokenPromise(network, "a network gives a finite logit for each input and class", found)
 
-    def looks_at_each_input_for_itself(self) -> None:
+    def treats_inputs_independently(self) -> None:
         network, inputs = self.make().eval(), self.inputs(5)
         before, given = copy.deepcopy(dict(network.state_dict())), inputs.clone()
         with torch.no_grad():
@@ -107,9 +107,9 @@ class _NetworkCheck:
             raise BrokenPromise(network, "in evaluation mode a forward pass changes nothing", "buffers changed")
         if not torch.allclose(whole, alone, rtol=1e-3, atol=1e-4):
             found = f"{whole[0]} among others, {alone[0]} alone"
-            raise BrokenPromise(network, "in evaluation mode an input's logits depend on it alone", found)
+            raise BrokenPromise(network, "in evaluation mode an input's logits do not depend on other inputs", found)
 
-    def tells_its_activations(self) -> None:
+    def gives_its_activations(self) -> None:
         network, inputs = self.make().eval(), self.inputs(3)
         with torch.no_grad():
             logits, every = tapped(network, inputs, (INPUT, *network.places))
@@ -117,11 +117,11 @@ class _NetworkCheck:
             one = {place: network.tapped(inputs, (place,))[1] for place in network.places}
         if tuple(every) != (INPUT, *network.places) or none:
             found = f"asked for {network.places}, got {tuple(every)[1:]}; asked for none, got {tuple(none)}"
-            raise BrokenPromise(network, "tapped gives the places that are asked for, in their order", found)
+            raise BrokenPromise(network, "tapped returns the requested places, in their order", found)
         for place in network.places:
             if tuple(one[place]) != (place,) or not torch.equal(one[place][place], every[place]):
                 found = f"{place} alone is {tuple(one[place])}"
-                raise BrokenPromise(network, "a place is read alike alone and among others", found)
+                raise BrokenPromise(network, "a place gives the same alone and among others", found)
             if len(every[place]) != len(inputs) or every[place].ndim < 2:
                 found = f"{place} has shape {tuple(every[place].shape)} for {len(inputs)} inputs"
                 raise BrokenPromise(network, "activations have a row for each input", found)
@@ -131,17 +131,17 @@ class _NetworkCheck:
     def counts_its_flops(self) -> None:
         network = self.make()
         try:
-            told = flops_per_sample(network, self.shape)
+            traced = flops_per_sample(network, self.shape)
         except Exception as error:
             promise = "a network can be traced on the meta device, where tensors have no data"
             raise BrokenPromise(network, promise, f"{error!r}"[:300]) from error
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network.eval()(self.inputs(3))
-        if counter.get_total_flops() != 3 * told.forward:
-            found = f"{told.forward} traced for one, {counter.get_total_flops()} counted for three"
-            raise BrokenPromise(network, "an input costs its share of a batch", found)
+        if counter.get_total_flops() != 3 * traced.forward:
+            found = f"{traced.forward} traced for one, {counter.get_total_flops()} counted for three"
+            raise BrokenPromise(network, "FLOPs are proportional to the batch size", found)
 
-    def trains_all_that_it_says(self) -> None:
+    def trains_each_parameter(self) -> None:
         network = self.make().train()
         with own_randomness(network):
             network(self.inputs(5)).square().sum().backward()

@@ -18,10 +18,10 @@ N_CHUNKS = 40
 
 
 def check_policy(make: Callable[[], Policy]) -> None:
-    """Whether policies keep the contract `agent.policies.Policy`.
+    """Check that policies keep the contract `agent.policies.Policy`.
 
     Args:
-        make: gives a new policy; the same each time, with a seed of its own if it draws.
+        make: returns a new policy, the same each time, with its own seed if it draws random numbers.
 
     Raises:
         BrokenPromise: naming the first promise that is broken.
@@ -30,30 +30,30 @@ def check_policy(make: Callable[[], Policy]) -> None:
 
 
 class _PolicyCheck:
-    """The promises of a policy, one a method."""
+    """The promises of a policy, one for each method."""
 
     def __init__(self, make: Callable[[], Policy]) -> None:
         self.make = make
 
     def run(self) -> None:
-        """All of them, the plainest first."""
+        """Check all promises, simple ones first."""
         promises = [
             self.is_a_policy,
-            self.decides_whatever_it_sees,
+            self.decides_on_every_chunk,
             self.is_deterministic,
             self.reads_nothing_that_it_does_not_ask_for,
-            self.goes_on_from_its_state,
-            self.forks_go_their_own_ways,
+            self.continues_from_its_state,
+            self.forks_are_independent,
         ]
         run_all(self.make, promises)
 
     def observations(self, policy: Policy, *, seed: int = 0, unasked: float = float("nan")) -> list[Observation]:
-        """Of a stream's chunks, with the signals that the policy asks for; the memory is empty at first.
+        """Observations of a stream, with the signals that the policy asks for; the memory is empty at first.
 
         Args:
             policy: says what it asks for.
             seed: of the values.
-            unasked: in the place of signals that it does not ask for.
+            unasked: value of the signals that it does not ask for.
         """
         generator = torch.Generator().manual_seed(seed)
         found = []
@@ -89,7 +89,7 @@ class _PolicyCheck:
         except (InvalidSetting, PolicyError) as error:
             raise BrokenPromise(policy, "a policy can be saved and restored", str(error)) from error
 
-    def decides_whatever_it_sees(self) -> None:
+    def decides_on_every_chunk(self) -> None:
         policy = self.make()
         for each in self.observations(policy):
             try:
@@ -121,16 +121,16 @@ class _PolicyCheck:
             found = f"`observes` is {blind.observes!r}, and other signals changed a decision"
             raise BrokenPromise(blind, "a policy reads nothing that it does not ask to see", found)
 
-    def goes_on_from_its_state(self) -> None:
+    def continues_from_its_state(self) -> None:
         policy, restored = self.make(), self.make()
         observations = self.observations(policy)
         self.decisions(policy, observations[:13])
         restored.load_state(through_a_file(policy, checked_state(policy)))
         rest = observations[13:]
         if self.decisions(policy, rest) != self.decisions(restored, rest):
-            raise BrokenPromise(policy, "a policy goes on from its state as if nothing had been", "decisions differ")
+            raise BrokenPromise(policy, "a restored policy decides as the one that was saved", "decisions differ")
 
-    def forks_go_their_own_ways(self) -> None:
+    def forks_are_independent(self) -> None:
         policy = self.make()
         observations = self.observations(policy)
         self.decisions(policy, observations[:13])
@@ -140,4 +140,4 @@ class _PolicyCheck:
         again.load_state(checked_state(policy))
         self.decisions(fork, self.observations(policy, seed=1)[15:])
         if self.decisions(policy, observations[13:]) != self.decisions(again, observations[13:]):
-            raise BrokenPromise(policy, "a state is a copy: what a fork lives changes no other", "decisions differ")
+            raise BrokenPromise(policy, "a state is a copy: a fork does not change the original", "decisions differ")

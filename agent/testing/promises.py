@@ -1,4 +1,4 @@
-"""What all checks share."""
+"""Helpers of all checks."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class BrokenPromise(AssertionError):
-    """A promise of a contract that a component does not keep.
+    """A component breaks a promise of its contract.
 
     Attributes:
-        promise: which one, as the contract words it.
+        promise: the promise, as one sentence.
     """
 
     def __init__(self, component: object, promise: str, found: str) -> None:
@@ -22,7 +22,7 @@ class BrokenPromise(AssertionError):
 
 
 def through_a_file(component: object, state: dict[str, Any]) -> dict[str, Any]:
-    """A state as it comes back from a checkpoint."""
+    """A state after saving it to a checkpoint and loading it."""
     content = io.BytesIO()
     try:
         torch.save(state, content)
@@ -33,10 +33,10 @@ def through_a_file(component: object, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_all(component: Callable[[], object], promises: Sequence[Callable[[], None]]) -> None:
-    """Try promises in their order; a component that fails in another way breaks the one that is being tried.
+    """Check promises in order; any other error from a component breaks the promise that is being checked.
 
     Args:
-        component: gives one, to be named.
+        component: returns a component, which errors name.
         promises: each raises BrokenPromise.
     """
     for promise in promises:
@@ -55,11 +55,15 @@ def run_all(component: Callable[[], object], promises: Sequence[Callable[[], Non
 
 @contextmanager
 def own_randomness(component: object) -> Iterator[None]:
-    """Whether what is done meanwhile leaves PyTorch's global generator alone."""
+    """Check that the code in this context does not use PyTorch's global generator.
+
+    Raises:
+        BrokenPromise: it does.
+    """
     before = torch.get_rng_state()
     yield
     if not torch.equal(torch.get_rng_state(), before):
-        found = "torch.get_rng_state() is another"
+        found = "torch.get_rng_state() has changed"
         raise BrokenPromise(component, "global random state is neither used nor set", found)
 
 
@@ -75,7 +79,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def sample_inputs(n: int, shape: tuple[int, ...], labels: Tensor, seed: int) -> Tensor:
-    """Inputs whose class shows: images (three dimensions) as uint8, others as floats."""
+    """Inputs that are easy to classify: images (three dimensions) as uint8, others as floats."""
     generator = torch.Generator().manual_seed(seed)
     if len(shape) == 3:  # a bright row for each class
         images = torch.randint(120, (n, *shape), generator=generator)
@@ -87,5 +91,5 @@ def sample_inputs(n: int, shape: tuple[int, ...], labels: Tensor, seed: int) -> 
 
 
 def labels_of(n: int, n_classes: int, seed: int) -> Tensor:
-    """Classes of so many samples."""
+    """Random classes of n samples."""
     return torch.randint(n_classes, (n,), generator=torch.Generator().manual_seed(seed))

@@ -22,7 +22,7 @@ from agent.testing.promises import (
 )
 
 N_STEPS = 30
-"""In which a batch must become better known."""
+"""Gradient steps within which the loss of a batch must fall."""
 
 
 def check_recipe(
@@ -32,13 +32,13 @@ def check_recipe(
     n_classes: int = 4,
     input_shape: Shape = (3, 8, 8),
 ) -> None:
-    """Whether recipes keep the contract `agent.learners.Recipe`.
+    """Check that recipes keep the contract `agent.learners.Recipe`.
 
     Args:
-        make: gives the recipe; the same each time.
-        network: gives the network to try it on, whose weights the generator draws; by default a small ResNet.
-        n_classes: of that network.
-        input_shape: of its inputs.
+        make: returns the recipe, the same each time.
+        network: returns a network to train, with weights drawn from the generator; by default a small ResNet.
+        n_classes: the network's number of classes.
+        input_shape: shape of one input.
 
     Raises:
         BrokenPromise: naming the first promise that is broken.
@@ -48,7 +48,7 @@ def check_recipe(
 
 
 class _RecipeCheck:
-    """The promises of a recipe, one a method."""
+    """The promises of a recipe, one for each method."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class _RecipeCheck:
         self.inputs = sample_inputs(8, input_shape, self.labels, 2)
 
     def run(self) -> None:
-        """All of them, the plainest first."""
+        """Check all promises, simple ones first."""
         promises = [
             self.is_a_recipe,
             self.trains_each_parameter,
             self.has_a_loss,
-            self.steps_at_the_rate_that_it_is_told,
+            self.steps_at_its_learning_rate,
             self.is_deterministic,
             self.survives_a_round_trip,
             self.prepares_without_surprises,
@@ -82,7 +82,7 @@ class _RecipeCheck:
         return self.new_network(torch.Generator().manual_seed(0)).train()
 
     def steps(self, network: Network, optimizers: list[torch.optim.Optimizer], n: int, factor: float = 1.0) -> float:
-        """Gradient steps on the same batch; returns the last loss."""
+        """Take n gradient steps on the same batch; returns the last loss."""
         training, loss = self.training(), torch.tensor(0.0)
         moves = training.augmentation.draw(1, len(self.labels), torch.Generator().manual_seed(3))[0]
         for _ in range(n):
@@ -113,7 +113,7 @@ class _RecipeCheck:
         if loss.shape != () or not bool(torch.isfinite(loss)) or not loss.requires_grad:
             raise BrokenPromise(recipe, "the loss of a batch is one finite number with a gradient", f"got {loss}")
 
-    def steps_at_the_rate_that_it_is_told(self) -> None:
+    def steps_at_its_learning_rate(self) -> None:
         network, still = self.network(), self.network()
         before = clone(network, network)
         self.steps(network, self.training().optimizers(network), 1)
@@ -147,8 +147,8 @@ class _RecipeCheck:
         for each, its in ((other, restored), (fork, of_fork)):
             self.steps(each, its, 2)
             if not same(dict(each.state_dict()), dict(network.state_dict())):
-                found = f"{'a fork' if each is fork else 'a restored one'} came to other weights"
-                raise BrokenPromise(self.make(), "optimizers go on from their state, to the bit", found)
+                found = f"the weights of {'a fork' if each is fork else 'a restored network'} differ"
+                raise BrokenPromise(self.make(), "optimizers continue from their state, to the bit", found)
 
     def prepares_without_surprises(self) -> None:
         recipe = self.make()
@@ -159,10 +159,10 @@ class _RecipeCheck:
         with own_randomness(recipe):
             one, other = (self.training().prepared(given, self.inputs)[0] for _ in range(2))
         if not same(dict(given.state_dict()), before):
-            raise BrokenPromise(recipe, "prepare alters the network that it is given and no other", "another changed")
+            raise BrokenPromise(recipe, "prepare changes only the network that it is given", "another changed")
         if not same(dict(one.state_dict()), dict(other.state_dict())):
             raise BrokenPromise(recipe, "a preparation follows from the inputs alone", "two of the same differ")
-        self.training().optimizers(one)  # a parameter that it unfroze has an optimizer, too
+        self.training().optimizers(one)  # must cover parameters that prepare unfroze
 
     def learns(self) -> None:
         network = self.network()

@@ -123,14 +123,14 @@ def test_an_episode_goes_on_from_its_state(make, how, tmp_path):
 def test_a_chunk_that_has_been_met_must_be_lived_before_anything_is_saved():
     episode = begun()
     episode.observe()
-    with pytest.raises(AssertionError, match="a chunk has been met"):
+    with pytest.raises(AssertionError, match="a chunk has been observed"):
         episode.state()
     episode.act(Action.LEARN)
     episode.state()
 
 
 def test_nobody_is_asked_to_decide():
-    with pytest.raises(LifetimeError, match=r"expected decisions through Episode\.act, got a policy asked"):
+    with pytest.raises(LifetimeError, match=r"expected actions through Episode\.act"):
         live(toy_agent(), STREAM, Undecided(), PLAN)
 
 

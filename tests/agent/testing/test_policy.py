@@ -85,8 +85,8 @@ BROKEN = [
     (Fickle, "the same observations lead to the same decisions"),
     (Drawing, "global random state"),
     (Peeping, "reads nothing that it does not ask to see"),
-    (Forgetful, "goes on from its state"),
-    (Aliasing, "what a fork lives changes no other"),
+    (Forgetful, "a restored policy decides as"),
+    (Aliasing, "a fork does not change the original"),
 ]
 
 

@@ -115,7 +115,7 @@ BROKEN = {
     "deaf": (by(Deaf), "step at the rate `lr`"),
     "drawing": (by(Drawing), "global random state"),
     "noisy": (by(Noisy), "the same steps give the same weights"),
-    "forgetful": (by(Forgetful), "optimizers go on from their state"),
+    "forgetful": (by(Forgetful), "optimizers continue from their state"),
     "a preparation that draws": (
         lambda: replace(sgd(), prepare=lambda network, inputs: torch.nn.init.normal_(network.linear.weight)),
         "global random state",
