@@ -1,7 +1,7 @@
-"""Agents that, for each chunk of a stream, learn (gradient updates) or memorize (an episodic key-value cache).
+"""Agents that learn (gradient updates) or memorize (an episodic key-value cache) each chunk of a stream.
 
-An agent is a learner, a memory and the mixture of what they say; a policy decides for each chunk what to do with it,
-and the loop lives the agent through a stream. To try a policy of your own, subclass `Policy` and live it:
+An agent is a learner, a memory and the mixture of their predictions. A policy decides on each chunk, and the loop runs
+the agent's lifetime on a stream. To try your own policy, subclass `Policy`:
 
     import scenarios
     from agent import Action, Policy
@@ -16,13 +16,12 @@ and the loop lives the agent through a stream. To try a policy of your own, subc
     trajectory = scenarios.live(Surprised(), dataset="textures", scenario="class-incremental")
     print(trajectory.accuracy, trajectory.steps[-1].spent_gflop)
 
-What an observation holds: `help(agent.Observation)`. What a policy may keep, and where it is saved:
-`help(agent.Policy)`. What a trajectory tells: `help(agent.Trajectory)` and `help(agent.Step)`.
+`help(agent.Observation)` lists what an observation contains, `help(agent.Policy)` explains the state of a policy and
+its saving, and `help(agent.Trajectory)` and `help(agent.Step)` describe the results.
 
-To put an agent together by hand: `Agent(learner, memory)`, with `OnlineLearner` or `RefitLearner` around a `ResNet`,
-and `CacheMemory`; then `live(agent, stream, policy, plan)`, with any sequence of `Chunk` for a stream, or `live_many`
-for several policies that share what they have in common. Anything that keeps the protocols `Learner` and `Memory` will
-do.
+To build an agent yourself: `Agent(learner, memory)`, with an `OnlineLearner` or `RefitLearner` of a `ResNet`, and a
+`CacheMemory`. Then call `live(agent, stream, policy, plan)` with any sequence of `Chunk` as the stream, or `live_many`
+for several policies that share work. Any class that satisfies the protocol `Learner` or `Memory` can be used.
 """
 
 from importlib import import_module
@@ -87,7 +86,7 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when they are asked for: torch takes seconds, and `lifetime --help` has none."""
+    """Import a public name at its first use, so that `lifetime --help` does not wait for torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'agent' has no attribute {name!r}")
     return getattr(import_module(f"agent.{_HOME[name]}"), name)

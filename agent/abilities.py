@@ -1,4 +1,4 @@
-"""What a component may be able to do beyond its contract; asked for where it is needed."""
+"""Optional abilities of components beyond their contract."""
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -9,55 +9,43 @@ Component = TypeVar("Component")
 
 @runtime_checkable
 class Forkable(Protocol):
-    """A component of which there can be a second one with the same past.
+    """A component that can be forked.
 
-    Needed where lifetimes share what they have in common, and to evaluate a learner that has work to do.
+    Lifetimes that share an agent need it, and evaluations of a learner with pending work.
     """
 
     def fork(self) -> Any:
-        """A component with the same past, and a future that draws the same numbers; neither alters the other."""
+        """An independent component with the same past, which draws the same random numbers."""
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A component that can be saved and go on elsewhere; needed for checkpoints."""
+    """A component that can be saved and restored; checkpoints need it."""
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` restores the component to the bit."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the component whose `state` this is; it must have been built with the same settings."""
+        """Restore what `state` of a component with the same settings returned."""
 
 
 def check_forkable(component: object) -> None:
-    """Refuse a component that cannot be forked.
-
-    Raises:
-        InvalidSetting: such a one.
-    """
+    """Raise InvalidSetting for a component that cannot be forked."""
     if not isinstance(component, Forkable):
         raise InvalidSetting(
             f"expected {type(component).__name__} to be forkable (agent.abilities.Forkable) where lifetimes share an "
-            "agent or are evaluated on the way, got one without fork; live one policy, and evaluate at the end alone"
+            "agent or are evaluated on the way, got one without fork; run one policy, and evaluate only at the end"
         )
 
 
 def fork_of(component: Component) -> Component:
-    """A fork of a component.
-
-    Raises:
-        InvalidSetting: it cannot be forked.
-    """
+    """A fork of a component; raises InvalidSetting if it cannot be forked."""
     check_forkable(component)
     return component.fork()  # type: ignore[attr-defined]
 
 
 def state_of(component: object) -> dict[str, Any]:
-    """The state of a component.
-
-    Raises:
-        InvalidSetting: it cannot be saved.
-    """
+    """The state of a component; raises InvalidSetting if it cannot be saved."""
     if not isinstance(component, Resumable):
         raise InvalidSetting(
             f"expected {type(component).__name__} to be resumable (agent.abilities.Resumable) for a checkpoint, got "
@@ -67,6 +55,6 @@ def state_of(component: object) -> dict[str, Any]:
 
 
 def missing_members(component: object, contract: type) -> list[str]:
-    """What a protocol names and an object lacks."""
+    """Names of the protocol's public members that an object lacks."""
     named = {name for name in {*vars(contract), *contract.__annotations__} if not name.startswith("_")}
     return sorted(name for name in named if not hasattr(component, name))

@@ -1,5 +1,6 @@
-"""The agent: a learner, a memory, and the mixture of what they say."""
+"""The agent: a learner, a memory, and the mixture of their predictions."""
 
+import copy
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,88 +12,69 @@ from torch import Tensor
 from agent.abilities import Resumable, fork_of, state_of
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledInputs
+from agent.data.sample_store import SampleStore
 from agent.errors import InvalidSetting
 from agent.evaluation.scores import Prediction
 from agent.learners import Learner
 from agent.learners.protocol import Estimating, LearningEstimate, Preparable
 from agent.memory import Memory, ReadOut, Rekeyable
 from agent.memory.mixture import Mixture, Setting
-from agent.memory.rekeying import RawImages, Rekeying
+from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
-from agent.operations import Action
+from agent.operations import Action, Estimate
 from agent.version import Version
 
 
 @dataclass(frozen=True)
 class CachedOutputs:
-    """What an agent made of a fixed set of images, kept for the next look at them; forks may go on from the same."""
+    """An agent's outputs on fixed inputs, for the next `look` at them by this agent or a fork."""
 
     learner: Version
-    """The learner's, at the time."""
+    """Version of the learner that computed them."""
     memory: Version
-    """The memory's, at the time."""
+    """Version of the memory at the recall."""
     outputs: Outputs
     looked: Work
-    """Of the forward pass."""
+    """Work of the forward pass."""
     settings: tuple[Setting, ...]
-    """What the memory was read with."""
+    """Settings of the recall."""
     recall: Any
-    """The memory's own cache, which only the memory understands."""
+    """The memory's own cache of the recall."""
     recalled: Work
-    """What the recall has cost in all, as much as one from scratch would."""
+    """Total work of the recall, equal to that of one from scratch."""
 
 
-@dataclass(frozen=True)
-class Admitted:
-    """What a learner has been given since it was last brought up to date, and at which prices."""
+class Admitted(NamedTuple):
+    """The samples that the learner has been given since its last flush, and their prices."""
 
     n_samples: int = 0
     priced: float = 0.0
-    """Samples times the price of compute at which each was given, summed."""
+    """Sum over the samples of the price of compute when each was given."""
 
     def plus(self, chunk: Chunk) -> "Admitted":
-        """With a chunk more."""
+        """With one more chunk."""
         return Admitted(self.n_samples + len(chunk), self.priced + len(chunk) * chunk.price)
 
     @property
     def price(self) -> float:
-        """At which bringing the learner up to date is billed: each chunk pays its samples' share at its own price."""
+        """Price of compute for the flush: the mean over the samples."""
         return self.priced / self.n_samples if self.n_samples else 1.0
 
 
-class Estimate(NamedTuple):
-    """What an action will take; nothing is done for it."""
-
-    bill: Bill
-    """For the action alone."""
-    shared: tuple[Charge, ...] = ()
-    """For a training right after, which other chunks have ordered too."""
-    share: float = 1.0
-    """Of that the part of the chunk at hand: by samples, 0 to 1."""
-    held_nbytes: int = 0
-    """Bytes that will be held in addition."""
-
-    @property
-    def flops(self) -> float:
-        """Charged for the chunk at hand."""
-        alone, shared = (sum(charge.work.flops for charge in bill) for bill in (self.bill, self.shared))
-        return alone + self.share * shared
-
-
 class Agent:
-    """Learner and memory under one roof; every method that computes returns its bill.
+    """A learner and a memory; every method that computes returns its work or its bill.
 
-    Work is billed at the price of the chunk that ordered it, also where a learner does it later.
+    Work is billed at the price of the chunk that ordered it, even if the learner does it later.
 
     Args:
-        learner: the slow system: gradient descent.
-        memory: the fast one: an episodic store.
-        mixture: how the two are combined, until `calibrate` fits it.
-        rekeying: what is done about keys of an older network; raw images are kept only where it needs them.
+        learner: learns by gradient descent.
+        memory: an episodic memory.
+        mixture: how their predictions are combined before `calibrate` fits it.
+        rekeying: when keys of older networks are renewed; the agent stores raw images only if it needs them for that.
 
     Raises:
-        InvalidSetting: re-keying of a memory that cannot be re-keyed.
+        InvalidSetting: re-keying of a memory that is not `Rekeyable`.
     """
 
     def __init__(
@@ -111,37 +93,38 @@ class Agent:
         self.memory = memory
         self.mixture = mixture or Mixture()
         self.rekeying = rekeying
-        self.raw_images = RawImages()
+        self.raw_images = SampleStore(torch.device("cpu"))
+        """Inputs of the entries in memory, if `rekeying` needs them; see `agent.memory.rekeying`."""
         self.n_chunks = 0
         self.n_memorized = 0
-        """Samples given to the memory so far; the number of the next one is its id."""
+        """Samples given to the memory so far; also the id of the next one."""
         self.seen_classes: set[int] = set()
-        """Classes that it has learned or memorized."""
+        """Classes of the samples that were learned or memorized."""
         self.admitted = Admitted()
-        self._keyed_by: Version | None = learner.version  # of the weights behind all keys in memory; None for several
+        self._keyed_by: Version | None = learner.version  # that computed all keys in memory; None if several did
 
     @property
     def memory_nbytes(self) -> int:
-        """Bytes of the memory and of the raw images kept for re-keying."""
+        """Bytes of the memory and of the raw images for re-keying."""
         return self.memory.nbytes + self.raw_images.nbytes
 
     @property
     def nbytes(self) -> int:
-        """Bytes held in all: memory, raw images, and what the learner rehearses (but no weights)."""
+        """Bytes of memory, raw images and the learner's samples, without weights."""
         return self.memory_nbytes + self.learner.nbytes
 
     @property
     def stale(self) -> bool:
-        """Whether the memory holds keys of an older network."""
+        """Whether the memory holds keys from an older network."""
         return self.memory.n_entries > 0 and self._keyed_by != self.learner.version
 
     def perform(self, action: Action, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
-        """Do with a chunk what was decided, and what is due after so many chunks.
+        """Perform an action on a chunk, and the re-keying that is due after it.
 
         Args:
-            action: an operation.
-            chunk: at hand.
-            outputs: of the chunk, if the learner as it is has looked already and been paid for it.
+            action: the decision.
+            chunk: the current one.
+            outputs: of the current learner on the chunk, if they are known and paid for.
         """
         bill = action.operation.perform(self, chunk, outputs)
         self.n_chunks += 1
@@ -150,7 +133,7 @@ class Agent:
         return bill + self.flush() + self._rekey(chunk.price)
 
     def learn(self, chunk: Chunk) -> Bill:
-        """Spend compute: let the learner learn from the chunk."""
+        """Let the learner learn from the chunk."""
         bill = self.prepare(chunk)
         bill.append(Charge("learn", self.learner.learn(chunk.inputs, chunk.labels), chunk.price))
         self.seen_classes.update(chunk.labels.tolist())
@@ -161,19 +144,14 @@ class Agent:
         return bill
 
     def prepare(self, chunk: Chunk) -> Bill:
-        """Before anything is done with the first chunk: prepare the network from it, if the learner asks for that."""
+        """Prepare the network from the first chunk, if the learner is `Preparable`; no work for later chunks."""
         if self.n_chunks or not isinstance(self.learner, Preparable):
             return []
         work = self.learner.prepare(chunk.inputs)
         return [Charge("learn", work, chunk.price)] if work != Work() else []
 
     def memorize(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
-        """Spend storage: append the chunk to the memory, under keys of the learner as it is now.
-
-        Args:
-            chunk: to be stored.
-            outputs: of the chunk, if the learner as it is has looked already and been paid for it.
-        """
+        """Store the chunk in memory under keys of the current learner; `outputs` are those of `perform`."""
         bill = self.prepare(chunk) + self.flush()
         work = Work()
         if outputs is None:
@@ -182,22 +160,23 @@ class Agent:
         ids = torch.arange(first, first + len(chunk))
         inputs = chunk.inputs if self.memory.needs_inputs else None
         stored, evicted = self.memory.insert(outputs, chunk.labels, ids, inputs)
-        if int((evicted < first).sum()) == n_before:  # nothing is left from before
+        if int((evicted < first).sum()) == n_before:  # no earlier entry is left
             self._keyed_by = self.learner.version
         elif self._keyed_by != self.learner.version:
             self._keyed_by = None
         self.n_memorized += len(chunk)
         self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.needs_inputs:
-            stored += self.raw_images.append(chunk.inputs, ids)
-            self.raw_images.drop(evicted)
+            stored += Work(nbytes=raw_nbytes(chunk.inputs))
+            self.raw_images.append(chunk.inputs, ids)
+            self.raw_images = without(self.raw_images, evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill
 
     def flush(self) -> Bill:
-        """Bring the learner up to date with all it has admitted, and the keys with the learner if they follow it.
+        """Let the learner learn from all pending samples; then renew the keys, if `rekeying` is `on_learn`.
 
-        Whoever asks for it, the chunks that were admitted pay, in proportion to their samples, each at its own price.
+        The bill uses the mean price of the pending samples, so each chunk pays its share at its own price.
         """
         if not self.learner.pending:
             return []
@@ -208,57 +187,55 @@ class Agent:
     def _rekey(self, price: float) -> Bill:
         if not self.stale:
             return []
-        looked = Work()
+        forward = Work()
 
         def renew(ids: Int64[Tensor, " n"]) -> Outputs:
-            nonlocal looked
-            outputs, work = self.learner.forward(self.raw_images.of(ids))
-            looked += work
+            nonlocal forward
+            outputs, work = self.learner.forward(inputs_of(self.raw_images, ids))
+            forward += work
             return outputs
 
         assert isinstance(self.memory, Rekeyable)
         stored = self.memory.rekey(renew)
         self._keyed_by = self.learner.version
-        return [Charge("rekey", looked + stored, price)]
+        return [Charge("rekey", forward + stored, price)]
 
     def estimate_flush(self, inputs: Shaped[Tensor, "n ..."]) -> Bill:
-        """What `flush` would bill now, without its seconds; nothing is done.
+        """The bill of `flush`, without seconds and without doing it.
 
         Args:
-            inputs: any number of the shape of those admitted.
+            inputs: of the learner's input shape; their number does not matter.
         """
         if not self.learner.pending:
             return []
-        price = self.admitted.price
+        price, rekeying = self.admitted.price, self._rekeying_on_learn()
         bill: Bill = [Charge("learn", self._learning(inputs[:0]).later, price)]
-        return bill + ([Charge("rekey", self._rekeying_work(), price)] if self._rekeys_on_learn else [])
+        return bill + ([Charge("rekey", rekeying, price)] if rekeying != Work() else [])
 
     def estimate_learning(self, chunk: Chunk) -> Estimate:
-        """What LEARN takes, and the `flush` right after it as far as this chunk pays for it; nothing is done.
+        """Estimate `learn`, with the chunk's share of a `flush` right after it.
 
-        The re-keying on learning is part of it. Re-keying every n chunks follows from no single decision, and is left
-        out; so is holding what the learner keeps.
+        It includes re-keying on learning, but not re-keying every n chunks, which no single decision causes, nor the
+        bytes of the learner's samples.
         """
-        at_once, later = self._learning(chunk.inputs)
-        rekeyed = self._rekeying_work() if self._rekeys_on_learn else Work()
+        (at_once, later), rekeying = self._learning(chunk.inputs), self._rekeying_on_learn()
         if later == Work():
-            work = at_once + rekeyed
-            return Estimate([Charge("learn", work, chunk.price)])
+            return Estimate([Charge("learn", at_once + rekeying, chunk.price)])
         share = len(chunk) / (self.admitted.n_samples + len(chunk))
-        shared = Charge("learn", later + rekeyed, chunk.price)
+        shared = Charge("learn", later + rekeying, chunk.price)
         return Estimate([Charge("learn", at_once, chunk.price)], (shared,), share)
 
     def estimate_memorizing(self, chunk: Chunk, *, looked: bool) -> Estimate:
-        """What MEMORIZE takes, and the `flush` that it makes necessary; nothing is done.
+        """Estimate `memorize`, with the `flush` that comes first.
 
         Args:
-            chunk: to be stored.
-            looked: whether the learner as it is has looked at the chunk already, and been paid for it.
+            chunk: the current one.
+            looked: whether the outputs of the current learner on it are known and paid for.
         """
         insertion = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.inputs.shape[1:]))
         written, held = 0, insertion.held_nbytes
         if self.rekeying.needs_inputs and len(chunk):
-            written = RawImages.nbytes_of(chunk.inputs)
+            written = raw_nbytes(chunk.inputs)
             held += (len(chunk) - insertion.n_evicted) * (written // len(chunk))
         flops = 0 if looked else self.learner.forward_flops(len(chunk), chunk.inputs.shape[1:])
         pending = self.estimate_flush(chunk.inputs)
@@ -266,28 +243,21 @@ class Agent:
         return Estimate(bill, held_nbytes=held)
 
     def _learning(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
-        """What the learner says; nothing for one that cannot say."""
-        return (
-            self.learner.estimate(inputs) if isinstance(self.learner, Estimating) else LearningEstimate(Work(), Work())
-        )
+        """The learner's estimate; no work if it is not `Estimating`."""
+        if isinstance(self.learner, Estimating):
+            return self.learner.estimate(inputs)
+        return LearningEstimate(Work(), Work())
 
-    @property
-    def _rekeys_on_learn(self) -> bool:
-        return self.rekeying.on_learn and len(self.raw_images) > 0
-
-    def _rekeying_work(self) -> Work:
-        """Of computing all keys anew."""
+    def _rekeying_on_learn(self) -> Work:
+        """The work of the re-keying that follows a change of the learner."""
+        if not self.rekeying.on_learn or not len(self.raw_images):
+            return Work()
         assert isinstance(self.memory, Rekeyable)
-        flops = self.learner.forward_flops(len(self.raw_images), self.raw_images.shape)
+        flops = self.learner.forward_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
         return Work(flops) + self.memory.estimate_rekey()
 
     def answering(self, n: int, shape: Shape) -> Work:
-        """The work of answering n queries: for each a forward pass, and a look-up in memory at one setting.
-
-        Args:
-            n: number of queries.
-            shape: of the inputs that are asked about.
-        """
+        """The work of answering n queries of `shape`: a forward pass and a look-up at one setting for each."""
         flops = self.learner.forward_flops(n, shape) + self.memory.recall_flops(n)
         return Work(flops, samples=n)
 
@@ -297,33 +267,29 @@ class Agent:
         settings: tuple[Setting, ...],
         before: CachedOutputs | None = None,
     ) -> tuple[CachedOutputs, ReadOut, Work]:
-        """Look at inputs, again or for the first time; the learner must be flushed.
+        """Pass inputs through the network and look their keys up in memory; the learner must be flushed.
 
         Args:
-            inputs: to be seen and looked up in memory.
-            settings: to read the memory with.
-            before: what was kept of an earlier look at the same inputs, by this agent, an ancestor, or a fork of it
-                that only looked. The learner looks again only if it has moved on, and only what is new in memory since
-                is computed, where the memory can tell it apart.
+            inputs: any number of them.
+            settings: of the recall.
+            before: result of an earlier call with the same inputs, by this agent, an ancestor, or a fork that did
+                nothing else since. The network then computes only if the learner has changed, and the memory only what
+                has changed, if it can.
 
         Returns:
-            What to keep for the next look, what the memory answers, and the work it took: nothing for what has not
-            changed.
+            The outputs for the next call, the read-out, and the work of what was computed.
         """
         spent = Work()
-        if before is not None and before.learner != self.learner.version:
+        if before and before.learner == self.learner.version:
+            outputs, looked = before.outputs, before.looked
+        else:
             before = None
-        if before is None:
             outputs, looked = self.learner.forward(inputs)
             spent = looked
-        else:
-            outputs, looked = before.outputs, before.looked
-        if before is None or before.settings != settings or before.memory != self.memory.version:
-            read_out, recall, new = self.memory.recall(outputs.keys, settings)
-            recalled = new
-        else:
-            read_out, recall, new = self.memory.recall(outputs.keys, settings, before.recall)
-            recalled = before.recalled + new
+        if before and (before.settings != settings or before.memory != self.memory.version):
+            before = None
+        read_out, recall, new = self.memory.recall(outputs.keys, settings, before.recall if before else None)
+        recalled = before.recalled + new if before else new
         versions = self.learner.version, self.memory.version
         return CachedOutputs(*versions, outputs, looked, settings, recall, recalled), read_out, spent + new
 
@@ -333,16 +299,15 @@ class Agent:
         before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
     ) -> tuple[Mixture, CachedOutputs | None, Work]:
-        """The mixture that suits validation data, which must neither train the learner nor enter the memory.
+        """Fit the mixture to validation data; the learner must be flushed.
 
-        Of the validation data those count whose class the agent has been taught, lest it learn of the future; without
-        any, the mixture stays as it is, at no work. With an empty memory there is nothing to fit: w = 1, and no work.
-        The learner must be flushed.
+        It uses only images of seen classes, so that nothing about future classes leaks. Without any such image the
+        mixture stays as it is, without work; with an empty memory it is w = 1, without work.
 
         Args:
-            validation: images and their classes.
-            before: what was kept of an earlier look at them; see `look`.
-            usable: which of them show what the stream has shown so far; None for all.
+            validation: data that neither trained the learner nor entered the memory.
+            before: cached outputs on the validation data; see `look`.
+            usable: which images may be used; None for all.
         """
         if not self.memory.n_entries:
             return Mixture(), before, Work()
@@ -363,7 +328,7 @@ class Agent:
         before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
     ) -> tuple[CachedOutputs | None, Work]:
-        """Take on the mixture that `fit` finds; see there for the arguments."""
+        """Replace the mixture by that of `fit`, which has the same arguments."""
         self.mixture, cached, spent = self.fit(validation, before, usable)
         return cached, spent
 
@@ -375,38 +340,30 @@ class Agent:
         *,
         at_every_setting: bool = False,
     ) -> tuple[Prediction, CachedOutputs, ReadOut, Work]:
-        """Predict inputs with the agent's mixture, or another; the learner must be flushed.
+        """Predict inputs; the learner must be flushed.
 
         Args:
-            inputs: to be predicted.
-            before: what was kept of an earlier look at them; see `look`.
+            inputs: any number of them.
+            before: cached outputs on the inputs; see `look`.
             mixture: None for the agent's own.
-            at_every_setting: recall at all settings of the memory, so that the next look finds what it needs whichever
-                is fitted then.
+            at_every_setting: recall at all settings of the memory, so that the cached outputs remain useful when
+                another setting is fitted.
         """
         mixture = mixture or self.mixture
         setting = self.memory.prior if mixture.setting is None else mixture.setting
         settings = self.memory.settings if at_every_setting else (setting,)
-        if setting not in settings:  # a mixture of one's own
+        if setting not in settings:  # a mixture that `fit` did not choose
             settings = (*settings, setting)
         cached, read_out, spent = self.look(inputs, settings, before)
         learner, memory = cached.outputs.probabilities, read_out.probabilities[settings.index(setting)]
         combined = self.memory.combine(learner, memory, mixture)
-        told = memory if self.memory.n_entries else None
-        return Prediction(combined, learner, told), cached, read_out, spent
-
-    def predict(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Prediction, Bill]:
-        """Probabilities for inputs, once the learner is up to date; the work is `answer`."""
-        flushed = self.flush()
-        prediction, cached, _, _ = self.answer(inputs)
-        return prediction, [*flushed, Charge("answer", cached.looked + cached.recalled)]
+        return Prediction(combined, learner, memory if self.memory.n_entries else None), cached, read_out, spent
 
     def fork(self) -> "Agent":
-        """An agent with the same past, and a future that draws the same numbers."""
-        fork = Agent(fork_of(self.learner), self.memory.fork(), self.mixture, self.rekeying)
-        fork.raw_images, fork.n_chunks, fork.n_memorized = self.raw_images.fork(), self.n_chunks, self.n_memorized
-        fork._keyed_by = self._keyed_by
-        fork.seen_classes, fork.admitted = set(self.seen_classes), self.admitted
+        """An independent agent with the same past, which draws the same random numbers."""
+        fork = copy.copy(self)
+        fork.learner, fork.memory = fork_of(self.learner), self.memory.fork()
+        fork.raw_images, fork.seen_classes = self.raw_images.fork(), set(self.seen_classes)
         return fork
 
     def state(self) -> dict[str, Any]:
@@ -419,12 +376,12 @@ class Agent:
             "n_chunks": self.n_chunks,
             "n_memorized": self.n_memorized,
             "seen_classes": sorted(self.seen_classes),
-            "admitted": [self.admitted.n_samples, self.admitted.priced],
+            "admitted": list(self.admitted),
             "stale": self.stale,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the agent whose `state` this is."""
+        """Restore what `state` returned."""
         assert isinstance(self.learner, Resumable)
         self.learner.load_state(state["learner"])
         self.memory.load_state(state["memory"])
@@ -432,6 +389,5 @@ class Agent:
         self.raw_images.load_state(state["raw_images"])
         self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
         self.seen_classes = set(state["seen_classes"])
-        n_samples, priced = state["admitted"]
-        self.admitted = Admitted(n_samples, priced)
+        self.admitted = Admitted(*state["admitted"])
         self._keyed_by = None if state["stale"] else self.learner.version

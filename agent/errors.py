@@ -1,4 +1,4 @@
-"""The exceptions a user can meet. Each message says what was expected, what came, and what to do."""
+"""Exceptions for users. Each message says what was expected, what was found, and what to do."""
 
 import sys
 
@@ -12,7 +12,7 @@ class InvalidSetting(LifetimeError, ValueError):
 
 
 class DatasetError(LifetimeError):
-    """A data set that is missing, unreadable or too small for what is asked of it."""
+    """A data set that is missing, unreadable or too small."""
 
 
 class TrainingDiverged(LifetimeError):
@@ -32,7 +32,7 @@ class TrainingDiverged(LifetimeError):
         self.lr = lr
 
     def __reduce__(self) -> tuple[type["TrainingDiverged"], tuple[int, float]]:
-        return type(self), (self.step, self.lr)  # by default an exception is made anew from its message alone
+        return type(self), (self.step, self.lr)  # by default unpickling passes only the message
 
 
 class RunError(LifetimeError):
@@ -40,20 +40,20 @@ class RunError(LifetimeError):
 
 
 class CheckpointError(RunError):
-    """A checkpoint that cannot be trusted or does not fit."""
+    """A checkpoint that is damaged or belongs to something else."""
 
 
 class PolicyError(LifetimeError):
-    """A policy that failed, or answered something else than an action."""
+    """A policy that failed, or returned something other than an action."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out, whoever raises it.
+    """Whether an error means that memory is exhausted.
 
-    On a GPU PyTorch raises a type of its own. On a CPU it raises a plain RuntimeError: this is the one place where
-    the words of a message decide anything, and the words are those of c10/core/impl/alloc_cpu.cpp.
+    PyTorch raises its own type on a GPU, but a plain RuntimeError on a CPU, which only its message identifies
+    (c10/core/impl/alloc_cpu.cpp).
     """
-    torch = sys.modules.get("torch")  # where nothing has imported it, it has raised nothing
+    torch = sys.modules.get("torch")  # without torch imported, the error is not from torch
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     words = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")

@@ -1,20 +1,39 @@
-"""What can be done with a chunk: one table, read by loop, observations, policies, schedule tables and environments."""
+"""The operations on chunks: one table for the loop, observations, policies, schedule tables and environments."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int64
 
-from agent.accounting.work import Account, Bill
+from agent.accounting.work import Account, Bill, Charge
 from agent.data.chunk import Chunk
 from agent.networks.outputs import Outputs
 
 
-@runtime_checkable
-class Operation(Protocol):
-    """One thing that can be done with a chunk; every chunk has one done to it."""
+class Estimate(NamedTuple):
+    """The estimated work of an operation, without doing it."""
+
+    bill: Bill
+    """For the operation alone."""
+    shared: tuple[Charge, ...] = ()
+    """For the training right after it, which trains on other pending chunks too."""
+    share: float = 1.0
+    """The chunk's part of `shared`, by samples, 0 to 1."""
+    held_nbytes: int = 0
+    """Bytes that storage holds in addition."""
+
+    @property
+    def flops(self) -> float:
+        """FLOPs charged for the chunk."""
+        alone, shared = (sum(charge.work.flops for charge in bill) for bill in (self.bill, self.shared))
+        return alone + self.share * shared
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation on a chunk; each chunk gets exactly one."""
 
     letter: str
     """A capital, for schedules in tables and figures."""
@@ -23,76 +42,45 @@ class Operation(Protocol):
     memorizes: bool
     """Whether the memory is given the chunk."""
     uses_outputs: bool
-    """Whether the learner's outputs of the chunk, where a policy has looked, spare it a forward pass."""
+    """Whether it needs no forward pass if the learner's outputs on the chunk are known."""
     accounts: tuple[Account, ...]
-    """What its estimate is charged to; `rekey` counts where keys are renewed on learning."""
-
-    def perform(self, agent: Any, chunk: Chunk, outputs: Outputs | None) -> Bill:
-        """Do it.
-
-        Args:
-            agent: an `agent.agent.Agent`.
-            chunk: at hand.
-            outputs: of the chunk, by the learner as it is; None if nobody has looked.
-        """
-
-    def estimate(self, agent: Any, chunk: Chunk, *, looked: bool) -> Any:
-        """What it takes, as an `agent.agent.Estimate`; nothing is done.
-
-        Args:
-            agent: an `agent.agent.Agent`.
-            chunk: at hand.
-            looked: whether the learner as it is has looked at the chunk, and been paid for it.
-        """
+    """Accounts of its estimate; `rekey` counts only where keys are renewed on learning."""
+    perform: Callable[[Any, Chunk, Outputs | None], Bill]
+    """Performs it, given the `agent.agent.Agent`, the chunk, and the outputs on it; None if they are not known."""
+    estimate: Callable[..., Estimate]
+    """Estimates it, given agent and chunk; the keyword `looked` says whether the outputs are known and paid for."""
 
 
-class Memorize:
-    """The chunk is stored, under keys of the learner as it is."""
+OPERATIONS: dict[str, Operation] = {
+    "memorize": Operation(
+        letter="M",
+        learns=False,
+        memorizes=True,
+        uses_outputs=True,
+        accounts=("memorize",),
+        perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs),
+        estimate=lambda agent, chunk, looked: agent.estimate_memorizing(chunk, looked=looked),
+    ),
+    "learn": Operation(
+        letter="L",
+        learns=True,
+        memorizes=False,
+        uses_outputs=False,
+        accounts=("learn", "rekey"),
+        perform=lambda agent, chunk, outputs: agent.learn(chunk),
+        estimate=lambda agent, chunk, looked: agent.estimate_learning(chunk),
+    ),
+}
+"""Operations by name, an identifier. Their position is their number in schedule tables and environments.
 
-    letter = "M"
-    learns = False
-    memorizes = True
-    uses_outputs = True
-    accounts: tuple[Account, ...] = ("memorize",)
-
-    def perform(self, agent: Any, chunk: Chunk, outputs: Outputs | None) -> Bill:
-        """See Operation."""
-        return agent.memorize(chunk, outputs)
-
-    def estimate(self, agent: Any, chunk: Chunk, *, looked: bool) -> Any:
-        """See Operation."""
-        return agent.estimate_memorizing(chunk, looked=looked)
-
-
-class Learn:
-    """The learner learns from the chunk, at once or when it is next asked."""
-
-    letter = "L"
-    learns = True
-    memorizes = False
-    uses_outputs = False
-    accounts: tuple[Account, ...] = ("learn", "rekey")
-
-    def perform(self, agent: Any, chunk: Chunk, outputs: Outputs | None) -> Bill:
-        """See Operation."""
-        return agent.learn(chunk)
-
-    def estimate(self, agent: Any, chunk: Chunk, *, looked: bool) -> Any:
-        """See Operation."""
-        return agent.estimate_learning(chunk)
-
-
-OPERATIONS: dict[str, Operation] = {"memorize": Memorize(), "learn": Learn()}
-"""Every operation by its name, an identifier; its place is the number that tables and environments know it by.
-
-Adding one means adding a line, at the end: of schedules and actions that are worth the same, the tables' searches take
-the one of the lower number, and policies that score actions the one of the higher.
+Add new ones at the end: between equal schedules or actions, searches of tables take the one of the lower number, and
+policies that score actions take the one of the higher number.
 """
 
 
 @dataclass(frozen=True)
 class Action:
-    """What to do with a chunk: an operation, by its name in `OPERATIONS`."""
+    """The decision on a chunk: the name of an operation in `OPERATIONS`."""
 
     name: str
     LEARN: ClassVar["Action"]
@@ -100,17 +88,17 @@ class Action:
 
     @property
     def known(self) -> bool:
-        """Whether there is such an operation."""
+        """Whether `OPERATIONS` has it."""
         return self.name in OPERATIONS
 
     @property
     def operation(self) -> Operation:
-        """What is done."""
+        """The operation of this name."""
         return OPERATIONS[self.name]
 
     @property
     def number(self) -> int:
-        """Its place in `OPERATIONS`."""
+        """Position in `OPERATIONS`."""
         return list(OPERATIONS).index(self.name)
 
 
@@ -118,15 +106,10 @@ Action.LEARN, Action.MEMORIZE = Action("learn"), Action("memorize")
 
 
 def actions() -> Iterator[Action]:
-    """Every action, by number."""
+    """All actions, by number."""
     return map(Action, OPERATIONS)
 
 
-def letters() -> str:
-    """Of every action, by number."""
-    return "".join(operation.letter for operation in OPERATIONS.values())
-
-
 def best(scores: Float[np.ndarray, "n actions"]) -> Int64[np.ndarray, " n"]:
-    """The number of the action of the highest score, in each row; of equals the highest number."""
+    """The number of the action with the highest score in each row; the highest number if several are equal."""
     return scores.shape[1] - 1 - np.argmax(scores[:, ::-1], axis=1)

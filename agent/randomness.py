@@ -1,4 +1,4 @@
-"""Named random streams: one seed, and a generator of its own for every component that draws."""
+"""Named random streams: each component draws from its own generator, and all derive from one seed."""
 
 import zlib
 
@@ -9,7 +9,7 @@ from agent.errors import InvalidSetting
 
 
 def named_seed(seed: int, name: str) -> int:
-    """A 63-bit seed for the stream `name` of a run seeded with `seed` (NumPy's SeedSequence spawns it)."""
+    """A 63-bit seed for the stream `name` of a run with `seed`, 0 or more (from NumPy's SeedSequence)."""
     if seed < 0:
         raise InvalidSetting(f"expected a seed of at least 0, got {seed}")
     sequence = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(name.encode()),))
@@ -17,10 +17,10 @@ def named_seed(seed: int, name: str) -> int:
 
 
 def named_generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator for the stream `name`, independent of every other name and of the device in use."""
+    """A CPU generator for the stream `name`, independent of all other names and of the device."""
     return torch.Generator().manual_seed(named_seed(seed, name))
 
 
 def clone_generator(generator: torch.Generator) -> torch.Generator:
-    """A generator that goes on to draw the very numbers that `generator` would."""
+    """A generator that draws the same numbers as `generator`."""
     return torch.Generator().set_state(generator.get_state())

@@ -1,23 +1,23 @@
-"""Versions: values that say whether what was computed of a component still holds."""
+"""Versions of components, which decide whether cached results are still valid."""
 
 from typing import NamedTuple
 from uuid import uuid4
 
 
 class Version(NamedTuple):
-    """A state of a component. Equal versions are equal states, in whatever process they are compared."""
+    """Identifies a state of a component; equal versions mean equal states, across processes too."""
 
     lineage: str
-    """Of the copy that came to this state."""
+    """Identifies the copy of the component."""
     counter: int
-    """Changes that this copy has been through."""
+    """Number of changes to this copy."""
 
 
 class Lineage:
     """Gives a component a new version for each change.
 
-    Two copies of a component go different ways from the same version. So each of them needs a lineage of its own: a
-    fork makes a new one, and a lineage that is copied or sent to another process becomes a new one.
+    Copies of a component change independently, so each needs its own lineage: a fork creates one, and a lineage becomes
+    a new one when it is copied or pickled.
     """
 
     def __init__(self) -> None:

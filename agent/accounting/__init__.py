@@ -1,1 +1,1 @@
-"""Work, what it costs, and the accounts that it is charged to."""
+"""Work, its cost, and the accounts that it is charged to."""

@@ -1,4 +1,4 @@
-"""Cost models: what work and storage are worth, in one unit."""
+"""Cost models: prices of compute and storage, in one unit."""
 
 import math
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from agent.accounting.work import Work
 from agent.errors import InvalidSetting
 
 LARGEST_PRICE = 1e15
-"""Beyond it, costs and their squares could overflow."""
+"""Above it, costs and their squares could overflow."""
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Prices of computing, writing and holding. A price of compute that changes over time multiplies `per_flop`.
+    """Prices of computing, writing and holding bytes.
 
     Raises:
         InvalidSetting: a price that is negative or not finite.
@@ -22,10 +22,10 @@ class CostModel:
     name: str
     unit: str
     per_flop: float
-    """Of a floating-point operation, where the price of compute is 1."""
+    """Price of a floating-point operation; a tariff multiplies it."""
     per_byte_written: float = 0.0
     per_byte_chunk: float = 0.0
-    """Of holding a byte for as long as a chunk lasts."""
+    """Price of holding a byte for the duration of a chunk."""
 
     def __post_init__(self) -> None:
         for price in ("per_flop", "per_byte_written", "per_byte_chunk"):
@@ -36,16 +36,16 @@ class CostModel:
                 raise InvalidSetting(f"expected prices of at most {LARGEST_PRICE:g}, got {price} = {value:g}; lower it")
 
     def of(self, work: Work, price: float = 1.0) -> float:
-        """What work costs while the price of compute is `price`."""
+        """Cost of work when the tariff of compute is `price`."""
         return work.flops * self.per_flop * price + work.nbytes * self.per_byte_written
 
     def of_holding(self, nbytes: int) -> float:
-        """What it costs to hold `nbytes` for one chunk."""
+        """Cost of holding `nbytes` for one chunk."""
         return nbytes * self.per_byte_chunk
 
 
 def flops() -> CostModel:
-    """FLOPs alone: a GFLOP costs 1 GFLOP (times the tariff), storage nothing."""
+    """FLOPs alone: a GFLOP costs 1 GFLOP (times the tariff), and storage is free."""
     return CostModel("flops", "GFLOP", per_flop=1e-9)
 
 
@@ -55,17 +55,17 @@ def cloud(
     gigabyte_month: float = 0.08,
     chunk_seconds: float = 1.0,
 ) -> CostModel:
-    """Rented compute and storage, in euro; the defaults are to be replaced by one's own bill.
+    """Rented compute and storage, in euro; replace the defaults by the prices that you pay.
 
     Args:
-        accelerator_hour: euro for an hour of the accelerator; an H100 PCIe on a European price list.
-        tflops: what it sustains, in TFLOP/s; an assumption, 40% of its bfloat16 peak.
-        gigabyte_month: euro for holding a gigabyte (10^9 bytes) for a month of 730 hours; as block storage.
-        chunk_seconds: seconds between chunks, during which storage is held.
+        accelerator_hour: euro for an hour of the accelerator; by default an H100 PCIe on a European price list.
+        tflops: sustained speed of the accelerator in TFLOP/s; by default 40% of its bfloat16 peak, an assumption.
+        gigabyte_month: euro for holding a gigabyte (10^9 bytes) of block storage for a month of 730 hours.
+        chunk_seconds: duration of a chunk in seconds, for the price of storage.
 
     References:
         Scaleway's price list of 2024, H100-1-80G at €2.73 an hour; NVIDIA's data sheet of the H100 PCIe, 756 TFLOP/s in
-        bfloat16; block storage from memory, no list was at hand.
+        bfloat16. The price of block storage is an estimate without a source.
     """
     if not tflops > 0:
         raise InvalidSetting(f"expected tflops above 0, got {tflops:g}")
@@ -84,15 +84,15 @@ def energy(
     watt_gigabyte: float = 0.1,
     chunk_seconds: float = 1.0,
 ) -> CostModel:
-    """Energy by operation, byte written and byte held, in joule; what reading takes is not counted.
+    """Energy of operations, bytes written and bytes held, in joule; reading is not counted.
 
     Args:
-        picojoule_flop: for a floating-point operation; half a 32-bit multiplication (3.7 pJ) and addition (0.9 pJ) at
-            45 nm.
-        picojoule_byte: for a byte written; a quarter of the 640 pJ for 32 bits of DRAM.
-        watt_gigabyte: for holding a gigabyte (10^9 bytes) of DRAM, refresh and standby; an assumption, of the order of
+        picojoule_flop: for a floating-point operation; by default half of a 32-bit multiplication (3.7 pJ) and addition
+            (0.9 pJ) at 45 nm.
+        picojoule_byte: for a byte written; by default a quarter of the 640 pJ for 32 bits of DRAM.
+        watt_gigabyte: for the refresh and standby of a gigabyte (10^9 bytes) of DRAM; an assumption, about the power of
             an idle memory module.
-        chunk_seconds: seconds between chunks, during which storage is held.
+        chunk_seconds: duration of a chunk in seconds, for the energy of storage.
 
     References:
         Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9; Han et al.,
@@ -110,13 +110,13 @@ def energy(
 def prices(
     gflop: float = 1.0, megabyte_written: float = 0.0, megabyte_chunk: float = 0.0, unit: str = "credits"
 ) -> CostModel:
-    """Prices of one's own.
+    """Prices that you choose.
 
     Args:
-        gflop: of 10^9 floating-point operations.
-        megabyte_written: of writing 10^6 bytes.
-        megabyte_chunk: of holding 10^6 bytes for the duration of a chunk.
-        unit: what all of this is counted in.
+        gflop: price of 10^9 floating-point operations.
+        megabyte_written: price of writing 10^6 bytes.
+        megabyte_chunk: price of holding 10^6 bytes for the duration of a chunk.
+        unit: unit of the prices.
     """
     return CostModel("prices", unit, gflop / 1e9, megabyte_written / 1e6, megabyte_chunk / 1e6)
 
@@ -127,4 +127,4 @@ COST_MODELS: dict[str, Callable[..., CostModel]] = {
     "energy": energy,
     "prices": prices,
 }
-"""Every cost model, by the name it has on the command line."""
+"""Cost models by their name on the command line."""

@@ -1,7 +1,8 @@
-"""The ledger turns work into accounts, and accounts into costs."""
+"""The ledger sums work and its costs by account."""
 
 import math
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any
 
 from agent.accounting.costs import CostModel, flops
@@ -9,19 +10,19 @@ from agent.accounting.work import ACCOUNTS, PAID, Account, Bill, Charge, Work
 from agent.errors import InvalidSetting
 
 STORAGE = "storage"
-"""The name under which holding bytes is charged, beside the accounts of work."""
+"""Name of the cost of holding bytes, which no account of work includes."""
 OF_AGENT = (*PAID, STORAGE)
-"""All that the agent pays for."""
+"""All costs that the agent pays."""
 
 
 class Ledger:
     """The work and the costs of one lifetime, summed by account.
 
-    `evaluate`, what the experimenter spends on measuring, is kept but is part of no total. Work that has been ordered
-    and not been done yet (`expect`) is part of totals as estimated, and of no account.
+    No total includes the account `evaluate`, the cost of measuring, which the experimenter pays. Totals include pending
+    work (`expect`) as estimated; no account does.
 
     Args:
-        model: prices.
+        model: prices; by default those of `flops`.
     """
 
     def __init__(self, model: CostModel | None = None) -> None:
@@ -30,19 +31,15 @@ class Ledger:
         self.costs: dict[str, float] = dict.fromkeys((*ACCOUNTS, STORAGE), 0.0)
         self.byte_chunks = 0
         self.pending: Bill = []
-        """Ordered and not done yet, as estimated."""
+        """Work that is ordered but not done yet, as estimated."""
 
     def charge(self, account: Account, work: Work, price: float = 1.0) -> None:
-        """Add `work` to `account`, ordered while compute has this price.
-
-        Raises:
-            InvalidSetting: prices so high that costs overflow.
-        """
+        """Add `work` to `account`, at the price of compute when it was ordered; raises what `cost_of` raises."""
         self.accounts[account] += work
         self.costs[account] += self.cost_of([Charge(account, work, price)])
 
     def cost_of(self, bill: Iterable[Charge]) -> float:
-        """What a bill costs, in the unit of the cost model; nothing is charged.
+        """Cost of a bill in the unit of the cost model, without charging it.
 
         Raises:
             InvalidSetting: prices so high that costs overflow.
@@ -55,7 +52,7 @@ class Ledger:
         return cost
 
     def expect(self, bill: Bill) -> None:
-        """Take note of all work that has been ordered and not been done yet, in place of what was noted before."""
+        """Replace the pending work by this bill."""
         self.pending = bill
 
     def hold(self, nbytes: int) -> None:
@@ -64,14 +61,14 @@ class Ledger:
         self.costs[STORAGE] += self.model.of_holding(nbytes)
 
     def flops(self, accounts: tuple[Account, ...] = PAID) -> int:
-        """FLOPs on these accounts, pending work included; by default on all that the agent pays for."""
+        """FLOPs on these accounts with pending work; by default all that the agent pays."""
         pending = sum(charge.work.flops for charge in self.pending if charge.account in accounts)
         return sum(self.accounts[account].flops for account in accounts) + pending
 
     def spent(self, accounts: tuple[str, ...] = OF_AGENT) -> float:
-        """Costs of these accounts in the unit of the cost model, pending work included; by default all of the agent's.
+        """Costs of these accounts with pending work, in the unit of the cost model; by default all that the agent pays.
 
-        Summed from left to right: other orders give other last digits.
+        The sum goes from left to right; another order changes the last digits.
         """
         pending = self.cost_of(charge for charge in self.pending if charge.account in accounts)
         return sum(self.costs[account] for account in accounts) + pending
@@ -81,26 +78,17 @@ class Ledger:
         return {account: work.seconds for account, work in self.accounts.items()}
 
     def state(self) -> dict[str, Any]:
-        """Plain values from which `load_state` restores the ledger."""
+        """Plain values for `load_state`."""
         return {
-            "accounts": {account: _plain(work) for account, work in self.accounts.items()},
+            "accounts": {account: list(astuple(work)) for account, work in self.accounts.items()},
             "costs": dict(self.costs),
             "byte_chunks": self.byte_chunks,
-            "pending": [[account, _plain(work), price] for account, work, price in self.pending],
+            "pending": [[account, list(astuple(work)), price] for account, work, price in self.pending],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the ledger whose `state` this is."""
-        self.accounts = {account: _work(state["accounts"][account]) for account in ACCOUNTS}
+        """Restore what `state` returned."""
+        self.accounts = {account: Work(*state["accounts"][account]) for account in ACCOUNTS}
         self.costs = {account: state["costs"][account] for account in self.costs}
         self.byte_chunks = state["byte_chunks"]
-        self.pending = [Charge(account, _work(work), price) for account, work, price in state["pending"]]
-
-
-def _work(plain: list[Any]) -> Work:
-    flops, nbytes, seconds, samples = plain
-    return Work(flops, nbytes, seconds, samples)
-
-
-def _plain(work: Work) -> list[float]:
-    return [work.flops, work.nbytes, work.seconds, work.samples]
+        self.pending = [Charge(account, Work(*work), price) for account, work, price in state["pending"]]

@@ -1,18 +1,20 @@
-"""What an operation cost, in units that do not depend on prices."""
+"""Work in units that do not depend on prices, and the accounts that it is charged to."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 Account = Literal["learn", "memorize", "answer", "rekey", "calibrate", "decide", "evaluate"]
-"""What work is charged to.
+"""Accounts of work:
 
-learn: gradient updates. memorize: computing keys and storing them; where the policy has looked at the chunk, the keys
-are there, and only storing is left. answer: the queries that the world puts to the agent, a forward pass and a look-up
-in memory each. rekey: computing stored keys anew after the learner moved on. calibrate: fitting the mixture on
-validation data. decide: looking at a chunk in order to decide what to do with it, for policies that ask for it.
-evaluate: what the experimenter spends on measuring, which no agent pays.
+- learn: gradient updates.
+- memorize: computing keys and storing them; only storing if the policy has observed the chunk and the keys exist.
+- answer: queries to the agent, a forward pass and a look-up in memory for each.
+- rekey: computing stored keys again after the learner has changed.
+- calibrate: fitting the mixture on validation data.
+- decide: the forward pass and look-up for what the policy observes.
+- evaluate: measuring, which the experimenter pays and no agent.
 
-Free, and on no account: holding weights, the optimizer's state, validation images and cached outputs.
+Holding weights, the optimizer's state, validation images and cached outputs is free.
 """
 
 ACCOUNTS: tuple[Account, ...] = get_args(Account)
@@ -22,16 +24,16 @@ PAID: tuple[Account, ...] = tuple(account for account in ACCOUNTS if account != 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Work done by a part of the agent; amounts add up."""
+    """Amounts of work, which add up."""
 
     flops: int = 0
     """Floating-point operations of matrix products and convolutions; a multiply-add counts as 2."""
     nbytes: int = 0
     """Bytes written to storage."""
     seconds: float = field(default=0.0, compare=False)
-    """Wall-clock time; the one amount that two equal runs do not share, and no part of a comparison."""
+    """Wall-clock time; ignored in comparisons, since it differs between equal runs."""
     samples: int = 0
-    """Samples that went through the network, with repetition: a sample in two batches counts twice."""
+    """Samples that passed through the network; a sample in two batches counts twice."""
 
     def __add__(self, other: "Work") -> "Work":
         return Work(
@@ -43,7 +45,7 @@ class Work:
 
 
 class Charge(NamedTuple):
-    """Work, the account that it belongs to, and the price of compute at the moment that ordered it."""
+    """Work on an account, with the price of compute when it was ordered."""
 
     account: Account
     work: Work
@@ -51,4 +53,4 @@ class Charge(NamedTuple):
 
 
 Bill = list[Charge]
-"""What an operation is charged, in the order in which it was done."""
+"""Charges for an operation, in the order of its work."""

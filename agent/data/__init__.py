@@ -1,1 +1,1 @@
-"""What an agent meets: chunks of labelled images, their augmentation, and the store they are drawn from."""
+"""Chunks of labelled inputs, augmentation of images, and a store of samples."""

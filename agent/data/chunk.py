@@ -1,4 +1,4 @@
-"""What flows: labelled inputs, and the chunks of them that a stream hands to an agent."""
+"""Labelled inputs, and the chunks of a stream."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelledInputs:
-    """Inputs of any one shape, with their classes: images as uint8 (they are floats on the network's device alone), or
-    feature vectors as floats."""
+    """Inputs of one shape with their classes: uint8 images, or float feature vectors."""
 
     inputs: Shaped[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
@@ -20,18 +19,18 @@ class LabelledInputs:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One step of a stream: what the agent meets at once, and must learn from or memorize."""
+    """The samples of one step of a stream, which the agent learns from or memorizes."""
 
     step: int
     """Position in the stream, from 0."""
     sample_ids: Int64[Tensor, " n"]
-    """Rows of the data set's training part."""
+    """Rows in the training set."""
     inputs: Shaped[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
     price: float = 1.0
-    """Of compute at this step, as a multiple of what the cost model says."""
+    """Price of compute at this step, as a multiple of the cost model's."""
     queries: int = 0
-    """Put to the agent before the chunk is used, about inputs like the chunk's; each is answered and billed once."""
+    """Number of queries about inputs like the chunk's, which the agent answers and pays before it uses the chunk."""
 
     def __len__(self) -> int:
         return len(self.labels)

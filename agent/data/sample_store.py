@@ -1,25 +1,27 @@
 """A growing, forkable store of labelled rows: images for rehearsal, refitting and re-keying, keys for recall."""
 
+import copy
+
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 LABEL_NBYTES = 8
-"""Of an int64."""
+"""Bytes of an int64."""
 
 
 class SampleStore:
-    """Rows of any one shape and type, and their labels, in one tensor each, so that any batch is one gather.
+    """Rows of one shape and type and their labels, in one tensor each, so that a batch is one gather.
 
-    Rows are only ever appended, and never written to again. Capacity doubles, so that n appended rows cost O(n) copies;
-    a fork shares the tensors and copies them only when both sides append.
+    Rows are appended and never changed. Capacity doubles, so n appended rows cost O(n) copies. Forks share the tensors;
+    of two forks that append, the second copies them.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._rows: Tensor | None = None
         self._labels = torch.empty(0, dtype=torch.int64, device=device)
-        self._used = [0]  # rows written in the shared tensors, by whichever fork wrote last
+        self._used = [0]  # rows written to the tensors; forks share this list with them
         self._n = 0
 
     def __len__(self) -> int:
@@ -27,18 +29,18 @@ class SampleStore:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows in use."""
+        """Bytes of the rows and labels, without spare capacity."""
         return self._n * (self._rows[0].nbytes + LABEL_NBYTES) if self._rows is not None else 0
 
     @property
     def rows(self) -> Shaped[Tensor, "n ..."]:
-        """All rows, in the order in which they were appended: a view, to be read."""
+        """All rows in the order of `append`: a read-only view."""
         assert self._rows is not None, "an empty store has no rows"
         return self._rows[: self._n]
 
     @property
     def labels(self) -> Int64[Tensor, " n"]:
-        """Their labels: a view, to be read."""
+        """The labels of all rows: a read-only view."""
         return self._labels[: self._n]
 
     def append(self, rows: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> None:
@@ -61,30 +63,28 @@ class SampleStore:
         self._rows, self._labels, self._used = rows, labels, [self._n]
 
     def batch(self, rows: Int64[Tensor, " n"]) -> tuple[Shaped[Tensor, "n ..."], Int64[Tensor, " n"]]:
-        """The rows of these numbers and their labels, on the store's device."""
+        """The rows with these numbers and their labels, on the store's device."""
         assert self._rows is not None, "an empty store has no batches"
         rows = rows.to(self.device)
         return self._rows[rows], self._labels[rows]
 
     def fork(self) -> "SampleStore":
-        """A store with the same rows and a future of its own."""
-        fork = SampleStore(self.device)
-        fork._rows, fork._labels, fork._used, fork._n = self._rows, self._labels, self._used, self._n
-        return fork
+        """An independent store with the same rows, which shares the tensors."""
+        return copy.copy(self)
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that `load_state` takes; empty for an empty store. Full tensors are shared, as nobody alters them."""
+        """Tensors for `load_state`; empty for an empty store. Rows never change, so full tensors are not copied."""
         if self._rows is None:
             return {}
-        return {"rows": _alone(self.rows, self._rows).cpu(), "labels": _alone(self.labels, self._labels).cpu()}
+        return {"rows": _compact(self.rows, self._rows).cpu(), "labels": _compact(self.labels, self._labels).cpu()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Replace all rows by those of `state`."""
+        """Restore what `state` returned."""
         self._rows, self._n = None, 0
         if state:
             self.append(state["rows"], state["labels"])
 
 
-def _alone(part: Tensor, whole: Tensor) -> Tensor:
-    """Rows without the spare capacity, which a view would carry along into a file."""
+def _compact(part: Tensor, whole: Tensor) -> Tensor:
+    """Rows without spare capacity, which a saved view would include."""
     return part if len(part) == len(whole) else part.clone()

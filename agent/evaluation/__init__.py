@@ -1,1 +1,1 @@
-"""What is measured of a lifetime, and when."""
+"""The evaluation plan, scores, and the trajectory of a lifetime."""

@@ -1,4 +1,4 @@
-"""Examinations: what lifetimes are measured on, and the scores."""
+"""The evaluation plan: the data and the times of evaluations."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,19 @@ from agent.errors import InvalidSetting
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What lifetimes are measured on.
+    """The data on which lifetimes are evaluated, and when.
 
     Args:
         validation: fits the mixture; disjoint from the stream.
-        shown: for each validation image the step of the first chunk that shows images like it; it fits no mixture
-            before that chunk has been used. None where only classes tell images apart: those of a class that the agent
-            has not been taught yet are never used.
-        test: is only ever predicted; disjoint from both.
-        every: chunks between examinations; 0 for one at the end alone. There is always one at the end.
-        after: steps whose chunk is followed by an examination, too.
-        groups: for each test image the experience that it belongs to, counted from 0. If given, examinations tell the
-            accuracy on each, and there is one at birth.
-        prequential: predict each chunk before it is used, and score it. A learner that trains lazily is trained on a
-            fork for it.
+        test: is only predicted; disjoint from stream and validation.
+        every: chunks between evaluations; 0 for none before the end. There is always one at the end.
+        after: further steps that an evaluation follows.
+        groups: for each test image its experience, from 0. If given, evaluations report the accuracy on each
+            experience, and there is one at initialization.
+        prequential: predict each chunk before it is used, and score the prediction. A learner with pending work is
+            trained on a fork for it.
+        shown: for each validation image the step of the first chunk with similar images; it fits no mixture before that
+            step. None if only classes distinguish images. Images of classes that the agent has not seen are never used.
     """
 
     validation: LabelledInputs
@@ -41,7 +40,7 @@ class EvaluationPlan:
             if not len(data):
                 raise InvalidSetting(f"expected at least 1 {part} image, got none")
         if self.every < 0:
-            raise InvalidSetting(f"expected 0 or more chunks between examinations, got {self.every}")
+            raise InvalidSetting(f"expected 0 or more chunks between evaluations, got {self.every}")
         if self.groups is not None and len(self.groups) != len(self.test):
             raise InvalidSetting(f"expected a group for each test image, got {len(self.groups)} for {len(self.test)}")
         if self.shown is not None and len(self.shown) != len(self.validation):
@@ -49,11 +48,11 @@ class EvaluationPlan:
             raise InvalidSetting(f"expected a step for each validation image, got {len(self.shown)} for {n}")
 
     def usable(self, step: int) -> Bool[Tensor, " n_validation"]:
-        """The validation images whose like has been shown by the end of a step."""
+        """Which validation images may fit the mixture at the end of a step, by `shown`."""
         if self.shown is None:
             return torch.ones(len(self.validation), dtype=torch.bool)
         return self.shown <= step
 
     def evaluates_after(self, step: int, n_chunks: int) -> bool:
-        """Whether the chunk at `step` is followed by an examination."""
+        """Whether an evaluation follows the chunk at `step`."""
         return step + 1 == n_chunks or step in self.after or (self.every > 0 and (step + 1) % self.every == 0)

@@ -1,6 +1,6 @@
-"""The record of a lifetime: a step for each chunk, and the whole."""
+"""The trajectory of a lifetime, with a step for each chunk."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from agent.accounting.work import Account, Work
@@ -10,31 +10,31 @@ from agent.memory.mixture import Mixture
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The record of one chunk: what was decided, what it led to, what it cost up to here.
+    """The record of one chunk; totals count from initialization.
 
     Attributes:
         step: position in the stream, from 0.
-        action: learn or memorize.
-        samples: samples met up to and with this chunk.
-        learned: samples learned from.
-        price: of compute, as a multiple of what the cost model says.
+        action: name of the operation.
+        samples: samples in the stream up to this chunk, included.
+        learned: samples that the learner has been given.
+        price: of compute, as a multiple of the cost model's.
         memory_entries: entries in memory.
-        memory_nbytes: of the memory, and of raw images kept for re-keying.
-        held_nbytes: all that storage is charged for: the memory, and what the learner rehearses.
-        query_flops: what looking up each of several images in memory takes by now.
-        answer_flops: what answering each of several queries takes by now: a forward pass and the look-up.
-        recall_flops: what any number of look-ups takes once, beside that; 0 for a memory that reads its entries.
-        work: of each account since birth.
-        costs: of each account and of storage since birth, in the unit of the cost model.
-        byte_chunks: bytes held, summed over chunks: what storage was charged for.
-        pending_cost: of work that was ordered and has not been done yet, as estimated, at the prices of its orders.
+        memory_nbytes: of the memory, with the raw images for re-keying.
+        held_nbytes: bytes that storage is charged for: `memory_nbytes`, and the learner's samples.
+        query_flops: of a look-up in memory, for each query.
+        answer_flops: of a forward pass and a look-up, for each query.
+        recall_flops: of a recall, in addition to those for each query; 0 for a memory that reads its entries.
+        work: by account.
+        costs: of each account and of storage, in the unit of the cost model.
+        byte_chunks: sum of the bytes held over all chunks.
+        pending_cost: of the learner's pending work as estimated, at the prices when it was ordered.
         pending_flops: of the same work.
-        spent: what the agent has paid in all: `costs` without `evaluate`, and `pending_cost`.
-        spent_gflop: what the agent has computed in all, in GFLOP, likewise.
-        observed: what the policy asked to see of the chunk: fields of the observation.
-        prequential: on the chunk, before it was used for anything else.
-        scores: on the test set, where this chunk was followed by an evaluation.
-        mixture: as used in that evaluation; None where none has been fitted, as the memory is empty.
+        spent: total cost that the agent pays: `costs` without `evaluate`, and `pending_cost`.
+        spent_gflop: total work that the agent pays, in GFLOP, with pending work.
+        observed: fields of the observation that the policy asks for.
+        prequential: accuracy on the chunk before its use.
+        scores: on the test set, if an evaluation followed the chunk.
+        mixture: in that evaluation; None if it was not fitted, since the memory was empty.
     """
 
     step: int
@@ -62,59 +62,33 @@ class Step:
 
     @property
     def accuracy(self) -> Accuracy | None:
-        """On the test set, where this chunk was followed by an evaluation."""
+        """Accuracy on the test set, if an evaluation followed the chunk."""
         return self.scores.accuracy if self.scores else None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, without what is None and without wall-clock time; `from_json` reads them."""
-        scores = self.scores
-        values = {
-            "step": self.step,
-            "action": self.action,
-            "samples": self.samples,
-            "learned": self.learned,
-            "price": self.price,
-            "memory_entries": self.memory_entries,
-            "memory_nbytes": self.memory_nbytes,
-            "held_nbytes": self.held_nbytes,
-            "query_flops": self.query_flops,
-            "answer_flops": self.answer_flops,
-            "recall_flops": self.recall_flops,
-            "work": {
-                account: {"flops": work.flops, "nbytes": work.nbytes, "samples": work.samples}
-                for account, work in self.work.items()
-            },
-            "costs": self.costs,
-            "byte_chunks": self.byte_chunks,
-            "pending_cost": self.pending_cost,
-            "pending_flops": self.pending_flops,
-            "spent": self.spent,
-            "spent_gflop": self.spent_gflop,
-            "observed": self.observed,
-            "prequential": _accuracy(self.prequential),
-            "accuracy": _accuracy(self.accuracy),
-            "per_class": list(scores.per_class) if scores else None,
-            "per_experience": [_accuracy(each) for each in scores.per_experience]
-            if scores and scores.per_experience
-            else None,
-            "mixture": self.mixture.as_json() if self.mixture else None,
+        """Plain values for `from_json`, without None and without wall-clock time."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
+        mixture = values.pop("mixture")
+        values["work"] = {
+            account: {"flops": work.flops, "nbytes": work.nbytes, "samples": work.samples}
+            for account, work in self.work.items()
         }
+        values["prequential"] = asdict(self.prequential) if self.prequential else None
+        values |= scores_as_json(self.scores) if self.scores else {}
+        values["mixture"] = mixture.as_json() if mixture else None
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Step":
-        """The step that `as_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
+        """Restore what `as_json` returned; raises KeyError, TypeError or ValueError for anything else."""
         values = dict(values)
-        accuracy, per_class = values.pop("accuracy", None), values.pop("per_class", None)
-        per_experience, mixture = values.pop("per_experience", None), values.pop("mixture", None)
-        prequential = values.pop("prequential", None)
+        scores = {name: values.pop(name, None) for name in ("accuracy", "per_class", "per_experience")}
+        prequential, mixture = values.pop("prequential", None), values.pop("mixture", None)
         values["work"] = {account: Work(**work) for account, work in values["work"].items()}
         return cls(
             **values,
             prequential=Accuracy(**prequential) if prequential else None,
-            scores=scores_from_json({"accuracy": accuracy, "per_class": per_class, "per_experience": per_experience})
-            if accuracy
-            else None,
+            scores=scores_from_json(scores) if scores["accuracy"] else None,
             mixture=Mixture.from_json(mixture) if mixture else None,
         )
 
@@ -125,8 +99,8 @@ class Trajectory:
 
     Attributes:
         steps: one for each chunk.
-        seconds: wall-clock time by account; the shared past counts in full.
-        initial_scores: before the first chunk, if the plan tells experiences apart.
+        seconds: wall-clock time by account; time shared with other lifetimes counts in full.
+        initial_scores: before the first chunk, if the plan has `groups`.
     """
 
     steps: tuple[Step, ...]
@@ -135,31 +109,26 @@ class Trajectory:
 
     @property
     def accuracy(self) -> Accuracy:
-        """At the end of life."""
+        """Accuracy on the test set after the last chunk."""
         assert self.steps[-1].accuracy is not None
         return self.steps[-1].accuracy
 
 
 def scores_as_json(scores: Scores) -> dict[str, Any]:
-    """Plain values, which `scores_from_json` reads."""
+    """Plain values for `scores_from_json`."""
+    groups = scores.per_experience
     return {
-        "accuracy": _accuracy(scores.accuracy),
+        "accuracy": asdict(scores.accuracy),
         "per_class": list(scores.per_class),
-        "per_experience": [_accuracy(each) for each in scores.per_experience] if scores.per_experience else None,
+        "per_experience": [asdict(each) if each else None for each in groups] if groups else None,
     }
 
 
 def scores_from_json(values: dict[str, Any]) -> Scores:
-    """The scores that were written; raises KeyError, TypeError or ValueError for anything else."""
+    """Restore what `scores_as_json` returned; raises KeyError, TypeError or ValueError for anything else."""
     groups = values["per_experience"]
     return Scores(
         Accuracy(**values["accuracy"]),
         tuple(values["per_class"]),
         tuple(Accuracy(**each) if each else None for each in groups) if groups else None,
     )
-
-
-def _accuracy(accuracy: Accuracy | None) -> dict[str, float | None] | None:
-    if accuracy is None:
-        return None
-    return {"agent": accuracy.agent, "learner": accuracy.learner, "memory": accuracy.memory}

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from agent.accounting.ledger import STORAGE, Ledger
 from agent.accounting.work import ACCOUNTS, Account, Bill, Work
-from agent.agent import Agent, CachedOutputs, Estimate
+from agent.agent import Agent, CachedOutputs
 from agent.data.chunk import Chunk
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step
 from agent.learners.protocol import Estimating
 from agent.memory.mixture import Mixture
-from agent.operations import OPERATIONS, Action
+from agent.operations import OPERATIONS, Action, Estimate
 from agent.policies import Policy
 from agent.policies.observation import Observation, estimated
 from agent.policies.protocol import checked_state

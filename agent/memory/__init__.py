@@ -1,4 +1,4 @@
-"""Memories, one model a file, and how what they say is mixed with what the learner says."""
+"""Memories, one model in each file, and the mixture of their probabilities with the learner's."""
 
 from agent.memory.cache import CacheMemory as CacheMemory
 from agent.memory.protocol import Memory as Memory

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from agent.accounting.work import Work
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.memory.entries import NONE, check_entries, check_keys, normalized
-from agent.memory.mixture import Mixture, Setting, fit_mixture
+from agent.memory.entries import check_entries, check_keys, normalized
+from agent.memory.mixture import LinearMixing, Setting
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.networks.outputs import Outputs
 from agent.version import Lineage
@@ -23,29 +23,28 @@ from agent.version import Lineage
 CPU = torch.device("cpu")
 
 THETA_GRID = tuple(2 ** (i / 2) for i in range(25))
-"""Sharpnesses of the kernel that are tried: 1 to 4096 in steps of √2.
+"""Sharpness θ of the kernel, as calibration tries it: 1 to 4096 in steps of √2.
 
-Orhan's grid ended at 90, near his optima; pooled keys, whose cosines lie close together, need more.
+Orhan's grid ends at 90, near his optima. Pooled keys need a higher θ, since their cosines lie close together.
 """
 
 PRIOR_THETA = 64.0
-"""θ until one has been fitted: in `THETA_GRID`, and near Orhan's optima, 72 to 86."""
+"""θ before calibration: in `THETA_GRID`, and near Orhan's optima of 72 to 86."""
 
 BLOCK_BYTES = 32 * 2**20
-"""Keys are held in blocks of about this size: large enough for fast products, small enough to join cheaply."""
+"""Approximate size of a block of keys: large enough for fast products, small enough to copy when it grows."""
 
 TILE = (512, 2048)
-"""Queries × entries compared at once: 4 MiB of similarities; beside them recall needs its queries and sums, and the
-keys and classes of one tile of entries."""
+"""Queries × entries compared at once: 4 MiB of similarities. The full matrix never exists."""
 
 
 @dataclass(frozen=True)
 class KernelSums:
-    """The cache of a recall: running sums over the entries that it has seen.
+    """The cache of a recall: running sums over the first `n_entries` entries.
 
     For each query q, class c and θ: mass = Σ exp(θ (cos(q, key) - peak)) over the entries of class c, where peak is
-    the largest cosine of the query. Of the nearest entry's class the mass is at least 1, whatever θ: nothing
-    overflows and nothing is divided by zero.
+    the largest cosine of the query. The class of the nearest entry has a mass of at least 1 at every θ, so nothing
+    overflows and no sum is zero.
     """
 
     n_entries: int
@@ -53,33 +52,32 @@ class KernelSums:
     mass: Float[Tensor, "n_thetas n classes"]
 
     def read_out(self) -> ReadOut:
-        """Class probabilities, and the distance, 1 - cosine, to the nearest key."""
+        """Class probabilities, and the distance 1 - cosine to the nearest key."""
         if not self.n_entries:
             return ReadOut(torch.full_like(self.mass, 1 / self.mass.shape[2]), None)
         return ReadOut(self.mass / self.mass.sum(dim=2, keepdim=True), 1 - self.peak)
 
 
-class CacheMemory:
+class CacheMemory(LinearMixing):
     """A key-value cache, read with a kernel of sharpness θ (Orhan 2018).
 
     p(c | q) ∝ Σ_i exp(θ cos(q, key_i)) [label_i = c], over all entries (equations 1 to 3 of the paper).
 
-    Keys and queries are L2-normalized here. Entries lie in append-only blocks that forks share. Recall streams over
-    the blocks, a tile of queries × entries at a time, so that the matrix of all similarities never exists; each tile
-    of similarities serves every θ.
+    The memory L2-normalizes keys and queries. Entries lie in append-only blocks that forks share. Recall computes the
+    similarities one tile of queries × entries at a time, and uses each tile for every θ.
 
     Args:
         n_classes: number of classes.
-        device: where keys lie.
-        dtype: of the stored keys; by default float32 on the CPU and float16 on a GPU. Products and sums are float32 in
-            either case, since θ multiplies their rounding errors.
+        device: device of the keys.
+        dtype: type of the stored keys; by default float32 on the CPU and float16 on a GPU. Products and sums are always
+            float32, since θ multiplies their rounding errors.
 
     References:
         Orhan, "A simple cache model for image recognition", NeurIPS 2018, arXiv:1805.08709, equations 1 to 3.
     """
 
     settings: tuple[Setting, ...] = tuple({"theta": theta} for theta in THETA_GRID)
-    prior: Setting = {"theta": PRIOR_THETA}  # noqa: RUF012 (never written to)
+    prior: Setting = {"theta": PRIOR_THETA}  # noqa: RUF012 (read-only)
     needs_inputs = False
     pools_keys = False
 
@@ -92,7 +90,7 @@ class CacheMemory:
         self.n_entries = 0
         self.lineage = Lineage()
         self.version = self.lineage.next()
-        self._blocks: list[SampleStore] = []  # of keys; only the last one grows
+        self._blocks: list[SampleStore] = []  # keys, labels and ids; only the last block grows
 
     @property
     def nbytes(self) -> int:
@@ -100,7 +98,7 @@ class CacheMemory:
         return sum(block.nbytes for block in self._blocks)
 
     def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
-        """The bytes of n entries, which are written once and held."""
+        """The bytes of n entries: written once, and held."""
         nbytes = n * (key_length * self.dtype.itemsize + LABEL_NBYTES)
         return InsertionEstimate(Work(nbytes=nbytes), nbytes)
 
@@ -111,23 +109,11 @@ class CacheMemory:
         ids: Int64[Tensor, " n_ids"],
         inputs: Shaped[Tensor, "n ..."] | None = None,
     ) -> Insertion:
-        """Append entries.
-
-        Args:
-            outputs: of which the keys are stored. They need not be normalized; a key of zeros is similar to nothing
-                (cosine 0).
-            labels: classes from 0 to n_classes - 1.
-            ids: names of the entries, 0 to 2³¹ - 1.
-            inputs: not used.
-
-        Raises:
-            InvalidSetting: non-finite keys, keys of another length than those stored, not as many keys as labels and
-                ids, or a label or id out of range.
-        """
+        """Append entries; see `Memory`. A key of zeros has cosine 0 with every query."""
         keys = outputs.keys
         check_entries(keys, labels, ids, n_classes=self.n_classes, key_length=self._key_length)
         if not len(keys):
-            return Insertion(Work(), NONE)
+            return Insertion(Work())
         start = time.perf_counter()
         before = self.nbytes
         rows = normalized(keys.to(self.device)).to(self.dtype)
@@ -135,72 +121,61 @@ class CacheMemory:
             self._blocks.append(SampleStore(self.device))
         self._blocks[-1].append(rows, _joined(labels, ids))
         self.n_entries += len(keys)
-        return Insertion(Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start), NONE)
+        return Insertion(Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start))
 
     @torch.inference_mode()
     def recall(
         self, queries: Float[Tensor, "n length"], settings: tuple[Setting, ...], cache: KernelSums | None = None
     ) -> tuple[ReadOut, KernelSums, Work]:
-        """Class probabilities of queries, at each θ at once.
-
-        Args:
-            queries: need not be normalized.
-            settings: `theta`, the sharpness θ of the similarity kernel, above 0.
-            cache: of an earlier recall: only the entries inserted since are looked at.
+        """Class probabilities of queries at each setting `theta` above 0, the sharpness θ of the kernel; see `Memory`.
 
         Raises:
             InvalidSetting: non-finite queries, queries of another length than the keys, or a θ that is not positive
                 and finite.
         """
-        thetas = torch.tensor([setting["theta"] for setting in settings])
-        scale = thetas.to(self.device, torch.float32)
-        if not bool((torch.isfinite(scale) & (scale > 0)).all()):
+        thetas = torch.tensor([setting["theta"] for setting in settings], dtype=torch.float32, device=self.device)
+        if not bool((torch.isfinite(thetas) & (thetas > 0)).all()):
             raise InvalidSetting(f"expected finite θ above 0 (in float32), got {thetas.tolist()}")
         check_keys(queries, self._key_length)
         start = time.perf_counter()
         n = len(queries)
         n_known = cache.n_entries if cache else 0
+        n_new = self.n_entries - n_known
         peak = cache.peak.clone() if cache else torch.full((n,), -torch.inf, device=self.device)
         mass = cache.mass.clone() if cache else torch.zeros(len(thetas), n, self.n_classes, device=self.device)
-        new = self._entries_since(n_known)
-        if n and new:
-            rows_of_queries = normalized(queries.to(self.device))
-            for block_keys, block_labels in new:
-                for first in range(0, len(block_keys), TILE[1]):
-                    keys = block_keys[first : first + TILE[1]].float()
-                    labels = block_labels[first : first + TILE[1]]
-                    classes = F.one_hot(labels, self.n_classes).float().T.contiguous()
-                    for row in range(0, n, TILE[0]):
-                        rows = slice(row, row + TILE[0])
-                        _add(rows_of_queries[rows], keys, classes, scale, peak[rows], mass[:, rows])
-        flops = n * (self.n_entries - n_known) * self._pair_flops(queries.shape[1], len(thetas))
+        if n and n_new:
+            unit = normalized(queries.to(self.device))
+            for keys, classes in self._tiles_after(n_known):
+                for row in range(0, n, TILE[0]):
+                    rows = slice(row, row + TILE[0])
+                    _add(unit[rows], keys, classes, thetas, peak[rows], mass[:, rows])
+        flops = n * n_new * self._pair_flops(queries.shape[1], len(thetas))
         sums = KernelSums(self.n_entries, peak, mass)
         return sums.read_out(), sums, Work(flops, seconds=time.perf_counter() - start)
 
     def recall_flops(self, n: int) -> int:
-        """FLOPs of n queries against all entries, at one θ."""
-        return n * self.n_entries * self._pair_flops(self._blocks[0].rows.shape[1], 1) if self._blocks else 0
+        """FLOPs of comparing n queries with all entries, at one θ."""
+        return n * self.n_entries * self._pair_flops(self._key_length or 0, 1)
 
     def _pair_flops(self, length: int, n_thetas: int) -> int:
         return 2 * (length + self.n_classes * n_thetas)  # the class sums are products too, for each θ
 
-    def combine(
-        self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
-    ) -> Float[Tensor, "n classes"]:
-        """w × learner + (1 - w) × memory."""
-        return fitted.mix(learner, memory)
+    def _tiles_after(self, n_known: int) -> Iterator[tuple[Float[Tensor, "n length"], Float[Tensor, "classes n"]]]:
+        """Keys and one-hot classes of the entries after the first `n_known`, a tile at a time."""
+        for block in self._blocks:
+            skip = min(n_known, len(block))
+            n_known -= skip
+            for first in range(skip, len(block), TILE[1]):
+                tile = slice(first, first + TILE[1])
+                classes = F.one_hot(_labels(block.labels[tile]), self.n_classes)
+                yield block.rows[tile].float(), classes.float().T.contiguous()
 
-    def fit(
-        self,
-        learner: Float[Tensor, "n classes"],
-        memory: Float[Tensor, "n_thetas n classes"],
-        labels: Int64[Tensor, " n"],
-    ) -> Mixture:
-        """w and θ; see `fit_mixture`."""
-        return fit_mixture(learner, memory, labels, self.settings)
+    @property
+    def _key_length(self) -> int | None:
+        return self._blocks[0].rows.shape[1] if self._blocks else None
 
     def rekey(self, renew: Callable[[Int64[Tensor, " n"]], Outputs]) -> Work:
-        """Write all keys anew, a block at a time.
+        """Replace all keys, a block at a time.
 
         Raises:
             InvalidSetting: non-finite keys, or keys of another length than those stored.
@@ -220,19 +195,6 @@ class CacheMemory:
         """The bytes of all keys."""
         return Work(nbytes=sum(block.rows.nbytes for block in self._blocks))
 
-    def _entries_since(self, n_known: int) -> list[tuple[Tensor, Tensor]]:
-        found, first = [], 0
-        for block in self._blocks:
-            skip = max(0, n_known - first)
-            if skip < len(block):
-                found.append((block.rows[skip:], _labels(block.labels[skip:])))
-            first += len(block)
-        return found
-
-    @property
-    def _key_length(self) -> int | None:
-        return self._blocks[0].rows.shape[1] if self._blocks else None
-
     def save_cache(self, cache: KernelSums) -> dict[str, Any]:
         """The sums."""
         return {"n_entries": cache.n_entries, "peak": cache.peak.cpu(), "mass": cache.mass.cpu()}
@@ -242,7 +204,7 @@ class CacheMemory:
         return KernelSums(state["n_entries"], state["peak"].to(self.device), state["mass"].to(self.device))
 
     def fork(self) -> "CacheMemory":
-        """A memory with the same entries and a future of its own; blocks are shared."""
+        """An independent memory with the same entries; the blocks are shared."""
         fork = copy.copy(self)
         fork.lineage = Lineage()
         fork._blocks = [block.fork() for block in self._blocks]
@@ -253,7 +215,7 @@ class CacheMemory:
         return {"blocks": [block.state() for block in self._blocks]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the memory whose `state` this is."""
+        """Restore what `state` returned."""
         self._blocks = [SampleStore(self.device) for _ in state["blocks"]]
         for block, saved in zip(self._blocks, state["blocks"], strict=True):
             block.load_state(saved)
@@ -261,8 +223,7 @@ class CacheMemory:
         self.version = self.lineage.next()
 
 
-# A label and an id lie side by side in the 8 bytes of an int64, as two int32 in the order of the machine's memory, so
-# that naming its entries costs a cache nothing.
+# A label and an id share the 8 bytes of an int64, as two int32, so that ids take no memory.
 def _joined(labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return torch.stack([labels, ids.to(labels.device)], dim=1).to(torch.int32).view(torch.int64)[:, 0]
 
@@ -279,10 +240,10 @@ def _add(queries: Tensor, keys: Tensor, classes: Tensor, thetas: Tensor, peak: T
     """Add a tile of entries to the running sums of a tile of queries (a streaming log-sum-exp), in place."""
     similarity = queries @ keys.T
     highest = torch.maximum(peak, similarity.amax(dim=1))
-    fall = peak - highest  # -inf the first time, when there is no mass to scale
+    fall = peak - highest  # -inf for the first tile, whose mass is 0
     similarity -= highest[:, None]
     for i, (theta, sums) in enumerate(zip(thetas, mass, strict=True)):
         sums *= (theta * fall).exp()[:, None]
-        scaled = theta * similarity if i + 1 < len(thetas) else similarity.mul_(theta)  # the last needs no copy
-        sums += (classes @ scaled.exp_().T).T  # several times as fast as `scaled @ classes.T`, whose result is narrow
+        scaled = theta * similarity if i + 1 < len(thetas) else similarity.mul_(theta)  # the last θ needs no copy
+        sums += (classes @ scaled.exp_().T).T  # several times as fast as `scaled @ classes.T`
     peak.copy_(highest)

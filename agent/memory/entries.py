@@ -1,13 +1,10 @@
-"""What every memory asks of the samples that it is given."""
+"""Checks and normalization of keys, labels and ids, for every memory."""
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from agent.errors import InvalidSetting
-
-NONE = torch.empty(0, dtype=torch.int64)
-"""Ids of no entries."""
 
 
 def check_entries(
@@ -21,15 +18,14 @@ def check_entries(
     """Refuse samples that no memory can store.
 
     Args:
-        keys: of the samples.
-        labels: from 0 to n_classes - 1.
-        ids: names of the entries, 0 to 2³¹ - 1.
+        keys: not normalized.
+        labels: classes, from 0 to n_classes - 1.
+        ids: from 0 to 2³¹ - 1.
         n_classes: number of classes.
-        key_length: of the keys stored before; None if there are none.
+        key_length: length of the stored keys; None for an empty memory.
 
     Raises:
-        InvalidSetting: non-finite keys, keys of another length than those stored, not as many keys as labels and ids,
-            or a label or id out of range.
+        InvalidSetting: labels or ids out of range or of another number than the keys; see also `check_keys`.
     """
     if not len(keys) == len(labels) == len(ids):
         raise InvalidSetting(
@@ -44,26 +40,22 @@ def check_entries(
 
 
 def check_keys(keys: Float[Tensor, "n length"], key_length: int | None) -> None:
-    """Refuse keys that are not finite, or of another length than those stored.
-
-    Raises:
-        InvalidSetting: such keys.
-    """
-    if not bool(torch.isfinite(largest(keys)).all()):
+    """Raise InvalidSetting for keys that are not finite, or of another length than those stored."""
+    if not bool(torch.isfinite(_largest(keys)).all()):
         raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
     if key_length is not None and keys.shape[1] != key_length:
         raise InvalidSetting(f"expected keys of {key_length} numbers like those stored, got {keys.shape[1]}")
 
 
 def normalized(keys: Float[Tensor, "n length"]) -> Float[Tensor, "n length"]:
-    """Keys of length 1 in float32; a key of zeros stays one."""
+    """Keys of L2 norm 1 in float32; a key of zeros does not change."""
     keys = keys.float()
-    magnitude = largest(keys)[:, None]
-    scaled = keys / torch.where(magnitude > 0, magnitude, 1)  # squares neither overflow nor vanish
+    magnitude = _largest(keys)[:, None]
+    scaled = keys / torch.where(magnitude > 0, magnitude, 1)  # so that squares neither overflow nor underflow
     return scaled.div_(scaled.norm(dim=1, keepdim=True).clamp_min_(1e-12))
 
 
-def largest(keys: Float[Tensor, "n length"]) -> Float[Tensor, " n"]:
-    """Magnitude of the largest number of each key, without a copy of them; NaN if one is."""
+def _largest(keys: Float[Tensor, "n length"]) -> Float[Tensor, " n"]:
+    """Largest magnitude in each key, without a copy of the keys; NaN if the key contains NaN."""
     low, high = keys.aminmax(dim=1)
     return torch.maximum(-low, high)

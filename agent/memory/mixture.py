@@ -1,4 +1,4 @@
-"""The mixed prediction, w × learner + (1 - w) × memory, and how w and the memory's setting are fitted."""
+"""The mixed prediction, w × learner + (1 - w) × memory, and the fit of w and the memory's setting."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 Setting = dict[str, float]
-"""What a memory is read with: plain numbers by name, whose meaning the memory knows, as in {"theta": 64.0}."""
+"""Parameters of a recall, by a name that the memory defines, as in {"theta": 64.0}."""
 
 W_GRID = tuple(i / 40 for i in range(41))
-"""Weights of the learner that are tried; both ends belong to it."""
+"""Weights of the learner that the fit tries, 0 and 1 included."""
 
 TILE = 1 << 20
-"""Probabilities mixed at once (4 MiB), so that many classes do not need much memory."""
+"""Probabilities mixed at once (4 MiB), which bounds the memory that many classes need."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Mixture:
     """How learner and memory are combined.
 
     Attributes:
-        w: weight of the learner, 0 to 1; 1 until it is fitted.
-        setting: what the memory is read with; None until it is fitted, which takes a memory that holds something.
+        w: weight of the learner, 0 to 1; 1 before the first fit.
+        setting: of the memory's recall; None before the first fit, which needs a memory with entries.
     """
 
     w: float = 1.0
@@ -33,11 +33,11 @@ class Mixture:
 
     @property
     def fitted(self) -> bool:
-        """Whether these are fitted values, and not those of an agent that has fitted none yet."""
+        """Whether `w` and `setting` come from a fit."""
         return self.setting is not None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` reads."""
+        """Plain values for `from_json`."""
         return {"w": self.w, "setting": self.setting}
 
     @classmethod
@@ -45,11 +45,26 @@ class Mixture:
         """The mixture that `as_json` wrote; raises KeyError for anything else."""
         return cls(values["w"], values["setting"])
 
-    def mix(
-        self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"]
+
+class LinearMixing:
+    """`combine` and `fit` of a memory whose probabilities are averaged with the learner's."""
+
+    settings: tuple[Setting, ...]
+
+    def combine(
+        self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
     ) -> Float[Tensor, "n classes"]:
-        """The agent's probabilities from those of its two parts."""
-        return self.w * learner + (1 - self.w) * memory
+        """w × learner + (1 - w) × memory."""
+        return fitted.w * learner + (1 - fitted.w) * memory
+
+    def fit(
+        self,
+        learner: Float[Tensor, "n classes"],
+        memory: Float[Tensor, "n_settings n classes"],
+        labels: Int64[Tensor, " n"],
+    ) -> Mixture:
+        """w and the setting; see `fit_mixture`."""
+        return fit_mixture(learner, memory, labels, self.settings)
 
 
 def fit_mixture(
@@ -58,17 +73,17 @@ def fit_mixture(
     labels: Int64[Tensor, " n"],
     settings: Sequence[Setting],
 ) -> Mixture:
-    """The w and setting of highest accuracy on validation data; among equals, those of highest likelihood.
+    """The w and setting with the highest accuracy on validation data; the higher likelihood decides between equals.
 
-    Accuracy is what the experiment measures; the likelihood decides between the many pairs that classify a finite
-    validation set equally well. Where w = 1 is best the memory has no say, and all settings tie: the setting is then
-    the one of highest likelihood of the memory alone, so that whoever reads the memory reads it at its best.
+    Accuracy is what experiments measure, but many pairs classify a finite validation set equally well. With w = 1 all
+    settings give the same prediction; the fit then returns the setting at which the memory alone has the highest
+    likelihood, for policies that read the memory.
 
     Args:
-        learner: probabilities of validation data that neither trained the learner nor entered the memory.
-        memory: the memory's for the same data, at each setting.
-        labels: their classes.
-        settings: what `memory` was read with.
+        learner: the learner's probabilities of data that neither trained it nor entered the memory.
+        memory: the memory's probabilities of the same data, at each setting.
+        labels: classes of the data.
+        settings: those of `memory`, in the same order.
     """
     learner, memory, labels = learner.cpu(), memory.cpu(), labels.cpu()
     w = torch.tensor(W_GRID)[:, None, None]

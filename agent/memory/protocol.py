@@ -1,9 +1,10 @@
-"""What every memory offers."""
+"""The contract of memories."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
@@ -13,69 +14,67 @@ from agent.networks.outputs import Outputs
 from agent.version import Version
 
 Cache = TypeVar("Cache")
-"""What a memory keeps of a recall in order to bring it up to date: of a type of its own, and opaque to all others."""
+"""What a memory needs to update an earlier recall. Each memory has a type of its own, which no other code reads."""
 
 
 @dataclass(frozen=True)
 class ReadOut:
-    """What a memory answers to queries."""
+    """The answers of a memory to queries."""
 
     probabilities: Float[Tensor, "n_settings n classes"]
-    """Of each class, at each setting; uniform while the memory is empty."""
+    """Class probabilities at each setting; uniform while the memory is empty."""
     novelty: Float[Tensor, " n"] | None
-    """How far each query lies from all that is stored, 0 or more; None while the memory is empty, or for one that
-    cannot tell."""
+    """Distance of each query from the stored samples, 0 or more; None if the memory is empty or has no distance."""
 
 
 class Insertion(NamedTuple):
-    """What an insert did."""
+    """The result of an insert."""
 
     work: Work
-    evicted: Int64[Tensor, " n_evicted"]
-    """Ids of the entries that had to go; nobody will ask for them again."""
+    evicted: Int64[Tensor, " n_evicted"] = torch.empty(0, dtype=torch.int64)
+    """Ids of the entries that were removed for good."""
 
 
 class InsertionEstimate(NamedTuple):
-    """What an insert will take."""
+    """The estimated cost of an insert."""
 
     work: Work
-    """Without its seconds."""
+    """Without seconds."""
     held_nbytes: int
-    """Bytes that will be held in addition; below 0 where less will be held."""
+    """Change of the bytes held; negative if the memory shrinks."""
     n_evicted: int = 0
-    """Entries that will have to go, new ones included."""
+    """Entries that the insert removes, new ones included."""
 
 
 @runtime_checkable
 class Memory(Protocol[Cache]):
-    """An episodic memory: outputs of a network and labels go in, class probabilities for queries come out."""
+    """An episodic memory: it stores a network's outputs with labels, and gives class probabilities for queries."""
 
     settings: tuple[Setting, ...]
-    """What the memory can be read with, for calibration to choose from; one empty setting where there is no choice."""
+    """Parameters of recall from which calibration chooses; one empty setting if there is no choice."""
     prior: Setting
-    """One of `settings`: what the memory is read with until calibration has chosen."""
+    """The one of `settings` that recall uses before calibration."""
     needs_inputs: bool
-    """Whether `insert` is to be given the inputs."""
+    """Whether `insert` needs the inputs."""
     pools_keys: bool
-    """Whether keys should be averaged over space where nobody says otherwise."""
+    """Whether keys are averaged over space by default."""
     version: Version
-    """Replaced whenever an earlier answer no longer holds.
+    """Replaced when earlier caches of `recall` become invalid.
 
-    Entries that merely add to earlier answers need not replace it: `recall` brings those up to date from their cache.
-    So equal versions are equal content only along one line of descent: of two forks that were given different entries
-    neither may go on from a cache of the other.
+    An insert need not replace it if `recall` can update an earlier cache with the new entries. So equal versions do not
+    mean equal content: two forks with different entries may share a version, but must not share caches.
     """
 
     @property
     def n_entries(self) -> int:
-        """Samples in memory; 0 means that it is empty."""
+        """Samples in memory."""
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
 
     def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
-        """What an insert of n samples with keys of `key_length` numbers will take; nothing is done.
+        """Estimate an insert of n samples with keys of `key_length` numbers, without doing it.
 
         Raises:
             InvalidSetting: keys that are too long for this memory.
@@ -91,44 +90,44 @@ class Memory(Protocol[Cache]):
         """Store samples.
 
         Args:
-            outputs: of the network as it is, on the samples.
-            labels: their classes.
-            ids: their names, each of which comes once in a lifetime.
+            outputs: of the current network on the samples.
+            labels: classes of the samples, from 0 to the number of classes - 1.
+            ids: of the samples, unique in a lifetime, from 0 to 2³¹ - 1.
             inputs: the samples, if the memory `needs_inputs`.
 
         Raises:
-            InvalidSetting: outputs or labels that cannot be stored; nothing is stored then.
+            InvalidSetting: samples that cannot be stored (see `check_entries`); the memory does not change.
         """
 
     def recall(
         self, queries: Float[Tensor, "n length"], settings: tuple[Setting, ...], cache: Cache | None = None
     ) -> tuple[ReadOut, Cache, Work]:
-        """Answer queries, at each setting at once.
+        """Answer queries at each setting.
 
         Args:
             queries: keys.
-            settings: to read the memory with.
+            settings: parameters of the recall.
             cache: of an earlier recall of the same queries at the same settings and version, by this memory, an
-                ancestor or a fork that was given nothing since: only what is new is computed, and billed. All bills
-                together come to that of a recall from scratch.
+                ancestor, or a fork with no inserts of its own. The memory then computes and bills only what is new;
+                the sum of all bills equals that of a recall from scratch.
 
         Returns:
-            The read-out on the device of the queries, the cache for the next recall, and the work it took.
+            The read-out on the device of the queries, the cache for the next recall, and the work done.
 
         Raises:
             InvalidSetting: queries or settings that cannot be answered.
         """
 
     def recall_flops(self, n: int) -> int:
-        """FLOPs of answering n queries from scratch, at any one setting: a fixed amount, and as much for each query.
+        """FLOPs of answering n queries from scratch at one setting: a constant plus an amount for each query.
 
-        At several settings recall may take less than so much for each.
+        A recall at several settings may take less than that for each.
         """
 
     def combine(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
     ) -> Float[Tensor, "n classes"]:
-        """The agent's probabilities from those of learner and memory, the latter read at the setting of `fitted`."""
+        """The agent's probabilities from the learner's and the memory's, the latter at the setting of `fitted`."""
 
     def fit(
         self,
@@ -136,12 +135,12 @@ class Memory(Protocol[Cache]):
         memory: Float[Tensor, "n_settings n classes"],
         labels: Int64[Tensor, " n"],
     ) -> Mixture:
-        """The setting and weight that suit validation data best.
+        """Fit the setting and the weight of the learner to validation data.
 
         Args:
-            learner: probabilities of data that neither trained the learner nor entered the memory.
-            memory: the memory's for the same data, at each of `settings`.
-            labels: their classes.
+            learner: the learner's probabilities of data that neither trained it nor entered the memory.
+            memory: the memory's probabilities of the same data, at each of `settings`.
+            labels: classes of the data.
         """
 
     def save_cache(self, cache: Cache) -> dict[str, Any]:
@@ -151,24 +150,28 @@ class Memory(Protocol[Cache]):
         """The cache that was saved."""
 
     def fork(self) -> "Memory[Cache]":
-        """A memory with the same content and a future of its own."""
+        """An independent memory with the same content."""
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` restores the memory to the bit."""
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the memory whose `state` this is."""
+        """Restore what `state` returned."""
 
 
 @runtime_checkable
 class Rekeyable(Protocol):
-    """A memory whose entries can be renewed by a network that has moved on."""
+    """A memory that can replace the network's outputs in its entries after the network has changed."""
 
     def rekey(self, renew: Callable[[Int64[Tensor, " n"]], Outputs]) -> Work:
-        """Renew everything that a network told of the entries; `renew` gives its outputs now, by id of the entry.
+        """Replace the outputs in all entries; the memory is the same as before if that fails.
 
-        Forks go on with what they had. If anything fails, so does the memory.
+        Args:
+            renew: gives the current network's outputs on entries, by id.
+
+        Returns:
+            The work of writing, without the forward passes. Forks keep the earlier outputs.
         """
 
     def estimate_rekey(self) -> Work:
-        """What writing all entries anew takes, without the forward passes and without seconds."""
+        """The work of `rekey`, without the forward passes and without seconds."""

@@ -7,4 +7,4 @@ from agent.memory.protocol import Memory
 from agent.memory.ridge import RidgeMemory
 
 MEMORIES: dict[str, type[Memory[Any]]] = {"cache": CacheMemory, "ridge": RidgeMemory}
-"""Every memory, by the name it has on the command line; made with the number of classes and the device."""
+"""Memories by their name on the command line; the program gives each the number of classes and the device."""

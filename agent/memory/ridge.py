@@ -1,8 +1,7 @@
-"""Streaming ridge regression from keys to classes: a memory of sums, without entries."""
+"""Streaming ridge regression from keys to classes: a memory that stores sums and no entries."""
 
 import copy
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,54 +11,47 @@ from torch import Tensor
 
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
-from agent.memory.entries import NONE, check_entries, check_keys, normalized
-from agent.memory.mixture import Mixture, Setting, fit_mixture
+from agent.memory.entries import check_entries, check_keys, normalized
+from agent.memory.mixture import LinearMixing, Setting
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.networks.outputs import Outputs
 from agent.version import Lineage
 
 CPU = torch.device("cpu")
 FLOOR = 1e-6
-"""Added to every score: no class is impossible, and no sum 0."""
+"""Added to every score, so that no class has probability 0 and no sum is 0."""
 NBYTES = 8
-"""Of a float64, which the sums are held in."""
+"""Bytes of a float64, the type of the sums."""
 
 
-@dataclass(frozen=True)
-class Answered:
-    """The cache of a recall: what was answered holds until the next insert."""
+class RidgeMemory(LinearMixing):
+    """Ridge regression of the classes on the keys, updated with each chunk; it stores no keys.
 
-    read_out: ReadOut
-
-
-class RidgeMemory:
-    """Ridge regression of the classes on the keys, kept up to date chunk by chunk; no key is stored.
-
-    Of the samples (k, c) it holds the sums G = Σ x xᵀ and B = Σ x e_cᵀ, where x is the key, L2-normalized, and a 1
-    beside it, and e_c is 1 at c and 0 elsewhere. A query's scores are xᵀ (G + λ m I)⁻¹ B, with m the mean of G's
-    diagonal; what of them is above 0, plus 10⁻⁶, divided by its sum, are the class probabilities.
+    It sums G = Σ x xᵀ and B = Σ x e_cᵀ over the samples (key, class c), where x is the L2-normalized key with a 1
+    appended, and e_c is 1 at c and 0 elsewhere. The scores of a query are xᵀ (G + λ m I)⁻¹ B, with m the mean of G's
+    diagonal. Class probabilities are max(score, 0) + 10⁻⁶, divided by their sum.
 
     Every insert changes every answer. With D = key length + 1 and C classes the memory takes 8 (D² + D C) bytes, an
     insert of n samples 2 n D (D + C) FLOPs, and a recall D³ / 3 + 2 D² C FLOPs for each λ (a Cholesky factorization
-    and two triangular solves) and 2 n D C for n queries. Keys should be pooled, therefore: 64 numbers take 39 kB, the
-    12,288 numbers of three whole activations 1.2 GB and 620 GFLOP for each λ.
+    and two triangular solves) and 2 n D C for n queries. So keys should be pooled: 64 numbers take 39 kB; the 12,288
+    numbers of three whole activations take 1.2 GB, and 620 GFLOP for each λ.
 
     Args:
         n_classes: number of classes.
-        device: where the sums lie.
+        device: device of the sums.
         limit: largest length of a key, in numbers.
 
     Raises:
         InvalidSetting: a limit below 1.
 
     References:
-        Hoerl and Kennard, "Ridge regression", Technometrics 12(1), 1970. As a head on the features of a network that
-        sees a stream once: McDonnell et al., "RanPAC", NeurIPS 2023, arXiv:2307.02251. FLOPs: Golub
-        and Van Loan, "Matrix computations", 4th edition, section 4.2.
+        Hoerl and Kennard, "Ridge regression", Technometrics 12(1), 1970. In continual learning, on the features of a
+        network: McDonnell et al., "RanPAC", NeurIPS 2023, arXiv:2307.02251. FLOPs: Golub and Van Loan, "Matrix
+        computations", 4th edition, section 4.2.
     """
 
     settings: tuple[Setting, ...] = tuple({"lambda": 10.0**exponent} for exponent in range(-6, 3))
-    prior: Setting = {"lambda": 0.01}  # noqa: RUF012 (never written to)
+    prior: Setting = {"lambda": 0.01}  # noqa: RUF012 (read-only)
     needs_inputs = False
     pools_keys = True
 
@@ -69,7 +61,7 @@ class RidgeMemory:
         if limit < 1:
             raise InvalidSetting(f"expected a limit of at least 1 number in a key, got {limit}")
         self.n_classes, self.limit = n_classes, limit
-        self.device = CPU if device.type == "mps" else device  # which has no float64
+        self.device = CPU if device.type == "mps" else device  # MPS has no float64
         self.n_entries = 0
         self.lineage = Lineage()
         self.version = self.lineage.next()
@@ -86,7 +78,7 @@ class RidgeMemory:
         return NBYTES * d * (d + self.n_classes)
 
     def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
-        """The FLOPs of the sums, and their bytes: all of them are written at each insert, and held from the first on.
+        """The FLOPs and bytes of the sums: every insert writes all their bytes, and the first one allocates them.
 
         Raises:
             InvalidSetting: keys longer than the limit.
@@ -110,53 +102,37 @@ class RidgeMemory:
         ids: Int64[Tensor, " n_ids"],
         inputs: Shaped[Tensor, "n ..."] | None = None,
     ) -> Insertion:
-        """Add samples to the sums; ids name nothing that could be asked for again.
-
-        Args:
-            outputs: of which the keys are used.
-            labels: classes from 0 to n_classes - 1.
-            ids: checked, and not stored.
-            inputs: not used.
-
-        Raises:
-            InvalidSetting: non-finite keys, keys longer than the limit or of another length than before, not as many
-                keys as labels and ids, or a label or id out of range.
-        """
+        """Add samples to the sums; see `Memory`. The ids are checked, but not stored."""
         keys = outputs.keys
         check_entries(keys, labels, ids, n_classes=self.n_classes, key_length=self._key_length)
         work = self.estimate_insert(len(keys), keys.shape[1]).work
         if not len(keys):
-            return Insertion(Work(), NONE)
+            return Insertion(Work())
         start = time.perf_counter()
         x = self._with_one(keys)
         y = F.one_hot(labels.to(self.device), self.n_classes).double()
         gram, response = x.T @ x, x.T @ y
-        self._gram = gram if self._gram is None else self._gram + gram  # a new tensor: forks hold the old one
+        self._gram = gram if self._gram is None else self._gram + gram  # a new tensor, since forks share the old one
         self._response = response if self._response is None else self._response + response
         self.n_entries += len(keys)
         self._solutions = {}
         self.version = self.lineage.next()
-        return Insertion(Work(work.flops, work.nbytes, time.perf_counter() - start), NONE)
+        return Insertion(Work(work.flops, work.nbytes, time.perf_counter() - start))
 
     @torch.inference_mode()
     def recall(
-        self, queries: Float[Tensor, "n length"], settings: tuple[Setting, ...], cache: Answered | None = None
-    ) -> tuple[ReadOut, Answered, Work]:
-        """Class probabilities of queries, at each λ at once.
-
-        Args:
-            queries: need not be normalized.
-            settings: `lambda`, above 0: the penalty as a multiple of the mean of G's diagonal.
-            cache: of an earlier recall, since which nothing was inserted: there is nothing to compute.
+        self, queries: Float[Tensor, "n length"], settings: tuple[Setting, ...], cache: ReadOut | None = None
+    ) -> tuple[ReadOut, ReadOut, Work]:
+        """Class probabilities of queries at each setting `lambda` above 0, the relative penalty λ; see `Memory`.
 
         Raises:
             InvalidSetting: non-finite queries, queries of another length than the keys, or a λ that is not positive
                 and finite.
         """
         if cache is not None:
-            return ReadOut(cache.read_out.probabilities.to(queries.device), None), cache, Work()
+            return ReadOut(cache.probabilities.to(queries.device), None), cache, Work()
         penalties = [setting["lambda"] for setting in settings]
-        if not bool(all(0 < penalty < float("inf") for penalty in penalties)):
+        if not all(0 < penalty < float("inf") for penalty in penalties):
             raise InvalidSetting(f"expected finite λ above 0, got {penalties}")
         check_keys(queries, self._key_length)
         start = time.perf_counter()
@@ -168,10 +144,10 @@ class RidgeMemory:
             scores = torch.stack([x @ self._solution(penalty) for penalty in penalties]).clamp_min_(0).add_(FLOOR)
             read_out = ReadOut((scores / scores.sum(dim=2, keepdim=True)).float().to(queries.device), None)
         flops = len(settings) * self.recall_flops(len(queries))
-        return read_out, Answered(read_out), Work(flops, seconds=time.perf_counter() - start)
+        return read_out, read_out, Work(flops, seconds=time.perf_counter() - start)
 
     def recall_flops(self, n: int) -> int:
-        """FLOPs of solving for one λ, and of n queries."""
+        """FLOPs of solving for one λ and answering n queries."""
         if self._gram is None:
             return 0
         d = len(self._gram)
@@ -181,7 +157,7 @@ class RidgeMemory:
         return d**3 // 3 + 2 * d**2 * self.n_classes
 
     def _solution(self, penalty: float) -> Float64[Tensor, "d classes"]:
-        """The weights at a λ; computed once, and billed to everyone who would have to compute them."""
+        """The weights at a λ, computed once between inserts; every recall bills them nevertheless."""
         if penalty not in self._solutions:
             assert self._gram is not None, "an empty memory has nothing to solve"
             assert self._response is not None
@@ -197,31 +173,16 @@ class RidgeMemory:
     def _with_one(self, keys: Float[Tensor, "n length"]) -> Float64[Tensor, "n d"]:
         return F.pad(normalized(keys.to(self.device)).double(), (0, 1), value=1.0)
 
-    def combine(
-        self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
-    ) -> Float[Tensor, "n classes"]:
-        """w × learner + (1 - w) × memory."""
-        return fitted.mix(learner, memory)
+    def save_cache(self, cache: ReadOut) -> dict[str, Any]:
+        """The probabilities."""
+        return {"probabilities": cache.probabilities.cpu()}
 
-    def fit(
-        self,
-        learner: Float[Tensor, "n classes"],
-        memory: Float[Tensor, "n_settings n classes"],
-        labels: Int64[Tensor, " n"],
-    ) -> Mixture:
-        """w and λ; see `fit_mixture`."""
-        return fit_mixture(learner, memory, labels, self.settings)
-
-    def save_cache(self, cache: Answered) -> dict[str, Any]:
-        """The answers."""
-        return {"probabilities": cache.read_out.probabilities.cpu()}
-
-    def load_cache(self, state: dict[str, Any]) -> Answered:
-        """The answers that were saved."""
-        return Answered(ReadOut(state["probabilities"].to(self.device), None))
+    def load_cache(self, state: dict[str, Any]) -> ReadOut:
+        """The read-out that was saved."""
+        return ReadOut(state["probabilities"].to(self.device), None)
 
     def fork(self) -> "RidgeMemory":
-        """A memory with the same sums and a future of its own; the sums are shared until either side adds to them."""
+        """An independent memory with the same sums, shared until one side inserts."""
         fork = copy.copy(self)
         fork.lineage = Lineage()
         fork._solutions = dict(self._solutions)
@@ -229,14 +190,14 @@ class RidgeMemory:
 
     def state(self) -> dict[str, Any]:
         """The sums."""
-        sums = {} if self._gram is None else {"gram": self._gram.cpu(), "response": self._response.cpu()}  # type: ignore[union-attr]
-        return {"n_entries": self.n_entries, **sums}
+        sums = {"gram": self._gram, "response": self._response}
+        return {"n_entries": self.n_entries, **{name: each.cpu() for name, each in sums.items() if each is not None}}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the memory whose `state` this is."""
+        """Restore what `state` returned."""
         self.n_entries = state["n_entries"]
-        empty = "gram" not in state
-        self._gram = None if empty else state["gram"].to(self.device)
-        self._response = None if empty else state["response"].to(self.device)
+        self._gram, self._response = (
+            state[name].to(self.device) if name in state else None for name in ("gram", "response")
+        )
         self._solutions = {}
         self.version = self.lineage.next()

@@ -1,1 +1,1 @@
-"""The only writers of a run directory."""
+"""Checkpoints, records and TensorBoard events: the only code that writes to a run directory."""

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values, replaced whole, and distrusted when they are read."""
+"""Checkpoints of tensors and plain values: written atomically, and checked when they are loaded."""
 
 import io
 import math
@@ -11,32 +11,32 @@ import torch
 
 from agent.errors import CheckpointError, RunError, is_out_of_memory
 
-CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+CHECKPOINT, PREVIOUS, _NEW = "checkpoint.pt", "checkpoint.previous.pt", "new.checkpoint.pt"
 _FORMAT = "learn-or-memorize checkpoint 3"
 _PART = ".part"
-"""Ends the names of files that are being written."""
+"""Suffix of files that are being written."""
 
 
 class Checkpoints:
     """The last two checkpoints of one run.
 
     Args:
-        folder: where they lie.
-        run: identifies the run; checkpoints of another are refused.
+        folder: the folder that holds them.
+        run: identifies the run; `load` refuses checkpoints of another one.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
         self.folder, self.run = folder, run
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint; the one before it is kept, and lost last if anything goes wrong.
+        """Write a checkpoint, and keep the one before it.
 
         Raises:
-            RunError: it cannot be written; earlier ones are as they were.
+            RunError: it cannot be written; earlier checkpoints are not lost.
         """
         content = io.BytesIO()
         torch.save({"format": _FORMAT, "run": self.run, "state": state}, content)
-        last, new = self.folder / CHECKPOINT, self.folder / f"new.{CHECKPOINT}"
+        last, new = self.folder / CHECKPOINT, self.folder / _NEW
         try:
             replace_file(new, content.getbuffer())
             if last.exists():
@@ -50,28 +50,26 @@ class Checkpoints:
             ) from error
 
     def found(self) -> list[Path]:
-        """The checkpoints that exist, the newest first."""
+        """The checkpoints that exist, newest first."""
         return [path for name in (CHECKPOINT, PREVIOUS) if (path := self.folder / name).exists()]
 
     def load(self, path: Path) -> dict[str, Any]:
-        """The state in a checkpoint; no code in it is run.
+        """The state in a checkpoint; loading runs no code from the file.
 
         Raises:
-            CheckpointError: a file that is truncated, altered, of another run or no checkpoint at all.
+            CheckpointError: a file that is truncated, altered, from another run, or not a checkpoint.
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # torch does not compare the checksums itself
-            if damaged:
-                raise CheckpointError(f"expected a whole checkpoint at {path}, got a damaged part {damaged}")
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        except CheckpointError:
-            raise
-        except Exception as error:  # a file can hold anything
+                damaged = archive.testzip()  # torch does not compare checksums
+            saved = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # the file may hold anything
             if is_out_of_memory(error):
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"expected a checkpoint at {path}, got: {reason[:200]}") from None
+        if damaged:
+            raise CheckpointError(f"expected a whole checkpoint at {path}, got a damaged part {damaged}")
         if not isinstance(saved, dict) or saved.get("format") != _FORMAT or not isinstance(saved.get("state"), dict):
             raise CheckpointError(f"expected a checkpoint of this program at {path}, got another file")
         if saved.get("run") != self.run:
@@ -79,16 +77,16 @@ class Checkpoints:
         return saved["state"]
 
     def drop(self) -> None:
-        """Remove all checkpoints, when they are needed no more."""
-        for path in (*self.found(), self.folder / f"new.{CHECKPOINT}"):
-            path.unlink(missing_ok=True)
+        """Remove all checkpoints."""
+        for name in (CHECKPOINT, PREVIOUS, _NEW):
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Put a file in place whole, or not at all.
+    """Write or replace a file atomically.
 
     Raises:
-        OSError: it cannot be written; what was there is as it was.
+        OSError: it cannot be written; an earlier file does not change.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
@@ -104,13 +102,9 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk: a file that was renamed outlives a power cut only then.
-
-    Raises:
-        OSError: the disk fails.
-    """
+    """Write the names in a folder to the disk, so that a renamed file survives a power failure; may raise OSError."""
     if os.name != "posix":
-        return  # elsewhere a folder cannot be opened
+        return  # other systems cannot open a folder
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -119,47 +113,42 @@ def sync_folder(folder: Path) -> None:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what processes that were killed were just writing; nobody may be writing there now."""
+    """Remove the incomplete files of killed processes; no process may be writing in the folder."""
     for path in folder.rglob(f".*{_PART}"):
         path.unlink(missing_ok=True)
 
 
-Shape = type | tuple[type, ...] | dict[str, Any] | list[Any]
-"""What a value of a state looks like: of a type or one of several; a dictionary of these keys, or of any under `ANY`; a
-list of such values."""
 ANY = "*"
+Shape = type | tuple[type, ...] | dict[str, Any] | list[Any]
+"""The expected structure of a value: a type, or one of several; a dictionary with these keys, or with any keys if the
+only one is `ANY`; a list of such values."""
 
 
-def check_shape(value: object, shape: Shape, where: str) -> None:
-    """Refuse a state that is not what it is taken for, before anything is built from it.
+def check_shape(value: Any, shape: Shape, where: str) -> None:
+    """Refuse a state of another structure, before anything is restored from it.
 
     Raises:
-        CheckpointError: naming the first part that is missing or of another type.
+        CheckpointError: names the first part that is missing or has another type.
     """
-    if isinstance(shape, dict):
-        _check_type(value, dict, where)
-        assert isinstance(value, dict)
-        if ANY in shape:
-            for key, part in value.items():
-                check_shape(part, shape[ANY], f"{where}[{key!r}]")
-            return
-        missing = [key for key in shape if key not in value]
-        if missing:
-            raise CheckpointError(
-                f"expected {', '.join(missing)} in {where}, got {', '.join(map(str, value)) or 'nothing'}"
-            )
-        for key, expected in shape.items():
-            check_shape(value[key], expected, f"{where}[{key!r}]")
-    elif isinstance(shape, list):
-        _check_type(value, list, where)
-        assert isinstance(value, list)
-        for i, part in enumerate(value):
-            check_shape(part, shape[0], f"{where}[{i}]")
-    else:
+    if not isinstance(shape, dict | list):
         _check_type(value, shape, where)
+        return
+    _check_type(value, type(shape), where)
+    parts: dict[Any, Any]
+    if isinstance(shape, list):
+        parts = dict.fromkeys(range(len(value)), shape[0])
+    elif ANY in shape:
+        parts = dict.fromkeys(value, shape[ANY])
+    else:
+        parts = shape
+        if missing := [key for key in shape if key not in value]:
+            found = ", ".join(map(str, value)) or "nothing"
+            raise CheckpointError(f"expected {', '.join(missing)} in {where}, got {found}")
+    for key, expected in parts.items():
+        check_shape(value[key], expected, f"{where}[{key!r}]")
 
 
-def _check_type(value: object, expected: type | tuple[type, ...], where: str) -> None:
+def _check_type(value: Any, expected: type | tuple[type, ...], where: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise CheckpointError(f"expected a finite number for {where}, got {value}")
     if not isinstance(value, expected):

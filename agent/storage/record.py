@@ -1,15 +1,15 @@
-"""The only writer of a run directory: configuration, trajectories, summaries, TensorBoard events."""
+"""Run directories, with their configuration, and the records of lifetimes in them."""
 
 import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 from filelock import FileLock, Timeout
@@ -26,31 +26,31 @@ CONFIG, TRAJECTORY, SUMMARY = "config.json", "trajectory.jsonl", "summary.json"
 SECONDS, WEIGHTS = "seconds.json", "weights.pt"
 
 Compared = Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]]
-"""From two configurations to what of each must be equal."""
+"""A function of two configurations that returns the part of each that must be equal."""
 
 
 class RunDirectory:
-    """A directory that one experiment owns while it runs; opened with `open_run`."""
+    """The directory of an experiment; `open_run` locks it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write(self, name: str, content: bytes | str) -> None:
-        """Put a file in place whole, or not at all."""
+        """Write or replace a file atomically."""
         with _writing(self.path):
             replace_file(self.path / name, content.encode("utf-8") if isinstance(content, str) else content)
 
     def lifetime(self, name: str) -> "LifetimeRecord":
-        """The record of one of the experiment's lifetimes, in a directory of its own."""
+        """The record of a lifetime, in its own directory."""
         return LifetimeRecord(self.path / name)
 
     def checkpoints(self, name: str = "") -> Checkpoints:
-        """The checkpoints of the lifetimes lived together in a folder of the run."""
+        """The checkpoints in a folder of the run."""
         digest = hashlib.blake2b((self.path / CONFIG).read_bytes() + name.encode("utf-8"), digest_size=16)
         return Checkpoints(self.path / name, digest.hexdigest())
 
     def tensorboard(self) -> "SummaryWriter":
-        """A writer for the experiment's own scalars and figures; earlier ones are dropped."""
+        """A writer of the experiment's scalars and figures; removes earlier events."""
         with _writing(self.path):
             from torch.utils.tensorboard import SummaryWriter
 
@@ -62,20 +62,20 @@ class RunDirectory:
 def open_run(
     path: Path, config: Mapping[str, Any], *, anew: bool = False, compared: Compared = lambda found, now: (found, now)
 ) -> Iterator[RunDirectory]:
-    """Own a run directory, new or to be continued.
+    """Create or continue a run directory, and lock it.
 
     Args:
-        path: made if it does not exist.
-        config: plain values; written, or compared with what is there.
-        anew: drop what the directory holds and start over.
-        compared: what of the configuration that is found, and of the one that is given, must be equal.
+        path: created if it does not exist.
+        config: plain values; written, or compared with the file in the directory.
+        anew: delete the content of the directory first.
+        compared: the parts of the stored and the given configuration that must be equal.
 
     Raises:
         RunError: the directory cannot be written, is in use, or belongs to a run with another configuration.
     """
-    path = path.absolute()  # whatever a policy of the user's own does to the current directory
+    path = path.absolute()  # user code may change the current directory
     with _writing(path):
-        str(path).encode("utf-8")  # TensorBoard's need, refused before anything is written
+        str(path).encode("utf-8")  # TensorBoard needs it, so fail before anything is written
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / "lock")
         try:
@@ -90,7 +90,7 @@ def open_run(
         yield RunDirectory(path)
     except LifetimeError:
         if is_new and {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
-            shutil.rmtree(path, ignore_errors=True)  # nothing was lived: settings that cannot be leave no run behind
+            shutil.rmtree(path, ignore_errors=True)  # no lifetime began: invalid settings leave no run behind
         raise
     finally:
         lock.release()
@@ -99,8 +99,8 @@ def open_run(
 def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> None:
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
-    known = read_object(found, "choose another --name").keys() if found.exists() else set()
-    is_run = known >= {"experiment", "settings"} or (found.exists() and known >= config.keys())
+    stored = read_object(found, "choose another --name") if found.exists() else None
+    is_run = stored is not None and (stored.keys() >= {"experiment", "settings"} or stored.keys() >= config.keys())
     if others and not is_run:
         raise RunError(f"expected a run or an empty directory at {path}, found other files; choose another --name")
     if anew:
@@ -109,17 +109,17 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
                 shutil.rmtree(entry)
             elif entry != found:
                 entry.unlink()
-        found.unlink(missing_ok=True)  # last, since it is what makes the directory known as a run
-    text = json.dumps(config, indent=2) + "\n"
-    if not found.exists():
-        replace_file(found, text.encode("utf-8"))
+        found.unlink(missing_ok=True)  # last, since it identifies the directory as a run
+    content = _json(config)
+    if anew or stored is None:
+        replace_file(found, content)
         return
-    changed = _differences(*compared(read_object(found, "choose another --name"), json.loads(text)))
+    changed = _differences(*compared(stored, json.loads(content)))
     if changed:
         raise RunError(
             f"expected to continue the run in {path} as it was started, but {changed[0]}"
             + (f" (and {len(changed) - 1} more)" if changed[1:] else "")
-            + "; go on with what it was started with, choose another --name, or --force to start anew"
+            + "; use the settings that it was started with, choose another --name, or --force to start anew"
         )
 
 
@@ -134,50 +134,52 @@ def _differences(before: Any, now: Any, where: str = "") -> list[str]:
 
 
 class LifetimeRecord:
-    """Writes down one lifetime as it is lived, in a directory of its own or that of its run."""
+    """Writes the steps and the summary of one lifetime to a directory: that of its run, or one in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines: Any = None
+        self._lines: TextIO | None = None
         self._events: Events | None = None
 
     def summary(self) -> dict[str, Any] | None:
-        """What is known of the lifetime if it is finished; None if it is not."""
+        """The summary of a finished lifetime; None if it is not finished."""
         try:
             summary = read_object(self.path / SUMMARY, "--force starts anew")
         except FileNotFoundError:
             return None
-        missing = [name for name in ("step", "accuracy", "work") if name not in summary]
-        if missing:
-            raise RunError(
-                f"expected the end of a lifetime in {self.path / SUMMARY}, got no {missing[0]}; remove it to live from "
-                "the last checkpoint, or start anew with --force"
-            )
+        for name in ("step", "accuracy", "work"):
+            if name not in summary:
+                raise RunError(
+                    f"expected the end of a lifetime in {self.path / SUMMARY}, got no {name}; remove it to continue "
+                    "from the last checkpoint, or start anew with --force"
+                )
         return summary
 
     def steps(self, n: int) -> list[Step]:
-        """The first n steps on record.
+        """The first n steps of the record.
 
         Raises:
-            CheckpointError: there are fewer, or something else is written there.
+            CheckpointError: the record has fewer, or holds something else.
         """
         path = self.path / TRAJECTORY
         if not n:
-            return []  # a lifetime that waits for its branch has no record yet
+            return []  # a lifetime on a branch that has not started has no record
         try:
-            with path.open(encoding="utf-8") as lines:
-                return [Step.from_json(json.loads(line)) for line in _first(lines, n, path)]
+            with path.open(encoding="utf-8") as file:
+                lines = [line for line in islice(file, n) if line.endswith("\n")]
+            if len(lines) == n:
+                return [Step.from_json(json.loads(line)) for line in lines]
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise CheckpointError(f"expected {n} steps in {path}, got: {error or type(error).__name__}") from None
+        raise CheckpointError(f"expected {n} steps in {path}, got {len(lines)}")
 
     def go_on(self, steps: Sequence[Step]) -> None:
-        """Begin to write after these steps, and drop whatever else the record holds."""
+        """Replace the record by these steps, and open it for more."""
         with _writing(self.path):
             self.close()
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / SUMMARY).unlink(missing_ok=True)  # first, since it says: complete
-            (self.path / SECONDS).unlink(missing_ok=True)
-            (self.path / WEIGHTS).unlink(missing_ok=True)
+            for name in (SUMMARY, SECONDS, WEIGHTS):  # the summary first, since it marks the record as complete
+                (self.path / name).unlink(missing_ok=True)
             replace_file(self.path / TRAJECTORY, "".join(map(_line, steps)).encode("utf-8"))
             self._lines = (self.path / TRAJECTORY).open("a", encoding="utf-8")
             self._events = Events(self.path)
@@ -188,14 +190,15 @@ class LifetimeRecord:
         """Append a step to the trajectory and to the events."""
         if self._lines is None:
             self.go_on([])
+        assert self._lines is not None
+        assert self._events is not None
         with _writing(self.path):
             self._lines.write(_line(step))
             self._lines.flush()
-            assert self._events is not None
             self._events.step(step)
 
     def sync(self) -> None:
-        """Make sure that the steps so far outlive this process and this machine's power."""
+        """Write the steps so far to the disk, so that they survive a power failure."""
         if self._lines is not None:
             with _writing(self.path):
                 os.fsync(self._lines.fileno())
@@ -208,13 +211,13 @@ class LifetimeRecord:
         settings: Mapping[str, Any] | None = None,
         weights: Mapping[str, Any] | None = None,
     ) -> None:
-        """Close the record; the summary (the last step, and `facts`) is written last and says: complete.
+        """Complete the record; its last file is the summary, which holds the last step and `facts`.
 
         Args:
-            trajectory: as lived.
-            facts: plain values for the summary; those under "metrics" also go to TensorBoard, beside the settings.
-            settings: for TensorBoard's table of hyper-parameters.
-            weights: tensors to be kept.
+            trajectory: of the lifetime.
+            facts: plain values for the summary; those under "metrics" also go to TensorBoard with the settings.
+            settings: for TensorBoard's table of hyper-parameters; None for no entry there.
+            weights: tensors to save; None for no file.
         """
         with _writing(self.path):
             if self._events is not None and settings is not None:
@@ -228,8 +231,8 @@ class LifetimeRecord:
             replace_file(self.path / SUMMARY, _json({**trajectory.steps[-1].as_json(), **facts}))
 
     def close(self) -> None:
-        """Keep what was recorded of an unfinished lifetime, as far as the disk takes it."""
-        with suppress(OSError):  # has been told where it was written, or nothing was lost
+        """Close the record of an unfinished lifetime."""
+        with suppress(OSError):  # the write that failed has raised it already
             self._close()
 
     def _close(self) -> None:
@@ -242,23 +245,16 @@ class LifetimeRecord:
                 events.close()
 
 
-def _first(lines: Iterable[str], n: int, path: Path) -> list[str]:
-    first = list(islice(lines, n))
-    if len(first) < n or any(not line.endswith("\n") for line in first):
-        raise CheckpointError(f"expected {n} steps in {path}, got {len(first)}")
-    return first
-
-
 def _line(step: Step) -> str:
     return json.dumps(step.as_json()) + "\n"
 
 
 def read_object(path: Path, advice: str) -> dict[str, Any]:
-    """The object in a JSON file of a run.
+    """The object in a JSON file.
 
     Raises:
-        FileNotFoundError: there is none.
-        RunError: it cannot be read, or holds something else; ends in `advice`.
+        FileNotFoundError: the file does not exist.
+        RunError: it cannot be read, or holds something else; the message ends in `advice`.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -279,7 +275,7 @@ def _json(value: Any) -> bytes:
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    except UnicodeEncodeError:  # of TensorBoard, where the locale has no UTF-8
+    except UnicodeEncodeError:  # the locale has no UTF-8
         shown = str(path).encode("ascii", "backslashreplace").decode("ascii")
         raise RunError(
             f"expected a folder whose path this locale can spell, got {shown}; choose another with --runs, or a UTF-8 "

@@ -1,5 +1,6 @@
-"""TensorBoard events: a step of a lifetime as scalars, and how the charts are laid out."""
+"""TensorBoard events: the scalars of a step, and the layout of charts."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,10 +31,10 @@ LAYOUT = {
         "GFLOPs by account over samples": ["Multiline", [f"cost/{account}_gflop" for account in _ACCOUNTS]],
     },
 }
-"""Charts under TensorBoard's custom scalars: curves of several runs, and several curves of a run."""
+"""Charts for TensorBoard's custom scalars: one curve of several runs, and several curves of one run."""
 
 FOREMOST = ("policy", "scenario", "dataset", "seed")
-"""Settings that runs are told apart by: the first columns of TensorBoard's table, which shows five unasked."""
+"""The settings in the first columns of TensorBoard's table, which shows five columns by default."""
 
 CURVES = {
     "final_accuracy": "accuracy/agent",
@@ -49,16 +50,16 @@ CURVES = {
     "answer_mflop_per_query": "cost/answer_mflop_per_query",
     **{f"{account}_gflop": f"cost/{account}_gflop" for account in ACCOUNTS},
 }
-"""Final metrics that are the end of a curve: the table takes them from there, and they get no chart of their own."""
+"""Final metrics that equal the end of a curve, with its tag: the table reads them there, and they get no chart."""
 
 UNSHOWN = frozenset(f"{account}_cost" for account in ACCOUNTS)
-"""Final metrics that stand in the summary alone; their total and the GFLOPs of each account are shown."""
+"""Final metrics that TensorBoard does not show; it shows their total, and the GFLOPs of each account."""
 
 
 class Events:
-    """Writes events of one run, in place of any that its directory holds.
+    """Writes the events of one run, after removing earlier ones.
 
-    All scalars of a step go into one event, which takes a tenth of the time that one event each would.
+    All scalars of a step go into one event, which is ten times as fast as one event for each scalar.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,20 +71,20 @@ class Events:
         self._add(custom_scalars(LAYOUT), 0)
 
     def step(self, step: Step) -> None:
-        """Write a step: over samples, and the accuracies over all FLOPs that the agent has paid for, too."""
+        """Write the scalars of a step over samples, and its accuracies also over the FLOPs that the agent pays."""
         self._add(_summary(scalars(step)), step.samples)
         by_flop = _accuracies("by_flop/accuracy_", step.accuracy)
         by_flop |= _accuracies("by_flop/prequential_", step.prequential)
         if by_flop:
-            # In whole FLOPs, so that no two points share a place unless they cost the same.
+            # In FLOPs and not GFLOPs: TensorBoard's steps are integers.
             self._add(_summary(by_flop), sum(step.work[account].flops for account in PAID) + step.pending_flops)
 
     def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
         """Write settings and final metrics for TensorBoard's table of hyper-parameters.
 
         Args:
-            settings: by name; those that are None are left out.
-            metrics: by name. Those in `CURVES` are read off the curves that were written, those in `UNSHOWN` left out.
+            settings: by name, without those that are None.
+            metrics: by name, without those that are None or in `UNSHOWN`; those in `CURVES` refer to their curve.
         """
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
         from torch.utils.tensorboard.summary import hparams
@@ -101,7 +102,7 @@ class Events:
         experiment, *session = hparams(plain, known)
         table = experiment.value[0].metadata.plugin_data
         content = HParamsPluginData.FromString(table.content)
-        for column in content.experiment.hparam_infos:  # sorted by TensorBoard: those that differ, then all by name
+        for column in content.experiment.hparam_infos:  # TensorBoard shows columns that differ first
             column.differs = column.name in FOREMOST
         table.content = content.SerializeToString()
         for summary in (experiment, *session):
@@ -109,12 +110,10 @@ class Events:
         self._add(_summary({tag: float(value) for tag, value in known.items() if tag.startswith("final/")}), 0)
 
     def close(self) -> None:
-        """Write what is pending, and end."""
+        """Write all pending events, and close the file."""
         self._writer.close()
 
     def _add(self, summary: "Summary", step: int) -> None:
-        import time
-
         from tensorboard.compat.proto.event_pb2 import Event
 
         self._writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))
@@ -127,7 +126,7 @@ def drop_events(path: Path) -> None:
 
 
 def scalars(step: Step) -> dict[str, float]:
-    """What TensorBoard shows of a step over the samples met; accounts that nothing was charged to have no curve."""
+    """The scalars of a step by tag; accounts without charges have none."""
     values: dict[str, float] = {
         "decision/learn": float(OPERATIONS[step.action].learns),
         "decision/learned_fraction": step.learned / max(step.samples, 1),
@@ -156,14 +155,13 @@ def scalars(step: Step) -> dict[str, float]:
 
 
 def _accuracies(prefix: str, accuracy: Accuracy | None) -> dict[str, float]:
-    """Those that were measured, by tag."""
     if accuracy is None:
         return {}
     return {f"{prefix}{part}": share for part, share in asdict(accuracy).items() if share is not None}
 
 
 def _observed(name: str) -> str:
-    """Running averages have a group of their own, which can be folded away."""
+    """The tag of an observed field; running averages form a group of their own."""
     return f"observed_mean/{name.removeprefix('mean_')}" if name.startswith("mean_") else f"observed/{name}"
 
 

@@ -6,7 +6,7 @@ from agent.accounting.work import Work
 from agent.agent import Agent
 from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
-from agent.memory.rekeying import Rekeying
+from agent.memory.rekeying import Rekeying, inputs_of
 from tests.agent.memory.nearest import NearestMemory
 from tests.agent.toys import online, refit, same, toy_agent, toy_chunk, toy_images
 
@@ -29,19 +29,17 @@ def test_a_prediction_mixes_learner_and_memory():
     agent = grown()
     agent.mixture = Mixture(0.3, {"theta": 20.0})
     images = toy_images(6, seed=2).inputs
-    found, bill = agent.predict(images)
+    found, _, _, spent = agent.answer(images)
     outputs, looked = agent.learner.forward(images)
     recall, _, work = agent.memory.recall(outputs.keys, ({"theta": 20.0},))
     assert torch.equal(found.learner, outputs.probabilities)
     assert torch.equal(found.memory, recall.probabilities[0])
     torch.testing.assert_close(found.agent, 0.3 * found.learner + 0.7 * found.memory)
-    assert (
-        flops(bill) == {"answer": looked.flops + work.flops} == {"answer": agent.answering(6, images.shape[1:]).flops}
-    )
+    assert spent.flops == looked.flops + work.flops == agent.answering(6, images.shape[1:]).flops
 
 
 def test_an_untouched_agent_predicts_with_its_learner_alone():
-    found, _ = toy_agent().predict(toy_images(3).inputs)
+    found, *_ = toy_agent().answer(toy_images(3).inputs)
     assert torch.equal(found.agent, found.learner)
     assert found.memory is None  # it has nothing to say
 
@@ -58,7 +56,7 @@ def test_calibration_is_never_worse_on_validation_than_either_part():
     validation = toy_images(60, seed=5)
     _, work = agent.calibrate(validation)
     assert agent.mixture.setting in agent.memory.settings
-    found, _ = agent.predict(validation.inputs)
+    found, *_ = agent.answer(validation.inputs)
     right = [(p.argmax(dim=1) == validation.labels).sum() for p in (found.agent, found.learner, found.memory)]
     assert right[0] >= max(right[1:])
     assert work.flops > 0
@@ -126,9 +124,9 @@ def test_raw_images_are_those_of_the_entries_in_memory():
         assert agent.memory_nbytes - before == estimate.held_nbytes
         assert len(agent.raw_images) == agent.memory.n_entries == 5
     images = torch.cat([toy_chunk(n, seed).inputs for seed, n in enumerate((8, 3, 8))])
-    assert torch.equal(agent.raw_images.of(agent.memory.ids), images[agent.memory.ids])
+    assert torch.equal(inputs_of(agent.raw_images, agent.memory.ids), images[agent.memory.ids])
     with pytest.raises(InvalidSetting, match="expected ids of entries that are in memory, got 3; was it evicted"):
-        agent.raw_images.of(torch.tensor([3]))
+        inputs_of(agent.raw_images, torch.tensor([3]))
 
 
 def test_keys_are_fresh_once_all_stale_ones_have_gone():

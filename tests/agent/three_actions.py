@@ -2,31 +2,28 @@
 
 import pytest
 
-from agent.agent import Estimate
-from agent.operations import OPERATIONS, Action
-
-
-class Both:
-    """The chunk is stored under the keys that it has, and then learned from."""
-
-    letter = "B"
-    learns = memorizes = uses_outputs = True
-    accounts = ("learn", "rekey", "memorize")
-
-    def perform(self, agent, chunk, outputs):
-        return agent.memorize(chunk, outputs) + agent.learn(chunk)
-
-    def estimate(self, agent, chunk, *, looked):
-        stored = agent.estimate_memorizing(chunk, looked=looked)
-        learned = agent.estimate_learning(chunk)
-        return Estimate([*learned.bill, *stored.bill], learned.shared, learned.share, stored.held_nbytes)
-
+from agent.operations import OPERATIONS, Action, Estimate, Operation
 
 BOTH = Action("both")
 
 
+def estimate(agent, chunk, *, looked):
+    stored = agent.estimate_memorizing(chunk, looked=looked)
+    learned = agent.estimate_learning(chunk)
+    return Estimate([*learned.bill, *stored.bill], learned.shared, learned.share, stored.held_nbytes)
+
+
 @pytest.fixture
 def both(monkeypatch):
-    """The action, which there is for as long as a test takes."""
-    monkeypatch.setitem(OPERATIONS, "both", Both())
+    """The action, for the duration of a test: it stores the chunk under its current keys and then learns from it."""
+    operation = Operation(
+        letter="B",
+        learns=True,
+        memorizes=True,
+        uses_outputs=True,
+        accounts=("learn", "rekey", "memorize"),
+        perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs) + agent.learn(chunk),
+        estimate=estimate,
+    )
+    monkeypatch.setitem(OPERATIONS, "both", operation)
     return BOTH

@@ -348,7 +348,7 @@ def test_lives_are_told_as_they_end_and_to_all_they_belong_to():
         ([], lambda: PLAN, "expected a stream of at least 1 chunk, got an empty one"),
         (STREAM, lambda: replace(PLAN, validation=toy_images(0)), "expected at least 1 validation image, got none"),
         (STREAM, lambda: replace(PLAN, test=toy_images(0)), "expected at least 1 test image, got none"),
-        (STREAM, lambda: replace(PLAN, every=-1), "expected 0 or more chunks between examinations, got -1"),
+        (STREAM, lambda: replace(PLAN, every=-1), "expected 0 or more chunks between evaluations, got -1"),
     ],
 )
 def test_impossible_lives_are_refused(stream, plan, message):

@@ -7,7 +7,7 @@ import torch
 
 from agent.accounting.work import Work
 from agent.memory.entries import check_entries, check_keys, normalized
-from agent.memory.mixture import fit_mixture
+from agent.memory.mixture import LinearMixing
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.version import Lineage
 
@@ -20,7 +20,7 @@ class Nearest(NamedTuple):
     labels: torch.Tensor
 
 
-class NearestMemory:
+class NearestMemory(LinearMixing):
     settings = tuple({"k": k, "temperature": t} for k in (1.0, 3.0) for t in (0.1, 1.0))
     prior = {"k": 3.0, "temperature": 0.1}  # noqa: RUF012
     needs_inputs = True
@@ -95,12 +95,6 @@ class NearestMemory:
 
     def recall_flops(self, n):
         return 2 * n * self.n_entries * self.keys.shape[1]
-
-    def combine(self, learner, memory, fitted):
-        return fitted.mix(learner, memory)
-
-    def fit(self, learner, memory, labels):
-        return fit_mixture(learner, memory, labels, self.settings)
 
     def rekey(self, renew):
         self.keys = normalized(renew(self.ids).keys).clone()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from agent.memory.mixture import W_GRID, Mixture, fit_mixture
+from agent.memory.mixture import W_GRID, LinearMixing, Mixture, fit_mixture
 
 FIVE = {"theta": 5.0}
 
@@ -30,7 +30,7 @@ def test_the_fit_is_the_best_of_the_grid(n, n_classes, seed):
         if (mixed := np.float32(w) * learner.numpy() + (1 - np.float32(w)) * recalled) is not None
     )
     found = fit_mixture(learner, memory, labels, settings)
-    mixed = found.mix(learner, memory[settings.index(found.setting)]).numpy()
+    mixed = LinearMixing().combine(learner, memory[settings.index(found.setting)], found).numpy()
     assert (mixed.argmax(1) == labels.numpy()).sum() >= best[0]
     assert np.log(mixed[np.arange(n), labels.numpy()].astype(float)).mean() >= best[1] - 1e-5
 

@@ -14,7 +14,7 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes, live_many
 from agent.memory.rekeying import Rekeying
-from agent.operations import Action, actions, letters
+from agent.operations import Action, actions
 from agent.policies import (
     ForecastPolicy,
     LinearPolicy,
@@ -62,7 +62,7 @@ class Scheduled(Policy):
 
     def decide(self, observation):
         self.seen.append(observation.vector().tolist())
-        return list(actions())[letters().index(self.schedule[observation.step])]
+        return list(actions())["MLB".index(self.schedule[observation.step])]
 
 
 def begun(policies, rekey="never"):
