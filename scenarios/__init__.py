@@ -1,6 +1,6 @@
 """Worlds for agents, and experiments in them.
 
-`live` lives one lifetime from Python; `LifetimeEnv` is lifetimes as a Gymnasium environment:
+`live` simulates one lifetime from Python; `LifetimeEnv` is a Gymnasium environment of lifetimes:
 
     env = scenarios.LifetimeEnv(seeds=(0, 1, 2), observes="learner", cost_weight=0.001)
     observation, info = env.reset(seed=0)
@@ -17,7 +17,7 @@ __all__ = ["LifetimeEnv", "live"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when it is asked for: torch and Avalanche take seconds, and `lifetime --help` has none."""
+    """Import on first use: torch and Avalanche take seconds, and `lifetime --help` does not need them."""
     if name == "live":
         from scenarios.experiments.simulate import live
 

@@ -9,13 +9,14 @@ from agent.policies.file import PolicyFile as PolicyFile
 from agent.policies.file import policy_file_text as policy_file_text
 from agent.policies.file import read_policy_file as read_policy_file
 from agent.policies.forecast import ForecastPolicy as ForecastPolicy
-from agent.policies.interleaved import InterleavedPolicy as InterleavedPolicy
-from agent.policies.linear import LinearPolicy as LinearPolicy
-from agent.policies.network import NetworkPolicy as NetworkPolicy
 from agent.policies.observation import Observation as Observation
 from agent.policies.periodic import PeriodicPolicy as PeriodicPolicy
 from agent.policies.protocol import Policy as Policy
 from agent.policies.registry import POLICIES as POLICIES
+from agent.policies.scoring import LinearPolicy as LinearPolicy
+from agent.policies.scoring import NetworkPolicy as NetworkPolicy
+from agent.policies.scoring import ScoringPolicy as ScoringPolicy
+from agent.policies.static import InterleavedPolicy as InterleavedPolicy
 from agent.policies.static import StaticPolicy as StaticPolicy
 from agent.policies.thresholds import DisagreementPolicy as DisagreementPolicy
 from agent.policies.thresholds import LossPolicy as LossPolicy

@@ -1,4 +1,4 @@
-"""Contextual bandits: policies that find out within one lifetime which action pays where."""
+"""Contextual bandits: policies that estimate, within one lifetime, the reward of each action."""
 
 from typing import Literal
 
@@ -6,42 +6,43 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from agent.errors import InvalidSetting
-from agent.operations import OPERATIONS, Action, best
+from agent.operations import OPERATIONS, Action
 from agent.policies.features import accuracy_seen, features_at, features_of
 from agent.policies.observation import Observation
 from agent.policies.protocol import Policy
-from agent.policies.ranges import check_at_least
+from agent.policies.ranges import check_at_least, check_one_of
 from agent.randomness import named_generator
 
 MIN_RIDGE = 1e-6
-"""Ten thousand chunks at prices of 100, the largest a feature can be, leave this above rounding in float64."""
+"""Above rounding in float64 after ten thousand chunks at prices of 100, the limit of a feature."""
 
 
 class _DisjointModels(Policy):
-    """A ridge regression of reward on context for each action, updated from one observation to the next.
+    """One ridge regression of reward on context per action, updated from one observation to the next.
 
-    The context is 1 and every feature that may be seen. The reward of an action is known at the next chunk: the rise
-    in what the agent gets right before a chunk's use, less the cost weight × all that was paid in between. That of the
-    last chunk is never known.
+    The context is 1 and every feature that the policy may observe. The reward of an action is known at the next chunk:
+    the rise of the accuracy on a chunk before its use, minus cost weight × the total cost between the two decisions.
+    The reward of the last chunk is never known.
     """
 
     def __init__(self, cost_weight: float, ridge: float, observes: Literal["learner", "memory"]) -> None:
         check_at_least("cost_weight", cost_weight, 0)
         check_at_least("ridge", ridge, MIN_RIDGE)
-        if observes not in ("learner", "memory"):
-            raise InvalidSetting(f"expected observes to be learner or memory, got {observes}")
+        check_one_of("observes", observes, "learner", "memory")
         self.cost_weight, self.observes = cost_weight, observes
-        n = 1 + len(features_at(observes))
-        self.gram = {name: (ridge * np.eye(n)).tolist() for name in self._arms()}
-        """ridge × I + Σ x xᵀ over the contexts x in which the action was taken."""
-        self.response = {name: [0.0] * n for name in self._arms()}
-        """Σ reward × x."""
+        n, arms = 1 + len(features_at(observes)), reversed(OPERATIONS)
+        self.gram = {name: (ridge * np.eye(n)).tolist() for name in arms}
+        """By action: ridge × I + Σ x xᵀ over the contexts x in which the action was taken."""
+        self.response = {name: [0.0] * n for name in self.gram}
+        """By action: Σ reward × x."""
         self.last: tuple[str, list[float], float, float] | None = None
-        """Of the last chunk: action, context, accuracy seen, spent before."""
+        """Of the last chunk: action, context, accuracy on it, and the total cost before it."""
 
     def _choose(self, observation: Observation, boldness: Float[np.ndarray, " n_actions"]) -> Action:
-        """The action of the highest predicted reward + boldness × its standard error; of equals the last one."""
+        """The action with the highest predicted reward + boldness × its standard error.
+
+        Arms are in reverse order of `OPERATIONS`; if several are equal, the first of them is taken.
+        """
         accuracy = accuracy_seen(observation, self.observes)
         if self.last is not None:
             action, context, accuracy_before, spent_before = self.last
@@ -50,18 +51,11 @@ class _DisjointModels(Policy):
             self.gram[action] = (self.gram[action] + np.outer(x, x)).tolist()
             self.response[action] = (self.response[action] + reward * x).tolist()
         x = np.append(1.0, features_of(observation.vector()[None], features_at(self.observes))[0])
-        arms = self._arms()
+        arms = list(reversed(OPERATIONS))
         means, errors = np.array([_prediction(self.gram[name], self.response[name], x) for name in arms]).T
-        scores = dict(zip(arms, (means + boldness * errors).tolist(), strict=True))
-        names = list(OPERATIONS)
-        chosen = names[best(np.array([[scores[name] for name in names]]))[0]]
+        chosen = arms[int(np.argmax(means + boldness * errors))]
         self.last = chosen, x.tolist(), accuracy, observation.spent
         return Action(chosen)
-
-    @staticmethod
-    def _arms() -> list[str]:
-        """The actions, the last of the table first."""
-        return list(reversed(OPERATIONS))
 
 
 def _prediction(gram: list[list[float]], response: list[float], x: Float[np.ndarray, " n"]) -> tuple[float, float]:
@@ -71,22 +65,22 @@ def _prediction(gram: list[list[float]], response: list[float], x: Float[np.ndar
 
 
 class LinUCBPolicy(_DisjointModels):
-    """Learns where it may pay most, as far as this lifetime has shown: the bandit LinUCB.
+    """Learns if the upper confidence bound of its reward in this lifetime is highest: the bandit LinUCB.
 
-    Predicts the reward of either action from 1 and the features of the chunk, a ridge regression each, and takes the
-    one with the highest upper confidence bound, prediction + alpha × its standard error. The reward is the rise, to the
-    next chunk, in what the better of learner and memory gets right before using it, less cost_weight × what was paid.
-    Nothing is known at first, and equals mean LEARN: the first chunk is learned from, and the next one memorized
-    unless what learning brought outweighs that memorizing is untried.
+    Predicts the reward of each action by a ridge regression on 1 and the features of the chunk, and takes the action
+    with the highest upper confidence bound, prediction + alpha × its standard error. The reward is the rise, to the
+    next chunk, of the accuracy before its use (the higher one of learner and memory), minus cost_weight × the cost
+    in between. Without data both bounds are equal, and equal bounds mean LEARN: the first chunk is learned. The next
+    one is memorized, unless the reward of learning outweighs the uncertainty about memorizing.
 
     Args:
-        cost_weight: accuracy that a unit of the cost model is worth, 0 or more.
-        alpha: how bold to try what is little known, 0 or more.
-        ridge: of the regressions, 0.000001 or more: as many chunks without reward, in every direction, as a start.
-        observes: what to see of a chunk, and pay for: what the learner makes of it, or also what the memory does.
+        cost_weight: accuracy that one unit of the cost model is worth, 0 or more.
+        alpha: weight of the standard error, 0 or more; higher values explore more.
+        ridge: of the regressions, 0.000001 or more; as if so many chunks without reward came first in each direction.
+        observes: what to observe and pay for: the learner's signals on a chunk, or also those of the memory.
 
     Raises:
-        InvalidSetting: a number out of its range; anything else to observe.
+        InvalidSetting: a number out of its range; another value of observes.
 
     References:
         Li, Chu, Langford and Schapire, "A contextual-bandit approach to personalized news article recommendation",
@@ -105,27 +99,27 @@ class LinUCBPolicy(_DisjointModels):
         self.alpha = alpha
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where its upper confidence bound is at least that of MEMORIZE."""
+        """LEARN if its upper confidence bound is at least that of MEMORIZE."""
         return self._choose(observation, np.full(len(OPERATIONS), float(self.alpha)))
 
 
 class ThompsonPolicy(_DisjointModels):
-    """Learns as often as it probably pays, as far as this lifetime has shown: Thompson sampling.
+    """Learns with the probability that it has the higher reward in this lifetime: Thompson sampling.
 
-    Predicts the reward of either action as `linucb` does, draws both from what they may be, N(prediction, (scale × its
-    standard error)²), and takes the higher. That is the score of weights drawn from their posterior, as only the score
-    in the context at hand counts. Nothing is known at first: the first chunk is learned from or memorized by an
-    even lot.
+    Predicts the reward of each action as `linucb` does, draws one sample per action from N(prediction, (scale ×
+    standard error)²), and takes the action with the highest sample. This equals drawing weights from their posterior,
+    because only the score in the current context matters. Without data, the first chunk is learned or memorized with
+    equal probability.
 
     Args:
-        cost_weight: accuracy that a unit of the cost model is worth, 0 or more.
+        cost_weight: accuracy that one unit of the cost model is worth, 0 or more.
         scale: standard deviation of a reward about its prediction, 0 or more; 0 is greedy.
-        ridge: of the regressions, 0.000001 or more: as many chunks without reward, in every direction, as a start.
-        observes: what to see of a chunk, and pay for: what the learner makes of it, or also what the memory does.
-        seed: of the run; the policy draws from a stream of its own, two numbers a chunk.
+        ridge: of the regressions, 0.000001 or more; as if so many chunks without reward came first in each direction.
+        observes: what to observe and pay for: the learner's signals on a chunk, or also those of the memory.
+        seed: of the run; the policy has its own random stream, and draws one number per action at each chunk.
 
     Raises:
-        InvalidSetting: a number out of its range; anything else to observe.
+        InvalidSetting: a number out of its range; another value of observes.
 
     References:
         Agrawal and Goyal, "Thompson sampling for contextual bandits with linear payoffs", ICML 2013, arXiv:1209.3352.
@@ -146,6 +140,6 @@ class ThompsonPolicy(_DisjointModels):
         self.generator = named_generator(seed, "policy")
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where its drawn reward is at least that of MEMORIZE."""
+        """LEARN if its sample is at least that of MEMORIZE."""
         drawn = torch.randn(len(OPERATIONS), generator=self.generator, dtype=torch.float64).numpy()
         return self._choose(observation, self.scale * drawn)

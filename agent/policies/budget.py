@@ -1,4 +1,4 @@
-"""Learning as far as a budget goes."""
+"""Learning within a budget."""
 
 from math import inf
 from typing import Literal
@@ -7,32 +7,33 @@ from agent.errors import InvalidSetting
 from agent.operations import Action
 from agent.policies.observation import Observation
 from agent.policies.protocol import Policy
-from agent.policies.ranges import check_at_least
+from agent.policies.ranges import check_at_least, check_one_of
 
 ROUNDING = 1e-9
-"""Share of the budget that sums of floating-point numbers may be off: ten chunks of 0.1 fit into 1."""
+"""Tolerance for sums of floating-point numbers, as a share of the budget: ten chunks of 0.1 fit into 1."""
 
 
 class BudgetPolicy(Policy):
-    """Learns as long as a budget for learning lasts, evenly over the stream or at once.
+    """Learns while a budget for learning lasts, spent evenly over the stream or as early as possible.
 
-    The budget pays for gradient updates and for the re-keying on learning, and is never overdrawn: a chunk that no
-    longer fits is memorized. Evenly, spending also stays within the share budget × (s + 1) / n while the s-th of n
-    chunks, counted from 0, is decided on; what a costly chunk leaves unspent, later chunks may use. All of it holds up
-    to rounding, a billionth of the budget; where a learner trains later, on several chunks at once, to a batch of it.
-    There a chunk's cost is told as its part of a whole training, while what was spent holds the trainings ordered so
-    far: together that is more than LEARN adds, and budgets are used with caution.
+    The budget pays for gradient updates and for re-keying on learning, and is never exceeded: a chunk that does not fit
+    is memorized. Spent evenly, it also stays within budget × (s + 1) / n at chunk s of n, counted from 0; later chunks
+    may use what earlier ones left. This holds up to rounding, a billionth of the budget. For a learner that trains
+    later, on several chunks at once, it holds up to one batch: there the estimate for a chunk is its share of a whole
+    training, but the spent cost includes the trainings ordered so far. Their sum exceeds what LEARN adds, so the policy
+    spends less than it could.
 
-    Without gflop and cost it is the lifetime's own budget (`--budget`), which pays for everything: no chunk is learned
-    from that would overdraw it. What memorizing and recalling cost after that is no choice of a policy's.
+    Without gflop and cost it uses the budget of the lifetime (`--budget`), which pays for everything: a chunk is not
+    learned if that would exceed it. The costs of memorizing and recalling remain, whatever the policy decides.
 
     Args:
-        gflop: for learning, in GFLOP, 0 or more; give this or cost or neither.
-        cost: for learning, in the unit of the cost model, at the prices of the moment, 0 or more.
+        gflop: budget for learning in GFLOP, 0 or more; set this, cost or neither.
+        cost: budget for learning in the unit of the cost model, at current prices, 0 or more.
         how: evenly over the stream, or greedily from its beginning.
 
     Raises:
-        InvalidSetting: both gflop and cost; a budget below 0, infinite or NaN; an unknown `how`; no budget at all.
+        InvalidSetting: both gflop and cost; a budget below 0, infinite or NaN; an unknown `how`; from `decide`, no
+            budget at all.
     """
 
     needs_estimates = True
@@ -45,12 +46,11 @@ class BudgetPolicy(Policy):
         for name, budget in ("gflop", gflop), ("cost", cost):
             if budget is not None:
                 check_at_least(name, budget, 0)
-        if how not in ("evenly", "greedily"):
-            raise InvalidSetting(f"expected how to be evenly or greedily, got {how}")
+        check_one_of("how", how, "evenly", "greedily")
         self.gflop, self.cost, self.how = gflop, cost, how
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where the chunk fits into what the budget allows by now."""
+        """LEARN if the chunk fits into the part of the budget that may be spent by now."""
         if self.gflop is not None:
             allowed, spent = self.gflop, observation.learning_spent_gflop + observation.learn_gflop
         elif self.cost is not None:

@@ -1,4 +1,4 @@
-"""Learning by lot."""
+"""Learning at random."""
 
 import torch
 
@@ -10,13 +10,13 @@ from agent.randomness import named_generator
 
 
 class RandomPolicy(Policy):
-    """Learns from each chunk with the same probability, whatever it holds.
+    """Learns each chunk with the same probability, whatever it contains.
 
-    The baseline for policies that look: it learns as much, and chooses blindly.
+    The baseline for policies that observe the chunk: it learns as much as they do, but chooses blindly.
 
     Args:
         p: probability of learning, 0 to 1.
-        seed: of the run; the policy draws from a stream of its own.
+        seed: of the run; the policy has its own random stream.
 
     Raises:
         InvalidSetting: p outside 0..1.
@@ -28,6 +28,6 @@ class RandomPolicy(Policy):
         self.generator = named_generator(seed, "policy")
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN with probability p; one number is drawn for each chunk."""
+        """LEARN with probability p; draws one number per chunk."""
         drawn = torch.rand((), generator=self.generator, dtype=torch.float64).item()  # in [0, 1): p = 1 always learns
         return Action.LEARN if drawn < self.p else Action.MEMORIZE

@@ -1,7 +1,7 @@
-"""Features of observations for policies with weights: numbers that mean the same in short and long streams."""
+"""Features of observations for policies with weights; their scale does not depend on the length of the stream."""
 
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import nan
 from typing import NamedTuple, get_args
 
@@ -13,58 +13,59 @@ from agent.policies.observation import Observation
 from agent.policies.protocol import Observes
 
 LIMIT = 100.0
-"""No feature is larger, or below minus that: a price may be any."""
+"""Features are clipped to ±`LIMIT`: prices have no upper bound."""
 
 MAX_RISE = 3.0
-"""In nats: twenty times the average is as much as any more."""
+"""Rises are clipped to ±`MAX_RISE` nats, a factor of twenty."""
 
-Field = Callable[[str], Float[np.ndarray, " n"]]
-"""A field of n observations, by name."""
+Fields = Mapping[str, Float[np.ndarray, " n"]]
+"""The fields of n observations, by name."""
 
 
 class Feature(NamedTuple):
     """How a feature is computed."""
 
     observes: Observes
-    """What must be seen of a chunk for it."""
-    of: Callable[[Field], Float[np.ndarray, " n"]]
+    """What the policy has to observe for it."""
+    of: Callable[[Fields], Float[np.ndarray, " n"]] | None = None
+    """None for the field with the name of the feature."""
 
 
-def _rise(name: str) -> Callable[[Field], Float[np.ndarray, " n"]]:
-    def rise(field: Field) -> Float[np.ndarray, " n"]:
-        now, before = (np.log(np.maximum(field(which), 1e-12)) for which in (name, f"mean_{name}"))
+def _rise(name: str) -> Callable[[Fields], Float[np.ndarray, " n"]]:
+    def rise(fields: Fields) -> Float[np.ndarray, " n"]:
+        now, before = (np.log(np.maximum(fields[which], 1e-12)) for which in (name, f"mean_{name}"))
         return np.clip(now - before, -MAX_RISE, MAX_RISE)
 
     return rise
 
 
-def _budget_left(field: Field) -> Float[np.ndarray, " n"]:
-    left, budget = field("left"), field("left") + field("spent")
+def _budget_left(fields: Fields) -> Float[np.ndarray, " n"]:
+    left, budget = fields["left"], fields["left"] + fields["spent"]
     share = np.divide(left, budget, out=np.zeros_like(left), where=(budget > 0) & np.isfinite(left))
     return np.where(np.isinf(left), 1.0, share)
 
 
 FEATURES: dict[str, Feature] = {
-    "price": Feature("nothing", lambda field: field("price")),
-    "seen": Feature("nothing", lambda field: field("seen")),
-    "learned": Feature("nothing", lambda field: field("learned")),
-    "memory_empty": Feature("nothing", lambda field: (field("memory_entries") == 0).astype(np.float64)),
+    "price": Feature("nothing"),
+    "seen": Feature("nothing"),
+    "learned": Feature("nothing"),
+    "memory_empty": Feature("nothing", lambda fields: (fields["memory_entries"] == 0).astype(np.float64)),
     "budget_left": Feature("nothing", _budget_left),
-    "learner_accuracy": Feature("learner", lambda field: field("learner_accuracy")),
-    "learner_margin": Feature("learner", lambda field: field("learner_margin")),
+    "learner_accuracy": Feature("learner"),
+    "learner_margin": Feature("learner"),
     "loss_rise": Feature("learner", _rise("learner_loss")),
-    "memory_accuracy": Feature("memory", lambda field: field("memory_accuracy")),
-    "memory_margin": Feature("memory", lambda field: field("memory_margin")),
-    "disagreement": Feature("memory", lambda field: field("disagreement")),
+    "memory_accuracy": Feature("memory"),
+    "memory_margin": Feature("memory"),
+    "disagreement": Feature("memory"),
     "novelty_rise": Feature("memory", _rise("novelty")),
 }
-"""Every feature, by what must be seen for it:
+"""All features; those without a note are the field of the observation.
 
-- nothing: `price` as a multiple of what the cost model says; `seen` and `learned`, shares of stream and samples;
-  `memory_empty`, 1 or 0; `budget_left`, the share of the lifetime's budget that remains, 1 where there is none.
-- learner: `learner_accuracy` and `learner_margin` on the chunk; `loss_rise`, log(loss / its running average), -3 to 3.
-- memory: `memory_accuracy`, `memory_margin` and `disagreement` on the chunk; `novelty_rise`, as `loss_rise`. All of
-  them are 0 while the memory is empty, and the last for a memory that tells no novelty.
+- `memory_empty`: 1 or 0.
+- `budget_left`: the remaining share of the lifetime's budget, 0 to 1; 1 without a budget.
+- `loss_rise`, `novelty_rise`: log(value / its running average), -3 to 3.
+
+Features that need the memory are 0 while it is empty; `novelty_rise` is 0 if the memory does not measure novelty.
 """
 
 
@@ -75,7 +76,7 @@ def features_at(level: Observes) -> tuple[str, ...]:
 
 
 def observes_of(names: Iterable[str]) -> Observes:
-    """The dearest look at a chunk that any of the features needs.
+    """What a policy has to observe for these features.
 
     Raises:
         InvalidSetting: an unknown name.
@@ -84,26 +85,26 @@ def observes_of(names: Iterable[str]) -> Observes:
 
 
 def features_of(vectors: Float[np.ndarray, "n n_fields"], names: Iterable[str]) -> Float[np.ndarray, "n n_features"]:
-    """Features of observations, finite and within ±`LIMIT`; what was not seen is 0.
+    """Features of observations, finite and within ±`LIMIT`; 0 for what was not observed.
 
     Args:
-        vectors: an observation a row, as `Observation.vector` gives it.
-        names: of the features, a column each.
+        vectors: one row per observation, from `Observation.vector`.
+        names: of the features, one per column.
 
     Raises:
         InvalidSetting: an unknown name.
     """
-    columns = dict(zip(Observation.names(), vectors.T, strict=True))
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity is no number, and 0 below
-        found = [_feature(name).of(columns.__getitem__) for name in names]
-    features = np.stack(found, axis=1) if found else np.empty((len(vectors), 0))
+    fields = dict(zip(Observation.names(), vectors.T, strict=True))
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity - infinity is NaN, and 0 below
+        columns = [fields[name] if (of := _feature(name).of) is None else of(fields) for name in names]
+    features = np.stack(columns, axis=1) if columns else np.empty((len(vectors), 0))
     return np.clip(np.nan_to_num(features), -LIMIT, LIMIT)
 
 
 def accuracy_seen(observation: Observation, observes: Observes) -> float:
-    """Share of the chunk at hand that the agent gets right before its use, 0 to 1: the better of learner and memory.
+    """Accuracy on the current chunk before its use, 0 to 1: the higher one of learner and memory.
 
-    An empty memory does not count, nor does one that the policy does not ask to see. NaN if it sees neither.
+    The memory counts if it is observed and not empty. NaN if neither is observed.
     """
     learner = nan if observes == "nothing" else observation.learner_accuracy
     memory = observation.memory_accuracy if observes == "memory" else nan

@@ -1,4 +1,4 @@
-"""Policies as files: JSON of a kind, its settings, and what is to be known of its training. Nothing in it is run."""
+"""Policy files: JSON with the kind of a policy, its settings and facts about its training. No code in it is run."""
 
 import inspect
 import json
@@ -13,29 +13,29 @@ from typing import Any
 
 from agent.errors import InvalidSetting
 from agent.policies.forecast import ForecastPolicy
-from agent.policies.linear import LinearPolicy
-from agent.policies.network import NetworkPolicy
 from agent.policies.protocol import Policy
+from agent.policies.ranges import check_one_of
+from agent.policies.scoring import LinearPolicy, NetworkPolicy
 
 FORMAT = "learn-or-memorize policy 1"
 POLICY_FILE = "policy.json"
-"""What a training calls the policy that it leaves in the folder of its run."""
+"""Name of the policy file in the run directory of a training."""
 MAX_NBYTES = 2**24
-"""Of a file: a network of half a million weights."""
+"""Largest size of a file: enough for a network of half a million weights."""
 
 _Reader = Callable[[str, Any], Any]
-"""Of a setting, from its place in the file, for messages, and its value."""
+"""Checks and converts a setting, given its place in the file (for messages) and its value."""
 
 
 @dataclass(frozen=True)
 class PolicyFile:
-    """What a policy file says.
+    """The content of a policy file.
 
     Attributes:
         kind: linear, network or forecast.
-        settings: what the policy is built with, by the names of its parameters: numbers, texts, lists, dictionaries.
-        training: where it comes from, anything that JSON can hold: among it the settings and the seeds that it was
-            trained on, which evaluations leave out. Empty for a policy made by hand.
+        settings: arguments of the policy by name: numbers, texts, lists, dictionaries.
+        training: facts about the training, anything that JSON can hold; among them its settings, and the seeds that it
+            was trained on, which evaluations leave out. Empty for a policy written by hand.
     """
 
     kind: str
@@ -43,10 +43,10 @@ class PolicyFile:
     training: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> Policy:
-        """The policy, new-born.
+        """A new policy with these settings.
 
         Raises:
-            InvalidSetting: an unknown kind; an unknown, missing or impossible setting.
+            InvalidSetting: an unknown kind; an unknown, missing or invalid setting.
         """
         if self.kind not in _KINDS:
             raise InvalidSetting(f"expected kind to be one of {', '.join(_KINDS)}, got {reprlib.repr(self.kind)}")
@@ -58,10 +58,10 @@ class PolicyFile:
 
 
 def policy_from_file(path: Path) -> Policy:
-    """Decides as a policy file says: file:PATH, with any file that training a policy wrote.
+    """Decides as the policy in a file: file:PATH, for any policy file that a training wrote.
 
     Args:
-        path: of the file: all that follows `file:`; in a list of policies without blanks and semicolons.
+        path: of the file, all text after `file:`; without blanks and semicolons in a list of policies.
 
     Raises:
         InvalidSetting: as `read_policy_file`.
@@ -70,14 +70,14 @@ def policy_from_file(path: Path) -> Policy:
 
 
 def read_policy_file(path: Path) -> PolicyFile:
-    """Read a policy file; nothing in it is run, and the policy it tells of can be made.
+    """Read a policy file, and check that its policy can be made; no code in the file is run.
 
     Raises:
-        InvalidSetting: no file, one that cannot be read, or one with anything in it that does not belong there.
+        InvalidSetting: the file is missing, cannot be read, or is not a valid policy file.
     """
     shown = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        path = Path(os.path.expanduser(path))  # noqa: PTH111 (the other raises); no shell does it after `file:`
+        path = Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises); no shell expands ~ after `file:`
         if not path.is_file():
             got = "a folder" if path.is_dir() else "none"
             raise InvalidSetting(f"expected a policy file at {shown}, got {got}; give its path, as in file:policy.json")
@@ -92,10 +92,10 @@ def read_policy_file(path: Path) -> PolicyFile:
 
 
 def policy_file_text(policy: PolicyFile) -> str:
-    """The content of a policy file, from which `read_policy_file` makes the same policy to the bit.
+    """The text of a policy file, from which `read_policy_file` restores the same policy to the bit.
 
     Raises:
-        InvalidSetting: what is no policy, or what JSON cannot hold.
+        InvalidSetting: an invalid policy, or values that JSON cannot hold.
     """
     policy.make()
     content = {"format": FORMAT, "kind": policy.kind, "settings": policy.settings, "training": policy.training}
@@ -117,11 +117,9 @@ def _read(content: bytes) -> PolicyFile:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         got = found.get("format", "none") if isinstance(found, dict) else type(found).__name__
         raise InvalidSetting(f"expected format {FORMAT!r}, got {reprlib.repr(got)}")
-    keys = ("format", "kind", "settings", "training")
-    _check_keys("the file", found, set(keys), keys)
-    policy = PolicyFile(
-        _text("kind", found["kind"]), _mapping("settings", found["settings"]), _mapping("training", found["training"])
-    )
+    readers: dict[str, _Reader] = {"kind": _text, "settings": _mapping, "training": _mapping}
+    _check_keys("the file", found, {"format", *readers}, ("format", *readers))
+    policy = PolicyFile(**{name: read(name, found[name]) for name, read in readers.items()})
     policy.make()
     return policy
 
@@ -155,7 +153,7 @@ def _number(name: str, value: Any) -> float:
     try:
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             return float(value)
-    except OverflowError:  # an integer beyond the floats
+    except OverflowError:  # an integer too large for a float
         pass
     raise InvalidSetting(f"expected {name} to be a finite number, got {reprlib.repr(value)}")
 
@@ -175,15 +173,8 @@ def _several(read: _Reader) -> _Reader:
     return several
 
 
-def _weights(name: str, value: Any) -> Any:
-    """Numbers, or lists of them for the actions but the first."""
-    several = isinstance(value, list | tuple) and any(isinstance(part, list | tuple) for part in value)
-    return _several(_several(_number) if several else _number)(name, value)
-
-
-def _bias(name: str, value: Any) -> Any:
-    """A number, or one for each action but the first."""
-    return (_several(_number) if isinstance(value, list | tuple) else _number)(name, value)
+def _one_or_several(read: _Reader) -> _Reader:
+    return lambda name, value: (_several(read) if isinstance(value, list | tuple) else read)(name, value)
 
 
 def _maybe(read: _Reader) -> _Reader:
@@ -196,16 +187,19 @@ def _layer(name: str, value: Any) -> dict[str, Any]:
     return {part: read(f"{name}.{part}", value[part]) for part, read in parts.items()}
 
 
-def _what_to_observe(name: str, value: Any) -> str:
-    if value not in ("learner", "memory"):
-        raise InvalidSetting(f"expected {name} to be learner or memory, got {reprlib.repr(value)}")
+def _learner_or_memory(name: str, value: Any) -> str:
+    check_one_of(name, value, "learner", "memory")
     return value
 
 
 _KINDS: dict[str, tuple[Callable[..., Policy], dict[str, _Reader]]] = {
     "linear": (
         LinearPolicy,
-        {"features": _several(_text), "weights": _weights, "bias": _bias},
+        {
+            "features": _several(_text),
+            "weights": _several(_one_or_several(_number)),
+            "bias": _one_or_several(_number),
+        },
     ),
     "network": (
         NetworkPolicy,
@@ -218,8 +212,8 @@ _KINDS: dict[str, tuple[Callable[..., Policy], dict[str, _Reader]]] = {
             "noise": _number,
             "mean": _maybe(_several(_number)),
             "precision": _maybe(_several(_several(_number))),
-            "observes": _what_to_observe,
+            "observes": _learner_or_memory,
         },
     ),
 }
-"""Every kind, with how its settings are read: adding one means adding a line."""
+"""By kind: the policy, and the readers of its settings. To add a kind, add a line."""

@@ -1,4 +1,4 @@
-"""A small model of how accuracy grows, fitted while living, and the action that it says is worth more."""
+"""A small model of accuracy, fitted during the lifetime, and the action with the higher forecast."""
 
 import reprlib
 from collections.abc import Sequence
@@ -12,37 +12,37 @@ from agent.operations import Action
 from agent.policies.features import accuracy_seen
 from agent.policies.observation import Observation
 from agent.policies.protocol import Policy
-from agent.policies.ranges import LARGEST, check_at_least
+from agent.policies.ranges import check_at_least, check_numbers, check_one_of
 
 N_TERMS = 4
 MEAN = (0.1, 0.2, 0.1, 0.05)
-"""Of the generic prior: 10% right at birth, 58% after learning everything, 34% after memorizing everything."""
+"""Of the generic prior: accuracy 10% at initialization, 58% after learning all, 34% after memorizing all chunks."""
 DEVIATION = (0.2, 0.1, 0.1, 0.1)
-"""Of the generic prior, by weight."""
+"""Standard deviations of the generic prior, by weight."""
 MIN_NOISE = 1e-3
 MIN_PRECISION = 1e-6
-"""Least eigenvalue of a prior precision: with `MIN_NOISE`, what keeps the posterior solvable in float64."""
+"""Least eigenvalue of a prior precision; with `MIN_NOISE`, it keeps the posterior solvable in float64."""
 
 
 class ForecastPolicy(Policy):
-    """Learns where a forecast of accuracy, fitted while living, says that it is worth more than memorizing.
+    """Learns if learning has the higher forecast of accuracy, minus its cost; fits the forecast during the lifetime.
 
     The forecast is φ·β with φ = (1, log(1 + 10 l), log(1 + 10 m), log(1 + 10 q)): l and m are the chunks learned and
-    memorized so far and q is Σ over memorized chunks of what had been learned when they were stored, as keys of an
-    older network are worse; each as a share of the stream (of its square, for q). β has a Gaussian prior and is updated
-    at every chunk by what the better of learner and memory gets right before using it (Bayesian linear regression).
+    memorized so far, and q is Σ over memorized chunks of the chunks learned before them, because keys of an older
+    network are worse; each as a share of the stream (of its square, for q). β has a Gaussian prior. It is updated at
+    every chunk with the accuracy before its use, the higher one of learner and memory (Bayesian linear regression).
     LEARN if φ·β after learning - cost_weight × its cost >= the same for memorizing, at the posterior mean.
 
     Args:
-        cost_weight: accuracy that a unit of the cost model is worth, 0 or more.
+        cost_weight: accuracy that one unit of the cost model is worth, 0 or more.
         noise: standard deviation of the accuracy seen on a chunk about the forecast, 0.001 or more.
-        mean: of the prior, 4 numbers; None for a generic one, in which accuracy grows with all three.
+        mean: of the prior, 4 numbers; None for a generic one, in which accuracy grows with l, m and q.
         precision: of the prior, the inverse of its covariance, 4 × 4, symmetric and positive definite; None for a
             generic one.
-        observes: what to see of a chunk, and pay for: what the learner makes of it, or also what the memory does.
+        observes: what to observe and pay for: the learner's signals on a chunk, or also those of the memory.
 
     Raises:
-        InvalidSetting: a number out of its range; a prior of another shape; anything else to observe.
+        InvalidSetting: a number out of its range; a prior of another shape; another value of observes.
 
     References:
         Bishop, "Pattern recognition and machine learning", 2006, section 3.3, equations 3.50 and 3.51.
@@ -60,19 +60,18 @@ class ForecastPolicy(Policy):
     ) -> None:
         check_at_least("cost_weight", cost_weight, 0)
         check_at_least("noise", noise, MIN_NOISE)
-        if observes not in ("learner", "memory"):
-            raise InvalidSetting(f"expected observes to be learner or memory, got {observes}")
+        check_one_of("observes", observes, "learner", "memory")
         self.cost_weight, self.noise, self.observes = cost_weight, noise, observes
         prior = np.diag(np.array(DEVIATION) ** -2.0) if precision is None else _checked_precision(precision)
         self.precision = prior.tolist()
-        """Of the posterior, S⁻¹."""
+        """S⁻¹, the inverse of the posterior covariance."""
         self.response = (prior @ _checked_mean(MEAN if mean is None else mean)).tolist()
-        """S⁻¹ × mean of the posterior."""
+        """S⁻¹ × the posterior mean."""
         self.counts = [0, 0, 0]
-        """Chunks learned, memorized, and Σ over memorized ones of the chunks learned before; see `terms_of`."""
+        """Learned, memorized, and Σ over memorized chunks of those learned before them; see `counts_before_each`."""
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where its forecast, less its cost, is at least that of MEMORIZE."""
+        """LEARN if its forecast, minus its cost, is at least that of MEMORIZE."""
         learned, memorized, order = self.counts
         after = {
             Action.LEARN: [learned + 1, memorized, order],
@@ -91,10 +90,10 @@ class ForecastPolicy(Policy):
 
 
 def counts_before_each(learns: Bool[np.ndarray, " n_chunks"]) -> Int[np.ndarray, "n_chunks 3"]:
-    """Chunks learned, memorized, and Σ over memorized ones of the chunks learned before, as each chunk of a life comes.
+    """Counts before each chunk: learned chunks, memorized ones, and Σ over these of the chunks learned before them.
 
     Args:
-        learns: whether a chunk was learned from, in order; it was memorized otherwise.
+        learns: whether each chunk was learned, in order; it was memorized otherwise.
     """
     learned = np.cumsum(learns) - learns
     stored = np.where(learns, 0, learned)
@@ -102,7 +101,7 @@ def counts_before_each(learns: Bool[np.ndarray, " n_chunks"]) -> Int[np.ndarray,
 
 
 def terms_of(counts: Int[np.ndarray, "n 3"], n_chunks: int) -> Float[np.ndarray, "n 4"]:
-    """The terms φ of the forecast, from counts as `counts_before_each` gives them, in a stream of `n_chunks`."""
+    """The terms φ of the forecast, from counts of `counts_before_each` in a stream of `n_chunks`."""
     shares = counts / np.array([n_chunks, n_chunks, n_chunks**2])
     return np.hstack([np.ones((len(counts), 1)), np.log1p(10 * shares)])
 
@@ -116,22 +115,22 @@ def fit_prior(
     ridge: float = 1.0,
     n_generic: float = 4.0,
 ) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
-    """A prior for `ForecastPolicy` from lives in many worlds: how β is distributed among worlds.
+    """A prior for `ForecastPolicy` from lifetimes in many worlds: the distribution of β among worlds.
 
-    In each world, β is the ridge regression towards that of all rows together, which itself leans on the generic prior.
-    The mean is that over worlds; the covariance that between worlds, shrunk towards the generic prior's diagonal one as
-    if `n_generic` more worlds had been seen that vary so, and thus always invertible.
+    In each world, β is estimated by ridge regression, shrunk towards the β of all rows, which is shrunk towards the
+    generic prior. The prior has the mean of β over worlds. Its covariance is that between worlds, shrunk towards the
+    diagonal covariance of the generic prior as if `n_generic` more worlds had varied so; it is always invertible.
 
     Args:
-        terms: φ of a chunk, a row each, as `terms_of` gives them; any number of lives.
-        accuracy: seen on that chunk before its use, 0 to 1.
-        worlds: number of the world that the life was lived in; rows of one number belong together.
+        terms: φ of each chunk, one row per chunk, from `terms_of`; of any number of lifetimes.
+        accuracy: on each chunk before its use, 0 to 1.
+        worlds: number of the world of each row.
         noise: standard deviation of the accuracy about the forecast, 0.001 or more.
-        ridge: precision of the leaning of each world's β, above 0.
-        n_generic: worlds that the generic prior counts for, above 0.
+        ridge: precision of the shrinkage of each world's β, above 0.
+        n_generic: number of worlds that the generic prior counts as, above 0.
 
     Returns:
-        Mean (4 numbers) and precision (4 × 4), as `ForecastPolicy` takes them.
+        Mean (4 numbers) and precision (4 × 4), the arguments of `ForecastPolicy`.
 
     Raises:
         InvalidSetting: no rows; NaN or infinity; a number out of its range.
@@ -161,9 +160,9 @@ def fit_prior(
 def _checked_mean(mean: Sequence[float]) -> Float[np.ndarray, "4"]:
     if len(mean) != N_TERMS or not np.isfinite(mean).all():
         raise InvalidSetting(f"expected {N_TERMS} finite numbers for the prior's mean, got {reprlib.repr(mean)}")
-    if np.abs(mean).max() > LARGEST:
-        raise InvalidSetting(f"expected numbers of at most ±{LARGEST:g} for the prior's mean, got {reprlib.repr(mean)}")
-    return np.array(mean, dtype=np.float64)
+    found = np.array(mean, dtype=np.float64)
+    check_numbers("the prior's mean", found)
+    return found
 
 
 def _checked_precision(precision: tuple[tuple[float, ...], ...]) -> Float[np.ndarray, "4 4"]:

@@ -1,7 +1,8 @@
-"""What a policy may know when it decides: one flat vector with named fields."""
+"""What a policy knows when it decides: one flat vector with named fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from math import inf, nan
 from typing import Any
 
@@ -12,68 +13,67 @@ from agent.operations import OPERATIONS
 
 
 def estimated(operation: str) -> tuple[str, str]:
-    """The fields that say what an operation will take: in GFLOP, and in the unit of the cost model."""
+    """The fields for the estimate of an operation: in GFLOP, and in the unit of the cost model."""
     return f"{operation}_gflop", f"{operation}_cost"
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known before the chunk at hand is used, in fixed order; `vector` gives it as numbers.
+    """What is known about the current chunk before it is used; `vector` gives the numbers in fixed order.
 
-    Fields about the stream, memory, prices and costs are always there. What learner and memory make of the chunk
-    costs compute: it is NaN unless the policy asks for it (`Policy.observes`), and then charged to the account
-    `decide`. Labels are used for nothing but scoring: losses and accuracies.
+    Fields about the stream, the memory, prices and costs always have a value. The signals, from `learner_loss` on, cost
+    compute: they are NaN unless the policy asks for them (`Policy.observes`), and are charged to the account `decide`.
+    Labels serve only the losses and accuracies.
 
     Attributes:
-        step: chunks met before this one.
-        n_chunks: chunks of the whole stream.
-        n_samples: samples in the chunk at hand.
-        seen: share of the stream's chunks that lie behind, 0 to below 1.
-        learned: share of the samples met so far that were learned from, 0 to 1.
-        memorized: share of the samples met so far that were memorized, 0 to 1.
+        step: chunks before this one.
+        n_chunks: chunks in the whole stream.
+        n_samples: samples in the current chunk.
+        seen: share of the chunks of the stream before this one, 0 to below 1.
+        learned: share of the samples before this chunk that were learned, 0 to 1.
+        memorized: share of the samples before this chunk that were memorized, 0 to 1.
         memory_entries: entries in memory.
-        memory_nbytes: bytes of the memory, with the raw images kept for re-keying.
-        price: of compute now, as a multiple of what the cost model says.
-        spent: paid so far on all of the agent's accounts and on storage, in the unit of the cost model; training that
-            was ordered and is still to be done is part of it as estimated.
-        left: what remains of the lifetime's budget, in the same unit, 0 at the least; infinite where there is
-            no budget.
-        spent_gflop: computed so far on all of the agent's accounts, in GFLOP.
-        learning_spent: the part of `spent` that went to gradient updates, and to re-keying on learning.
-        learning_spent_gflop: the part of `spent_gflop` that went there.
-        learn_gflop: what LEARN will take, with the re-keying on learning, in GFLOP. Where a learner trains later, it is
-            this chunk's part, by samples, of a training right after. Re-keying every n chunks follows from no single
-            decision, and is part neither of this nor of what MEMORIZE takes.
-        learn_cost: what is charged for that to `learn` and `rekey`, in the unit of the cost model.
-        memorize_gflop: what MEMORIZE will take, in GFLOP: the forward pass that gives the keys, unless the policy has
-            looked at the chunk and paid for it, and the training that is still to be done before it.
-        memorize_cost: what that costs, with the bytes that are written and with holding them for this chunk, in the
-            unit of the cost model. The training before it is in `spent` already, as estimated.
+        memory_nbytes: bytes of the memory, with the raw images stored for re-keying.
+        price: of compute now, as a multiple of that in the cost model.
+        spent: total cost so far, on all accounts of the agent and for storage, in the unit of the cost model. Training
+            that is ordered but pending is included as estimated.
+        left: what remains of the lifetime's budget, in the same unit, at least 0; infinite without a budget.
+        spent_gflop: total compute so far, on all accounts of the agent, in GFLOP.
+        learning_spent: the part of `spent` for gradient updates, and for re-keying on learning.
+        learning_spent_gflop: the same part of `spent_gflop`.
+        learn_gflop: estimate for LEARN with the re-keying on learning, in GFLOP. If the learner trains later, it is the
+            share of this chunk, by samples, in a training right after it. Re-keying every n chunks does not depend on a
+            single decision, and is part of no estimate.
+        learn_cost: what LEARN will cost on the accounts `learn` and `rekey`, in the unit of the cost model.
+        memorize_gflop: estimate for MEMORIZE, in GFLOP: the forward pass that gives the keys, unless the policy has
+            paid for it already, and the pending training before it.
+        memorize_cost: what MEMORIZE will cost, with writing the bytes and storing them for this chunk, in the unit of
+            the cost model. The pending training is in `spent` already, as estimated.
         learner_loss: mean cross-entropy of the learner on the chunk, in nats.
-        learner_accuracy: share of the chunk that the learner classifies rightly.
+        learner_accuracy: accuracy of the learner on the chunk, 0 to 1.
         learner_entropy: mean entropy of the learner's predictions, in nats.
-        learner_margin: mean difference of the learner's two highest probabilities, 0 to 1.
+        learner_margin: mean difference between the learner's two highest probabilities, 0 to 1.
         memory_loss: mean cross-entropy of the memory on the chunk, in nats. Like `memory_*`, `disagreement` and
-            `novelty` it is NaN while the memory is empty. Before the first calibration the memory is read with a
-            prior setting.
-        memory_accuracy: share of the chunk that the memory classifies rightly.
+            `novelty` it is NaN while the memory is empty. Before the first calibration, the memory uses a prior
+            setting.
+        memory_accuracy: accuracy of the memory on the chunk, 0 to 1.
         memory_entropy: mean entropy of the memory's predictions, in nats.
-        memory_margin: mean difference of the memory's two highest probabilities, 0 to 1.
-        disagreement: share of the chunk on which learner and memory name different classes.
-        novelty: mean distance to what is stored, as the memory measures it, 0 or more; for the cache 1 - cosine to the
-            nearest key, 0 to 2. NaN for a memory that cannot tell.
-        mean_learner_loss: running average of `learner_loss` over the chunks before this one; see
-            `agent.policies.signals.RunningAverages`.
-        mean_learner_accuracy: likewise of `learner_accuracy`.
-        mean_learner_entropy: likewise of `learner_entropy`.
-        mean_learner_margin: likewise of `learner_margin`.
-        mean_memory_loss: likewise of `memory_loss`.
-        mean_memory_accuracy: likewise of `memory_accuracy`.
-        mean_memory_entropy: likewise of `memory_entropy`.
-        mean_memory_margin: likewise of `memory_margin`.
-        mean_disagreement: likewise of `disagreement`.
-        mean_novelty: likewise of `novelty`.
-        further: of other operations than these, by name: `NAME_gflop` and `NAME_cost`, what the operation will take.
+        memory_margin: mean difference between the memory's two highest probabilities, 0 to 1.
+        disagreement: share of the chunk for which learner and memory predict different classes, 0 to 1.
+        novelty: mean distance to the stored entries, as the memory measures it, 0 or more; for the cache 1 - cosine to
+            the nearest key, 0 to 2. NaN if the memory does not measure it.
+        mean_learner_loss: running average of `learner_loss` over the chunks before this one
+            (`agent.policies.signals.RunningAverages`).
+        mean_learner_accuracy: the same of `learner_accuracy`.
+        mean_learner_entropy: the same of `learner_entropy`.
+        mean_learner_margin: the same of `learner_margin`.
+        mean_memory_loss: the same of `memory_loss`.
+        mean_memory_accuracy: the same of `memory_accuracy`.
+        mean_memory_entropy: the same of `memory_entropy`.
+        mean_memory_margin: the same of `memory_margin`.
+        mean_disagreement: the same of `disagreement`.
+        mean_novelty: the same of `novelty`.
+        further: estimates of other operations, by name: `NAME_gflop` and `NAME_cost`. Each is also an attribute.
     """
 
     step: int
@@ -117,25 +117,32 @@ class Observation:
     further: Mapping[str, float] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> float:
-        """What actions beyond LEARN and MEMORIZE will take is read by its name, too."""
+        """An estimate of another operation than LEARN and MEMORIZE; 0 if it was not given."""
         further: Mapping[str, float] = self.__dict__.get("further", {})
-        if name not in further and name not in type(self).names():
+        if name not in further and name not in self.names():
             raise AttributeError(f"an observation has no {name}")
         return further.get(name, 0.0)
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
+    @staticmethod
+    def names() -> tuple[str, ...]:
         """Names of the fields, in the order of `vector`."""
-        own = [field.name for field in fields(cls) if field.name != "further"]
-        return (*own, *(name for each in OPERATIONS for name in estimated(each) if name not in own))
+        return _names(tuple(OPERATIONS))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Observation":
-        """An observation of fields by their names."""
-        own = {field.name for field in fields(cls)}
-        further = {name: value for name, value in values.items() if name not in own}
-        return cls(**{name: value for name, value in values.items() if name in own}, further=further)
+        """The observation with these values, by name of the field."""
+        own = {name: value for name, value in values.items() if name in _OWN}
+        further = {name: value for name, value in values.items() if name not in _OWN}
+        return cls(**own, further=further)
 
     def vector(self) -> Float[np.ndarray, " n_fields"]:
         """All fields as float64, in the order of `names`."""
         return np.array([getattr(self, name) for name in self.names()], dtype=np.float64)
+
+
+_OWN = tuple(field.name for field in fields(Observation) if field.name != "further")
+
+
+@cache
+def _names(operations: tuple[str, ...]) -> tuple[str, ...]:
+    return (*_OWN, *(name for each in operations for name in estimated(each) if name not in _OWN))

@@ -8,21 +8,21 @@ from agent.policies.ranges import check_within
 
 
 class PeriodicPolicy(Policy):
-    """Learns from the first chunks of every period and memorizes the rest of it.
+    """Learns the first chunks of every period and memorizes the others.
 
-    Learns from the chunks whose number s, counted from 0, has (s - offset) mod period < learn.
+    LEARN for the chunks whose number s, counted from 0, has (s - offset) mod period < learn.
 
     Args:
         period: length of the period in chunks, 1 or more.
-        learn: chunks of each period to learn from, 0 to period.
-        offset: chunk that opens a period, 0 to period - 1; at 0 the stream opens with learning.
+        learn: number of chunks to learn in each period, 0 to period.
+        offset: number of the chunk that begins a period, 0 to period - 1; at 0 the stream begins with learning.
 
     Raises:
         InvalidSetting: period below 1, learn outside 0..period, or offset outside 0..period - 1.
 
     References:
-        The periodic retraining of Mahadevan and Mathioudakis, "Cost-effective retraining of machine learning models",
-        2023, arXiv:2310.04216.
+        Periodic retraining: Mahadevan and Mathioudakis, "Cost-effective retraining of machine learning models", 2023,
+        arXiv:2310.04216.
     """
 
     def __init__(self, period: int, learn: int = 1, offset: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What a policy is asked, and what it may answer."""
+"""The contract of policies."""
 
 import reprlib
 from abc import ABC, abstractmethod
@@ -11,14 +11,14 @@ from agent.operations import Action
 from agent.policies.observation import Observation
 
 Observes = Literal["nothing", "learner", "memory"]
-"""What a policy asks to see of a chunk: nothing; what the learner makes of it (one forward pass); or also what the
-memory does (a comparison with every entry). The agent pays for it."""
+"""The signals of a chunk that a policy observes: none; the learner's (one forward pass); or also the memory's (a
+comparison with every entry). The agent pays for them."""
 
 
 class Policy(ABC):
-    """Decides, chunk by chunk, what to do: learn it, memorize it, or another action of `agent.operations.OPERATIONS`.
+    """Decides for each chunk: learn it, memorize it, or another action of `agent.operations.OPERATIONS`.
 
-    A policy of one's own overrides `decide`, and says with `observes` which fields of the observation it reads:
+    Your own policy overrides `decide`, and sets `observes` to the signals that it reads:
 
         class Surprised(Policy):
             observes = "learner"
@@ -27,39 +27,38 @@ class Policy(ABC):
                 surprised = observation.learner_loss > observation.mean_learner_loss
                 return Action.LEARN if surprised else Action.MEMORIZE
 
-    Whatever it keeps from chunk to chunk stands in attributes of the object: numbers, strings, tensors, generators of
-    torch, and lists, tuples and dictionaries of them. They are saved in checkpoints. A policy that keeps anything else
-    overrides `state` and `load_state`, too.
+    Its state is the attributes of the object: numbers, strings, tensors, torch generators, and lists, tuples and
+    dictionaries of them. Checkpoints save them. A policy with other attributes overrides `state` and `load_state` too.
     """
 
     observes: Observes = "nothing"
     needs_estimates: bool = False
-    """Whether it goes by what actions will take, which not every learner can say."""
+    """Whether it reads the estimates of actions, which not every learner can give."""
 
     @abstractmethod
     def decide(self, observation: Observation) -> Action:
-        """The action for the chunk at hand; asked once for each chunk, in order."""
+        """The action for the current chunk; called once for each chunk, in order."""
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` restores the policy.
 
         Raises:
-            InvalidSetting: an attribute that is neither.
+            InvalidSetting: an attribute is neither.
         """
         return {name: _plain(value, f"{type(self).__name__}.{name}") for name, value in vars(self).items()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the policy whose `state` this is; it must have been built with the same settings."""
+        """Restore what `state` returned, in a policy of the same settings."""
         for name, value in state.items():
             setattr(self, name, _restored(value))
 
 
 def checked_state(policy: Policy) -> dict[str, Any]:
-    """The state of a policy, which may be a user's own and give anything.
+    """The state of a policy, checked because a user's own policy may return anything.
 
     Raises:
-        InvalidSetting: it cannot be saved and read again.
-        PolicyError: it failed.
+        InvalidSetting: the state cannot be saved.
+        PolicyError: the policy failed.
     """
     name = f"{type(policy).__name__}.state"
     try:
@@ -76,11 +75,11 @@ def checked_state(policy: Policy) -> dict[str, Any]:
 
 
 def check_policy(policy: Policy) -> None:
-    """Try, before anything is lived, what a life asks of a policy: that it is one, and can be saved and restored.
+    """Check, before a lifetime begins, that an object is a policy and can be saved and restored.
 
     Raises:
-        InvalidSetting: it is no policy, asks to see what there is not, or cannot be saved.
-        PolicyError: it failed.
+        InvalidSetting: it is not a policy, has an unknown `observes`, or cannot be saved.
+        PolicyError: the policy failed.
     """
     if not isinstance(policy, Policy):
         raise InvalidSetting(f"expected an object of a subclass of agent.Policy, got {reprlib.repr(policy)}")

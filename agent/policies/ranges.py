@@ -1,16 +1,19 @@
-"""What settings of a policy may be; NaN is in no range."""
+"""Checks of the settings of policies; NaN is in no range."""
 
+import reprlib
 from math import inf
 
+import numpy as np
+from jaxtyping import Float
+
 from agent.errors import InvalidSetting
-from agent.operations import OPERATIONS
 
 LARGEST = 1e30
-"""Of any number in a policy: its square, and sums of such, are far from overflowing."""
+"""Largest number in a policy: its square, and sums of squares, are far from overflow."""
 
 
 def check_within(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a setting outside `low`..`high`.
+    """Check that a setting is in `low`..`high`.
 
     Raises:
         InvalidSetting: value below low, above high or NaN.
@@ -20,10 +23,10 @@ def check_within(name: str, value: float, low: float, high: float) -> None:
 
 
 def check_at_least(name: str, value: float, low: float) -> None:
-    """Refuse a setting below `low`, or beyond what can be reckoned with.
+    """Check that a setting is in `low`..`LARGEST`.
 
     Raises:
-        InvalidSetting: value below low, above 1e30, infinite or NaN.
+        InvalidSetting: value below low, above `LARGEST`, infinite or NaN.
     """
     if not low <= value < inf:
         raise InvalidSetting(f"expected a finite {name} of at least {_written(low)}, got {_written(value)}")
@@ -31,16 +34,27 @@ def check_at_least(name: str, value: float, low: float) -> None:
         raise InvalidSetting(f"expected {name} of at most {LARGEST:g}, got {value:g}")
 
 
-def _written(value: float) -> str:
-    return str(value).removesuffix(".0")
-
-
-def check_actions(n_scored: int) -> None:
-    """Refuse scores of more actions, or of fewer than one, beside the first.
+def check_numbers(where: str, *numbers: Float[np.ndarray, "..."]) -> None:
+    """Check that all numbers are finite and at most ±`LARGEST`.
 
     Raises:
-        InvalidSetting: another number than there can be.
+        InvalidSetting: one is not; the message says where.
     """
-    if not 1 <= n_scored < len(OPERATIONS):
-        known = ", ".join(OPERATIONS)
-        raise InvalidSetting(f"expected scores of 1 to {len(OPERATIONS) - 1} actions out of {known}, got {n_scored}")
+    if not all(np.isfinite(each).all() for each in numbers):
+        raise InvalidSetting(f"expected finite numbers in {where}, got NaN or infinity among them")
+    if max(np.abs(each).max(initial=0) for each in numbers) > LARGEST:
+        raise InvalidSetting(f"expected numbers of at most ±{LARGEST:g} in {where}, got larger ones among them")
+
+
+def check_one_of(name: str, value: object, *choices: str) -> None:
+    """Check that a setting is one of the choices.
+
+    Raises:
+        InvalidSetting: it is not.
+    """
+    if value not in choices:
+        raise InvalidSetting(f"expected {name} to be {' or '.join(choices)}, got {reprlib.repr(value)}")
+
+
+def _written(value: float) -> str:
+    return str(value).removesuffix(".0")

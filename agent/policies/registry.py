@@ -1,13 +1,12 @@
-"""The policies by the names they go by on the command line."""
+"""The policies, by their names on the command line."""
 
 from agent.policies.bandits import LinUCBPolicy, ThompsonPolicy
 from agent.policies.budget import BudgetPolicy
 from agent.policies.coin import RandomPolicy
 from agent.policies.forecast import ForecastPolicy
-from agent.policies.interleaved import InterleavedPolicy
 from agent.policies.periodic import PeriodicPolicy
 from agent.policies.protocol import Policy
-from agent.policies.static import StaticPolicy
+from agent.policies.static import InterleavedPolicy, StaticPolicy
 from agent.policies.thresholds import DisagreementPolicy, LossPolicy, NoveltyPolicy, TariffPolicy, UncertaintyPolicy
 
 POLICIES: dict[str, type[Policy]] = {
@@ -25,4 +24,4 @@ POLICIES: dict[str, type[Policy]] = {
     "thompson": ThompsonPolicy,
     "forecast": ForecastPolicy,
 }
-"""Every policy of the program: adding one means adding a line."""
+"""To add a policy, add a line."""

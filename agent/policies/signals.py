@@ -1,4 +1,4 @@
-"""What learner and memory make of a chunk, as numbers, and their running averages."""
+"""The signals of learner and memory on a chunk, and their running averages."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ SIGNALS = (
     "disagreement",
     "novelty",
 )
-"""Fields of the observation that tell what learner and memory make of a chunk; all others follow without looking."""
+"""Fields of the observation that need the outputs of learner and memory on the chunk; all other fields do not."""
 
 DECAY = 0.9
-"""Of the running averages, a chunk."""
+"""Of the running averages, per chunk."""
 
 
 def learner_signals(outputs: Outputs, labels: Int64[Tensor, " n"]) -> dict[str, float]:
@@ -36,9 +36,11 @@ def memory_signals(outputs: Outputs, read_out: ReadOut | None, labels: Int64[Ten
 
     Args:
         outputs: of the learner on the chunk.
-        read_out: of the memory, at one setting; None while it is empty. It has nothing to say then, and its averages
-            begin with its first entries.
+        read_out: of the memory, at one setting; None while it is empty.
         labels: of the chunk.
+
+    Returns:
+        Nothing while the memory is empty, and no `novelty` if the memory does not measure it.
     """
     if read_out is None:
         return {}
@@ -53,7 +55,7 @@ def memory_signals(outputs: Outputs, read_out: ReadOut | None, labels: Int64[Ten
 
 def _signals(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> dict[str, float]:
     p, labels = probabilities.double(), labels.to(probabilities.device)
-    highest = F.pad(p, (0, 1)).topk(2, dim=1).values  # a single class has nothing beside it
+    highest = F.pad(p, (0, 1)).topk(2, dim=1).values  # with a single class, the second is 0
     return {
         "loss": float(-p.gather(1, labels[:, None]).clamp_min(1e-12).log().mean()),
         "accuracy": float((probabilities.argmax(dim=1) == labels).double().mean()),
@@ -63,9 +65,10 @@ def _signals(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " 
 
 
 class RunningAverages:
-    """Exponentially weighted means over chunks, with the bias of the start corrected (Kingma & Ba 2015, section 3).
+    """Exponentially weighted means over the chunks before the current one.
 
-    The mean of the chunks before the one at hand; at the first that has a value, the value itself.
+    The bias of the first chunks is corrected (Kingma & Ba 2015, section 3). At the first chunk that has a value, the
+    mean is this value.
     """
 
     def __init__(self) -> None:
@@ -73,7 +76,7 @@ class RunningAverages:
         self._n: dict[str, int] = {}
 
     def observe(self, values: dict[str, float]) -> dict[str, float]:
-        """The fields `mean_*` for the chunk at hand, which from then on counts among the earlier ones."""
+        """The fields `mean_*` for the current chunk; its values are part of later means."""
         means = {}
         for name, value in values.items():
             total, n = self._sums.get(name, 0.0), self._n.get(name, 0)
@@ -82,9 +85,9 @@ class RunningAverages:
         return means
 
     def state(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values from which `load_state` restores the averages."""
         return {"sums": dict(self._sums), "n": dict(self._n)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Become the averages whose `state` this is."""
+        """Restore what `state` returned."""
         self._sums, self._n = dict(state["sums"]), dict(state["n"])

@@ -1,4 +1,4 @@
-"""The k%-learner: learns from the first k% of its stream and memorizes the rest."""
+"""The k%-learners: they learn k% of the stream, at its beginning or spread evenly over it."""
 
 from agent.operations import Action
 from agent.policies.observation import Observation
@@ -6,13 +6,23 @@ from agent.policies.protocol import Policy
 from agent.policies.ranges import check_within
 
 
-class StaticPolicy(Policy):
-    """Learns from the first k% of the stream, then memorizes: Orhan's k%-learner.
+class _PercentPolicy(Policy):
+    def __init__(self, k: float) -> None:
+        check_within("k", k, 0, 100)
+        self.k = k
 
-    Learns from the first round(k / 100 × chunks) chunks and memorizes the others; needs to observe nothing.
+    def n_learned(self, n_chunks: int) -> int:
+        """Number of learned chunks in a stream of `n_chunks`."""
+        return round(self.k / 100 * n_chunks)
+
+
+class StaticPolicy(_PercentPolicy):
+    """Learns the first k% of the stream, then memorizes: Orhan's k%-learner.
+
+    LEARN for the first round(k / 100 × n) of the n chunks.
 
     Args:
-        k: percent of the stream to learn from, 0 to 100.
+        k: percent of the stream to learn, 0 to 100.
 
     Raises:
         InvalidSetting: k outside 0..100.
@@ -21,14 +31,29 @@ class StaticPolicy(Policy):
         Orhan, "The relative value of learning over memorizing", 2019.
     """
 
-    def __init__(self, k: float) -> None:
-        check_within("k", k, 0, 100)
-        self.k = k
+    def decide(self, observation: Observation) -> Action:
+        """LEARN up to the share k, then MEMORIZE."""
+        return Action.LEARN if observation.step < self.n_learned(observation.n_chunks) else Action.MEMORIZE
 
-    def n_learned(self, n_chunks: int) -> int:
-        """Chunks learned from, out of `n_chunks`."""
-        return round(self.k / 100 * n_chunks)
+
+class InterleavedPolicy(_PercentPolicy):
+    """Learns k% of the stream, spread evenly over it.
+
+    Learns as many of the n chunks as `StaticPolicy`, m = round(k / 100 × n); ceil(s × m / n) of them are among the
+    first s chunks. The first chunk is learned, so keys never come from an untrained network.
+
+    Args:
+        k: percent of the stream to learn, 0 to 100.
+
+    Raises:
+        InvalidSetting: k outside 0..100.
+
+    References:
+        Bresenham, "Algorithm for computer control of a digital plotter", IBM Systems Journal 4(1), 1965.
+    """
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN up to the share k, MEMORIZE beyond it."""
-        return Action.LEARN if observation.step < self.n_learned(observation.n_chunks) else Action.MEMORIZE
+        """LEARN if the number of learned chunks so far is to rise by one."""
+        n, m = observation.n_chunks, self.n_learned(observation.n_chunks)
+        before, after = -(-observation.step * m // n), -(-(observation.step + 1) * m // n)  # ceil, in integers
+        return Action.LEARN if after > before else Action.MEMORIZE

@@ -1,7 +1,7 @@
-"""Policies that learn where one number of the observation reaches a threshold.
+"""Policies that compare one field of the observation with a threshold.
 
-What is compared equals its running average at the first chunk, and a threshold that is met exactly means LEARN: a
-relative policy with a threshold of at most 1 therefore begins with learning.
+At the first chunk the field equals its running average, and equality means LEARN: a relative policy with a threshold of
+at most 1 learns the first chunk.
 """
 
 from math import isnan
@@ -11,14 +11,14 @@ from agent.errors import InvalidSetting
 from agent.operations import Action
 from agent.policies.observation import Observation
 from agent.policies.protocol import Policy
-from agent.policies.ranges import check_at_least, check_within
+from agent.policies.ranges import check_at_least, check_one_of, check_within
 
 
 class LossPolicy(Policy):
-    """Learns where the learner's loss on the chunk is high.
+    """Learns if the learner's loss on the chunk is high.
 
-    LEARN if loss >= threshold × running average of the loss, or, not relative, if loss >= threshold. Where the loss
-    rises above what it was, the stream has something new.
+    LEARN if loss >= threshold × running average of the loss, or, not relative, if loss >= threshold. A rising loss
+    indicates that the stream has changed.
 
     Args:
         threshold: multiple of the running average (relative) or nats, 0 or more; 0 always learns.
@@ -28,7 +28,7 @@ class LossPolicy(Policy):
         InvalidSetting: a threshold below 0, infinite or NaN.
 
     References:
-        Watching the prequential error for change: Gama et al., "Learning with drift detection", SBIA 2004.
+        Monitoring the prequential error for change: Gama et al., "Learning with drift detection", SBIA 2004.
     """
 
     observes = "learner"
@@ -38,17 +38,17 @@ class LossPolicy(Policy):
         self.threshold, self.relative = threshold, relative
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where the loss reaches the threshold."""
+        """LEARN if the loss reaches the threshold."""
         bar = self.threshold * (observation.mean_learner_loss if self.relative else 1)
         return Action.LEARN if observation.learner_loss >= bar else Action.MEMORIZE
 
 
 class UncertaintyPolicy(Policy):
-    """Learns where the learner is uncertain of its predictions; looks at no label.
+    """Learns if the learner's predictions are uncertain; uses no labels.
 
-    entropy: LEARN if the mean entropy >= threshold × its running average, or, not relative, >= threshold. margin: the
-    other way round, as a small margin is an uncertain prediction: LEARN if the mean margin <= threshold × its running
-    average, or <= threshold.
+    entropy: LEARN if the mean entropy >= threshold × its running average, or, not relative, >= threshold. margin: a
+    small margin is an uncertain prediction, so LEARN if the mean margin <= threshold × its running average, or
+    <= threshold.
 
     Args:
         measure: entropy of the predictions, or margin between their two highest probabilities.
@@ -69,13 +69,12 @@ class UncertaintyPolicy(Policy):
     def __init__(
         self, measure: Literal["entropy", "margin"] = "entropy", threshold: float = 1.0, relative: bool = True
     ) -> None:
-        if measure not in ("entropy", "margin"):
-            raise InvalidSetting(f"expected measure to be entropy or margin, got {measure}")
+        check_one_of("measure", measure, "entropy", "margin")
         check_at_least("threshold", threshold, 0)
         self.measure, self.threshold, self.relative = measure, threshold, relative
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where the entropy is at least, or the margin at most, what the threshold says."""
+        """LEARN if the entropy is at least, or the margin at most, the threshold."""
         if self.measure == "entropy":
             bar = self.threshold * (observation.mean_learner_entropy if self.relative else 1)
             uncertain = observation.learner_entropy >= bar
@@ -86,13 +85,13 @@ class UncertaintyPolicy(Policy):
 
 
 class DisagreementPolicy(Policy):
-    """Learns where learner and memory name different classes.
+    """Learns if learner and memory predict different classes.
 
-    LEARN if they differ on at least the share `threshold` of the chunk. There is nothing to disagree with while the
-    memory is empty: then the first chunk is learned from and the next memorized.
+    LEARN if the predictions differ for at least the share `threshold` of the chunk. While the memory is empty, the
+    first chunk is learned and the next ones are memorized.
 
     Args:
-        threshold: share of the chunk, 0 to 1; 0 always learns once the memory holds something.
+        threshold: share of the chunk, 0 to 1; 0 always learns once the memory has entries.
 
     Raises:
         InvalidSetting: a threshold outside 0..1.
@@ -108,25 +107,25 @@ class DisagreementPolicy(Policy):
         self.threshold = threshold
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where the disagreement reaches the threshold."""
+        """LEARN if the disagreement reaches the threshold."""
         if not observation.memory_entries:
-            return _begin(observation)
+            return _with_empty_memory(observation)
         return Action.LEARN if observation.disagreement >= self.threshold else Action.MEMORIZE
 
 
 class NoveltyPolicy(Policy):
-    """Learns where the chunk lies far from everything in memory; looks at no label.
+    """Learns if the chunk is far from the entries in memory; uses no labels.
 
-    LEARN if the mean distance to what is stored, as the memory measures it (the cache: 1 - cosine to the nearest key),
-    >= threshold × its running average, or, not relative, >= threshold. Nothing is near while the memory is empty: then
-    the first chunk is learned from and the next memorized.
+    LEARN if the mean distance to the stored entries, as the memory measures it (the cache: 1 - cosine to the nearest
+    key), >= threshold × its running average, or, not relative, >= threshold. While the memory is empty, the first chunk
+    is learned and the next ones are memorized.
 
     Args:
         threshold: multiple of the running average (relative), or distance, 0 or more.
         relative: compare with the running average.
 
     Raises:
-        InvalidSetting: a threshold below 0, infinite or NaN; from `decide`, a memory that tells no novelty.
+        InvalidSetting: a threshold below 0, infinite or NaN; from `decide`, a memory that does not measure novelty.
 
     References:
         Novelty as the distance to the nearest neighbours in an archive: Lehman and Stanley, "Abandoning objectives:
@@ -140,13 +139,13 @@ class NoveltyPolicy(Policy):
         self.threshold, self.relative = threshold, relative
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN where the novelty reaches the threshold."""
+        """LEARN if the novelty reaches the threshold."""
         if not observation.memory_entries:
-            return _begin(observation)
+            return _with_empty_memory(observation)
         if isnan(observation.novelty):
             raise InvalidSetting(
-                "expected a memory that tells how far a chunk lies from what is stored, got one that does not; choose "
-                "another policy, or --memory cache"
+                "expected a memory that measures novelty, the distance to the stored entries, got one that does not; "
+                "choose another policy, or --memory cache"
             )
         bar = self.threshold * (observation.mean_novelty if self.relative else 1)
         return Action.LEARN if observation.novelty >= bar else Action.MEMORIZE
@@ -155,16 +154,16 @@ class NoveltyPolicy(Policy):
 class TariffPolicy(Policy):
     """Learns while compute is cheap.
 
-    LEARN if the price of compute now <= threshold; a constant price of 1 is cheap for the default.
+    LEARN if the current price of compute <= threshold; with the default, a constant price of 1 always learns.
 
     Args:
-        threshold: highest price to learn at, as a multiple of what the cost model says, 0 or more.
+        threshold: highest price to learn at, as a multiple of that in the cost model, 0 or more.
 
     Raises:
         InvalidSetting: a threshold below 0, infinite or NaN.
 
     References:
-        Work put off until power is clean or cheap: Wiesner et al., "Let's wait awhile: how temporal workload shifting
+        Delaying work until power is clean or cheap: Wiesner et al., "Let's wait awhile: how temporal workload shifting
         can reduce carbon emissions in the cloud", Middleware 2021.
     """
 
@@ -173,10 +172,10 @@ class TariffPolicy(Policy):
         self.threshold = threshold
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN at a price of at most the threshold."""
+        """LEARN if the price is at most the threshold."""
         return Action.LEARN if observation.price <= self.threshold else Action.MEMORIZE
 
 
-def _begin(observation: Observation) -> Action:
-    """What to do with an empty memory: if it always meant LEARN, nothing would ever enter it."""
+def _with_empty_memory(observation: Observation) -> Action:
+    """LEARN at the first chunk alone; otherwise nothing would ever enter the memory."""
     return Action.LEARN if observation.step == 0 else Action.MEMORIZE

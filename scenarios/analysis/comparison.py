@@ -1,7 +1,5 @@
-"""Schedules side by side: means over seeds, the front of accuracy against cost, and the best at each budget."""
+"""Comparison of schedules: means over seeds, the Pareto front of accuracy against cost, the best at each budget."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from agent.errors import InvalidSetting
-from scenarios.analysis.statistics import ROUNDING, Interval, mean_interval
+from scenarios.analysis.csv_table import csv_table, interval_columns
+from scenarios.analysis.statistics import Interval, mean_interval, paired_differences
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Lived:
 
     Attributes:
         label: its name, such as `static:k=20`.
-        by_seed: for each seed its metrics by name; None where a metric is undefined, never NaN or infinite.
+        by_seed: for each seed its metrics by name; None if a metric is undefined, never NaN or infinite.
     """
 
     label: str
@@ -33,9 +32,9 @@ class Schedule:
     Attributes:
         label: its name, unique in the comparison.
         by_seed: for each seed, in ascending order, its metrics by name.
-        means: for each metric the mean with its t interval over the seeds for which it is defined; None where that is
-            none.
-        counts: for each metric the number of those seeds.
+        means: for each metric the mean with its t interval over the seeds for which it is defined; None if there are no
+            such seeds.
+        counts: for each metric the number of these seeds.
     """
 
     label: str
@@ -46,12 +45,12 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Schedules that lived the same seeds, with the same metrics.
+    """Schedules with the same seeds and the same metrics.
 
     Attributes:
         confidence: level of every interval, in (0, 1).
         seeds: in ascending order, the same for every schedule.
-        metrics: their names, in the order in which the first lifetime gave them.
+        metrics: their names, in the order of the first lifetime.
         schedules: in the order given to `compare`.
     """
 
@@ -63,15 +62,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Best:
-    """The best schedule that a budget affords.
+    """The best schedule within a budget.
 
     Attributes:
         budget: a mean cost, in the unit of the cost metric.
-        label: the affordable schedule of highest mean accuracy, the cheapest one where several share it.
+        label: the schedule of highest mean accuracy within the budget; the cheapest one if several are equal.
         accuracy: its mean accuracy with the t interval.
-        runner_up: the next best among the affordable; None where nothing else is affordable.
-        difference: accuracy of the best minus that of the runner-up, paired by seed, with the t interval; the same
-            seeds picked the two, for which the interval is not corrected. None without a runner-up.
+        runner_up: the second best within the budget; None if there is none.
+        difference: accuracy of the best minus that of the runner-up, paired by seed, with the t interval; None without
+            a runner-up. The interval is not corrected for the fact that the same seeds selected the two schedules.
     """
 
     budget: float
@@ -81,49 +80,50 @@ class Best:
     difference: Interval | None
 
 
-def compare(lived: Sequence[Lived], confidence: float = 0.95) -> Comparison:
-    """Means over seeds with their t intervals (`mean_interval`) for every schedule and metric.
+def compare(lifetimes: Sequence[Lived], confidence: float = 0.95) -> Comparison:
+    """Compute the means over seeds with their t intervals (`mean_interval`) for every schedule and metric.
 
     Args:
-        lived: the schedules, all with the same seeds and metrics.
+        lifetimes: the schedules, all with the same seeds and metrics.
         confidence: level of the intervals, in (0, 1).
 
     Raises:
-        InvalidSetting: no schedules, no seeds, a label twice, other seeds or metrics than those of the first schedule,
-            or a confidence outside (0, 1).
+        InvalidSetting: no schedules, no seeds, a label twice, seeds or metrics that differ from those of the first
+            schedule, or a confidence outside (0, 1).
         ValueError: a metric that is NaN or infinite.
     """
-    if not lived:
+    if not lifetimes:
         raise InvalidSetting("expected at least one schedule, got none")
-    labels = [each.label for each in lived]
+    labels = [each.label for each in lifetimes]
     for label in labels:
         if labels.count(label) > 1:
             raise InvalidSetting(f"expected each schedule once, got {label} {labels.count(label)} times")
-    seeds = sorted(lived[0].by_seed)
+    seeds = sorted(lifetimes[0].by_seed)
     if not seeds:
-        raise InvalidSetting(f"expected at least one seed, got none for {lived[0].label}")
-    metrics = list(lived[0].by_seed[seeds[0]])
+        raise InvalidSetting(f"expected at least one seed, got none for {lifetimes[0].label}")
+    metrics = list(lifetimes[0].by_seed[seeds[0]])
     return Comparison(
         confidence=confidence,
         seeds=tuple(seeds),
         metrics=tuple(metrics),
-        schedules=tuple(_schedule(each, lived[0].label, seeds, metrics, confidence) for each in lived),
+        schedules=tuple(_schedule(each, lifetimes[0].label, seeds, metrics, confidence) for each in lifetimes),
     )
 
 
 def pareto_front(comparison: Comparison, cost: str, accuracy: str) -> list[Schedule]:
-    """The Pareto front: schedules that no other beats in mean accuracy at the same or a lower mean cost.
+    """The Pareto front: the schedules that no other schedule dominates in mean cost and mean accuracy.
 
-    One schedule is beaten by another that is no dearer and no less accurate, and better in one of the two; of equals
-    all stay. Schedules with a cost or accuracy that is undefined for any seed are left out.
+    A schedule dominates another if it costs no more, is no less accurate, and is better in one of the two. Schedules
+    with equal means are all on the front or all off it. Schedules whose cost or accuracy is undefined for any seed are
+    left out.
 
     Args:
         comparison: the schedules.
-        cost: name of the metric to pay little of.
-        accuracy: name of the metric to have much of.
+        cost: name of the metric to minimize.
+        accuracy: name of the metric to maximize.
 
     Returns:
-        The schedules on the front in ascending order of cost, equals in the order given; empty where none is defined.
+        In ascending order of cost, equal schedules in the order given; empty if no schedule has defined metrics.
 
     Raises:
         InvalidSetting: an unknown metric.
@@ -137,18 +137,18 @@ def pareto_front(comparison: Comparison, cost: str, accuracy: str) -> list[Sched
 
 
 def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> list[Best]:
-    """For the mean cost of each schedule on the front: the best affordable schedule, and its lead on the next.
+    """The best schedule and the runner-up, with the mean cost of each schedule on the Pareto front as a budget.
 
-    Affordable is a schedule whose mean cost is at most the budget. Of equal accuracies the cheaper counts as better,
-    then the one given first.
+    A schedule is within the budget if its mean cost is at most the budget. Among equal accuracies the cheaper schedule
+    is better, then the one given first.
 
     Args:
         comparison: the schedules.
         cost: name of the metric that the budget limits.
-        accuracy: name of the metric to have much of.
+        accuracy: name of the metric to maximize.
 
     Returns:
-        One for each different budget, ascending.
+        One for each different budget, in ascending order.
 
     Raises:
         InvalidSetting: an unknown metric.
@@ -157,9 +157,9 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
     costs = {schedule.label: paid for paid, _, schedule in candidates}
     found = []
     for budget in dict.fromkeys(costs[schedule.label] for schedule in pareto_front(comparison, cost, accuracy)):
-        affordable = [(paid, -reached, schedule) for paid, reached, schedule in candidates if paid <= budget]
-        # A stable sort of what is sorted by cost: equals stay in order of cost, then as given.
-        ranked = [schedule for _, _, schedule in sorted(affordable, key=lambda each: each[1])]
+        affordable = [(reached, schedule) for paid, reached, schedule in candidates if paid <= budget]
+        # The sort is stable: schedules of equal accuracy stay in order of cost, then in the order given.
+        ranked = [schedule for _, schedule in sorted(affordable, key=lambda each: -each[0])]
         best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
         mean = best.means[accuracy]
         assert mean is not None
@@ -176,32 +176,27 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """A table of the means in CSV (RFC 4180, lines ending in \\n), one line a schedule, floats in full precision.
+    """The means as a CSV table (`csv_table`), one line for each schedule.
 
     Columns: schedule, seeds (their number), then for each metric its mean under its name, the ends of the interval
-    under `<metric>_low` and `<metric>_high`, and under `<metric>_seeds` how many seeds it is defined for; empty where
-    undefined.
+    under `<metric>_low` and `<metric>_high`, and the number of seeds for which it is defined under `<metric>_seeds`;
+    empty if undefined.
     """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    ends = ("", "_low", "_high", "_seeds")
-    columns = [f"{metric}{end}" for metric in comparison.metrics for end in ends]
-    writer.writerow(["schedule", "seeds", *columns])
+    rows = []
     for schedule in comparison.schedules:
-        cells: list[float | None] = []
+        row: dict[str, object] = {"schedule": schedule.label, "seeds": len(comparison.seeds)}
         for metric in comparison.metrics:
-            mean = schedule.means[metric]
-            cells += [None] * 3 if mean is None else [mean.estimate, mean.low, mean.high]
-            cells.append(schedule.counts[metric])
-        writer.writerow([schedule.label, len(comparison.seeds), *cells])
-    return table.getvalue()
+            row |= interval_columns(metric, schedule.means[metric]) | {f"{metric}_seeds": schedule.counts[metric]}
+        rows.append(row)
+    return csv_table(rows)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as plain JSON values, None for what is undefined, with the values of every seed.
+    """The comparison as plain JSON values, with the values of every seed; None for undefined metrics.
 
     Keys: confidence, seeds, and schedules, a list of {label, means: {metric: {estimate, low, high, seeds} or None},
-    by_seed: {seed as a string: {metric: number or None}}}, where seeds counts those for which a metric is defined.
+    by_seed: {seed as a string: {metric: number or None}}}. The seeds of a mean are the number of seeds for which the
+    metric is defined.
     """
     return {
         "confidence": comparison.confidence,
@@ -220,32 +215,32 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _schedule(lived: Lived, first: str, seeds: list[int], metrics: list[str], confidence: float) -> Schedule:
-    if sorted(lived.by_seed) != seeds:
+def _schedule(lifetimes: Lived, first: str, seeds: list[int], metrics: list[str], confidence: float) -> Schedule:
+    if sorted(lifetimes.by_seed) != seeds:
         raise InvalidSetting(
             f"expected the same seeds for every schedule, got {_listed(seeds)} for {first} and "
-            f"{_listed(sorted(lived.by_seed))} for {lived.label}; live the missing ones"
+            f"{_listed(sorted(lifetimes.by_seed))} for {lifetimes.label}; run the missing ones"
         )
     for seed in seeds:
-        values = lived.by_seed[seed]
+        values = lifetimes.by_seed[seed]
         if set(values) != set(metrics):
             raise InvalidSetting(
                 f"expected the same metrics for every schedule and seed, got {_listed(sorted(set(values)))} for "
-                f"{lived.label}, seed {seed}, and {_listed(sorted(metrics))} for {first}"
+                f"{lifetimes.label}, seed {seed}, and {_listed(sorted(metrics))} for {first}"
             )
         for metric, value in values.items():
             if value is not None and not math.isfinite(value):
                 raise ValueError(
-                    f"expected a finite number or None in {metric} of {lived.label}, seed {seed}, got {value:g}"
+                    f"expected a finite number or None in {metric} of {lifetimes.label}, seed {seed}, got {value:g}"
                 )
-    by_seed = {seed: {metric: lived.by_seed[seed][metric] for metric in metrics} for seed in seeds}
+    by_seed = {seed: {metric: lifetimes.by_seed[seed][metric] for metric in metrics} for seed in seeds}
     samples = {metric: [value for seed in seeds if (value := by_seed[seed][metric]) is not None] for metric in metrics}
     means = {metric: mean_interval(sample, confidence) if sample else None for metric, sample in samples.items()}
-    return Schedule(lived.label, by_seed, means, {metric: len(sample) for metric, sample in samples.items()})
+    return Schedule(lifetimes.label, by_seed, means, {metric: len(sample) for metric, sample in samples.items()})
 
 
 def _by_cost(comparison: Comparison, cost: str, accuracy: str) -> list[tuple[float, float, Schedule]]:
-    """Mean cost, mean accuracy and schedule where both are defined; the cheapest first, of these the most accurate."""
+    """Mean cost, mean accuracy and schedule, if both means are defined; in order of cost, then of falling accuracy."""
     for metric in (cost, accuracy):
         if metric not in comparison.metrics:
             raise InvalidSetting(f"expected one of the metrics {_listed(comparison.metrics)}, got {metric}")
@@ -257,10 +252,12 @@ def _by_cost(comparison: Comparison, cost: str, accuracy: str) -> list[tuple[flo
 
 
 def paired_difference(best: Schedule, other: Schedule, metric: str, confidence: float) -> Interval:
-    """What one schedule has more of than another, seed by seed; for two of one comparison and a defined metric."""
+    """The mean of the best schedule's metric minus the other's, paired by seed, with its t interval.
+
+    The schedules are of one comparison, and the metric is defined for every seed.
+    """
     a, b = (np.array([values[metric] for values in each.by_seed.values()], dtype=float) for each in (best, other))
-    difference = a - b
-    return mean_interval(np.where(np.abs(difference) < ROUNDING, 0.0, difference), confidence)
+    return mean_interval(paired_differences(a, b), confidence)
 
 
 def _listed(values: Sequence[object]) -> str:

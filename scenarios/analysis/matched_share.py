@@ -1,7 +1,5 @@
-"""Policies beside static k%-learners: what share of the stream they learn, and how accurate they become for it."""
+"""Comparison of policies with static k%-learners that learn the same share of the stream."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,18 +8,19 @@ import numpy as np
 
 from agent.errors import CheckpointError, RunError
 from agent.storage.record import LifetimeRecord
+from scenarios.analysis.csv_table import csv_table, interval_columns
 from scenarios.analysis.statistics import Interval, mean_interval
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A lifetime at an examination.
+    """One evaluation of a lifetime.
 
     Attributes:
-        chunks: met so far.
+        chunks: number of chunks seen so far.
         learned: share of the whole stream learned so far, in [0, 1].
         agent: accuracy of learner and memory on the test set, in [0, 1].
-        learner: accuracy of the learner alone, likewise.
+        learner: accuracy of the learner alone on the test set, in [0, 1].
     """
 
     chunks: int
@@ -32,12 +31,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Course:
-    """What a lifetime went through.
+    """The share learned and the accuracies in the course of a lifetime.
 
     Attributes:
         learned: share of the whole stream learned so far, in [0, 1], after each chunk.
-        marks: the examinations; the last is at the end of life.
-        gflop: what the agent computed in all, in GFLOP.
+        marks: the evaluations; the last one is at the end of the lifetime.
+        gflop: total compute of the agent, in GFLOP.
     """
 
     learned: tuple[float, ...]
@@ -46,23 +45,23 @@ class Course:
 
     @property
     def end(self) -> Mark:
-        """At the end of life."""
+        """The evaluation at the end of the lifetime."""
         return self.marks[-1]
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A policy over seeds, and the static k%-learners that learn as much as it does.
+    """A policy over seeds, compared with static k%-learners that learn the same share.
 
     Attributes:
-        policy: as specified.
-        courses: its lifetimes, one a seed.
-        learned: share of the stream learned in all, in [0, 1].
-        accuracy: of the agent at the end of life.
-        by_static: by seed, accuracy of a k%-learner at the share that the policy learned; see `accuracy_at`.
-        static: their mean; None where one of them is.
-        difference: `accuracy` less `static`, paired by seed; None likewise.
-        gflop: what the agent computed in all, in GFLOP.
+        policy: its spec.
+        courses: its lifetimes, one for each seed.
+        learned: share of the stream learned by the end of the lifetime, in [0, 1].
+        accuracy: accuracy of the agent at the end of the lifetime, in [0, 1].
+        by_static: for each seed, the accuracy of a k%-learner at the share that the policy learned; see `accuracy_at`.
+        static: mean of `by_static`; None if the value of any seed is None.
+        difference: `accuracy` minus `static`, paired by seed; None if `static` is None.
+        gflop: total compute of the agent, in GFLOP.
     """
 
     policy: str
@@ -77,7 +76,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class MatchedShares:
-    """Policies and the static k%-learners that lived the same streams, with the same seeds in the same order."""
+    """Policies and static k%-learners on the same streams, with the same seeds in the same order."""
 
     statics: dict[float, tuple[Course, ...]]
     """By k, ascending."""
@@ -88,7 +87,7 @@ def course_of(record: LifetimeRecord) -> Course:
     """Read a finished lifetime.
 
     Raises:
-        RunError: its record is not whole.
+        RunError: the record is incomplete or damaged.
     """
     try:
         summary = record.summary() or {}
@@ -100,7 +99,7 @@ def course_of(record: LifetimeRecord) -> Course:
             if step.accuracy
         )
         if not marks or marks[-1].chunks != len(steps):
-            raise ValueError("a trajectory without a last examination")
+            raise ValueError("a trajectory without a final evaluation")
         return Course(tuple(step.learned / n_samples for step in steps), marks, steps[-1].spent_gflop)
     except (CheckpointError, KeyError, TypeError, ValueError, ZeroDivisionError, IndexError) as error:
         raise RunError(
@@ -115,19 +114,20 @@ def place(
     """Compare policies with static k%-learners at equal shares learned, seed by seed.
 
     Args:
-        statics: by k in percent, one course a seed.
-        policies: by specification, one course a seed, in the same order of seeds.
+        statics: by k in percent, one course for each seed.
+        policies: by spec, one course for each seed, in the same order of seeds.
         confidence: level of all intervals, in (0, 1).
     """
     placed = []
     for policy, courses in policies.items():
         by_static = tuple(
-            accuracy_at(course.end.learned, {lived[i].end.learned: lived[i].end.agent for lived in statics.values()})
+            accuracy_at(course.end.learned, {of_k[i].end.learned: of_k[i].end.agent for of_k in statics.values()})
             for i, course in enumerate(courses)
         )
         accuracies = [course.end.agent for course in courses]
-        static, difference = None, None
-        if (matched := [each for each in by_static if each is not None]) and len(matched) == len(courses):
+        static = difference = None
+        matched = [accuracy for accuracy in by_static if accuracy is not None]
+        if matched and len(matched) == len(courses):
             static = mean_interval(matched, confidence)
             difference = mean_interval(np.subtract(accuracies, matched), confidence)
         placed.append(
@@ -146,14 +146,14 @@ def place(
 
 
 def accuracy_at(learned: float, static: Mapping[float, float]) -> float | None:
-    """Accuracy of a k%-learner of any k, linear between the two neighbours that were lived.
+    """Accuracy of a k%-learner of any k, by linear interpolation between the k%-learners that were run.
 
     Args:
         learned: share of the stream learned, in [0, 1].
-        static: accuracy by share learned.
+        static: the accuracies of the k%-learners that were run, by share learned.
 
     Returns:
-        None below the least k and above the greatest, where nothing is known.
+        None below the smallest share and above the largest.
     """
     shares = sorted(static)
     if not shares[0] <= learned <= shares[-1]:
@@ -162,7 +162,7 @@ def accuracy_at(learned: float, static: Mapping[float, float]) -> float | None:
 
 
 def mean_marks(courses: Sequence[Course]) -> tuple[Mark, ...]:
-    """The means over seeds at each examination, of both the share learned and the accuracies."""
+    """The means over seeds of the share learned and the accuracies at each evaluation."""
     return tuple(
         Mark(
             marks[0].chunks,
@@ -178,10 +178,10 @@ def mean_learned(courses: Sequence[Course]) -> tuple[float, ...]:
 
 
 def matched_share_json(matched: MatchedShares, seeds: Sequence[int]) -> dict[str, Any]:
-    """Everything that is drawn, as plain values: shares and accuracies in [0, 1], work in GFLOP.
+    """All values of the figure as plain values: shares and accuracies in [0, 1], compute in GFLOP.
 
     Args:
-        matched: what to write.
+        matched: the policies and the k%-learners.
         seeds: in the order of the courses.
     """
     statics = [
@@ -209,26 +209,15 @@ def matched_share_json(matched: MatchedShares, seeds: Sequence[int]) -> dict[str
 
 
 def matched_share_csv(matched: MatchedShares) -> str:
-    """One line for each policy: means over seeds, and the ends of their intervals."""
+    """The means over seeds and the ends of their intervals, one line for each policy."""
     rows = []
     for placed in matched.policies:
-        row: dict[str, Any] = {"policy": placed.policy, "n_seeds": len(placed.courses)}
+        row: dict[str, object] = {"policy": placed.policy, "n_seeds": len(placed.courses)}
         for name, interval in _intervals(placed).items():
-            estimate, low, high = (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
-            row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
+            row |= interval_columns(name, interval)
         rows.append(row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_table(rows)
 
 
 def _intervals(placed: Placed) -> dict[str, Interval | None]:
-    return {
-        "learned": placed.learned,
-        "accuracy": placed.accuracy,
-        "static": placed.static,
-        "difference": placed.difference,
-        "gflop": placed.gflop,
-    }
+    return {name: getattr(placed, name) for name in ("learned", "accuracy", "static", "difference", "gflop")}

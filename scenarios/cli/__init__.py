@@ -1,3 +1,3 @@
-"""The command line: `lifetime`. The only package that prints; torch and avalanche are imported when they are needed."""
+"""The command line, `lifetime`: the only package that prints. It imports torch and avalanche only where needed."""
 
 from scenarios.cli.main import main as main

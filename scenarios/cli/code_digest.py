@@ -1,4 +1,4 @@
-"""A digest of the code that decides numbers: of what it does, and not of what it says."""
+"""A digest of the code that decides numbers, without its comments and texts."""
 
 import ast
 import hashlib
@@ -14,8 +14,10 @@ READING = frozenset(
         "agent/storage/record",
         "scenarios/analysis/statistics",
         "scenarios/experiments/compare",
+        "scenarios/experiments/finished_runs",
         "scenarios/analysis/comparison",
         "scenarios/config/settings",
+        "scenarios/config/fields",
         "scenarios/running/workers",
         "scenarios/oracle/evaluate",
         "scenarios/experiments/relative_value_report",
@@ -34,15 +36,15 @@ READING = frozenset(
         "scenarios/running/progress",
     )
 )
-"""Modules that write down, read again, show, or only pass on what was lived; with the command line, no part of a run.
+"""Modules that only write, read, show or pass on results; like the command line, they are not part of a run's identity.
 
-Settings are part of a run as they are resolved, wherever their defaults stand.
+Neither are the defaults of settings: the resolved settings are.
 """
 
 
 @cache
 def digest_of() -> str:
-    """Identifies the program's code at work, commit or no commit, but for the command line, the kit and `READING`."""
+    """The digest of the program's files as they are, without the command line, `agent.testing` and `READING`."""
     digest = hashlib.blake2b(digest_size=8)
     root = Path(__file__).parents[2]
     for path in sorted(path for package in ("agent", "scenarios") for path in (root / package).rglob("*.py")):
@@ -53,7 +55,7 @@ def digest_of() -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """Identifies what a module of a user's own does; one that is not Python by its bytes."""
+    """The digest of a user's own module; of its bytes if it is not Python."""
     content = path.read_bytes()
     try:
         does = what_it_does(content)
@@ -63,7 +65,7 @@ def digest_of_file(path: Path) -> str:
 
 
 def what_it_does(source: bytes) -> bytes:
-    """The syntax of a module without comments, docstrings, layout and the texts of errors.
+    """The syntax of a module without comments, docstrings, layout and arguments of errors.
 
     Raises:
         SyntaxError, ValueError: it is not Python.
@@ -81,11 +83,11 @@ class _Silenced(ast.NodeTransformer):
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _undocumented
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """An error is known by its type; what it says changes no number."""
+        """Keep only the type of an error."""
         error = node.exc
         return ast.Raise(exc=error.func if isinstance(error, ast.Call) else error, cause=None)
 
 
 def _is_text(node: ast.stmt) -> bool:
-    """A docstring, of a function as of an attribute: a text that nothing is done with."""
+    """Whether a statement is a docstring, also that of an attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,39 +1,48 @@
-"""`lifetime list FAMILY`: what there is to choose from, with its parameters."""
+"""`lifetime list FAMILY`: the members of a family, with their parameters."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from agent.errors import InvalidSetting
-from scenarios.cli.show import print_json, results_console
+from scenarios.cli.options import AsJson
+from scenarios.cli.show import print_json, results_console, results_table
 from scenarios.config.described import Described, describe
 from scenarios.config.families import FAMILIES, POLICY
+from scenarios.config.members import find
 from scenarios.config.specs import FILE
 
 DATASETS = "datasets"
 FamilyName = Enum("FamilyName", {name: name for name in (*FAMILIES, DATASETS)}, type=str)  # type: ignore[misc]
 
+FORMER_COMMANDS = {
+    "policies": "`lifetime list policies`",
+    "scenarios": "`lifetime list scenarios` or `lifetime list tariffs`",
+    "costs": "`lifetime list costs`",
+}
+"""The commands that replace each former one."""
+
 
 def list_family(
     family: Annotated[FamilyName, typer.Argument(help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the members of a family: what each is, its parameters with types and defaults, and its sources."""
     name = str(family.value)
-    described = _members(name)
+    members = _members(name)
     if as_json:
-        print_json([_plain(each) for each in described])
+        print_json([asdict(each) for each in members])
         return
     found, console = FAMILIES.get(name), results_console()
     option = found.option if found else "--dataset"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = results_table()
     table.add_column(option, no_wrap=True)
     table.add_column("what it is", ratio=1)
-    for each in described:
+    for each in members:
         lines = [escape(each.summary)]
         for parameter in each.parameters:
             default = "required" if parameter.default == "required" else f"default {parameter.default}"
@@ -54,36 +63,15 @@ def _members(name: str) -> list[Described]:
         from scenarios.datasets.load import DATASETS as DESCRIBED
 
         return [Described(each, summary, "", ()) for each, summary in DESCRIBED.items()]
-    members = dict(FAMILIES[name].members)
-    if FAMILIES[name] is POLICY:
-        from agent.policies.file import policy_from_file
-
-        members[FILE] = policy_from_file
-    return describe(members)
+    family = FAMILIES[name]
+    files = {FILE: find(f"{FILE}:PATH", POLICY)} if family is POLICY else {}
+    return describe({**family.members, **files})
 
 
-def _plain(each: Described) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "summary": each.summary,
-        "source": each.source,
-        "parameters": [vars(parameter) for parameter in each.parameters],
-    }
+def former_command(name: str) -> Callable[[], None]:
+    """A command that only reports the new name of a former one."""
 
+    def refuse() -> None:
+        raise InvalidSetting(f"expected {FORMER_COMMANDS[name]}, got `lifetime {name}`, as it was called before")
 
-def policies() -> None:
-    """Refused: the command has another name now."""
-    raise InvalidSetting("expected `lifetime list policies`, got `lifetime policies`, as it was called before")
-
-
-def scenarios() -> None:
-    """Refused: the command has another name now."""
-    raise InvalidSetting(
-        "expected `lifetime list scenarios` or `lifetime list tariffs`, got `lifetime scenarios`, as both were called "
-        "before"
-    )
-
-
-def costs() -> None:
-    """Refused: the command has another name now."""
-    raise InvalidSetting("expected `lifetime list costs`, got `lifetime costs`, as it was called before")
+    return refuse

@@ -1,48 +1,33 @@
-"""What decides the numbers of a run: settings, data, code, versions, machine. With another of these it is another run.
+"""The identity of a run: the settings, data, code, versions and machine that decide its numbers.
 
-Everything is written into config.json, and more than that: what cannot change a number, such as how the path of a
-folder is spelled, is told there and counts for nothing (`identity_of`).
+config.json holds the identity and more: `identity_of` leaves out what cannot change a number, such as the spelling of a
+folder's path.
 """
 
 import hashlib
 import importlib.util
 import json
 import os
-import platform
 import re
 import sys
 import unicodedata
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
-from scenarios.cli.code_digest import digest_of, digest_of_file
+from scenarios.cli.code_digest import digest_of_file
+from scenarios.cli.machine import DECODER, machine, versions
 from scenarios.cli.show import program
 from scenarios.config.families import SPECS
 from scenarios.config.settings import AgentConfig, settings_of
 from scenarios.config.specs import FILE, parse, split_specs
 
-_VERSIONED = (
-    "learn-or-memorize",
-    "torch",
-    "torchvision",
-    "avalanche-lib",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-    "cmaes",
-    "gymnasium",
-    "stable-baselines3",
-)
 _DECIDING = ("python", "torch", "numpy", "scipy", "source")
 """Versions that decide the numbers of every run; some runs have more (`_versions_that_decide`)."""
 
-_DECODER = "decoder "
-"""Begins the names of versions of what decodes images, which are there for folders alone."""
-_TOLD = frozenset({"preset", "prior_knowledge", "trees"})
-"""What of a description counts for nothing: trees are known by their digest."""
+_NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge", "trees"})
+"""Parts of a description that are not part of the identity; the digest of trees identifies them."""
 
 PRIOR_KNOWLEDGE = (
     "number of classes",
@@ -50,7 +35,7 @@ PRIOR_KNOWLEDGE = (
     "augmentation that suits the data set",
     "number of chunks of the stream, for policies that read it",
 )
-"""What an agent knows before its stream begins; summaries hold the values."""
+"""What an agent knows at initialization; summaries hold the values."""
 
 
 def describe(
@@ -66,15 +51,15 @@ def describe(
 
     Args:
         experiment: its name.
-        preset: where the settings started.
-        settings: as resolved.
-        reads_data: whether the data set is read.
-        threads: None for all of torch's.
-        data_dir: where the fingerprints of folders are kept; None for the user's cache folder.
+        preset: the preset that the settings started from.
+        settings: resolved settings.
+        reads_data: whether the run reads the data set.
+        threads: threads of a process; None for the default of torch.
+        data_dir: where fingerprints of folders are stored; None for the user's cache folder.
 
     Returns:
-        Plain values; `data` is None where no data set is read, it needs no fingerprint, or it is not there. A finished
-        run can be shown without its data; whoever lives something meets the error when the data are loaded.
+        Plain values. `data` is None if the run reads no data set, or if the data set needs no fingerprint or is
+        missing: a finished run can be shown without its data, and an unfinished one fails when it loads them.
     """
     from scenarios.datasets.load import fingerprint
 
@@ -89,7 +74,7 @@ def describe(
         "settings": plain,
         "data": data,
         "prior_knowledge": list(PRIOR_KNOWLEDGE),
-        "versions": versions(settings.dataset),
+        "versions": versions(decoders=_is_folder(settings.dataset)),
         "machine": machine(plain.get("device", "cpu"), threads),
     }
     own = own_code(plain)
@@ -97,11 +82,11 @@ def describe(
 
 
 def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a description decides the numbers of its run: equal identities are the same run.
+    """The part of a description that decides the numbers of its run: equal identities are the same run.
 
-    A folder of images counts by its content, wherever it lies and however its path is spelled.
+    The content identifies a folder of images, not its path.
     """
-    identity = {name: value for name, value in described.items() if name not in _TOLD}
+    identity = {name: value for name, value in described.items() if name not in _NOT_IDENTIFYING}
     settings, found = described.get("settings"), described.get("versions")
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
@@ -112,29 +97,27 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found, dict):
         deciding = _versions_that_decide(str(described.get("experiment")), dataset)
         identity["versions"] = {
-            name: value for name, value in found.items() if name in deciding or name.startswith(_DECODER)
+            name: value for name, value in found.items() if name in deciding or name.startswith(DECODER)
         }
     return identity
 
 
-def without_data(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity of which nobody knows the content of the data."""
-    return {name: value for name, value in identity.items() if name != "data"}
-
-
 def same_run(found: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The identities of a run on disk and of one that is described, as far as both are known."""
+    """The identities of a run on disk and of a description, without their data if the description lacks them."""
     before, now = identity_of(found), identity_of(described)
     if now.get("data") is None and before.get("data") is not None:
-        before, now = without_data(before), without_data(now)
+        before, now = before | {"data": None}, now | {"data": None}
     return before, now
 
 
 def run_folder(parent: Path, name: str | None, words: list[str], described: Mapping[str, Any]) -> Path:
-    """Where a run lies: under its name, or else under one made of words and of the digest of its identity.
+    """The folder of a run: its name, or else words and the digest of its identity.
 
-    A run of the same identity that lies there under other words is found again: its data folder may have had another
-    name. So is one whose data are gone.
+    A run of the same identity under other words is found again, as its data folder may have had another name. A run
+    whose data are missing is found again too.
+
+    Raises:
+        InvalidSetting: the data are missing and several runs have these settings.
     """
     if name is not None:
         known = [path for path in parent.glob("*") if _composed(path.name) == _composed(name)]
@@ -146,12 +129,12 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
     others = sorted(path for path in parent.glob(f"*-{digest}") if path.is_dir())
     settings = described.get("settings")
     if not others and isinstance(settings, dict) and _is_folder(str(settings.get("dataset"))) and not described["data"]:
-        wanted = without_data(identity_of(described))
-        others = [path for path in sorted(parent.glob("*")) if without_data(_identity_in(path)) == wanted]
+        wanted = identity_of(described)  # without data
+        others = [path for path in sorted(parent.glob("*")) if _identity_in(path) | {"data": None} == wanted]
         if len(others) > 1:
             raise InvalidSetting(
                 f"expected one run with these settings, got {len(others)} on different data, and the folder of the "
-                f"data set is not there to choose by; `{program()} resume {others[0]}` shows one of them"
+                f"data set, which decides between them, is missing; `{program()} resume {others[0]}` shows one of them"
             )
     return others[0] if others else default
 
@@ -164,7 +147,7 @@ def default_name(words: list[str], digest: str) -> str:
 
 
 def _composed(name: str) -> str:
-    """A name in Unicode's composed form: names that look the same are the same."""
+    """A name in Unicode's composed form, so that names that look the same are the same."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -187,19 +170,9 @@ def _identity_in(path: Path) -> dict[str, Any]:
 
 
 def own_code(settings: dict[str, Any]) -> dict[str, str]:
-    """Digests of the parts of an experiment that come from files or from a user's own code."""
+    """Digests of the policy files and of the user's own modules in the settings, by spec."""
     specs = [*_policies(settings), *(settings[name] for name in SPECS if settings.get(name))]
     return {spec: digest for spec in specs if (digest := _spec_digest(spec))}
-
-
-def versions(dataset: str = "") -> dict[str, str]:
-    """Of what runs, whether it decides the numbers or not; for a folder of images, of what decodes them, too."""
-    found = {"python": platform.python_version()} | {name: distribution_version(name) for name in _VERSIONED}
-    if _is_folder(dataset):
-        from scenarios.datasets.image_decoding import decoder_versions
-
-        found |= {f"{_DECODER}{name}": number for name, number in decoder_versions().items()}
-    return found | {"source": digest_of()}
 
 
 def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
@@ -208,60 +181,8 @@ def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     return {*_DECIDING, *of_training, *of_data}
 
 
-def machine(device: str, threads: int | None) -> dict[str, Any]:
-    """What of the machine decides the last digits, and with them, step by step, all others.
-
-    Args:
-        device: cpu, cuda or mps.
-        threads: None for all of torch's.
-    """
-    import torch
-
-    return {
-        "processor": platform.machine(),
-        "threads": threads or torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cpu_features": _cpu_features(),
-        "limits": {name: value for name in _LIMITS if (value := os.environ.get(name))},
-        "device": torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device,
-        "deterministic": {
-            "algorithms": torch.are_deterministic_algorithms_enabled(),
-            "cudnn": torch.backends.cudnn.deterministic,
-            "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "float32_products": torch.get_float32_matmul_precision(),
-            "tf32": torch.backends.cudnn.allow_tf32,
-        },
-    }
-
-
-_LIMITS = (
-    "ONEDNN_MAX_CPU_ISA",
-    "DNNL_MAX_CPU_ISA",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "DNNL_DEFAULT_FPMATH_MODE",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_CBWR",
-    "OPENBLAS_CORETYPE",
-    "NVIDIA_TF32_OVERRIDE",
-    "CUBLAS_WORKSPACE_CONFIG",
-)
-"""Environment variables by which libraries choose among their kernels. (That of PyTorch itself, ATEN_CPU_CAPABILITY, is
-seen in the capability that it leads to.)"""
-
-
-def _cpu_features() -> str:
-    """The instructions by which oneDNN and MKL choose their kernels, as far as the system tells."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor()
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    flags = found[1].split() if found else []
-    return " ".join(sorted(flag for flag in flags if re.match(r"avx|amx|fma|f16c|asimd|sve|bf16|i8mm", flag)))
-
-
 def dataset_word(dataset: str) -> str:
-    """A data set as one word of a name."""
+    """The data set as one word of a folder name."""
     return dataset.removeprefix("folder:").rstrip("/").rpartition("/")[2] or "folder"
 
 
@@ -269,36 +190,27 @@ def _is_folder(dataset: str) -> bool:
     return dataset.startswith("folder:")
 
 
-def distribution_version(distribution: str) -> str:
-    """The version that is installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _policies(settings: dict[str, Any]) -> list[str]:
-    """The policies of any experiment; the path of a single one may have blanks."""
+    """The specs of the policies; the path of a single policy file may contain spaces."""
     if several := settings.get("policies") or settings.get("with_policies"):
         return split_specs(several)
     return [settings["policy"]] if settings.get("policy") else []
 
 
 def _spec_digest(spec: str) -> str | None:
-    """Identifies the file of a policy, or the module of a user's own class; None for the program's."""
+    """The digest of a policy file or of the module of a user's own class; None for members of this program."""
     parsed = parse(spec)
-    name = parsed.name
-    if name == FILE:
+    if parsed.name == FILE:
         file = parsed.settings["path"]
         try:
             return hashlib.blake2b(Path(os.path.expanduser(file)).read_bytes(), digest_size=8).hexdigest()  # noqa: PTH111
         except OSError as error:
             raise InvalidSetting(f"expected a readable policy file at {file}, got: {error.strerror}") from error
-    if "." not in name:
+    module_name, dot, _ = parsed.name.rpartition(".")
+    if not dot:
         return None
-    module = sys.modules.get(name.rpartition(".")[0])
-    path = getattr(module, "__file__", None)
+    path = getattr(sys.modules.get(module_name), "__file__", None)
     if path is None:
-        found = importlib.util.find_spec(name.rpartition(".")[0])
+        found = importlib.util.find_spec(module_name)
         path = found.origin if found else None
     return digest_of_file(Path(path)) if path else None

@@ -1,4 +1,4 @@
-"""The program: its commands, and how it ends."""
+"""The program: its commands, its errors and its exit codes."""
 
 import contextlib
 import inspect
@@ -19,17 +19,18 @@ from agent.errors import LifetimeError, is_out_of_memory
 from scenarios.cli.compare import compare
 from scenarios.cli.curve import curve
 from scenarios.cli.evaluate import evaluate
-from scenarios.cli.families import costs, list_family, policies, scenarios
-from scenarios.cli.identity import distribution_version
+from scenarios.cli.families import FORMER_COMMANDS, former_command, list_family
+from scenarios.cli.machine import distribution_version
 from scenarios.cli.resume import resume
 from scenarios.cli.show import program
 from scenarios.cli.simulate import simulate
 from scenarios.cli.stopping import STOP, Stopped
 from scenarios.cli.train_policy import train_policy
 from scenarios.cli.tree import tree
+from scenarios.running.own_code import component_error
 
 LONGEST = 1000
-"""Characters of an error message; what users typed can be of any length."""
+"""Most characters of an error message, which may repeat input of any length."""
 
 app = typer.Typer(
     add_completion=False,
@@ -39,23 +40,23 @@ app = typer.Typer(
 )
 for command in (simulate, compare, curve, tree, train_policy, evaluate, resume, list_family):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    # Typer keeps the line breaks of a docstring, whatever the width of the terminal.
+    # Typer keeps the line breaks of a docstring, which need not fit the terminal.
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     app.command("list" if command is list_family else None, help=text)(command)
-for former in (policies, scenarios, costs):
-    app.command(hidden=True)(former)
-# The base class of all complaints about the command line; newer Typers carry a Click of their own.
+for former in FORMER_COMMANDS:
+    app.command(former, hidden=True)(former_command(former))
+# The base class of errors in the command line; newer versions of Typer contain their own Click.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
-    """Run the command line: errors are one line and exit code 2."""
+    """Run the command line; an error is one line and exit code 2."""
     STOP.install()
     _quieten_libraries()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without θ is no reason to fail
-    # TensorBoard writes in a thread; when the disk is full, the main thread meets the same error and reports it.
+            stream.reconfigure(errors="replace")  # some terminals cannot show θ
+    # TensorBoard writes in a thread; if the disk is full, the main thread reports the same error.
     threading.excepthook = lambda failed: (
         None if issubclass(failed.exc_type, OSError) else threading.__excepthook__(failed)
     )
@@ -67,38 +68,35 @@ def main() -> None:
         _fail(str(error), 2)
     except _UsageError as error:
         if not error.format_message():  # type: ignore[attr-defined]
-            sys.exit(0)  # nothing was asked for, and the help was shown
+            sys.exit(0)  # no command was given, and the help was printed
         _fail(error.format_message().replace("\n", " "), 2)  # type: ignore[attr-defined]
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        _fail(
-            f"expected enough memory, got: {_last_line(error)}; a smaller --network, batch of --recipe or --test-size",
-            2,
-        )
     except OSError as error:
-        if sys.stdout is not None:  # what is buffered would fail again at exit
+        if sys.stdout is not None:  # the buffered output would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(128 + signal.SIGPIPE)
-        _fail(f"expected to read and write, got: {error}; what was lived is kept, the same command shows it", 2)
+        _fail(f"expected to read and write, got: {error}; all saved results are kept, the same command shows them", 2)
     except Stopped as stopped:
-        _fail(
-            f"interrupted; {stopped.advice or 'the same command continues'}",
-            128 + stopped.number,
-        )
+        _fail(f"interrupted; {stopped.advice or 'the same command continues'}", 128 + stopped.number)
+    except Exception as error:
+        if is_out_of_memory(error):
+            advice = "a smaller --network, batch of --recipe or --test-size"
+            _fail(f"expected enough memory, got: {_last_line(error)}; {advice}", 2)
+        if own := component_error(error):
+            _fail(str(own), 2)
+        raise
     sys.exit(code)
 
 
 def _quieten_libraries() -> None:
-    """Let no library's warning pass; what our own modules log is a line of ours."""
+    """Hide the warnings of libraries; what this program logs becomes a line on the error stream."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())  # without any handler Python prints warnings itself
-    told = logging.StreamHandler()
-    told.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
     for package in ("agent", "scenarios"):
-        logging.getLogger(package).addHandler(told)
+        logging.getLogger(package).addHandler(handler)
 
 
 def _last_line(error: Exception) -> str:
@@ -128,7 +126,7 @@ def view(
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 6006,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "localhost",
 ) -> None:
-    """Open TensorBoard on the runs, until interrupted."""
+    """Serve TensorBoard on the runs until interrupted."""
     if not runs.is_dir():
         raise LifetimeError(f"expected a folder of runs at {runs}, found none; run `{program()} curve`, or give --runs")
     logging.disable(logging.WARNING)
@@ -141,7 +139,7 @@ def view(
         address = board.launch()
     except tensorboard.TensorBoardServerException as error:
         raise LifetimeError(f"expected to serve TensorBoard at {host}:{port}, got: {error}; give --port") from None
-    # Curves have few points: smoothed, the last one shown is far from the one that was measured.
+    # Curves have few points: smoothing would move the last one far from its value.
     print(f"TensorBoard on {runs}: {address}?smoothing=0#timeseries (Ctrl-C ends it)", flush=True)
     with contextlib.suppress(Stopped):
         signal.pause()

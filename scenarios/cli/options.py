@@ -1,10 +1,12 @@
-"""From the settings of an experiment to the options of its command."""
+"""The options of the commands: those that all experiments share, and one for each setting."""
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -12,73 +14,120 @@ from agent.errors import InvalidSetting
 from scenarios.config.presets import PLACES_OF_BEFORE, PRESETS, Config, from_toml, resolve
 from scenarios.config.settings import AgentConfig
 
+Runs = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run's folder (default: made from the settings).")]
+Force = Annotated[bool, typer.Option("--force", help="Start anew and delete what the run's folder holds.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of data sets and caches (default: the user's cache).")]
+Download = Annotated[bool, typer.Option("--download", help="Download a missing data set.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON and nothing else.")]
 
-def with_options(kind: type[AgentConfig], command: Callable[..., None], *more: tuple[str, Any, Any]) -> None:
-    """Give a command the options that every experiment has, `more` of its own, and one for each setting of `kind`."""
+MOST_WORKERS = 256
+"""Largest number of processes of a command; each imports torch."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that all experiments share, besides their settings."""
+
+    preset: str = "quick"
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings, which override the preset.")] = None
+    runs: Runs = Path("runs")
+    name: Name = None
+    force: Force = False
+    data_dir: DataDir = None
+    download: Download = False
+    quiet: Quiet = False
+    as_json: AsJson = False
+
+
+def experiment_command(kind: type[AgentConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command with its own options, those of `Options`, and one for each setting of `kind`.
+
+    The function takes `Options`, the given settings by name (None where not given), and its own options.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command).parameters.values())[2:]
+
+        @functools.wraps(command)
+        def parsed(**given: Any) -> None:
+            shared = Options(**{field.name: given.pop(field.name) for field in fields(Options)})
+            of_command = {parameter.name: given.pop(parameter.name) for parameter in own}
+            command(shared, given, **of_command)
+
+        parameters = [
+            *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
+            *_shared_parameters(kind),
+            *_setting_parameters(kind),
+        ]
+        parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return parsed
+
+    return decorate
+
+
+def _shared_parameters(kind: type[AgentConfig]) -> list[inspect.Parameter]:
     presets = "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS[kind].items())
-    own: list[tuple[str, Any, Any]] = [
-        *more,
-        ("preset", str, typer.Option("quick", help=f"Where the settings start. {presets}.")),
-        ("config", Path | None, typer.Option(None, help="TOML file of settings, laid over the preset.")),
-        ("runs", Path, typer.Option(Path("runs"), help="Folder that runs are written to.")),
-        ("name", str | None, typer.Option(None, help="Name of the run's folder (default: made from the settings).")),
-        ("force", bool, typer.Option(False, "--force", help="Start anew, dropping what the run's folder holds.")),
-        (
-            "data_dir",
-            Path | None,
-            typer.Option(None, help="Folder of data sets and caches (default: the user's cache)."),
-        ),
-        ("download", bool, typer.Option(False, "--download", help="Fetch a missing data set.")),
-        ("quiet", bool, typer.Option(False, "--quiet", help="Print nothing but errors.")),
-        ("as_json", bool, typer.Option(False, "--json", help="Print the results as JSON, and nothing else.")),
+    preset = Annotated[str, typer.Option(help=f"Where the settings start. {presets}.")]
+    return [
+        _parameter(field.name, preset if field.name == "preset" else field.type, field.default)
+        for field in fields(Options)
     ]
+
+
+def _setting_parameters(kind: type[AgentConfig]) -> list[inspect.Parameter]:
+    parameters = []
     for name, field in kind.model_fields.items():
         if name in kind.unused:
             continue
-        extra = field.json_schema_extra
-        assert isinstance(extra, dict)
-        flag = "--" + name.replace("_", "-")
-        options: dict[str, Any] = {
+        assert isinstance(field.json_schema_extra, dict)
+        flag = _flag(name)
+        shown: dict[str, Any] = {
             "help": _help(kind, name),
-            "rich_help_panel": extra["panel"],
+            "rich_help_panel": field.json_schema_extra["panel"],
             "show_default": False,
         }
+        option: Any
         if bool in (field.annotation, *get_args(field.annotation)):
-            own.append((name, bool | None, typer.Option(None, f"{flag}/--no-{flag[2:]}", **options)))
+            option = Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", **shown)]
         else:
-            own.append((name, str | None, typer.Option(None, flag, metavar=_metavar(field.annotation), **options)))
-    for name in PLACES_OF_BEFORE:  # refused with their new place
-        own.append((name, str | None, typer.Option(None, "--" + name.replace("_", "-"), hidden=True)))
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, annotation, default in own
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+            option = Annotated[str | None, typer.Option(flag, metavar=_metavar(field.annotation), **shown)]
+        parameters.append(_parameter(name, option, None))
+    for name in PLACES_OF_BEFORE:  # rejected with a message that names the new place
+        parameters.append(_parameter(name, Annotated[str | None, typer.Option(_flag(name), hidden=True)], None))
+    return parameters
 
 
-def settings_from(
-    kind: type[Config], preset: str, config: Path | None, overrides: Mapping[str, Any], name: str | None
-) -> Config:
-    """The settings as given: a preset, a TOML file over it, and options over both.
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def settings_from(kind: type[Config], options: Options, given: Mapping[str, Any]) -> Config:
+    """The settings: a preset, then a TOML file, then the given settings that are not None.
 
     Raises:
-        InvalidSetting: a setting that cannot be, or a name of the run that is no plain folder name.
+        InvalidSetting: a setting is invalid, or the name of the run is not a plain folder name.
     """
-    given = {setting: value for setting, value in overrides.items() if value is not None}
-    settings = resolve(kind, preset, from_toml(config) if config else {}, given)
-    check_name(name)
+    overrides = {setting: value for setting, value in given.items() if value is not None}
+    settings = resolve(kind, options.preset, from_toml(options.config) if options.config else {}, overrides)
+    check_name(options.name)
     return settings
 
 
 def check_name(name: str | None) -> None:
-    """Refuse a name of a run that is no plain folder name.
+    """Check the name of a run.
 
     Raises:
-        InvalidSetting: such a name.
+        InvalidSetting: it is not a plain folder name.
     """
     if name is not None and (not name or Path(name).name != name or name.startswith(".") or "\0" in name):
-        raise InvalidSetting(f"expected --name to be a plain folder name, got {name!r}; --runs says where it goes")
+        raise InvalidSetting(f"expected --name to be a plain folder name, got {name!r}; --runs gives its parent folder")
 
 
 def _help(kind: type[AgentConfig], name: str) -> str:

@@ -1,4 +1,4 @@
-"""A progress bar for people, and silence for programs."""
+"""A progress bar on a terminal."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,15 +8,15 @@ from scenarios.cli.stopping import STOP
 
 
 class Bar:
-    """A bar with the time that remains, on the error stream, so that results alone are on the other.
+    """A `ProgressReporter` that shows a bar with the remaining time, on the error stream.
 
     Args:
-        shown: whether there is a bar at all; there is none where nobody sees it.
+        shown: False for warnings alone. Without a terminal there is no bar either.
     """
 
     def __init__(self, *, shown: bool = True) -> None:
         self._console = Console(stderr=True)
-        self._shown, self._told = shown, set[str]()
+        self._shown, self._printed = shown, set[str]()
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -40,32 +40,35 @@ class Bar:
         self._progress.stop()
 
     def expect(self, total: float) -> None:
-        """See Watcher."""
+        """See `ProgressReporter`."""
         self._progress.reset(self._task, total=total)
 
     def advance(self, done: float) -> None:
-        """See Watcher."""
+        """See `ProgressReporter`."""
         self._progress.advance(self._task, done)
 
     def reach(self, done: int, total: int) -> None:
-        """See Watcher."""
+        """See `ProgressReporter`."""
         self._progress.update(self._task, completed=done, total=total)
 
     def say(self, what: str) -> None:
-        """See Watcher."""
+        """See `ProgressReporter`."""
         self._progress.update(self._task, description=escape("saving" if STOP.number else what))
 
     def tell(self, what: str) -> None:
-        """See Watcher; a line on the error stream, once, and none where progress is not asked for."""
-        if self._shown and what not in self._told:
-            self._told.add(what)
-            self._console.print(what, markup=False, highlight=False, soft_wrap=True)
+        """See `ProgressReporter`; each text is printed once."""
+        if self._shown and what not in self._printed:
+            self._printed.add(what)
+            self._print(what)
 
     def warn(self, what: str) -> None:
-        """See Watcher; one line on the error stream."""
-        self._console.print(f"warning: {what}", markup=False, highlight=False, soft_wrap=True)
+        """See `ProgressReporter`; a warning is printed even if the bar is not shown."""
+        self._print(f"warning: {what}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @property
     def stopping(self) -> bool:
-        """See Watcher."""
+        """See `ProgressReporter`."""
         return STOP.look()

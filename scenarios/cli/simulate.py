@@ -1,90 +1,48 @@
-"""`lifetime simulate`: one agent through a stream under a policy."""
+"""`lifetime simulate`: one agent in a stream under a policy."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import dataset_word, describe, run_folder
-from scenarios.cli.options import settings_from, with_options
-from scenarios.cli.running import running
-from scenarios.cli.show import gflop, percent, print_json, results_console, view_command
+from scenarios.cli.experiment import Experiment, run_command
+from scenarios.cli.identity import dataset_word
+from scenarios.cli.options import Options, experiment_command, settings_from
+from scenarios.cli.show import gflop, percent, results_console, results_table, view_command
 from scenarios.config.settings import SimulateConfig
+from scenarios.config.specs import file_name
 
 
-def simulate(
-    preset: str,
-    config: Path | None,
-    runs: Path,
-    name: str | None,
-    force: bool,
-    data_dir: Path | None,
-    download: bool,
-    quiet: bool,
-    as_json: bool,
-    **overrides: Any,
-) -> None:
-    """Live one lifetime: an agent meets a stream, and a policy decides for each chunk to learn or to memorize.
+@experiment_command(SimulateConfig)
+def simulate(options: Options, given: dict[str, Any]) -> None:
+    """Simulate one lifetime: for each chunk of a stream, a policy decides whether the agent learns or memorizes it.
 
-    Settings come from a preset, then from a TOML file, then from the options below. The same command given again
+    Settings come from a preset, then from a TOML file, then from the options below. The same command, given again,
     continues an interrupted run from its last checkpoint, and shows a finished one.
     """
-    settings = settings_from(SimulateConfig, preset, config, overrides, name)
-
-    from scenarios.config.specs import file_name
-    from scenarios.experiments.simulate import resolve_simulation
-    from scenarios.running.factory import choose_device
-
-    with redirect_stdout(sys.stderr):
-        settings = resolve_simulation(settings)
-    settings = settings.model_copy(update={"device": choose_device(settings.device).type})
-    described = describe("simulate", preset, settings, data_dir=data_dir)
-    words = [
-        dataset_word(settings.dataset),
-        file_name(settings.scenario),
-        file_name(settings.policy),
-        f"seed{settings.seed}",
-    ]
-    path = run_folder(runs / "simulate", name, words, described)
-    options: dict[str, Any] = {"force": force, "data_dir": data_dir, "download": download, "quiet": quiet or as_json}
-    summary = live_in(path, settings, described, **options)
-    report(summary, settings, path, runs, quiet=quiet, as_json=as_json)
+    run_command(simulation(), settings_from(SimulateConfig, options, given), options)
 
 
-with_options(SimulateConfig, simulate)
+def simulation() -> Experiment[SimulateConfig, dict[str, Any]]:
+    """The experiment: one lifetime; its result is the summary."""
+    from scenarios.experiments.simulate import prepare, resolve_simulation, simulate
+
+    return Experiment(
+        "simulate",
+        SimulateConfig,
+        resolve_simulation,
+        words=_words,
+        prepare=prepare,
+        run=simulate,
+        as_json=lambda summary, path: {"run": str(path), **summary},
+        show=_show,
+    )
 
 
-def live_in(
-    path: Path,
-    settings: SimulateConfig,
-    described: dict[str, Any],
-    *,
-    force: bool = False,
-    data_dir: Path | None = None,
-    download: bool = False,
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Live the lifetime in a run directory, new or to be continued; returns its summary."""
-    from scenarios.experiments.simulate import prepare, simulate
-
-    if force:  # nothing is dropped for settings that cannot be lived
-        prepare(settings, download=download, data_dir=data_dir)
-    with running(path, described, force=force, quiet=quiet) as (run, bar):
-        return simulate(settings, run, bar, download=download, data_dir=data_dir)
-
-
-def report(
-    summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: Path, *, quiet: bool, as_json: bool
-) -> None:
-    """Print a lifetime as was asked for."""
-    if as_json:
-        print_json({"run": str(path), **summary})
-    elif not quiet:
-        _show(summary, settings, path, runs)
+def _words(settings: SimulateConfig) -> list[str]:
+    scenario, policy = file_name(settings.scenario), file_name(settings.policy)
+    return [dataset_word(settings.dataset), scenario, policy, f"seed{settings.seed}"]
 
 
 def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: Path) -> None:
@@ -93,12 +51,7 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
     metrics, unit = summary["metrics"], summary["cost_unit"]
     decisions = _decisions(path, summary["step"] + 1)
     console = results_console()
-    tariff = "" if settings.tariff == "constant" else f", {settings.tariff} tariff"
-    console.print(
-        f"{settings.dataset}, {settings.scenario}{tariff}, policy {settings.policy}, seed {settings.seed}",
-        markup=False,
-        highlight=False,
-    )
+    console.print(f"{settings.title}, policy {settings.policy}, seed {settings.seed}", markup=False, highlight=False)
     done = {"learn": "learned", "memorize": "memorized"}
     counts = [
         f"{decisions.count(operation.letter)} {done.get(name, name)} ({operation.letter})"
@@ -119,6 +72,7 @@ def _show(summary: dict[str, Any], settings: SimulateConfig, path: Path, runs: P
 
 
 def _decisions(path: Path, n_chunks: int) -> str:
+    """The letters of the decisions, one for each chunk."""
     from agent.operations import OPERATIONS
     from agent.storage.record import LifetimeRecord
 
@@ -126,7 +80,8 @@ def _decisions(path: Path, n_chunks: int) -> str:
 
 
 def _accuracies(metrics: dict[str, float | None], settings: SimulateConfig) -> Table:
-    table = _table("accuracy, %")
+    table = results_table()
+    table.add_column("accuracy, %")
     for column in ("agent", "learner", "memory"):
         table.add_column(column, justify="right")
     final = ("final_accuracy", "learner_accuracy", "memory_accuracy")
@@ -153,7 +108,9 @@ def _accuracies(metrics: dict[str, float | None], settings: SimulateConfig) -> T
 
 
 def _costs(metrics: dict[str, float | None], unit: str, *, priced: bool) -> Table:
-    table = _table("what it took")
+    """Work by account, and its cost if `priced`."""
+    table = results_table()
+    table.add_column("work and cost" if priced else "work")
     table.add_column("GFLOP", justify="right")
     if priced:
         table.add_column(f"cost, {escape(unit)}", justify="right")
@@ -165,10 +122,4 @@ def _costs(metrics: dict[str, float | None], unit: str, *, priced: bool) -> Tabl
     table.add_row("total without calibration", gflop(work or 0.0), *([gflop(cost or 0.0)] if priced else []))
     answering = gflop(metrics["answer_10000_gflop"] or 0.0)
     table.add_row("10,000 more queries", answering, *([""] if priced else []))
-    return table
-
-
-def _table(title: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(title)
     return table

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: at once, or between two chunks where there is something to save."""
+"""SIGINT and SIGTERM stop the program at once, or between two chunks if there is something to save."""
 
 import signal
 from collections.abc import Iterator
@@ -8,23 +8,25 @@ from scenarios.running.progress import Interrupted
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM; not a KeyboardInterrupt, for which Typer has an end of its own."""
+    """SIGINT or SIGTERM; not a KeyboardInterrupt, which Typer handles by itself."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
         self.advice = ""
-        """How to go on, where somebody knows."""
+        """How the user continues the run; empty if unknown."""
 
 
 class Stop:
-    """What was asked for, and whether somebody looks at it between chunks.
+    """A request to stop.
 
-    A first signal waits for the next look; a second one, or one that nobody would look at, ends the program at once.
+    A first signal waits for the next call of `look`. A second signal, or one before the first call of `look`, ends the
+    program at once.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        """The signal; None if there was none."""
         self._watched = False
 
     def install(self) -> None:
@@ -38,18 +40,18 @@ class Stop:
         self.number = number
 
     def look(self) -> bool:
-        """Whether to stop now; from the first look on, signals wait for the next."""
+        """Whether to stop now."""
         self._watched = True
         return self.number is not None
 
 
 STOP = Stop()
-"""Of this process."""
+"""The one of this process."""
 
 
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
-    """Say how to go on, whether a run stops at once or between two chunks."""
+    """Add advice to `Stopped`, whether the block stops at once or between two chunks."""
     try:
         yield
     except Interrupted:

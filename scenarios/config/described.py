@@ -1,4 +1,4 @@
-"""Members of families described for people, from their signatures and docstrings."""
+"""Descriptions of members of families, from their signatures and docstrings."""
 
 import inspect
 import re
@@ -11,28 +11,28 @@ from scenarios.config.parameters import HIDDEN, settable_of, type_of, written
 
 @dataclass(frozen=True)
 class Parameter:
-    """A setting, described for people."""
+    """The description of a setting."""
 
     name: str
     type: str
     default: str
-    """As it would be written; "required" where there is none."""
+    """As in a spec; "required" if there is none."""
     help: str
 
 
 @dataclass(frozen=True)
 class Described:
-    """A member of a family, described for people."""
+    """The description of a member of a family."""
 
     name: str
     summary: str
     source: str
-    """From the section `References:` of the docstring; empty where there is none."""
+    """The section `References:` of the docstring; empty if there is none."""
     parameters: tuple[Parameter, ...]
 
 
 def describe(family: Mapping[str, Callable[..., Any]], hidden: tuple[str, ...] = HIDDEN) -> list[Described]:
-    """Every member of a family with its docstring's first line, source and settings.
+    """Describe every member of a family.
 
     Args:
         family: callables with Google-style docstrings, by name.
@@ -58,7 +58,7 @@ def describe(family: Mapping[str, Callable[..., Any]], hidden: tuple[str, ...] =
 
 
 def _sections(docstring: str) -> dict[str, str]:
-    """The parts of a Google-style docstring by their headings, dedented; what comes before the first is under ""."""
+    """The sections of a Google-style docstring by heading, dedented; the text before the first is under ""."""
     sections: dict[str, list[str]] = {"": []}
     heading = ""
     for line in docstring.splitlines():
@@ -66,14 +66,14 @@ def _sections(docstring: str) -> dict[str, str]:
             heading = line[:-1]
             sections[heading] = []
         elif line and not line.startswith(" ") and heading:
-            heading = ""  # text after a section belongs to none
+            heading = ""  # text after a section is not part of it
         else:
             sections[heading].append(line)
     return {heading: inspect.cleandoc("\n".join(["", *lines])) for heading, lines in sections.items()}
 
 
 def _entries(section: str) -> dict[str, str]:
-    """Help by parameter, from the section Args."""
+    """The help of each parameter in a section Args."""
     entries: dict[str, str] = {}
     name = ""
     for line in section.splitlines():

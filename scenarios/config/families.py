@@ -1,4 +1,4 @@
-"""The families: what has members that a spec chooses. One table, read by settings, commands and listings alike."""
+"""The table of families: what has members that a spec chooses."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,29 +8,29 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Family:
-    """Members by name, each made by a callable."""
+    """A family of members, by name."""
 
     name: str
     plural: str
     option: str
-    """The option that takes a member."""
+    """The command-line option that takes a member."""
     registry: str
-    """Where the members are, as `module:NAME`: imported when they are asked for, as torch takes seconds."""
+    """The path of the members, as `module:NAME`; imported on first use, because torch takes seconds."""
     own: str = ""
-    """What a user's own member, given by its import path, must be; empty where there are none."""
+    """What a user's own member must be; empty if the family takes none."""
     base: str = ""
-    """The class that a user's own must be derived from, as `module:Name`; empty for a family that has none."""
+    """The base class of a user's own member, as `module:Name`; empty if there is none."""
     classes: bool = True
-    """Whether a user's own must be a class; any callable will do otherwise."""
+    """Whether a user's own member must be a class; otherwise any callable is valid."""
 
     @property
     def members(self) -> Mapping[str, Callable[..., Any]]:
-        """What makes each member, by name."""
+        """The callable that makes each member, by name."""
         return _named(self.registry)
 
     @property
     def base_class(self) -> type | None:
-        """What a user's own must be derived from."""
+        """The base class of a user's own member."""
         return _named(self.base) if self.base else None
 
 
@@ -44,7 +44,7 @@ NETWORK = Family(
     "networks",
     "--network",
     "agent.networks.registry:NETWORKS",
-    own="a subclass of agent.networks.Network (agent.testing.check_network tells)",
+    own="a subclass of agent.networks.Network (agent.testing.check_network checks it)",
     base="agent.networks.protocol:Network",
 )
 RECIPE = Family(
@@ -52,7 +52,7 @@ RECIPE = Family(
     "recipes",
     "--recipe",
     "agent.learners.recipe:RECIPES",
-    own="whatever gives an agent.learners.Recipe when it is called (agent.testing.check_recipe tells)",
+    own="a callable that returns an agent.learners.Recipe (agent.testing.check_recipe checks it)",
     classes=False,
 )
 LEARNER = Family(
@@ -60,21 +60,21 @@ LEARNER = Family(
     "learners",
     "--learner",
     "agent.learners.registry:LEARNERS",
-    own="whatever keeps agent.learners.Learner (agent.testing.check_learner tells)",
+    own="a class with the contract agent.learners.Learner (agent.testing.check_learner checks it)",
 )
 MEMORY = Family(
     "memory",
     "memories",
     "--memory",
     "agent.memory.registry:MEMORIES",
-    own="whatever keeps agent.memory.Memory (agent.testing.check_memory tells)",
+    own="a class with the contract agent.memory.Memory (agent.testing.check_memory checks it)",
 )
 POLICY = Family(
     "policy",
     "policies",
     "--policy",
     "agent.policies.registry:POLICIES",
-    own="a subclass of agent.policies.Policy (agent.testing.check_policy tells)",
+    own="a subclass of agent.policies.Policy (agent.testing.check_policy checks it)",
     base="agent.policies:Policy",
 )
 SCENARIO = Family("scenario", "scenarios", "--scenario", "scenarios.streams.catalog:SCENARIOS")
@@ -82,6 +82,6 @@ TARIFF = Family("tariff", "tariffs", "--tariff", "scenarios.streams.tariffs:TARI
 COST_MODEL = Family("cost model", "costs", "--cost", "agent.accounting.costs:COST_MODELS")
 
 FAMILIES = {each.plural: each for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL)}
-"""By what `lifetime list` calls them."""
+"""By the argument of `lifetime list`."""
 SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
-"""The settings that hold the spec of one member, which a later layer of settings may change key by key."""
+"""By the setting that holds the spec of one member; a later source of settings may override single keys of it."""

@@ -1,7 +1,7 @@
-"""Members of families by their specs: found, imported, and made with their settings.
+"""Find, import and make members of families by their specs.
 
-A member is a callable; its parameters are its settings, converted as annotated (bool, int, float, str, Path, Literal,
-None, unions and tuples of them), and its docstring is its help. Parameters of any other type cannot be set by text: the
+A member is a callable. Its parameters are its settings, converted to their annotations (bool, int, float, str, Path,
+Literal, None, and unions and tuples of them); its docstring is its help. Text cannot set parameters of other types: the
 program gives them.
 """
 
@@ -18,27 +18,27 @@ from scenarios.config.parameters import (
     HIDDEN,
     REQUIRED,
     example_of,
+    in_words,
     options_of,
     read_as,
     settable_of,
-    spoken,
     written,
 )
 from scenarios.config.specs import FILE, Spec, parse
 
 
 def make(text: str, family: Family, /, **given: Any) -> Any:
-    """What a spec names, built with its settings.
+    """Make the member that a spec names, with its settings.
 
     Args:
-        text: the spec, `name:key=value,...`; of families that take a user's own, also
-            `package.module.Class:key=value,...`. A policy may be `file:PATH`.
-        family: the members to choose from.
-        given: further arguments, passed on where the signature has them and the spec does not set them.
+        text: the spec, `name:key=value,...`, or `package.module.Class:key=value,...` if the family takes a user's own
+            members. A policy may be `file:PATH`.
+        family: the family of the member.
+        given: further arguments, for parameters of the member that the spec does not set.
 
     Raises:
-        InvalidSetting: a malformed spec, an unknown name, an unknown, missing or unreadable setting, or whatever the
-            callable refuses.
+        InvalidSetting: a malformed spec, an unknown name, an unknown, missing or unreadable setting, or an error of the
+            callable.
     """
     spec = parse(text)
     factory = _find(spec.name, family)
@@ -62,20 +62,20 @@ def make(text: str, family: Family, /, **given: Any) -> Any:
         return factory(**arguments)
     except LifetimeError:
         raise
-    except (Exception, SystemExit) as error:  # code of the user's own
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InvalidSetting(f"expected {spec.name} to take its settings, got {_one_line(error)}") from error
 
 
 def canonical(text: str, family: Family, *, full: bool = False) -> str:
-    """The one spelling of a spec: settings in the order of the signature, without those that are at their default.
+    """The canonical spelling of a spec: its settings in the order of the signature, without defaults.
 
     Args:
         text: the spec.
-        family: of what it names.
-        full: with all settings that have a value, hidden ones excepted.
+        family: the family of the member.
+        full: include the defaults, except those of hidden settings.
 
     Raises:
-        InvalidSetting: as `make`, but for missing settings and what the callable refuses.
+        InvalidSetting: a malformed spec, or an unknown name or setting.
     """
     spec = parse(text)
     factory = _find(spec.name, family)
@@ -85,14 +85,14 @@ def canonical(text: str, family: Family, *, full: bool = False) -> str:
     pairs = []
     for name, (_, default) in settable_of(factory).items():
         value = settings.get(name, default)
-        told = name in settings if name in HIDDEN else value != default or (full and value not in (None, REQUIRED, ()))
-        if told and value is not REQUIRED:
+        shown = name in settings if name in HIDDEN else value != default or (full and value not in (None, REQUIRED, ()))
+        if shown and value is not REQUIRED:
             pairs.append(f"{name}={written(value)}")
     return f"{spec.name}:{','.join(pairs)}" if pairs else spec.name
 
 
-def laid_over(base: str, text: str, family: Family) -> str:
-    """A spec with the settings of another in front of its own, if both name the same; else as it stands.
+def merged(base: str, text: str, family: Family) -> str:
+    """A spec with the settings of `base` that it does not set, if both name the same member; else the spec itself.
 
     Raises:
         InvalidSetting: a malformed spec.
@@ -101,12 +101,12 @@ def laid_over(base: str, text: str, family: Family) -> str:
     if before.name != spec.name or spec.name == FILE:
         return text
     if "" in spec.settings or "" in before.settings:
-        before, spec = (_spelled_out(each, _find(spec.name, family)) for each in (before, spec))
+        before, spec = (_with_keys(each, _find(spec.name, family)) for each in (before, spec))
     return str(Spec(spec.name, before.settings | spec.settings))
 
 
 def find(text: str, family: Family) -> Callable[..., Any]:
-    """What a spec names, not called yet; raises InvalidSetting for a malformed spec or an unknown name."""
+    """The callable that a spec names; raises InvalidSetting for a malformed spec or an unknown name."""
     return _find(parse(text).name, family)
 
 
@@ -115,7 +115,9 @@ def _find(name: str, family: Family) -> Callable[..., Any]:
         return family.members[name]
     reads_files = family.name == POLICY.name
     if reads_files and name == FILE:
-        return _from_file()
+        from agent.policies.file import policy_from_file  # imports torch, which `--help` must not wait for
+
+        return policy_from_file
     if family.own and "." in name:
         return _imported(name, family)
     own = f"{', file:PATH' if reads_files else ''} or package.module.Class" if family.own else ""
@@ -125,15 +127,8 @@ def _find(name: str, family: Family) -> Callable[..., Any]:
     )
 
 
-def _from_file() -> Any:
-    """What makes a policy of a path."""
-    from agent.policies.file import policy_from_file  # brings torch, which the command line's --help must not wait for
-
-    return policy_from_file
-
-
 def _imported(path: str, family: Family) -> Any:
-    """The class at `package.module.Class`, looked for in the current directory first, as `python -m` does."""
+    """The class at `package.module.Class`; as with `python -m`, the current directory comes first."""
     module_name, _, class_name = path.rpartition(".")
     if not {"", str(Path.cwd())} & set(sys.path):
         sys.path.insert(0, str(Path.cwd()))
@@ -143,10 +138,10 @@ def _imported(path: str, family: Family) -> Any:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise InvalidSetting(
                 f"expected a module {module_name} in the current directory or among the installed ones, got none for "
-                f"{family.name} {path}; check the spelling, or run where {module_name.split('.')[0]} lies"
+                f"{family.name} {path}; check the spelling, or run in the folder of {module_name.split('.')[0]}"
             ) from error
         raise InvalidSetting(f"expected module {module_name} to import, got {_one_line(error)}") from error
-    except (Exception, SystemExit) as error:  # code of the user's own, which may do anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InvalidSetting(f"expected module {module_name} to import, got {_one_line(error)}") from error
     found = getattr(module, class_name, None)
     if found is None:
@@ -159,9 +154,8 @@ def _imported(path: str, family: Family) -> Any:
         lacks = ", ".join(sorted(found.__abstractmethods__))
         raise InvalidSetting(f"expected {path} to define {lacks}, got a class without; override it")
     if not (inspect.isclass(found) if family.classes else callable(found)):
-        raise InvalidSetting(
-            f"expected {path} to be a {'class' if family.classes else 'callable'}, got {_kind_of(found)}"
-        )
+        kind = "class" if family.classes else "callable"
+        raise InvalidSetting(f"expected {path} to be a {kind}, got {_kind_of(found)}")
     return found
 
 
@@ -169,8 +163,8 @@ def _kind_of(found: Any) -> str:
     return "another class" if inspect.isclass(found) else f"an object of type {type(found).__name__}"
 
 
-def _spelled_out(spec: Spec, factory: Callable[..., Any]) -> Spec:
-    """With the key of a first value that came without."""
+def _with_keys(spec: Spec, factory: Callable[..., Any]) -> Spec:
+    """The spec with the key of its first value, if that has none."""
     if "" not in spec.settings:
         return spec
     first = next((name for name in settable_of(factory) if name not in HIDDEN), None)
@@ -184,7 +178,7 @@ def _spelled_out(spec: Spec, factory: Callable[..., Any]) -> Spec:
 def _converted(spec: Spec, factory: Callable[..., Any]) -> dict[str, Any]:
     settable = settable_of(factory)
     settings = {}
-    for key, text in _spelled_out(spec, factory).settings.items():
+    for key, text in _with_keys(spec, factory).settings.items():
         if key not in settable:
             shown = [name for name in settable if name not in HIDDEN]
             expected = f"settings of {spec.name} out of {', '.join(shown)}" if shown else f"no settings for {spec.name}"
@@ -193,7 +187,7 @@ def _converted(spec: Spec, factory: Callable[..., Any]) -> dict[str, Any]:
         try:
             settings[key] = read_as(text, options)
         except ValueError:
-            raise InvalidSetting(f"expected {key} of {spec.name} to be {spoken(options)}, got {text}") from None
+            raise InvalidSetting(f"expected {key} of {spec.name} to be {in_words(options)}, got {text}") from None
     return settings
 
 

@@ -1,29 +1,30 @@
-"""Parameters of a callable as text can set them: what an annotation takes, and how values are read and written."""
+"""Parameters of a callable that text can set: the types of an annotation, and how values are read and written."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks")
-"""Parameters that the program gives: left out of descriptions, and always spelled out where a user sets them."""
+"""Parameters that the program gives unless a spec sets them; descriptions leave them out."""
 
 GIVEN = ("n_classes", "input_shape", "device", "generator", "network", "training", "keys", "keeps")
-"""Parameters that the program alone gives, and no text sets."""
+"""Parameters that only the program gives."""
 
 REQUIRED = inspect.Parameter.empty
 
-_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a type is spoken of."""
+    """The words for a type, in listings and errors."""
 
     short: str
-    spoken: str
+    phrase: str
     example: str
 
 
@@ -38,11 +39,11 @@ _KINDS = {
 
 
 def settable_of(factory: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """Annotation and default of the parameters that text can set, by name, in the order of the signature."""
+    """Annotation and default of each parameter that text can set, by name, in the order of the signature."""
     settable = {}
     try:
         signature = inspect.signature(factory, eval_str=True)
-    except Exception:  # annotations of a user's own that name what is not there: those cannot be set by text
+    except Exception:  # a user's annotation names something undefined: text cannot set that parameter
         signature = inspect.signature(factory)
     for parameter in signature.parameters.values():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
@@ -53,29 +54,29 @@ def settable_of(factory: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
 
 
 @dataclass(frozen=True)
-class _Word:
+class _Choice:
     """One value of a Literal."""
 
     value: Any
 
 
 @dataclass(frozen=True)
-class _Several:
+class _Parts:
     """A tuple of any length."""
 
     options: tuple[Any, ...]
-    """Of each part."""
+    """The options of each part."""
 
 
 def _readable(option: Any) -> bool:
-    if isinstance(option, _Several):
-        return all(_readable(each) and not isinstance(each, _Several) for each in option.options)
-    return isinstance(option, _Word) or option in _KINDS
+    if isinstance(option, _Parts):
+        return all(_readable(each) and not isinstance(each, _Parts) for each in option.options)
+    return isinstance(option, _Choice) or option in _KINDS
 
 
 def options_of(annotation: Any) -> list[Any]:
-    """The types and words that a value may be of, in the order in which to try them."""
-    if annotation in (inspect.Parameter.empty, Any):  # a policy of the user's own need not be annotated
+    """The types and choices of an annotation, in the order in which to try them."""
+    if annotation in (inspect.Parameter.empty, Any):  # a user's own policy need not be annotated
         return [int, float, bool, str]
     if annotation is None:
         return [NoneType]
@@ -83,46 +84,43 @@ def options_of(annotation: Any) -> list[Any]:
     if origin is Annotated:
         return options_of(arguments[0])
     if origin is Literal:
-        return [_Word(value) for value in arguments]
+        return [_Choice(value) for value in arguments]
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        return [_Several(tuple(options_of(arguments[0])))]
+        return [_Parts(tuple(options_of(arguments[0])))]
     if origin in (Union, UnionType):
         options = [option for argument in arguments for option in options_of(argument)]
-        return sorted(options, key=lambda option: option in (str, Path))  # which take whatever no other type does
+        return sorted(options, key=lambda option: option in (str, Path))  # these read any text, so they come last
     return [annotation]
 
 
 def read_as(text: str, options: Iterable[Any]) -> Any:
-    """The value of a text as the first option that takes it; ValueError where none does."""
+    """The value of a text as the first option that can read it; raises ValueError if none can."""
     for option in options:
-        try:
+        with suppress(ValueError):
             return _read(text, option)
-        except ValueError:
-            continue
     raise ValueError(text)
 
 
 def _read(text: str, option: Any) -> Any:
-    """The value of `text` as one option; ValueError where it is none."""
-    if isinstance(option, _Several):
+    if isinstance(option, _Parts):
         return tuple(read_as(part.strip(), option.options) for part in text.split("+"))
-    if isinstance(option, _Word):
-        if text != written(option.value):
-            raise ValueError(text)
-        return option.value
+    if isinstance(option, _Choice):
+        return _known({written(option.value): option.value}, text)
     if option is NoneType:
-        if text != "none":
-            raise ValueError(text)
-        return None
+        return _known({"none": None}, text)
     if option is bool:
-        if text.lower() not in _TRUTH:
-            raise ValueError(text)
-        return _TRUTH[text.lower()]
+        return _known(_BOOLEANS, text.lower())
     return option(text)
 
 
+def _known(values: Mapping[str, Any], text: str) -> Any:
+    if text not in values:
+        raise ValueError(text)
+    return values[text]
+
+
 def written(value: Any) -> str:
-    """A value as `_read` takes it; whole numbers without a point."""
+    """The text of a value in a spec; whole numbers have no decimal point."""
     if isinstance(value, list | tuple):
         return "+".join(map(written, value))
     if value is None or isinstance(value, bool):
@@ -132,29 +130,29 @@ def written(value: Any) -> str:
     return repr(value).removesuffix(".0").replace("e+", "e")  # as + joins the parts of a list
 
 
-def spoken(options: Iterable[Any]) -> str:
-    """Options in a sentence."""
+def in_words(options: Iterable[Any]) -> str:
+    """Options as errors name them."""
     options = list(options)
-    words = [written(option.value) for option in options if isinstance(option, _Word)]
+    words = [written(option.value) for option in options if isinstance(option, _Choice)]
     choices = [f"one of {', '.join(words)}"] if words else []
-    choices += [f"{spoken(each.options)}, joined by +" for each in options if isinstance(each, _Several)]
-    return " or ".join(choices + [_KINDS[o].spoken for o in options if not isinstance(o, _Word | _Several)])
+    choices += [f"{in_words(each.options)}, joined by +" for each in options if isinstance(each, _Parts)]
+    return " or ".join(choices + [_KINDS[o].phrase for o in options if not isinstance(o, _Choice | _Parts)])
 
 
 def type_of(annotation: Any) -> str:
-    """Options in short, as a listing shows them."""
+    """The options of an annotation as listings show them."""
     return "|".join(map(_short, options_of(annotation)))
 
 
 def _short(option: Any) -> str:
-    if isinstance(option, _Several):
+    if isinstance(option, _Parts):
         return "+".join(["|".join(map(_short, option.options))] * 2) + "..."
-    return written(option.value) if isinstance(option, _Word) else _KINDS[option].short
+    return written(option.value) if isinstance(option, _Choice) else _KINDS[option].short
 
 
 def example_of(annotation: Any) -> str:
-    """A value, as an error suggests one."""
+    """A valid value of an annotation, as errors suggest it."""
     option = options_of(annotation)[0]
-    if isinstance(option, _Several):
+    if isinstance(option, _Parts):
         option = option.options[0]
-    return written(option.value) if isinstance(option, _Word) else _KINDS[option].example
+    return written(option.value) if isinstance(option, _Choice) else _KINDS[option].example

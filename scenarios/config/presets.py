@@ -1,4 +1,4 @@
-"""Presets: settings that belong together; and how settings are laid over each other."""
+"""Presets of settings, and how the settings of a run are resolved from several sources."""
 
 import sys
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from agent.errors import InvalidSetting
 from scenarios.config.families import SPECS
-from scenarios.config.members import laid_over
+from scenarios.config.members import merged
 from scenarios.config.settings import AgentConfig, CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
 from scenarios.config.specs import parse, spelled
 
@@ -29,12 +29,12 @@ PLACES_OF_BEFORE = {
     "ema_decay": "--learner online:ema_decay=...",
     "cooldown": "--learner cooldown:share=...",
 }
-"""Where settings that had a name of their own are now."""
+"""The options that replace each former one."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings that belong together, and what they are for."""
+    """Settings that belong together, with a description."""
 
     description: str
     settings: dict[str, Any]
@@ -46,13 +46,13 @@ SMALL: dict[str, Any] = {
     "validation_size": 2_000,
     "chunks": 20,
     "network": "resnet:depth=8,width=16",
-    # Those places of Cache3 that a last stage of a single block has.
+    # The places of Cache3 that exist in a last stage of one block.
     "keys": "stage2.block0.relu+stage2.block0",
     "pool": False,
     "evaluate_every": 0,
     "seeds": 5,
 }
-"""A part of CIFAR-10 that two cores learn in minutes."""
+"""A part of CIFAR-10 that two cores can learn in minutes."""
 
 WHOLE: dict[str, Any] = {
     "dataset": "cifar10",
@@ -68,13 +68,13 @@ WHOLE: dict[str, Any] = {
 """All of CIFAR-10, with the network and the keys of the paper."""
 
 CURVE_PRESETS: dict[str, Preset] = {
-    "quick": Preset("textures, ResNet-8 that cools down; about a minute on two cores", {}),
+    "quick": Preset("textures, ResNet-8 with cool-downs; about a minute on two cores", {}),
     "cifar10-cooldown": Preset(
-        "10,000 images of CIFAR-10, ResNet-8 that cools down; 4 to 8 minutes a seed on two cores",
+        "10,000 images of CIFAR-10, ResNet-8 with cool-downs; 4 to 8 minutes a seed on two cores",
         {**SMALL, "recipe": "sgd:lr=0.05,batch=125", "learner": "cooldown:share=0.1,epochs=12"},
     ),
     "cifar10-small": Preset(
-        "the same, trained anew from scratch, four k's; 4 to 8 minutes a seed on two cores",
+        "the same, but trained from scratch, four k's; 4 to 8 minutes a seed on two cores",
         {
             **SMALL,
             "k": (20, 40, 60, 80),
@@ -83,22 +83,12 @@ CURVE_PRESETS: dict[str, Preset] = {
         },
     ),
     "cifar10-gpu": Preset(
-        "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, cooled down; for a GPU, best with --workers",
-        {
-            **WHOLE,
-            "recipe": "sgd:lr=0.09,batch=125",
-            "learner": "cooldown:share=0.2,epochs=60",
-            "seeds": 3,
-        },
+        "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, with cool-downs; for a GPU, best with --workers",
+        {**WHOLE, "recipe": "sgd:lr=0.09,batch=125", "learner": "cooldown:share=0.2,epochs=60", "seeds": 3},
     ),
     "cifar10-paper": Preset(
         "all of CIFAR-10, ResNet-32, 180 epochs from scratch, Cache3 keys; for a GPU",
-        {
-            **WHOLE,
-            "recipe": "sgd:lr=0.09,batch=125",
-            "learner": "refit:epochs=180,schedule=steps",
-            "seeds": 5,
-        },
+        {**WHOLE, "recipe": "sgd:lr=0.09,batch=125", "learner": "refit:epochs=180,schedule=steps", "seeds": 5},
     ),
 }
 
@@ -139,7 +129,7 @@ TREE_PRESETS: dict[str, Preset] = {
 TRAIN_PRESETS: dict[str, Preset] = {
     name: Preset(preset.description.partition(";")[0], preset.settings) for name, preset in TREE_PRESETS.items()
 }
-"""The worlds of trees; how long training takes depends on the method."""
+"""The settings of trees, without the times, which depend on the method."""
 
 PRESETS: dict[type[AgentConfig], dict[str, Preset]] = {
     CurveConfig: CURVE_PRESETS,
@@ -152,10 +142,10 @@ PRESETS: dict[type[AgentConfig], dict[str, Preset]] = {
 
 
 def resolve(kind: type[Config], preset: str, *overrides: dict[str, Any]) -> Config:
-    """The settings of a preset with others laid over it, the last winning.
+    """The settings of a preset with overrides, of which the last counts.
 
     Raises:
-        InvalidSetting: an unknown preset or setting, or a value outside its range; in one line.
+        InvalidSetting: an unknown preset or setting, or an invalid value; in one line.
     """
     presets = PRESETS[kind]
     if preset not in presets:
@@ -165,31 +155,33 @@ def resolve(kind: type[Config], preset: str, *overrides: dict[str, Any]) -> Conf
         override = _as_specs(kind, settings, override)
         for one, other in (("chunks", "chunk_size"), ("chunk_size", "chunks")):
             if one in override and other not in override:
-                settings.pop(other, None)  # either says how a stream is cut, and the last word counts
+                settings.pop(other, None)  # each divides the stream into chunks: the last override counts
         settings |= override
     return validate(kind, settings)
 
 
 def _as_specs(kind: type[Config], settings: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """An override whose specs have taken over what they leave unsaid from those below them.
+    """An override whose specs keep the earlier settings of the same member that they do not set.
 
-    Places of keys are places of a network: with another network those below do not count.
+    Places of keys belong to a network: another network removes earlier places.
     """
-    laid = dict(override)
+    specs = dict(override)
     for name in SPECS.keys() & override.keys() & kind.model_fields.keys():
         base, text = settings.get(name, kind.model_fields[name].default), spelled(override[name])
-        laid[name] = laid_over(base, text, SPECS[name]) if isinstance(text, str) else text
-        other = isinstance(text, str) and parse(text).name != parse(base).name
-        if name == "network" and other and "keys" not in override:
+        if not isinstance(text, str):
+            specs[name] = text  # invalid; validation reports it
+            continue
+        specs[name] = merged(base, text, SPECS[name])
+        if name == "network" and parse(text).name != parse(base).name and "keys" not in override:
             settings.pop("keys", None)
-    return laid
+    return specs
 
 
 def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
-    """Settings as they stand, checked.
+    """A configuration with these settings.
 
     Raises:
-        InvalidSetting: an unknown setting, or a value outside its range; in one line.
+        InvalidSetting: an unknown setting, or an invalid value; in one line.
     """
     try:
         return kind.model_validate(settings)
@@ -198,10 +190,10 @@ def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
 
 
 def from_toml(path: Path) -> dict[str, Any]:
-    """Settings from a TOML file of `name = value` lines, in UTF-8 (as TOML is), with or without a byte-order mark.
+    """Settings from a TOML file of `name = value` lines, with or without a byte-order mark.
 
     Raises:
-        InvalidSetting: a file that is missing or not TOML.
+        InvalidSetting: the file is missing or not TOML.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -221,13 +213,11 @@ def _one_line(error: ValidationError, kind: type[AgentConfig]) -> str:
     message = str(first["msg"]).removeprefix("Value error, ")
     if not first["loc"] or message.startswith("expected "):
         return message
-    name = str(first["loc"][0])
-    got = first["input"]
+    name, got = str(first["loc"][0]), first["input"]
+    flag = "--" + name.replace("_", "-")
     if first["type"] == "extra_forbidden" and name in PLACES_OF_BEFORE:
-        return f"expected {PLACES_OF_BEFORE[name]}, got --{name.replace('_', '-')}, as it was called before"
+        return f"expected {PLACES_OF_BEFORE[name]}, got {flag}, as it was called before"
     if first["type"] == "extra_forbidden":
         return f"expected settings out of {', '.join(kind.model_fields)}, got {name}"
     wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")
-    return (
-        f"expected --{name.replace('_', '-')} {wanted}, got {got if not isinstance(got, float) else format(got, 'g')}"
-    )
+    return f"expected {flag} {wanted}, got {format(got, 'g') if isinstance(got, float) else got}"

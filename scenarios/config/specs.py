@@ -1,6 +1,6 @@
-"""Specs: members of families with their settings, as text `name:key=value,...`, unchecked against any family.
+"""Specs: the text `name:key=value,...` of a member of a family and its settings.
 
-A value without a key is the first parameter; the parts of a list are joined by `+`.
+A value without a key sets the first parameter; `+` joins the parts of a list. Nothing here knows the families.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from agent.errors import InvalidSetting
 from scenarios.config.parameters import written
 
 FILE = "file"
-"""The name of policies that are read from a file: `file:PATH`, where all that follows the colon is the path."""
+"""The name of policies from a file: `file:PATH`, where the path is everything after the colon."""
 
 _NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
 
@@ -23,11 +23,11 @@ KEY = re.compile(r"[^\W\d]\w*")
 
 @dataclass(frozen=True)
 class Spec:
-    """What `name:key=value,...` says, unchecked against any family."""
+    """A parsed spec; its name and settings may be unknown."""
 
     name: str
     settings: dict[str, str]
-    """By key; the first may be under "", which stands for whatever parameter comes first."""
+    """By key; the key "" stands for the first parameter."""
 
     def __str__(self) -> str:
         pairs = ",".join(f"{key}={value}" if key else value for key, value in self.settings.items())
@@ -35,10 +35,10 @@ class Spec:
 
 
 def split_specs(text: str) -> list[str]:
-    """The specs in a text, separated by blanks or semicolons: `static:k=20; interleaved:k=20 loss`.
+    """The specs in a text, separated by spaces or semicolons: `static:k=20; interleaved:k=20 loss`.
 
     Raises:
-        InvalidSetting: a text without any; a path of a policy file that was split.
+        InvalidSetting: no spec, or the path of a policy file contains a separator.
     """
     specs = [spec for spec in re.split(r"[;\s]+", text) if spec]
     if not specs:
@@ -57,20 +57,18 @@ def split_specs(text: str) -> list[str]:
 
 
 def parse(text: str) -> Spec:
-    """Read `name` or `name:key=value,...`; blanks around names, keys and values do not count.
+    """Parse `name` or `name:key=value,...`; spaces around names, keys and values are ignored.
 
-    The first value may come without its key.
-
-    `file:PATH` has one setting, path: all of the rest, in its shortest spelling.
+    The first value may lack its key. `file:PATH` has one setting, path, in its shortest spelling.
 
     Raises:
-        InvalidSetting: any other text, or a key that comes twice.
+        InvalidSetting: any other text, or a key that occurs twice.
     """
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if not _NAME.fullmatch(name):
         raise InvalidSetting(f"expected a name, with settings as in static:k=20, got {shown(text)}")
     if name == FILE:
-        path = Path(rest).as_posix()  # without .. taken away, which may lead through a link
+        path = Path(rest).as_posix()  # .. stays, since it may follow a link
         if not rest or not path.isprintable() or path != path.strip():
             raise InvalidSetting(f"expected the path of a policy file, as in file:policy.json, got {shown(text)}")
         return Spec(FILE, {"path": path})
@@ -91,9 +89,12 @@ def parse(text: str) -> Spec:
 
 
 def file_name(text: str) -> str:
-    """A name for files and folders, like `static-k20`: different specs have different ones on any file system.
+    """A name for files and folders, such as `static-k20`, different for different specs on any file system.
 
-    Give it the canonical spelling. What is not made of small letters and plain numbers ends in a digest of the spec.
+    It ends in a digest of the spec if the spec contains more than small letters and plain numbers.
+
+    Args:
+        text: a canonical spec.
 
     Raises:
         InvalidSetting: a malformed spec.
@@ -101,7 +102,7 @@ def file_name(text: str) -> str:
     spec = parse(text)
     parts, plain = [spec.name], re.fullmatch(r"[a-z]+(-[a-z]+)*", spec.name) is not None
     for key, value in spec.settings.items():
-        # read backwards without doubt: a part that ends in a digit is key and number, another is key, _ and word
+        # unambiguous: a part that ends in a digit is a key and a number, any other is a key, _ and a word
         number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is not None
         parts.append(f"{key}{value}" if number else f"{key}_{value}")
         plain &= re.fullmatch(r"[a-z]+(_[a-z]+)*", key) is not None
@@ -114,16 +115,16 @@ def file_name(text: str) -> str:
 
 
 def spelled(value: Any) -> Any:
-    """The text of a spec that is given as a table: `{name = "static", k = 20}` is `static:k=20`; other values as is.
+    """The spec of a table: `{name = "static", k = 20}` becomes `static:k=20`; other values stay as they are.
 
     Raises:
-        InvalidSetting: a table without a name, or with a value that no spec can hold.
+        InvalidSetting: a table without a name, or a value that no spec can contain.
     """
     if not isinstance(value, Mapping):
         return value
     settings = {str(key): written(part) for key, part in value.items() if key != "name"}
-    odd = [key for key, text in settings.items() if not KEY.fullmatch(key) or re.search(r"[,;\s]", text)]
-    if not isinstance(value.get("name"), str) or odd:
+    invalid = [key for key, text in settings.items() if not KEY.fullmatch(key) or re.search(r"[,;\s]", text)]
+    if not isinstance(value.get("name"), str) or invalid:
         raise InvalidSetting(
             f"expected a table with a name and settings without commas and blanks, got {shown(repr(dict(value)))}"
         )
@@ -131,5 +132,5 @@ def spelled(value: Any) -> Any:
 
 
 def shown(text: str) -> str:
-    """Text that may be anything, on one line."""
+    """Any text on one line."""
     return (text if text.isprintable() else repr(text)) or "nothing"

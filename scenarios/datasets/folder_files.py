@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what the file system knows of them."""
+"""The image files in a folder, and what the file system reports about them."""
 
 import os
 import unicodedata
@@ -11,25 +11,16 @@ from agent.errors import DatasetError
 from scenarios.datasets.image_decoding import image_suffixes
 
 _COMMON_SUFFIXES = ".bmp .gif .jpeg .jpg .png .tif .webp or another kind that Pillow decodes"
-_SHOWN = 5  # suffixes in a message
+_N_SHOWN = 5  # suffixes in a message
 
 
 class ListedImage(NamedTuple):
-    """An image file of a data set.
-
-    Attributes:
-        path: where it is read from.
-        label: position of its class.
-        within: its path in the class folder, with composed characters.
-        nbytes: size.
-        mtime_ns: time of modification.
-        ctime_ns: time of the last change of the file or of what the system knows of it.
-        inode: number in the file system.
-    """
+    """An image file of a data set, with what the file system reports about it."""
 
     path: str
     label: int
     within: str
+    """Its path in the class folder, in Unicode's composed form (NFC)."""
     nbytes: int
     mtime_ns: int
     ctime_ns: int
@@ -37,103 +28,91 @@ class ListedImage(NamedTuple):
 
 
 def list_class(folder: Path, label: int, other: Counter[str]) -> list[ListedImage]:
-    """The images of a class, sorted by path; `other` counts the suffixes of the files that are no images.
+    """The images of a class, sorted by path; the suffixes of all other files are counted in `other`.
 
     Raises:
         DatasetError: the class has no image.
-        OSError: a file or folder that cannot be read.
+        OSError: a file or folder cannot be read.
     """
     start = len(str(folder)) + 1
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     images = []
-    for entry in walk_images(folder, passed_over):
-        status = entry.stat()
+    for entry in walk_images(folder, skipped):
+        info, within = entry.stat(), composed(entry.path[start:])
         images.append(
-            ListedImage(
-                entry.path,
-                label,
-                composed(entry.path[start:]),
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-                status.st_ino,
-            )
+            ListedImage(entry.path, label, within, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
         )
     if not images:
-        found = f" but {suffixes_counted(passed_over)}" if passed_over else ""
+        found = f" but {format_suffixes(skipped)}" if skipped else ""
         raise DatasetError(
             f"expected images ({_COMMON_SUFFIXES}) in the class folder {folder}, got none{found}; "
             "add some or remove the folder"
         )
-    other.update(passed_over)
+    other.update(skipped)
     images.sort(key=lambda image: (image.within, image.path))
     return images
 
 
 def walk_images(
-    folder: Path | str, passed_over: Counter[str] | None = None, inside: frozenset[tuple[int, int]] = frozenset()
+    folder: Path | str, skipped: Counter[str], parents: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[os.DirEntry[str]]:
-    """Every image below `folder`; other files are counted in `passed_over`.
+    """Every image below `folder`, without hidden files; the suffixes of other files are counted in `skipped`.
 
-    `inside` identifies the folders that lead to it, to notice a link back to one.
+    `parents` identifies the folders above, so that a link back to one of them raises a DatasetError.
     """
     status = os.stat(folder)  # noqa: PTH116 - called for folders named by str as well, as os.scandir gives them
     identity = (status.st_dev, status.st_ino)
-    if identity in inside:
+    if identity in parents:
         raise DatasetError(f"expected a tree of folders, got a loop of symbolic links at {folder}; remove the link")
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from walk_images(entry.path, passed_over, inside | {identity})
+                yield from walk_images(entry.path, skipped, parents | {identity})
                 continue
             suffix = suffix_of(entry.name)
-            # A broken link is an error later; a pipe, which is no file, would be waited for.
+            # A broken link counts as an image and fails when it is read. A pipe does not: reading it could block.
             if suffix in image_suffixes() and (entry.is_file() or not os.path.exists(entry.path)):  # noqa: PTH110
                 yield entry
-            elif passed_over is not None:
-                passed_over[suffix] += 1
+            else:
+                skipped[suffix] += 1
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder`, sorted and without the hidden ones."""
+    """The folders directly in `folder`, sorted, without hidden ones."""
     return sorted(child for child in folder.iterdir() if not child.name.startswith(".") and child.is_dir())
 
 
-def loose_files(folder: Path) -> list[str]:
-    """Names of the files directly in `folder`, without the hidden ones."""
+def loose_files(folder: Path) -> Iterator[str]:
+    """Names of the files directly in `folder`, without hidden ones."""
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+        yield from (entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
 
 
 def has_images(folder: Path) -> bool:
-    """Whether images lie directly in `folder`."""
-    with os.scandir(folder) as entries:
-        return any(
-            not entry.name.startswith(".") and suffix_of(entry.name) in image_suffixes() and not entry.is_dir()
-            for entry in entries
-        )
+    """Whether images are directly in `folder`."""
+    return any(suffix_of(name) in image_suffixes() for name in loose_files(folder))
 
 
 def suffix_of(name: str) -> str:
-    """How the name of a file ends, in lower case and with the dot."""
+    """The suffix of a file name, in lower case and with the dot."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - 60,000 Paths are slow
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): some file systems take names apart, which look the same."""
+    """A name in Unicode's composed form (NFC): some file systems store decomposed names, which look the same."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def suffixes_counted(counts: Counter[str]) -> str:
-    """Suffixes with how often they occur, the most frequent first."""
+def format_suffixes(counts: Counter[str]) -> str:
+    """Suffixes and how often each occurs, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{_harmless(suffix) or 'no suffix'} ({n:,})" for suffix, n in ordered[:_SHOWN]]
-    if rest := sum(n for _, n in ordered[_SHOWN:]):
+    shown = [f"{_printable(suffix) or 'no suffix'} ({n:,})" for suffix, n in ordered[:_N_SHOWN]]
+    if rest := sum(n for _, n in ordered[_N_SHOWN:]):
         shown.append(f"others ({rest:,})")
     return ", ".join(shown)
 
 
-def _harmless(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:12]

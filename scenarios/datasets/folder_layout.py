@@ -1,8 +1,8 @@
-"""Which folders are the parts and the classes of a data set, and which files are its images."""
+"""Find the parts, classes and images of a data set in a folder."""
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,57 +10,59 @@ from agent.errors import DatasetError
 from scenarios.datasets.folder_files import (
     ListedImage,
     composed,
+    format_suffixes,
     has_images,
     list_class,
     loose_files,
     subfolders,
     suffix_of,
-    suffixes_counted,
     walk_images,
 )
 from scenarios.datasets.image_decoding import image_suffixes
 
 _LAYOUT = "PATH/train/<class>/ and PATH/test/<class>/, or PATH/<class>/ alone"
-_WORDS_AROUND = "(?:set|images?|data)*"
+_AFFIXES = "(?:set|images?|data)*"
 _PART_NAMES = {
-    part: re.compile(f"{_WORDS_AROUND}(?:{words}){_WORDS_AROUND}")
+    part: re.compile(f"{_AFFIXES}(?:{words}){_AFFIXES}")
     for part, words in {
         "train": "train(?:ing)?",
         "test": "test(?:ing)?",
         "validation": "val(?:id(?:ation)?)?|dev",
     }.items()
 }
-_WRAPPERS = frozenset({"data", "image", "images", "img", "imgs"})  # folders of a class that set nothing apart
-_SHOWN = 5  # names in a message
+_NEUTRAL_NAMES = frozenset({"data", "image", "images", "img", "imgs"})
+"""Names of folders that say nothing about the class or the part of their images."""
+_N_SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds.
-
-    Attributes:
-        root: the folder, absolute and without links.
-        class_names: sorted, with composed characters (Unicode NFC).
-        parts: the images of "train" and, where the folder sets them apart, of "test" and "validation"; by class and
-            then by path.
-        notes: a line each for the files that were passed over.
-    """
+    """The content of an image folder."""
 
     root: Path
+    """Absolute path, without links."""
     class_names: tuple[str, ...]
+    """Sorted, in Unicode's composed form (NFC)."""
     parts: dict[str, list[ListedImage]]
+    """By "train" and, if the folder has these parts, "test" and "validation"; sorted by class, then by path."""
     notes: tuple[str, ...]
+    """One line for each kind of skipped files."""
+
+    @property
+    def files(self) -> list[ListedImage]:
+        """The images of all parts, in the order of the parts."""
+        return [file for files in self.parts.values() for file in files]
 
 
 def list_folder(root: Path) -> Listing:
     """Find the parts, classes and images of `root`.
 
-    A part is a folder called train, training, test, testing, val, valid, validation or dev, in any case, and with set,
-    image, images or data before or after it. Hidden files and folders are passed over.
+    The name of a part is train, training, test, testing, val, valid, validation or dev, in any case, with set, image,
+    images or data before or after it. Hidden files and folders are skipped.
 
     Raises:
-        DatasetError: the folder is missing or unreadable, its layout is not the expected one or not clear, there are
-            fewer than two classes, the parts disagree on the classes, or a class has no image.
+        DatasetError: the folder is missing or unreadable, its layout is wrong or ambiguous, there are fewer than two
+            classes, the parts have different classes, or a class has no image.
     """
     try:
         root = root.expanduser().resolve()
@@ -79,30 +81,30 @@ def list_folder(root: Path) -> Listing:
 
 
 def part_of(name: str) -> str | None:
-    """Which part a folder of this name holds: "train", "test" or "validation"; None for another folder."""
+    """The part that a folder of this name holds: "train", "test" or "validation"; None if it is not a part."""
     bare = "".join(letter for letter in name.casefold() if letter.isalnum())
     return next((part for part, names in _PART_NAMES.items() if names.fullmatch(bare)), None)
 
 
 def part_suggested_by(name: str) -> str | None:
-    """Which part a folder seems to hold that is not called so: `seg_train`, `trainA` and `val2017` tell of one."""
+    """The part that a word in the name suggests, as in `seg_train`, `trainA` and `val2017`; None if there is none."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
     return next((part for word in words if (part := part_of(word))), None)
 
 
 def _find_parts(root: Path) -> dict[str, Path]:
-    """The folder of each part; none if no folder of `root` has the name of a part."""
+    """The folder of each part; empty if no folder in `root` has the name of a part."""
     folders = subfolders(root)
     parts: dict[str, Path] = {}
     for folder in folders:
-        part = part_of(folder.name)
-        if part and part in parts:
+        if (part := part_of(folder.name)) is None:
+            continue
+        if part in parts:
             raise DatasetError(
                 f"expected one folder for the {part} part in {root}, got {parts[part].name} and {folder.name}; "
                 "merge, rename or remove one of them"
             )
-        if part:
-            parts[part] = folder
+        parts[part] = folder
     if not parts:
         return {}
     for folder in parts.values():
@@ -114,10 +116,11 @@ def _find_parts(root: Path) -> dict[str, Path]:
     missing = [part for part in ("train", "test") if part not in parts]
     first = parts.get("train", next(iter(parts.values())))
     there = " and ".join(str(folder) for folder in parts.values())
-    if strange := [folder.name for folder in folders if folder not in parts.values() and any(walk_images(folder))]:
+    others = [folder for folder in folders if folder not in parts.values()]
+    if strange := [folder.name for folder in others if any(walk_images(folder, Counter()))]:
         hint = f"; {_class_called(first.name)}" if missing else ""
         raise DatasetError(
-            f"expected no images beside the parts {there}, got some in {_named(strange)}; move or remove them{hint}"
+            f"expected no images beside the parts {there}, got some in {_shorten(strange)}; move or remove them{hint}"
         )
     if missing:
         raise DatasetError(
@@ -132,23 +135,25 @@ def _class_called(name: str) -> str:
 
 
 def _check_classes_hold_no_parts(root: Path) -> None:
-    """Refuse PATH/<class>/<part>/ and PATH/<a part of another name>/<class>/."""
+    """Reject PATH/<class>/<part>/, and PATH/<part>/<class>/ where the names of the parts are unknown."""
     folders = subfolders(root)
-    bare = {folder.name: _names_inside(folder) for folder in folders if not has_images(folder)}
+    inside_of = {folder.name: _names_inside(folder) for folder in folders if not has_images(folder)}
     got, fix = None, "rename or move the folders"
     suggested = {folder.name: part for folder in folders if (part := part_suggested_by(folder.name))}
     if len(set(suggested.values())) > 1 and 2 * len(suggested) >= len(folders):
-        got = f"folders that seem to be parts, {_named(suggested)}, in {root}"
-    for name, inside in bare.items() if got is None else ():
+        got = f"folders that seem to be parts, {_shorten(suggested)}, in {root}"
+    for name, inside in inside_of.items() if got is None else ():
         if parts := sorted(each for each in inside if part_of(each)):
-            got = f"no images in {root / name} but the folders of parts {_named(parts)}"
+            got = f"no images in {root / name} but the folders of parts {_shorten(parts)}"
             fix += f", or give {root / name} as PATH" if len(folders) == 1 else ""
             break
-    if got is None and len(bare) == len(folders) > 1:
-        common, all_names = set.intersection(*bare.values()), set.union(*bare.values())
-        # Half of the names: a class may be missing in one of the unknown parts.
-        if common and 2 * len(common) >= len(all_names) and not {each.casefold() for each in all_names} <= _WRAPPERS:
-            got = f"folders {_named(bare)} without images of their own, each with the folders {_named(sorted(common))}"
+    if got is None and len(inside_of) == len(folders) > 1:
+        common, all_names = set.intersection(*inside_of.values()), set.union(*inside_of.values())
+        # Half of the names are enough: one of the unknown parts may lack a class.
+        neutral = {each.casefold() for each in all_names} <= _NEUTRAL_NAMES
+        if common and 2 * len(common) >= len(all_names) and not neutral:
+            shared = _shorten(sorted(common))
+            got = f"folders {_shorten(inside_of)} without images of their own, each with the folders {shared}"
     if got:
         raise DatasetError(
             f"expected {_LAYOUT}, got {got}: it is not clear which are parts and which are classes; {fix}"
@@ -156,10 +161,10 @@ def _check_classes_hold_no_parts(root: Path) -> None:
 
 
 def _names_inside(folder: Path) -> set[str]:
-    """Names of the folders in a folder, and of those in folders that set nothing apart."""
+    """Names of the folders in a folder, and of the folders in its subfolders with a neutral name."""
     inside = subfolders(folder)
-    wrapped = [each for wrapper in inside if wrapper.name.casefold() in _WRAPPERS for each in subfolders(wrapper)]
-    return {composed(each.name) for each in [*inside, *wrapped]}
+    deeper = [each for child in inside if child.name.casefold() in _NEUTRAL_NAMES for each in subfolders(child)]
+    return {composed(each.name) for each in [*inside, *deeper]}
 
 
 def _list_parts(root: Path, parts: dict[str, Path]) -> Listing:
@@ -176,24 +181,20 @@ def _list_parts(root: Path, parts: dict[str, Path]) -> Listing:
         part: [image for label, name in enumerate(class_names) for image in list_class(found[name], label, other)]
         for part, found in classes.items()
     }
-    n_loose = 0
-    for folder in {root, *parts.values()}:
-        for name in loose_files(folder):
-            suffix = suffix_of(name)
-            if suffix in image_suffixes():
-                n_loose += 1
-            else:
-                other[suffix] += 1
+    loose = Counter(suffix_of(name) for folder in {root, *parts.values()} for name in loose_files(folder))
+    n_loose = sum(loose.pop(suffix, 0) for suffix in image_suffixes())
+    other.update(loose)
     notes = []
     if n := other.total():
-        files = "1 file that is no image" if n == 1 else f"{n:,} files that are no images"
-        notes.append(f"passed over {files} which can be read here: {suffixes_counted(other)}")
+        files = "1 file that is not a readable image" if n == 1 else f"{n:,} files that are not readable images"
+        notes.append(f"skipped {files}: {format_suffixes(other)}")
     if n_loose:
-        notes.append(f"passed over {n_loose:,} {'image' if n_loose == 1 else 'images'} outside the class folders")
+        notes.append(f"skipped {n_loose:,} {'image' if n_loose == 1 else 'images'} outside the class folders")
     return Listing(root, class_names, listed, tuple(notes))
 
 
 def _class_folders(folder: Path, at_least: int) -> dict[str, Path]:
+    """The class folders by their composed names."""
     folders: dict[str, Path] = {}
     for child in subfolders(folder):
         name = composed(child.name)
@@ -211,6 +212,6 @@ def _class_folders(folder: Path, at_least: int) -> dict[str, Path]:
     return folders
 
 
-def _named(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
+def _shorten(names: Collection[str]) -> str:
+    rest = len(names) - _N_SHOWN
+    return ", ".join(list(names)[:_N_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

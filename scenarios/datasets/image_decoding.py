@@ -1,4 +1,4 @@
-"""Decode one picture of any common kind as 32 x 32 RGB."""
+"""Decode one image file of any common format to 32 x 32 RGB pixels."""
 
 import io
 import logging
@@ -10,22 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import PIL
 from jaxtyping import UInt8
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, features
 
 from agent.errors import DatasetError
 
-if TYPE_CHECKING:
-    from PIL import Image, ImageFile
-
 IMAGE_SIZE = 32
 MAX_MEGAPIXELS = 180.0
-"""The default limit of the pixels decoded for one image; about what Pillow refuses to open."""
+"""The default limit of pixels, in millions, to decode for one image; about the limit of Pillow."""
 
-_OPTIONAL = {"AVIF": "avif", "JPEG": "jpg", "JPEG2000": "jpg_2000", "PNG": "zlib", "WEBP": "webp"}  # may be left out
-_NO_PICTURES = frozenset({"EPS", "FLI", "MPEG", "PDF"})  # pages, which run another program, and films
+_OPTIONAL = {"AVIF": "avif", "JPEG": "jpg", "JPEG2000": "jpg_2000", "PNG": "zlib", "WEBP": "webp"}
+"""The codecs that a build of Pillow may lack, by format."""
+_NO_IMAGES = frozenset({"EPS", "FLI", "MPEG", "PDF"})
+"""Document formats, which run another program, and video formats."""
 _CODECS = ("avif", "jpg_2000", "libjpeg_turbo", "libtiff", "webp", "zlib")
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,40 +35,33 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # tags of TIFF 6.0
 
 @cache
 def image_formats() -> tuple[str, ...]:
-    """The raster formats that Pillow decodes here, by Pillow's names and in the order in which it tries them."""
-    from PIL import Image, ImageFile, features
+    """The names of the raster formats that this Pillow decodes, in the order in which it tries them."""
 
     def decodes(name: str) -> bool:
         opener: Any = Image.OPEN[name][0]
         stub = isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile)
-        return (
-            not stub and name not in _NO_PICTURES and (name not in _OPTIONAL or bool(features.check(_OPTIONAL[name])))
-        )
+        available = name not in _OPTIONAL or bool(features.check(_OPTIONAL[name]))
+        return not stub and available and name not in _NO_IMAGES
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a codec that this Pillow does not know of
+        warnings.simplefilter("ignore")  # this Pillow may not know a codec
         Image.init()
         return tuple(name for name in Image.ID if name in Image.OPEN and decodes(name))
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """How the names of images end that can be decoded here, in lower case."""
-    from PIL import Image
-
+    """The file suffixes of `image_formats`, in lower case and with the dot."""
     formats = set(image_formats())
     if "JPEG" in formats:
-        formats.add("MPO")  # a JPEG file that holds further pictures; it has no opener of its own
+        formats.add("MPO")  # a JPEG file with several images, which Pillow opens as JPEG
     return frozenset(suffix.lower() for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
 def decoder_versions() -> dict[str, str]:
-    """The versions of Pillow and of its codecs, which decide the pixels of an image; missing codecs are left out."""
-    import PIL
-    from PIL import features
-
+    """The versions of Pillow and of the codecs that it has; the pixels of a decoded image depend on them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a codec that this Pillow does not know of
+        warnings.simplefilter("ignore")  # this Pillow may not know a codec
         found = {name: features.version(name) for name in _CODECS}
         if found["libjpeg_turbo"] is None:
             found["jpg"] = features.version("jpg")
@@ -76,15 +70,13 @@ def decoder_versions() -> dict[str, str]:
 
 @contextmanager
 def quiet_decoding(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
-    """Silence the warnings of the libraries, and let Pillow read images of up to `max_megapixels`.
+    """Silence warnings, and let Pillow read images of up to `max_megapixels`.
 
-    Both hold for the whole process: enter this in one thread, around all the threads that decode.
+    Both apply to the whole process, so enter this context in one thread, around all threads that decode.
     """
-    from PIL import Image
-
     logger = logging.getLogger("PIL")
     limit, level = Image.MAX_IMAGE_PIXELS, logger.level
-    image_formats()  # loads Pillow's plugins, before threads would
+    image_formats()  # loads Pillow's plugins before the threads start
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL + 1)
@@ -97,18 +89,16 @@ def quiet_decoding(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
 
 
 def decode_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> UInt8[np.ndarray, "32 32 3"]:
-    """One image upright, over white, resized to a shorter side of 32 pixels and cut to its middle.
+    """Turn an image upright, put it on white, resize its shorter side to 32 pixels and crop the middle.
 
-    Call it inside `quiet_decoding`. A large JPEG is decoded at a half, a quarter or an eighth of its size;
-    `max_megapixels` limits the pixels that are really decoded. EXIF data that cannot be read is passed over, and so are
-    a PNG's damaged chunks that hold no pixels.
+    Call this inside `quiet_decoding`. A large JPEG is decoded at a half, a quarter or an eighth of its size;
+    `max_megapixels` limits the pixels of this smaller image. Unreadable EXIF data is ignored, and so are damaged chunks
+    of a PNG that hold no pixels.
 
     Raises:
-        DatasetError: the file is not a whole image of a kind that Pillow reads, it is too large, or its pixels are
+        DatasetError: the file is damaged, too large or not of a format that Pillow decodes, or its pixels are
             floating-point numbers or integers of 32 bits.
     """
-    from PIL import Image
-
     try:
         try:
             with _open(path) as image:
@@ -116,8 +106,8 @@ def decode_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> UInt8[np.
         except (DatasetError, Image.DecompressionBombError):
             raise
         except Exception:
-            if bare := _png_of_pixels(path):
-                with suppress(OSError, SyntaxError, ValueError), Image.open(bare, formats=["PNG"]) as image:
+            if png := _png_without_metadata(path):
+                with suppress(OSError, SyntaxError, ValueError), Image.open(png, formats=["PNG"]) as image:
                     return _decode(image, path, max_megapixels)
             raise
     except DatasetError:
@@ -125,35 +115,30 @@ def decode_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> UInt8[np.
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         raise _too_large(path, int(pixels[0]) / 1e6 if pixels else None, max_megapixels) from error
-    except Exception as error:  # Pillow's many parsers raise whatever a broken file makes them stumble over
+    except Exception as error:  # Pillow's parsers raise many types of errors for a damaged file
         got = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             f"expected a readable image, got {path} ({got}); repair or remove the file, or save it as PNG or JPEG"
         ) from error
 
 
-def _open(path: str) -> "ImageFile.ImageFile":
-    from PIL import Image, JpegImagePlugin
-
+def _open(path: str) -> ImageFile.ImageFile:
     with Path(path).open("rb") as stream:
         is_jpeg = stream.read(len(_JPEG)) == _JPEG
-    if is_jpeg:  # Image.open would refuse a large one before it can be told to decode it at an eighth of its size
+    if is_jpeg:  # Image.open rejects a large one before `draft` can reduce it
         return JpegImagePlugin.JpegImageFile(path)
     return Image.open(path, formats=image_formats())
 
 
-def _decode(image: "ImageFile.ImageFile", path: str, max_megapixels: float) -> UInt8[np.ndarray, "32 32 3"]:
-    from PIL import Image, ImageOps
-
-    image.draft(None, (4 * IMAGE_SIZE, 4 * IMAGE_SIZE))  # a JPEG may be reduced to four times the target
+def _decode(image: ImageFile.ImageFile, path: str, max_megapixels: float) -> UInt8[np.ndarray, "32 32 3"]:
+    image.draft(None, (4 * IMAGE_SIZE, 4 * IMAGE_SIZE))  # reduces a JPEG, to at least four times the target
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise _too_large(path, megapixels, max_megapixels)
     _scale_transparent_key(image)
     image.load()
-    orientation = _orientation(image)
     rgb = _to_rgb(image, path)
-    turned = {
+    transpose = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
         4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -161,9 +146,9 @@ def _decode(image: "ImageFile.ImageFile", path: str, max_megapixels: float) -> U
         6: Image.Transpose.ROTATE_270,
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
-    }.get(orientation)
-    if turned is not None:
-        rgb = rgb.transpose(turned)
+    }.get(_orientation(image))
+    if transpose is not None:
+        rgb = rgb.transpose(transpose)
     if rgb.size != (IMAGE_SIZE, IMAGE_SIZE):
         rgb = ImageOps.fit(rgb, (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
     return np.asarray(rgb)
@@ -177,44 +162,42 @@ def _too_large(path: str, megapixels: float | None, max_megapixels: float) -> Da
     )
 
 
-def _orientation(image: "Image.Image") -> int:
-    """The EXIF orientation, 1 (upright) to 8; 1 where the EXIF data is damaged.
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8; 1 if the EXIF data is damaged.
 
-    Pillow's own `exif_transpose` writes the EXIF data anew, and fails where another tag of it is odd.
+    Pillow's `exif_transpose` also rewrites the EXIF data, and fails if another tag is invalid.
     """
     try:
         value = image.getexif().get(_ORIENTATION)
-    except Exception:  # as for the image itself: Pillow's parsers raise many kinds
+    except Exception:  # Pillow's parsers raise many types of errors
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _to_rgb(image: "Image.Image", path: str) -> "Image.Image":
-    from PIL import Image
-
+def _to_rgb(image: Image.Image, path: str) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(_grey(image, path)).convert("RGB")
     if image.mode == "F":
-        raise _odd_pixels(path, "floating-point pixels")
+        raise _unsupported_pixels(path, "floating-point pixels")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         opaque = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 
-def _grey(image: "Image.Image", path: str) -> UInt8[np.ndarray, "height width"]:
-    """8 bits from 16, where Pillow's own conversion clips at 255."""
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
+def _grey(image: Image.Image, path: str) -> UInt8[np.ndarray, "height width"]:
+    """Scale 16 bits to 8; Pillow's own conversion clips at 255."""
+    tags = getattr(image, "tag_v2", {})  # only a TIFF has them
     bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-    # Pillow's mode "I" has 32 bits. It stands for 16 in these three formats; a PGM is scaled to 16 bits.
+    # Pillow's mode "I" has 32 bits, but these three formats use it for 16 bits; Pillow scales a PGM to 16 bits.
     if image.mode == "I" and (bits > 16 or image.format not in ("PNG", "PPM", "TIFF")):
-        raise _odd_pixels(path, "integers of 32 bits")
+        raise _unsupported_pixels(path, "integers of 32 bits")
     pixels = np.asarray(image)
     if pixels.size and pixels.min() < 0:
-        raise _odd_pixels(path, "negative pixels")
+        raise _unsupported_pixels(path, "negative pixels")
     maximum = (1 << bits) - 1
     grey = (pixels.astype(np.float32) / (maximum / 255)).round().clip(0, 255).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits alone
+    if tags.get(_PHOTOMETRIC) == 0:  # zero is white, which Pillow only handles for 8 bits
         grey = 255 - grey
     key = image.info.get("transparency")
     if isinstance(key, int):
@@ -222,14 +205,14 @@ def _grey(image: "Image.Image", path: str) -> UInt8[np.ndarray, "height width"]:
     return grey
 
 
-def _odd_pixels(path: str, got: str) -> DatasetError:
+def _unsupported_pixels(path: str, got: str) -> DatasetError:
     return DatasetError(
         f"expected an image of 8 or 16 bits, got {path} with {got}; convert it to 8 or 16 bits or remove the file"
     )
 
 
-def _scale_transparent_key(image: "ImageFile.ImageFile") -> None:
-    """Scale the transparent colour of a PNG to 8 bits: Pillow scales the pixels, but not this colour."""
+def _scale_transparent_key(image: ImageFile.ImageFile) -> None:
+    """Scale the transparent colour of a PNG to 8 bits, since Pillow only scales the pixels."""
     key = image.info.get("transparency")
     if key is None or image.format != "PNG" or not image.tile:
         return
@@ -237,24 +220,24 @@ def _scale_transparent_key(image: "ImageFile.ImageFile") -> None:
     if rawmode in ("L;2", "L;4"):
         image.info["transparency"] = key * (85 if rawmode == "L;2" else 17)
     elif rawmode == "RGB;16B":
-        image.info["transparency"] = tuple(value >> 8 for value in key)  # the lower bits of the pixels are gone
+        image.info["transparency"] = tuple(value >> 8 for value in key)  # as Pillow drops the lower bits of the pixels
 
 
-def _png_of_pixels(path: str) -> io.BytesIO | None:
-    """A PNG file without the chunks that do not decide its pixels; None for a file of another kind.
+def _png_without_metadata(path: str) -> io.BytesIO | None:
+    """A copy of a PNG file with only the chunks that affect its pixels; None for a file of another format.
 
-    Pillow refuses the whole file if one of them is damaged.
+    Pillow rejects the whole file if any other chunk is damaged.
     """
     content = Path(path).read_bytes()
     if not content.startswith(_PNG):
         return None
-    kept, start = [_PNG], len(_PNG)
+    chunks, start = [_PNG], len(_PNG)
     while start + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, start)
         stop = start + length + 12
-        sound = struct.pack(">I", zlib.crc32(content[start + 4 : stop - 4])) == content[stop - 4 : stop]
+        intact = struct.pack(">I", zlib.crc32(content[start + 4 : stop - 4])) == content[stop - 4 : stop]
         critical = not kind[0] & 32  # PNG specification, section 5.4: an upper case letter
-        if critical or (sound and kind in (b"tRNS", b"eXIf")):
-            kept.append(content[start:stop])
+        if critical or (intact and kind in (b"tRNS", b"eXIf")):
+            chunks.append(content[start:stop])
         start = stop
-    return io.BytesIO(b"".join(kept))
+    return io.BytesIO(b"".join(chunks))

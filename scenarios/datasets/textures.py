@@ -1,7 +1,7 @@
-"""The embedded data set: ten classes of procedural textures, drawn from a seed, with nothing to download.
+"""The embedded data set: ten classes of procedural textures, drawn from a seed.
 
-Orientation and form alone tell the classes apart. Frequency, phase, centre, both colours, contrast and noise are
-drawn for each image, so that neither its colours nor any single pixel gives the class away.
+Only orientation and form distinguish the classes. Frequency, phase, centre, both colours, contrast and noise are drawn
+for each image, so that neither its colours nor any single pixel reveals its class.
 """
 
 import math
@@ -15,7 +15,7 @@ from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 
-_IMAGES_AT_ONCE = 2048  # bounds the memory, to about 150 MB at 32 x 32; another number gives other images
+_IMAGES_AT_ONCE = 2048  # limits the memory to about 150 MB at 32 x 32; another number gives other images
 
 _CYCLES = (2.0, 7.0)  # of a pattern across the image
 _JITTER_RADIANS = math.radians(18.0)
@@ -29,7 +29,7 @@ _Scalar = Float[Tensor, "n 1 1"]
 
 
 class _Draw:
-    """The random numbers of `n` images, one of each for every image, in the shape that broadcasts over its pixels."""
+    """Draws one random number for each of `n` images, in a shape that broadcasts over their pixels."""
 
     def __init__(self, n: int, generator: torch.Generator) -> None:
         self.n = n
@@ -42,16 +42,16 @@ class _Draw:
         return self.uniform(0.0, 2 * math.pi)
 
     def angular_frequency(self) -> _Scalar:
-        """In radians per image width."""
+        """Radians per image width."""
         return 2 * math.pi * self.uniform(*_CYCLES)
 
     def turned(self, x: Tensor, y: Tensor, degrees: float = 0.0) -> tuple[_Field, _Field]:
-        """The coordinates `x`, `y` turned by `degrees` and the small angle that each image has of its own."""
+        """The coordinates `x`, `y` turned by `degrees` plus a small random angle for each image."""
         angle = self.uniform(-_JITTER_RADIANS, _JITTER_RADIANS) + math.radians(degrees)
         return x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
 
     def polar(self, x: Tensor, y: Tensor) -> tuple[_Field, _Field]:
-        """Radius and angle about a centre in the middle part of the image."""
+        """Radius and angle about a random centre near the middle of the image."""
         x, y = x - self.uniform(-0.2, 0.2), y - self.uniform(-0.2, 0.2)
         return torch.hypot(x, y), torch.atan2(y, x)
 
@@ -116,19 +116,19 @@ _PATTERNS: dict[str, Callable[[Tensor, Tensor, _Draw], _Field]] = {
 }
 
 TEXTURE_CLASSES: tuple[str, ...] = tuple(_PATTERNS)
-"""Names of the ten classes; a label is a position in it."""
+"""Names of the ten classes; a label is a position in this tuple."""
 
 
 def make_textures(n: int, *, seed: int, size: int = 32) -> LabelledInputs:
     """Draw `n` texture images of `size` x `size` pixels.
 
-    Classes are balanced (the counts differ by at most one) and come in shuffled order. The same `n`, `seed` and `size`
-    give the same bytes. Mirroring turns one diagonal grating into the other class: do not augment with it.
+    Class counts differ by at most one; the order is random. The same `n`, `seed` and `size` give the same bytes. Do not
+    augment with mirroring: it turns one diagonal grating into the other class.
 
     Args:
-        n: how many images, 0 or more.
+        n: number of images, 0 or more.
         seed: of the random stream named "textures".
-        size: width and height in pixels, 1 or more; patterns scale with it. Below about 16 the fine ones alias.
+        size: width and height in pixels, 1 or more; patterns scale with it. Below about 16, fine patterns alias.
 
     Raises:
         InvalidSetting: `n` is negative, or `size` less than 1.
@@ -149,12 +149,12 @@ def make_textures(n: int, *, seed: int, size: int = 32) -> LabelledInputs:
 def _render(
     pattern: Callable[[Tensor, Tensor, _Draw], _Field], draw: _Draw, size: int
 ) -> UInt8[Tensor, "n 3 size size"]:
-    """Images of one class: a field in -1..1 that blends two random colours, under noise."""
+    """Images of one class: a field in -1..1 blends two random colours, and noise is added."""
     axis = (torch.arange(size) + 0.5) / size - 0.5
     field = pattern(axis[None, :], axis[:, None], draw)
     colours = torch.rand(2, draw.n, 3, 1, 1, generator=draw.generator)
     middle, difference = colours.mean(0), (colours[1] - colours[0]) / 2
-    # Two colours that happen to be alike would leave a blank image: the contrast sets their distance instead.
+    # Two similar colours would give a blank image, so the contrast sets their distance.
     difference = difference / torch.linalg.vector_norm(difference, dim=1, keepdim=True).clamp_min(1e-3)
     blend = difference * (draw.uniform(*_CONTRAST) / 2)[:, None]
     noise = torch.randn(draw.n, 3, size, size, generator=draw.generator) * draw.uniform(*_NOISE_STD)[:, None]

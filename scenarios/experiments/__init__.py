@@ -1,1 +1,1 @@
-"""What a user runs: one lifetime, several side by side, the curve."""
+"""Experiments: one lifetime, several side by side, and the relative value of learning."""

@@ -1,4 +1,4 @@
-"""The relative value of learning over memorizing: k%-learners lived over seeds (E. Orhan, 2019)."""
+"""The relative value of learning over memorizing: k%-learners over seeds (E. Orhan, 2019)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -33,10 +33,10 @@ from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
 def resolve_curve(config: CurveConfig) -> CurveConfig:
-    """The settings with every part of the agent and every policy in their one spelling.
+    """The settings with canonical specs of the agent and the policies.
 
     Raises:
-        InvalidSetting: no policy where some are asked for, an unknown name or setting, or a policy twice.
+        InvalidSetting: an empty list of policies, an unknown name or setting, or a policy twice.
     """
     resolved = resolve_agent(config)
     if config.with_policies is not None:
@@ -53,43 +53,44 @@ def live_curve(
     download: bool = False,
     data_dir: Path | None = None,
 ) -> Curve:
-    """Live the static k%-learners for every seed, and policies beside them if asked to, and write the curve.
+    """Run the static k%-learners, and policies if the settings name some, under every seed, and write the curve.
 
-    Lifetimes that the run directory holds already are not lived again, and unfinished ones go on from their checkpoint.
+    Finished lifetimes in the run directory do not run again; unfinished ones continue from their checkpoint.
 
     Args:
         config: resolved settings.
         run: where everything is written.
-        reporter: told of progress.
-        workers: processes of one thread each that live a seed each, side by side; how many there are does not change a
-            bit. None for this process and all its threads.
-        download: fetch a missing data set.
-        data_dir: where data sets and caches lie; None for the user's cache folder.
+        reporter: receives the progress.
+        workers: processes of one thread each, which run one seed each; their number does not change a bit. None for
+            this process with all its threads.
+        download: download a missing data set.
+        data_dir: where data sets and caches are stored; None for the user's cache folder.
 
     Raises:
-        DatasetError: from loading.
-        InvalidSetting: settings that the data set does not allow.
-        TrainingDiverged: from the learner; what was recorded stays.
-        Interrupted: the reporter asked to stop; a checkpoint has been written.
-        RunError: from writing.
+        DatasetError: the data set cannot be loaded.
+        InvalidSetting: the data set does not allow the settings.
+        TrainingDiverged: from the learner; the records so far stay.
+        Interrupted: the reporter stopped the run; a checkpoint is saved.
+        RunError: a file cannot be written.
     """
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     folders = _folders(config)
     records = {seed: _records(config, run, seed) for seed in seeds}
-    unlived = {seed: [name for name in folders if records[seed][name].summary() is None] for seed in seeds}
+    unfinished: dict[int, list[str]] = {}
     for seed in seeds:
-        if not unlived[seed]:
-            run.checkpoints(f"seed{seed}").drop()  # of a process that was killed just before it could
-    if unfinished := {seed: names for seed, names in unlived.items() if names}:
-        _live_seeds(config, unfinished, run, reporter, workers, data_dir, download)
+        if names := [name for name in folders if records[seed][name].summary() is None]:
+            unfinished[seed] = names
+        else:
+            run.checkpoints(f"seed{seed}").drop()  # left by a process that was killed just before it deleted them
+    if unfinished:
+        _run_seeds(config, unfinished, run, reporter, workers, data_dir, download)
     by_name = {name: [records[seed][name] for seed in seeds] for name in folders}
-    n_lives = len(folders) * len(seeds)
     try:
         curve = read_curve(config, {k: by_name[f"{k:g}"] for k in {*config.k, 100.0}})
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"expected whole summaries of {n_lives} lifetimes in {run.path}, got one without or with an odd "
-            f"{str(error) or type(error).__name__}; --force starts anew"
+            f"expected whole summaries of {len(folders) * len(seeds)} lifetimes in {run.path}, got one without or with "
+            f"an invalid {str(error) or type(error).__name__}; --force starts anew"
         ) from error
     if config.with_policies:
         policies = _policies(config)
@@ -101,7 +102,7 @@ def live_curve(
     return curve
 
 
-def _live_seeds(
+def _run_seeds(
     config: CurveConfig,
     unfinished: Mapping[int, list[str]],
     run: RunDirectory,
@@ -110,7 +111,7 @@ def _live_seeds(
     data_dir: Path | None,
     download: bool,
 ) -> None:
-    """Live the lifetimes of every seed that are not finished: one seed after the other, or side by side."""
+    """Run the unfinished lifetimes, given by seed: one seed after the other, or side by side in workers."""
     first = next(iter(unfinished))
     reporter.say("data")
     dataset = _load(config, first, data_dir, download, reporter.reach)
@@ -118,18 +119,18 @@ def _live_seeds(
     works = {seed: _work(config, dataset, names) for seed, names in unfinished.items()}
     reporter.expect(sum(works.values()))
     if workers is not None:
-        _live_side_by_side(config, works, run, reporter, workers, data_dir)
+        _run_side_by_side(config, works, run, reporter, workers, data_dir)
         return
     for seed in unfinished:
         if seed != first:
             reporter.say("data")
             dataset = _load(config, seed, data_dir, download, reporter.reach)
         reporter.say(f"seed {seed}")
-        _live_seed(config, dataset, seed, run, reporter)
+        _run_seed(config, dataset, seed, run, reporter)
 
 
 def _statics(config: CurveConfig) -> dict[str, float]:
-    """The k of every k%-learner, by the name of its lifetimes."""
+    """The k of every k%-learner, by the name of its lifetime."""
     return {f"{k:g}": k for k in sorted({*config.k, 100.0})}
 
 
@@ -138,14 +139,14 @@ def _policies(config: CurveConfig) -> list[str]:
 
 
 def _work(config: CurveConfig, dataset: Dataset, names: Sequence[str]) -> float:
-    """What the lifetimes of these names will take of a seed."""
+    """The workload of a seed's lifetimes with these names."""
     ks = [k for name, k in _statics(config).items() if name in names]
     learner = build_agent(config, dataset, seed=config.first_seed, progress=unreported).learner
     return workload(config, learner, dataset, ks, len(names) - len(ks))
 
 
 def _folders(config: CurveConfig) -> dict[str, str]:
-    """Where in a seed's folder a lifetime is recorded, by its name."""
+    """The folder of each lifetime in the folder of its seed, by name."""
     statics = {name: f"k{k:03g}" for name, k in _statics(config).items()}
     return statics | {policy: file_name(policy) for policy in _policies(config)}
 
@@ -154,16 +155,17 @@ def _records(config: CurveConfig, run: RunDirectory, seed: int) -> dict[str, Lif
     return {name: run.lifetime(f"seed{seed}/{folder}") for name, folder in _folders(config).items()}
 
 
-def prepare(config: CurveConfig, seed: int, *, download: bool, data_dir: Path | None) -> None:
-    """Try whether the lifetimes of a seed could begin: load the data, cut the stream, build agent and policies.
+def prepare(config: CurveConfig, *, download: bool, data_dir: Path | None) -> None:
+    """Check that the lifetimes of the first seed can begin: load the data, cut the stream, build agent and policies.
 
     Raises:
-        DatasetError: from loading.
-        InvalidSetting: settings that the data set or the machine do not allow.
+        DatasetError: the data set cannot be loaded.
+        InvalidSetting: the data set or the machine does not allow the settings.
     """
+    seed = config.first_seed
     dataset = _load(config, seed, data_dir, download, None)
     stream = iid_stream(dataset, config.chunks, seed=seed)
-    _newborn(config, dataset, stream, seed, _made(config, seed), SilentReporter())
+    _lifetimes(config, dataset, stream, seed, _policies_by_name(config, seed), SilentReporter())
 
 
 def _load(
@@ -182,12 +184,12 @@ def _load(
     )
 
 
-def _made(config: CurveConfig, seed: int) -> dict[str, Policy]:
-    """The policy of each lifetime of a seed, by the name of the lifetime."""
+def _policies_by_name(config: CurveConfig, seed: int) -> dict[str, Policy]:
+    """The policy of each lifetime of a seed, by name of the lifetime."""
     return {name: StaticPolicy(k) for name, k in _statics(config).items()} | make_policies(_policies(config), seed)
 
 
-def _newborn(
+def _lifetimes(
     config: CurveConfig,
     dataset: Dataset,
     stream: ChunkStream,
@@ -200,7 +202,7 @@ def _newborn(
     return Lifetimes(agent, stream, policies, plan)
 
 
-def _live_side_by_side(
+def _run_side_by_side(
     config: CurveConfig,
     works: Mapping[int, float],
     run: RunDirectory,
@@ -208,12 +210,12 @@ def _live_side_by_side(
     workers: int,
     data_dir: Path | None,
 ) -> None:
-    """Live seeds in processes of their own; `works` says how much there is to do for each."""
+    """Run each seed in a worker process; `works` holds the workload of each."""
     waiting = list(works)
     with WorkerPool(workers, reporter) as pool:
         while waiting or pool.working:
             while waiting and pool.free:
-                pool.begin(_live_seed_apart, config, waiting.pop(0), run.path, data_dir)
+                pool.begin(_run_seed_in_worker, config, waiting.pop(0), run.path, data_dir)
             reporter.say(f"{len(works) - len(waiting)} of {len(works)} seeds begun")
             for seed, warnings in pool.ended():
                 reporter.advance(works[seed])
@@ -221,17 +223,17 @@ def _live_side_by_side(
                     reporter.warn(warning)
 
 
-def _live_seed_apart(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
-    """A worker's task, in the run directory of its parent; stopped, it loses what came after the last checkpoint."""
+def _run_seed_in_worker(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
+    """A worker's task, which returns warnings; if stopped, it loses the work since the last checkpoint."""
     dataset, noting = _load(config, seed, data_dir, False, None), NotingReporter()
-    _live_seed(config, dataset, seed, RunDirectory(path), noting)
+    _run_seed(config, dataset, seed, RunDirectory(path), noting)
     return seed, noting.warnings
 
 
-def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirectory, reporter: ProgressReporter) -> None:
+def _run_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirectory, reporter: ProgressReporter) -> None:
     records, checkpoints = _records(config, run, seed), run.checkpoints(f"seed{seed}")
     stream = iid_stream(dataset, config.chunks, seed=seed)
-    policies = _made(config, seed)
+    policies = _policies_by_name(config, seed)
     statics = _statics(config)
     about = {
         "n_train": len(dataset.train),
@@ -243,14 +245,14 @@ def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirecto
     }
 
     def begin(names: Iterable[str]) -> Lifetimes:
-        return _newborn(config, dataset, stream, seed, {name: policies[name] for name in names}, reporter)
+        return _lifetimes(config, dataset, stream, seed, {name: policies[name] for name in names}, reporter)
 
-    def finish(name: str, trajectory: Trajectory, aged: Agent) -> None:
+    def finish(name: str, trajectory: Trajectory, agent: Agent) -> None:
         facts: dict[str, Any] = dict(about)
         if name not in statics:
             facts |= {"policy": name, "seed": seed}
         elif config.warm:
-            facts |= _warm(aged, stream, StaticPolicy(statics[name]), dataset.test)
+            facts |= _warm(agent, stream, StaticPolicy(statics[name]), dataset.test)
         records[name].finish(trajectory, facts)
 
     live_on_record(
@@ -260,13 +262,13 @@ def _live_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirecto
         reporter,
         title=f"seed {seed}:",
         checkpoint_every=config.checkpoint_every,
-        on_step=lambda _: None,  # the learner itself tells of its progress
+        on_step=lambda _: None,  # the learner reports its progress itself
         on_end=finish,
     )
 
 
 def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledInputs) -> dict[str, float]:
-    """The k%-learner after it has learned the rest of the stream too, from the weights it has: accuracy and cost."""
+    """Accuracy and GFLOPs of the k%-learner after it also learns the rest of the stream, from its present weights."""
     assert isinstance(agent.learner, RefitLearner), "checked by the configuration"
     learner = agent.learner.warmed()
     for chunk in stream[policy.n_learned(len(stream)) :]:
@@ -277,6 +279,6 @@ def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: Labelle
 
 
 def _placed(config: CurveConfig, records: Mapping[str, Sequence[LifetimeRecord]]) -> MatchedShares:
-    courses = {name: [course_of(record) for record in lived] for name, lived in records.items()}
+    courses = {name: [course_of(record) for record in by_seed] for name, by_seed in records.items()}
     statics = {k: courses[name] for name, k in _statics(config).items()}
     return place(statics, {policy: courses[policy] for policy in _policies(config)}, config.confidence)

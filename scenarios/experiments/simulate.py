@@ -17,7 +17,7 @@ from scenarios.running.world import load_world, make_lifetimes, resolve_policy, 
 
 
 def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
-    """The settings with every spec in its one spelling.
+    """The settings with canonical specs.
 
     Raises:
         InvalidSetting: an unknown name or setting.
@@ -34,24 +34,24 @@ def simulate(
     download: bool = False,
     data_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Live a lifetime, from the last checkpoint on if there is one; a finished one is not lived again.
+    """Run a lifetime, from the last checkpoint if there is one; a finished lifetime does not run again.
 
     Args:
         config: resolved settings.
         run: where everything is written.
-        reporter: told of progress.
-        download: fetch a missing data set.
-        data_dir: where data sets and caches lie; None for the user's cache folder.
+        reporter: receives the progress.
+        download: download a missing data set.
+        data_dir: where data sets and caches are stored; None for the user's cache folder.
 
     Returns:
         The summary.
 
     Raises:
-        DatasetError: from loading.
-        Interrupted: the reporter asked to stop.
-        InvalidSetting: settings that the data set or the machine do not allow.
-        TrainingDiverged: from the learner; what was recorded stays.
-        RunError: from writing.
+        DatasetError: the data set cannot be loaded.
+        Interrupted: the reporter stopped the run.
+        InvalidSetting: the data set or the machine does not allow the settings.
+        TrainingDiverged: from the learner; the records so far stay.
+        RunError: a file cannot be written.
     """
     record = run.lifetime("")
     if record.summary() is None:
@@ -61,7 +61,7 @@ def simulate(
         live_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), reporter)
     summary = record.summary()
     metrics_of(summary, run.path)
-    run.checkpoints().drop()  # of a process that was killed just before it could
+    run.checkpoints().drop()  # left by a process that was killed just before it deleted them
     assert summary is not None
     return summary
 
@@ -75,20 +75,20 @@ def live(
     download: bool = False,
     **settings: Any,
 ) -> Trajectory:
-    """Live one lifetime in memory; nothing is written.
+    """Simulate one lifetime in memory; nothing is written.
 
     Args:
-        policy: an object of one's own, or a spec such as `static:k=20`.
-        seed: of the data's split, their order, initial weights and the policy, if it is a spec.
+        policy: an object, or a spec such as `static:k=20`.
+        seed: seeds the split and the order of the data, the initial weights and, if it is a spec, the policy.
         preset: where the settings start: quick or cifar10.
-        data_dir: where data sets and caches lie; None for the user's cache folder.
-        download: fetch a missing data set.
-        settings: over the preset's, by the names of the command line's options with _ for -: dataset, scenario, tariff,
-            chunks, cost, rekey, lr, ... (`lifetime simulate --help`).
+        data_dir: where data sets and caches are stored; None for the user's cache folder.
+        download: download a missing data set.
+        settings: override the preset. Their names are the options of `lifetime simulate --help` with _ for -, such as
+            dataset, scenario, tariff, chunks, cost and rekey.
 
     Raises:
-        DatasetError: from loading.
-        InvalidSetting: a setting that cannot be.
+        DatasetError: the data set cannot be loaded.
+        InvalidSetting: a setting is invalid.
         PolicyError: the policy failed.
         TrainingDiverged: from the learner.
     """
@@ -105,5 +105,5 @@ def live(
 
 
 def prepare(config: SimulateConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Try whether the lifetime could begin; see `try_world`."""
+    """Check that the lifetime can begin; see `try_world`."""
     try_world(config, config.seed, [config.policy], download=download, data_dir=data_dir)

@@ -1,1 +1,1 @@
-"""Figures, one a file, in one style. No pyplot, no globals."""
+"""Figures, one in each file, in one style. They use no pyplot and no global state."""

@@ -1,4 +1,4 @@
-"""The curve of the experiment as one figure: R against k, and the accuracies it is made of. No pyplot, no globals."""
+"""The figure of the curve experiment: R against k, and the accuracies behind R against k."""
 
 import math
 import textwrap
@@ -6,25 +6,39 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from scenarios.analysis.statistics import CurvePoint, Interval, Ratio, RelativeValue
-from scenarios.figures.style import BLUE, GREEN, GREY, INK, VERMILION, X_LIMITS
+from scenarios.analysis.statistics import CurvePoint, Ratio, RelativeValue
+from scenarios.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PERCENT_LIMITS,
+    VERMILION,
+    legend_above,
+    new_figure,
+    percent_span,
+    seed_count,
+    style_axes,
+)
 
-STRIP = 0.14  # height of the strip for undetermined k's, as a share of the panel
-SHIFT = 0.5  # x and z are drawn this far beside their k, lest their error bars coincide
+STRIP = 0.14  # height of the strip for each k with an undetermined R, as a share of the panel
+SHIFT = 0.5  # x and z are drawn at this distance from their k so that their error bars do not coincide
+
+Span = tuple[float, float, float]
+"""Mean, low and high."""
 
 
 def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, confidence: float = 0.95) -> Figure:
     """R = (y - x) / (z - x) against k, and the accuracies x, y, z against k.
 
-    Left, R with its Fieller interval on an asinh scale (linear around 0, logarithmic far out, so that 0.5, -3 and 400
-    can stand in one panel). A k whose R is undetermined gets a hollow mark in a strip at the bottom and no number; an
-    interval that leaves the panel ends in an arrow. Right, means in percent with t intervals, cut at 0 and 100%, and
-    single seeds as faint points.
+    The left panel shows R with its Fieller interval on an asinh scale, which is linear around 0 and logarithmic far
+    from 0, so that 0.5, -3 and 400 fit in one panel. A k with an undetermined R has a hollow marker in a strip at the
+    bottom; an arrow marks an interval that extends beyond the panel. The right panel shows means in percent with t
+    intervals, clipped to 0..100%, and single seeds as faint points.
 
     Args:
         points: the measurements, one for each k, in any order.
@@ -36,7 +50,7 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, co
         A figure of 10 x 4.5 inches with an Agg canvas; `figure_png` makes the file.
 
     Raises:
-        ValueError: no points, two points with the same k, or what `relative_value` raises.
+        ValueError: no points, two points with the same k, or an error of `relative_value`.
     """
     if not points:
         raise ValueError("expected at least one point, got none")
@@ -46,37 +60,23 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, co
         raise ValueError(f"expected each k once, got {', '.join(f'{k:g}' for k in ks)}")
     statistics = [point.statistics(confidence) for point in points]
 
-    figure = Figure(figsize=(10, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 4.5, textwrap.fill(f"{dataset}, {learner} ({_seeds_text(statistics)})", 100))
     left, right = figure.subplots(1, 2)
     level = f"{100 * confidence:g}%"
     _draw_ratios(left, ks, [each.R for each in statistics], level)
     _draw_accuracies(right, points, statistics, level)
     for axes in (left, right):
-        axes.set_xlim(*X_LIMITS)
+        axes.set_xlim(*PERCENT_LIMITS)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("data used for learning, k (%)")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
-        axes.set_axisbelow(True)
-        # Above the axes, where no data can be; each entry left-aligned with them.
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.0),
-            frameon=False,
-            fontsize=8,
-            labelspacing=0.35,
-            borderaxespad=0.2,
-        )
-    title = f"{dataset}, {learner} ({_seed_count(statistics)})"
-    # A dollar sign in a name is a dollar sign, not mathematics.
-    figure.suptitle(textwrap.fill(title, 100), fontsize=11, parse_math=False)
+        style_axes(axes, grid="y")
+        legend_above(axes)
     return figure
 
 
 def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level: str) -> None:
     axes.set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
-    spans = {k: _numbers(ratio) for k, ratio in zip(ks, ratios, strict=True) if ratio.reason is None}
+    spans = {k: _span(ratio) for k, ratio in zip(ks, ratios, strict=True) if ratio.reason is None}
     low, high = _ratio_limits(list(spans.values()))
     margin = 0.06 * (math.asinh(high) - math.asinh(low))
     strip = (STRIP if len(spans) < len(ks) else 0.0) * (math.asinh(high) - math.asinh(low) + 2 * margin) / (1 - STRIP)
@@ -87,7 +87,7 @@ def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
 
     if spans:
-        # The line breaks where R is undetermined: nobody knows what lies between.
+        # NaN interrupts the line at each k with an undetermined R.
         axes.plot(ks, [spans.get(k, (math.nan,))[0] for k in ks], color=INK, linewidth=0.8, alpha=0.5)
         cut = [(mean, max(least, low), min(most, high)) for mean, least, most in spans.values()]
         _draw_bars(axes, list(spans), cut, INK, "o", f"R, with its {level} Fieller interval")
@@ -101,7 +101,7 @@ def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level
 
 
 def _mark_undetermined(axes: Axes, reasons: Mapping[float, str]) -> None:
-    """Hollow marks in a grey strip at the bottom of the panel, one shape for each reason."""
+    """Draw hollow markers in a grey strip at the bottom of the panel, one shape for each reason."""
     if not reasons:
         return
     strip = Rectangle((0, 0), 1, STRIP * 0.8, transform=axes.transAxes, facecolor="#F4F4F4", zorder=0.5)
@@ -120,8 +120,8 @@ def _mark_undetermined(axes: Axes, reasons: Mapping[float, str]) -> None:
         )
 
 
-def _ratio_limits(spans: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """Ends of the R axis: all estimates, R = 1, and intervals up to ten times as far out as the farthest estimate."""
+def _ratio_limits(spans: Sequence[Span]) -> tuple[float, float]:
+    """Ends of the R axis: they include all estimates, R = 1, and intervals up to ten times the largest estimate."""
     if not spans:
         return 0.0, 3.0
     far = 10 * max(1.0, *(abs(estimate) for estimate, _, _ in spans))
@@ -131,7 +131,7 @@ def _ratio_limits(spans: Sequence[tuple[float, float, float]]) -> tuple[float, f
 
 
 def _ratio_ticks(low: float, high: float) -> list[float]:
-    """The round numbers in [low, high], a panel that holds 0.5..2 at least: as many as stand clear of each other."""
+    """Round numbers in [low, high], which contains 0.5..2; as many as fit without overlap of their labels."""
     decades = [10.0**n for n in range(math.ceil(math.log10(max(-low, high))) + 1)]
     ticks: list[float] = []
     for small, steps in (((0.25, 0.5, 0.75), (1, 1.5, 2, 3, 4, 5, 7)), ((0.5,), (1, 2, 5)), ((), (1, 3)), ((), (1,))):
@@ -145,17 +145,17 @@ def _ratio_ticks(low: float, high: float) -> list[float]:
 def _draw_accuracies(axes: Axes, points: Sequence[CurvePoint], statistics: Sequence[RelativeValue], level: str) -> None:
     axes.set_ylabel("accuracy (%)")
     ks = [point.k for point in points]
-    y_spans = [_percent(each.y) for each in statistics]
+    y_spans = [percent_span(each.y) for each in statistics]
     if len(set(y_spans)) == 1:
-        # One y for all: a level across the panel. The y of a warm start differs by k.
-        ks_of_y, y_spans = list(X_LIMITS), [y_spans[0], y_spans[0]]
+        # All k share one y, a level across the panel. The y of a warm start depends on k.
+        ks_of_y, y_spans = list(PERCENT_LIMITS), [y_spans[0], y_spans[0]]
     else:
         ks_of_y = ks
     means, lows, highs = zip(*y_spans, strict=True)
     axes.fill_between(ks_of_y, lows, highs, color=GREEN, alpha=0.15, linewidth=0)
     axes.plot(ks_of_y, means, color=GREEN, linewidth=1.2, label="y: learner after 100% of the data")
 
-    z, x = [_percent(each.z) for each in statistics], [_percent(each.x) for each in statistics]
+    z, x = [percent_span(each.z) for each in statistics], [percent_span(each.x) for each in statistics]
     _draw_series(axes, ks, z, SHIFT, VERMILION, "s", "z: learner after k%, with its memory of the rest")
     _draw_series(axes, ks, x, -SHIFT, BLUE, "o", "x: learner alone after k%")
     if any(each.seeds > 1 for each in statistics):
@@ -170,7 +170,7 @@ def _draw_accuracies(axes: Axes, points: Sequence[CurvePoint], statistics: Seque
 def _draw_series(
     axes: Axes,
     ks: Sequence[float],
-    spans: Sequence[tuple[float, float, float]],
+    spans: Sequence[Span],
     shift: float,
     color: str,
     marker: str,
@@ -186,10 +186,8 @@ def _draw_seeds(axes: Axes, k: float, accuracies: Sequence[float], color: str) -
     axes.plot([k] * len(percents), percents, ".", color=color, alpha=0.4, markersize=4.5, markeredgewidth=0)
 
 
-def _draw_bars(
-    axes: Axes, ks: Sequence[float], spans: Sequence[tuple[float, float, float]], color: str, marker: str, label: str
-) -> None:
-    """Markers at the means, bars from low to high; `spans` holds (mean, low, high)."""
+def _draw_bars(axes: Axes, ks: Sequence[float], spans: Sequence[Span], color: str, marker: str, label: str) -> None:
+    """Draw markers at the means and bars from low to high."""
     means = [mean for mean, _, _ in spans]
     reach = [[mean - low for mean, low, _ in spans], [high - mean for mean, _, high in spans]]
     if np.any(reach):
@@ -197,21 +195,13 @@ def _draw_bars(
     axes.plot(ks, means, marker, color=color, markersize=4.5, label=label)
 
 
-def _numbers(ratio: Ratio) -> tuple[float, float, float]:
+def _span(ratio: Ratio) -> Span:
     assert ratio.estimate is not None
     assert ratio.low is not None
     assert ratio.high is not None
     return ratio.estimate, ratio.low, ratio.high
 
 
-def _percent(interval: Interval) -> tuple[float, float, float]:
-    """Mean, low and high in percent; the ends cut at 0 and 100, or at the mean where there is no interval."""
-    mean, low, high = interval.estimate, interval.low, interval.high
-    return 100 * mean, 100 * (mean if low is None else max(low, 0.0)), 100 * (mean if high is None else min(high, 1.0))
-
-
-def _seed_count(statistics: Sequence[RelativeValue]) -> str:
+def _seeds_text(statistics: Sequence[RelativeValue]) -> str:
     fewest, most = min(each.seeds for each in statistics), max(each.seeds for each in statistics)
-    if fewest < most:
-        return f"{fewest} to {most} seeds"
-    return "1 seed" if most == 1 else f"{most} seeds"
+    return seed_count(most) if fewest == most else f"{fewest} to {most} seeds"

@@ -1,1 +1,1 @@
-"""Every schedule of a short stream: grown, searched, priced, and what policies fall short of the best."""
+"""Schedule tables: grow them, search them, put prices on them, and measure the regret of policies on them."""

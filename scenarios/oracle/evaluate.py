@@ -1,45 +1,42 @@
-"""Policies on the schedule tables of a run: which, at what prices, on which seeds; and what is written of it."""
+"""Evaluate policies and heuristics on the schedule tables of a run, and write the results."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from agent.errors import InvalidSetting
 from agent.policies.file import POLICY_FILE
 from agent.storage.record import RunDirectory
 from scenarios.analysis.comparison import comparison_csv, comparison_json
+from scenarios.analysis.csv_table import csv_table, interval_columns
 from scenarios.config.families import COST_MODEL, POLICY, TARIFF
 from scenarios.config.members import canonical, make
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
-from scenarios.config.specs import FILE, parse, split_specs
+from scenarios.config.specs import FILE, split_specs
 from scenarios.figures.pareto import pareto_figure
-from scenarios.figures.style import figure_png
+from scenarios.figures.style import figure_png, png_pixels
 from scenarios.oracle.regret import Evaluated, evaluate, static_schedules
 from scenarios.oracle.table import ScheduleTable
-from scenarios.oracle.tables import ACCURACY, COST, FIXED, ORACLE, Pricing
+from scenarios.oracle.tables import ACCURACY, COST, Pricing
 from scenarios.running.interval_notes import notes_on_intervals
-from scenarios.running.provenance import seeds_trained_on
+from scenarios.running.provenance import policy_files, seeds_trained_on
 
 HEURISTICS = (
     "random periodic:period=2 periodic:period=4 tariff loss uncertainty disagreement novelty linucb thompson forecast"
 )
-"""Evaluated beside whatever is asked for, `budget` too where there is one; who weighs costs is told the weight."""
+"""The specs of the heuristics in every evaluation; with a budget, `budget` is another one."""
+_WITH_COST_WEIGHT = ("linucb", "thompson", "forecast")
 
 
 def pricing_of(tables: Sequence[ScheduleTable], given: Mapping[str, Any]) -> Pricing:
-    """The prices that trees were grown with, and over them those that are given (None where not).
+    """The prices in the settings of the trees, replaced by those given; None keeps the setting.
 
     Raises:
-        InvalidSetting: a tariff, a cost model or an amount that cannot be.
+        InvalidSetting: an invalid tariff, cost model or amount.
     """
     settings = tables[0].facts["settings"]
     chosen = {name: settings[name] if given[name] is None else given[name] for name in given}
@@ -57,50 +54,44 @@ def pricing_of(tables: Sequence[ScheduleTable], given: Mapping[str, Any]) -> Pri
 def evaluate_policies(
     tables: Sequence[ScheduleTable], policies: str | None, pricing: Pricing, confidence: float, n_draws: int = 1
 ) -> Evaluated:
-    """Live policies, heuristics and static schedules on the trees that no policy was trained on.
+    """Run policies, heuristics and static schedules on the trees that no policy was trained on.
 
-    The heuristic `novelty` is among them where the memory tells how far a chunk lies from what it holds.
+    The heuristic `novelty` is included if the memory measures novelty.
 
     Args:
-        tables: of a run.
+        tables: the tables of a run.
         policies: specs, separated by blanks or semicolons; None for the heuristics alone.
-        pricing: behind utilities.
+        pricing: tariff, cost model and cost weight for the utilities.
         confidence: level of all intervals, in (0, 1).
-        n_draws: paths of a tariff that is drawn, for each tree, 1 or more.
+        n_draws: number of tariff paths for each tree if the tariff is random, 1 or more.
 
     Raises:
-        InvalidSetting: policies or a number that cannot be, or trees that were all trained on.
+        InvalidSetting: an invalid policy or number, or policies were trained on all trees.
     """
     if not 1 <= n_draws <= 10_000:
         raise InvalidSetting(f"expected 1 to 10,000 paths of the tariff for each tree, got {n_draws}")
     asked = [canonical(text, POLICY) for text in split_specs(policies)] if policies else []
-    weighing = ("linucb", "thompson", "forecast")
     heuristics = [
-        canonical(f"{name}:cost_weight={pricing.cost_weight!r}" if name in weighing else name, POLICY)
-        for name in [*HEURISTICS.split(), *(["budget"] if pricing.budget is not None else [])]
+        canonical(f"{name}:cost_weight={pricing.cost_weight!r}" if name in _WITH_COST_WEIGHT else name, POLICY)
+        for name in [*split_specs(HEURISTICS), *(["budget"] if pricing.budget is not None else [])]
         if name != "novelty" or any(table.tells_novelty for table in tables)
     ]
     specs = list(dict.fromkeys([*asked, *heuristics]))
-    seen = {spec: trained_on(Path(parse(spec).settings["path"]), tables) for spec in asked if parse(spec).name == FILE}
-    statics = static_schedules(tables[0].n_chunks)
-    return evaluate(tables, specs, pricing, statics=statics, trained_on=seen, n_draws=n_draws, confidence=confidence)
+    seen = {spec: trained_on(path, tables) for spec, path in policy_files(asked).items()}
+    return evaluate(tables, specs, pricing, trained_on=seen, n_draws=n_draws, confidence=confidence)
 
 
 def trained_on(path: Path, tables: Sequence[ScheduleTable]) -> frozenset[int]:
-    """The seeds of trees that the policy in a file has seen in training.
-
-    Raises:
-        InvalidSetting: as `seeds_trained_on`.
-    """
+    """The seeds of the trees that the policy in a file was trained on; errors of `seeds_trained_on`."""
     facts = tables[0].facts
     seen = seeds_trained_on(path, facts["settings"]["dataset"], facts.get("data"))
     return seen & {int(table.facts["seed"]) for table in tables}
 
 
 def short_labels(labels: Sequence[str]) -> dict[str, str]:
-    """What people read in the place of labels: policy files by the folder of their run, or by their name.
+    """A short form of each label: a policy file is named by the folder of its run, or by its own name.
 
-    A label stays whole where two would become one.
+    A label stays whole if its short form is not unique.
     """
     short = {label: _short(label) for label in labels}
     taken = list(short.values())
@@ -117,15 +108,15 @@ def _short(label: str) -> str:
 
 
 def shown(evaluated: Evaluated) -> list[str]:
-    """Labels of what a reader wants to see: all but most of the static schedules."""
-    asked = {difference.policy for difference in evaluated.differences}
-    few = {evaluated.best_static, "static:k=0", "static:k=100", ORACLE, FIXED} | asked
-    statics = set(static_schedules(evaluated.n_chunks))
-    return [each.label for each in evaluated.comparison.schedules if each.label in few or each.label not in statics]
+    """The labels to show: all but most of the static schedules."""
+    always = {evaluated.best_static, "static:k=0", "static:k=100"}
+    always |= {difference.policy for difference in evaluated.differences}
+    hidden = set(static_schedules(evaluated.n_chunks)) - always
+    return [each.label for each in evaluated.comparison.schedules if each.label not in hidden]
 
 
 def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
-    """Write evaluation.json, .csv and .png, and the figure for TensorBoard; differences.csv holds every pair."""
+    """Write evaluation.json, .csv and .png, the figure for TensorBoard, and every pair in differences.csv."""
     pricing, comparison = evaluated.pricing, evaluated.comparison
     content = {
         "pricing": asdict(pricing),
@@ -144,30 +135,28 @@ def write_evaluation(evaluated: Evaluated, run: RunDirectory) -> None:
     run.write("differences.csv", _differences_csv(evaluated))
     labels = short_labels(shown(evaluated))
     drawn = tuple(replace(each, label=labels[each.label]) for each in comparison.schedules if each.label in labels)
-    unit = pricing.model.unit
-    title = f"policies on held-out trees of {evaluated.n_chunks} chunks, {pricing.tariff} tariff"
     figure = pareto_figure(
         replace(comparison, schedules=drawn),
         cost=COST,
         accuracy=ACCURACY,
-        unit=unit,
-        title=title,
+        unit=pricing.model.unit,
+        title=f"policies on held-out trees of {evaluated.n_chunks} chunks, {pricing.tariff} tariff",
         cost_weight=pricing.cost_weight,
     )
     png = figure_png(figure)
     run.write("evaluation.png", png)
     with run.tensorboard() as board:
-        board.add_image("evaluation", np.asarray(Image.open(io.BytesIO(png)).convert("RGB")), dataformats="HWC")
+        board.add_image("evaluation", png_pixels(png), dataformats="HWC")
 
 
 def notes_of(evaluated: Evaluated) -> list[str]:
-    """What a careful reader of the intervals should know."""
+    """Notes about the intervals; see `notes_on_intervals`."""
     n = len({difference.policy for difference in evaluated.differences})
     return notes_on_intervals(evaluated.settings, n_together=n, of="policies")
 
 
 def tables_digest(tables: Sequence[ScheduleTable]) -> str:
-    """Identifies what tables say, wherever they lie."""
+    """A digest of the contents of tables, independent of their paths."""
     digest = hashlib.blake2b(digest_size=8)
     for table in tables:
         digest.update(table.as_npz())
@@ -175,12 +164,16 @@ def tables_digest(tables: Sequence[ScheduleTable]) -> str:
 
 
 def _differences_csv(evaluated: Evaluated) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    of = ("utility", "accuracy", "cost", "regret_ratio")
-    writer.writerow(["policy", "baseline", *(f"{name}{end}" for name in of for end in ("", "_low", "_high"))])
-    for difference in evaluated.differences:
-        intervals = [getattr(difference, name) for name in of]
-        cells = [value for each in intervals for value in (each.estimate, each.low, each.high)]
-        writer.writerow([difference.policy, difference.baseline, *cells])
-    return table.getvalue()
+    return csv_table(
+        [
+            {
+                "policy": difference.policy,
+                "baseline": difference.baseline,
+                **interval_columns("utility", difference.utility),
+                **interval_columns("accuracy", difference.accuracy),
+                **interval_columns("cost", difference.cost),
+                **interval_columns("regret_ratio", difference.regret_ratio),
+            }
+            for difference in evaluated.differences
+        ]
+    )

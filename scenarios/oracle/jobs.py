@@ -1,7 +1,7 @@
-"""Branches of a tree that is being grown: what has been found of them, and what waits to be lived, on disk.
+"""Branches of a growing tree, on disk, so that an interrupted run loses no finished branch.
 
-A branch that waits is a checkpoint under seed<n>/growing/<node>/, and one that has been lived is a file of rows;
-whoever is stopped, at any moment, finds there what is left to do. What cannot be read is lived again, from birth.
+A branch that waits is a checkpoint in seed<n>/growing/<node>/. A finished branch is a file of rows, rows<node>.npz. A
+branch with an unreadable file is run again from initialization.
 """
 
 import io
@@ -23,58 +23,50 @@ from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.oracle.search import Rows, expand, grow
-from scenarios.oracle.table import are_accuracies, decisions_of
+from scenarios.oracle.table import LARGEST_AMOUNT, are_accuracies, decisions_of, first_line
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.world import load_world, make_episode
 from scenarios.streams.scenario import Scenario
 
-WHOLE_BELOW = 3
-"""Chunks left to live at which a branch is lived to its end by one process, at a stretch."""
+_WHOLE_BELOW = 3
+"""With this number of chunks left, or fewer, one process runs a branch to the end of the lifetime."""
 
 
 @dataclass(frozen=True)
-class Lived:
-    """What is left to do after a branch has been lived."""
+class Branch:
+    """A finished branch."""
 
     n_steps: int
-    """Nodes that it led to."""
+    """Number of nodes added to the tree."""
     children: tuple[int, ...]
-    """Nodes from which branches go on."""
+    """The nodes of the branches that continue it."""
     warning: str = ""
 
 
 def growing_in(path: Path, seed: int) -> Path:
-    """The folder in a run where the branches of a seed lie."""
+    """The folder of a seed's branches in a run directory."""
     return path / f"seed{seed}" / "growing"
 
 
-def lived_before(growing: Path, n: int, reporter: ProgressReporter) -> dict[int, Lived]:
-    """By node, the branches that were lived before; files that cannot be read are dropped."""
-    lived = {}
+def finished_branches(growing: Path, n: int, reporter: ProgressReporter) -> dict[int, Branch]:
+    """The finished branches in a stream of n chunks, by node; unreadable files are reported and removed."""
+    branches = {}
     for path in sorted(growing.glob("rows*.npz")):
         try:
             nodes = read_rows(path, n)["nodes"].tolist()
         except RunError as error:
-            reporter.warn(f"{error}; living it again")
+            reporter.warn(f"{error}; running its branch again")
             path.unlink()
         else:
             node = int(path.stem.removeprefix("rows"))
-            lived[node] = Lived(len(nodes), () if _is_lived_whole(node, n) else tuple(nodes))
-    return lived
+            branches[node] = Branch(len(nodes), () if _is_whole(node, n) else tuple(nodes))
+    return branches
 
 
-def _is_lived_whole(node: int, n: int) -> bool:
-    return n - _depth(node) <= WHOLE_BELOW
+def run_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Path | None, node: int) -> Branch:
+    """Perform every action at a node of a stream of n chunks; if few are left, continue to the end of every lifetime.
 
-
-def _depth(node: int) -> int:
-    return len(decisions_of(node, len(OPERATIONS)))
-
-
-def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Path | None, node: int) -> Lived:
-    """Decide every way at a node, or to the end of the lifetime where few chunks are left.
-
-    What is written last is what says that the branch is done.
+    It saves a checkpoint for each child that needs a branch of its own, and then the rows.
     """
     run, name = RunDirectory(path), f"seed{seed}/growing"
     episode, warning = episode_of(config, seed, data_dir, "memory"), ""
@@ -82,12 +74,12 @@ def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Pat
         try:
             _load(episode, run.checkpoints(f"{name}/{node}"))
         except CheckpointError as error:
-            warning = f"{error}; living the branch again from birth"
+            warning = f"{error}; running the branch again from initialization"
             episode = episode_of(config, seed, data_dir, "memory")
             for number in decisions_of(node, len(OPERATIONS)):
                 episode.act(list(actions())[number])
     rows, children = Rows(), []
-    if _is_lived_whole(node, n):
+    if _is_whole(node, n):
         grow(episode, node, rows)
     else:
         for child, branch in expand(episode, node, rows).items():
@@ -97,7 +89,12 @@ def live_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Pat
     np.savez(content, **rows.as_arrays())  # type: ignore[arg-type]
     run.write(f"{name}/rows{node}.npz", content.getvalue())
     shutil.rmtree(path / name / str(node), ignore_errors=True)
-    return Lived(len(rows.steps), tuple(children), warning)
+    return Branch(len(rows.steps), tuple(children), warning)
+
+
+def _is_whole(node: int, n: int) -> bool:
+    """Whether one process runs the branch at a node to the end of the lifetime."""
+    return n - len(decisions_of(node, len(OPERATIONS))) <= _WHOLE_BELOW
 
 
 def _load(episode: Episode, checkpoints: Checkpoints) -> None:
@@ -116,29 +113,28 @@ def _load(episode: Episode, checkpoints: Checkpoints) -> None:
 
 
 def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
-    """The rows of a branch, and no others.
+    """The rows of a finished branch in a stream of n chunks; see `Rows.as_arrays`.
 
     Raises:
-        RunError: they are not there.
+        RunError: the file is damaged or has other rows.
     """
     try:
-        node = int(path.stem.removeprefix("rows"))
+        node, b = int(path.stem.removeprefix("rows")), len(OPERATIONS)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             rows = {name: archive[name] for name in ("nodes", "steps", "decisions", "observations")}
-        depths, b = n - _depth(node) if _is_lived_whole(node, n) else 1, len(OPERATIONS)
-        decisions = {node * b**d + i for d in range(depths) for i in range(b**d)}
-        nodes = {b * decision + i for decision in decisions for i in range(b)}
-        if sorted(rows["nodes"].tolist()) != sorted(nodes) or sorted(rows["decisions"].tolist()) != sorted(decisions):
+        n_levels = n - len(decisions_of(node, b)) if _is_whole(node, n) else 1
+        decisions = [node * b**depth + i for depth in range(n_levels) for i in range(b**depth)]
+        nodes = [b * decision + i for decision in decisions for i in range(b)]
+        if sorted(rows["nodes"].tolist()) != nodes or sorted(rows["decisions"].tolist()) != decisions:
             raise ValueError("rows of other nodes")
-        widths = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(SIGNALS) + 2)}
-        if any(rows[name].shape != shape or rows[name].dtype != np.float64 for name, shape in widths.items()):
+        shapes = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(SIGNALS) + 2)}
+        if any(rows[name].shape != shape or rows[name].dtype != np.float64 for name, shape in shapes.items()):
             raise ValueError("rows of another shape")
         accuracies, amounts = rows["steps"][:, :3], rows["steps"][:, 3:]
-        if not (are_accuracies(accuracies) and ((amounts >= 0) & (amounts < 2**53)).all()):
-            raise ValueError("accuracies outside 0..1 or amounts that are none")
+        if not (are_accuracies(accuracies) and ((amounts >= 0) & (amounts < LARGEST_AMOUNT)).all()):
+            raise ValueError("accuracies outside 0..1, or amounts that are negative or too large")
     except Exception as error:  # a file can hold anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RunError(f"expected rows of a tree in {path}, got: {reason[:200]}") from None
+        raise RunError(f"expected rows of a tree in {path}, got: {first_line(error)}") from None
     return rows
 
 
@@ -148,5 +144,5 @@ def _world(config: TreeConfig, seed: int, data_dir: Path | None) -> tuple[Datase
 
 
 def episode_of(config: TreeConfig, seed: int, data_dir: Path | None, observes: Observes) -> Episode:
-    """A lifetime about to begin; a process loads the data of a seed once."""
+    """An episode before its first chunk; a process loads the data of a seed once."""
     return make_episode(config, seed, _world(config, seed, data_dir), observes)

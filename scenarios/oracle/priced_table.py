@@ -26,9 +26,16 @@ _DECIDE, _CALIBRATE = (ACCOUNTS.index(account) for account in ("decide", "calibr
 
 @dataclass(frozen=True)
 class PricedTable:
-    """A tree under a tariff, a cost model and a budget, for deciders who ask to see the same; see `ScheduleTable`.
+    """A schedule table under a tariff, a cost model and a budget, for policies with the same value of `observes`.
 
-    What is spent and observed equals, to the bit, what a lifetime under the same decisions would spend and observe.
+    Costs and observations are equal, to the bit, to those of a lifetime with the same actions.
+
+    Attributes:
+        table: the outcome of every schedule.
+        prices: price of compute at each chunk, from the tariff.
+        model: the cost model.
+        budget: cost that a lifetime may spend, for observations.
+        observes: which signals the policies observe and pay for.
     """
 
     table: ScheduleTable
@@ -39,55 +46,51 @@ class PricedTable:
 
     @cached_property
     def _costs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Costs by account and storage, since birth: at every node, and where the chunk at hand has been looked at."""
+        """Costs since initialization, nodes x (accounts, storage): at every node, and after the observation there."""
         table, model, n = self.table, self.model, self.table.n_chunks
-        spent, looked = (np.zeros((rows, len(ACCOUNTS) + 1)) for rows in n_rows(n, len(table.actions)))
-        look = self._look_flops
+        spent, observed = (np.zeros((rows, len(ACCOUNTS) + 1)) for rows in n_rows(n, len(table.actions)))
         for depth, price in enumerate(self.prices):
             here, nodes = table.nodes(depth), table.nodes(depth + 1)
-            looked[here] = spent[here]
-            looked[here, _DECIDE] += look[here] * model.per_flop * price
-            costs = looked[table.parents(nodes)].copy()
+            observed[here] = spent[here]
+            observed[here, _DECIDE] += self._observing_flops[here] * model.per_flop * price
+            costs = observed[table.parents(nodes)].copy()
             at = np.full(len(ACCOUNTS), price)
             if depth == n - 1:
-                at[_CALIBRATE] = 1.0  # after the stream
+                at[_CALIBRATE] = 1.0  # it comes after the last chunk
             costs[:, :-1] += self._flops[nodes] * model.per_flop * at + table.nbytes[nodes] * model.per_byte_written
             costs[:, -1] += table.held_nbytes[nodes] * model.per_byte_chunk
             spent[nodes] = costs
-        return spent, looked
+        return spent, observed
 
     @cached_property
-    def _look_flops(self) -> np.ndarray:
-        shown = {
-            "nothing": 0,
-            "learner": self.table.learner_look,
-            "memory": self.table.learner_look + self.table.memory_look,
-        }
-        return np.broadcast_to(shown[self.observes], self.table.learner_look.shape)
+    def _observing_flops(self) -> np.ndarray:
+        """FLOPs of the observation at every node with a decision."""
+        learner, memory = self.table.learner_look, self.table.memory_look
+        return {"nothing": np.zeros_like(learner), "learner": learner, "memory": learner + memory}[self.observes]
 
     @cached_property
     def _flops(self) -> np.ndarray:
-        """As in the tree; keys of a chunk that has been looked at are there."""
-        flops = self.table.flops
-        if self.observes != "nothing":
-            flops, table = flops.copy(), self.table
-            uses = np.array([operation.uses_outputs for operation in table.operations])
-            for depth in range(1, table.n_chunks + 1):
-                nodes = table.nodes(depth)
-                spared = nodes[uses[table.chosen(nodes)]]
-                flops[spared, _MEMORIZE] -= table.learner_look[table.parents(spared)]
+        """The FLOPs of the table; without the forward pass for the keys if the observation included it."""
+        table = self.table
+        if self.observes == "nothing":
+            return table.flops
+        flops = table.flops.copy()
+        uses_outputs = np.array([operation.uses_outputs for operation in table.operations])
+        for depth in range(1, table.n_chunks + 1):
+            nodes = table.nodes(depth)
+            nodes = nodes[uses_outputs[table.chosen(nodes)]]
+            flops[nodes, _MEMORIZE] -= table.learner_look[table.parents(nodes)]
         return flops
 
     @cached_property
     def spent(self) -> Float[np.ndarray, " nodes"]:
-        """What the agent has paid at every node, in the unit of the cost model."""
+        """The agent's total cost at every node, in the unit of the cost model."""
         return _total(self._costs[0])
 
     def utility(self, cost_weight: float) -> Float[np.ndarray, " nodes"]:
         """Utility at every node (`agent.accounting.utility`); 0 at the root and NaN in row 0.
 
-        Nothing has been answered or paid for at birth, so that rewards, the differences along a lifetime, sum to the
-        utility of its end.
+        With 0 at the root, the rewards (the differences along a lifetime) sum to the utility at its end.
         """
         values = utility(self.table.accuracy[:, 0], self.spent, cost_weight)
         values[:2] = np.nan, 0.0
@@ -95,7 +98,7 @@ class PricedTable:
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "decisions fields"]:
-        """`Observation.vector` at every node where a decision is taken; row 0 is empty."""
+        """`Observation.vector` at every node with a decision; row 0 belongs to no node."""
         table, n = self.table, self.table.n_chunks
         whole, decisions = n_rows(n, len(table.actions))
         nodes = np.concatenate([[0], *(table.nodes(depth) for depth in range(n))])
@@ -113,17 +116,17 @@ class PricedTable:
             memorized[below] = memorized[above] + stores[chosen] * table.n_samples[d]
             if d:
                 flops[here] = flops[table.parents(here)] + self._flops[here]
-            flops[here, _DECIDE] += self._look_flops[here]
+            flops[here, _DECIDE] += self._observing_flops[here]
         learning = [_LEARN, _REKEY] if table.rekeys_on_learn else [_LEARN]
         price, costs = np.array(self.prices)[depth[nodes]], self._costs[1][nodes]
-        spent, met = _total(costs), np.maximum(samples[nodes], 1)
+        spent, n_seen = _total(costs), np.maximum(samples[nodes], 1)
         columns: dict[str, Any] = {
             "step": depth[nodes],
             "n_chunks": n,
             "n_samples": table.n_samples[depth[nodes]],
             "seen": depth[nodes] / n,
-            "learned": learned[nodes] / met,
-            "memorized": memorized[nodes] / met,
+            "learned": learned[nodes] / n_seen,
+            "memorized": memorized[nodes] / n_seen,
             "memory_entries": table.memory_entries[nodes],
             "memory_nbytes": table.memory_nbytes[nodes],
             "price": price,
@@ -132,20 +135,20 @@ class PricedTable:
             "spent_gflop": flops[nodes].sum(axis=1) / 1e9,
             "learning_spent": _total(costs[:, learning]),
             "learning_spent_gflop": flops[nodes][:, learning].sum(axis=1) / 1e9,
-            **{name: values[nodes] for name, values in self._seen().items()},
+            **{name: values[nodes] for name, values in self._signals().items()},
         }
         for number, name in enumerate(table.actions):
             columns |= dict(zip(estimated(name), self._estimates(nodes, number, price), strict=True))
         names = Observation.names()
-        found = np.stack([np.broadcast_to(columns.get(name, np.nan), nodes.shape) for name in names], axis=1)
         vectors = np.full((decisions, len(names)), np.nan)
-        vectors[nodes] = found
+        for column, name in enumerate(names):
+            vectors[nodes, column] = columns.get(name, np.nan)
         return vectors
 
     def _estimates(
         self, nodes: Int64[np.ndarray, " n"], number: int, price: Float[np.ndarray, " n"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """What an action will take where it is decided on: GFLOP, and cost, holding what it adds included."""
+        """Estimates for an action at each node: GFLOP, and cost with the storage of what it adds for one chunk."""
         table, model = self.table, self.model
         charged = [
             ACCOUNTS.index(account)
@@ -159,8 +162,8 @@ class PricedTable:
         cost = flops * model.per_flop * price + nbytes * model.per_byte_written + held * model.per_byte_chunk
         return flops / 1e9, cost
 
-    def _seen(self) -> dict[str, np.ndarray]:
-        """Signals and their running averages (`agent.policies.signals.RunningAverages`), as far as is asked for."""
+    def _signals(self) -> dict[str, np.ndarray]:
+        """The observed signals and their running averages (`agent.policies.signals.RunningAverages`)."""
         shown = {"nothing": (), "learner": LEARNER_SIGNALS, "memory": SIGNALS}[self.observes]
         n = self.table.n_chunks
         _, decisions = n_rows(n, len(self.table.actions))
@@ -182,7 +185,7 @@ class PricedTable:
         return found
 
     def observation(self, node: int) -> Observation:
-        """What is known where a decision is taken."""
+        """The observation at a node with a decision."""
         if node not in self._observations:
             named = zip(Observation.names(), self.vectors[node].tolist(), strict=True)
             self._observations[node] = Observation.of({n: int(v) if n in _INTEGERS else v for n, v in named})
@@ -190,14 +193,14 @@ class PricedTable:
 
     @cached_property
     def _observations(self) -> dict[int, Observation]:
-        """Of the nodes where somebody has been: most of a tree is never visited."""
+        """By node, for the nodes that were visited: policies never visit most of a tree."""
         return {}
 
     def follow(self, decisions: Int64[np.ndarray, " decisions"]) -> int:
-        """The leaf that a decision at every node leads to, each the number of an action.
+        """The leaf at the end of a lifetime, from the number of the action at every node.
 
         Raises:
-            InvalidSetting: the number of an action that the table does not have.
+            InvalidSetting: the table does not have an action of that number.
         """
         if int(decisions.max(initial=0)) >= len(self.table.actions):
             raise InvalidSetting(
@@ -210,10 +213,10 @@ class PricedTable:
         return node
 
     def live(self, policy: Policy) -> int:
-        """The leaf that a policy, newly made, comes to; it must ask to see what the tree is priced for.
+        """The leaf at the end of a lifetime under a new policy with the same `observes`.
 
         Raises:
-            PolicyError: from a policy of the user's own.
+            PolicyError: from a user's own policy.
         """
         assert policy.observes == self.observes
         node = 1
@@ -223,13 +226,13 @@ class PricedTable:
         return node
 
     def best(self, cost_weight: float) -> int:
-        """The leaf of highest utility: the oracle's, of equals the one whose actions have the lower numbers first."""
-        first = int(self.table.nodes(self.table.n_chunks)[0])
-        return first + int(np.argmax(self.utility(cost_weight)[first:]))
+        """The leaf of highest utility, which is the oracle; the first of several equal leaves."""
+        leaves = self.table.nodes(self.table.n_chunks)
+        return int(leaves[np.argmax(self.utility(cost_weight)[leaves])])
 
 
 def _total(costs: np.ndarray) -> np.ndarray:
-    """Row sums, from left to right as `Ledger.spent` adds: other orders give other last digits."""
+    """Row sums, from left to right as in `Ledger.spent`: another order would change the last digits."""
     total = np.zeros(len(costs))
     for column in costs.T:
         total = total + column

@@ -1,4 +1,4 @@
-"""Growing schedule tables: schedules that begin alike are one lifetime for as long as they are alike."""
+"""Growing and searching trees of schedules. Schedules with the same first actions share these steps of a lifetime."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from agent.accounting.utility import utility
 from agent.accounting.work import ACCOUNTS
+from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
 from agent.lifetime.episode import Episode
 from agent.operations import OPERATIONS, Action, actions
@@ -20,36 +21,45 @@ _EVALUATE = ACCOUNTS.index("evaluate")
 
 @dataclass
 class Rows:
-    """Rows of a schedule table as they are found, for any of its nodes."""
+    """Rows of a schedule table, for any of its nodes."""
 
     steps: dict[int, list[float]] = field(default_factory=dict)
-    """By node, what the step that led there came to."""
+    """The step that led to a node, by node: three accuracies, memory entries, memory and held bytes, then the FLOPs and
+    bytes of each account."""
     observations: dict[int, list[float]] = field(default_factory=dict)
-    """By node, what was seen where the decision was taken."""
+    """The observation at a node with a decision, by node: the signals, then the FLOPs of the forward pass and of the
+    comparison with the memory."""
 
-    def found(self, node: int, observation: Observation, children: dict[Action, Step], before: Step | None) -> None:
-        """Add what was observed at a node, and what each action led to.
+    def add(self, node: int, observation: Observation, children: dict[Action, Step], before: Step | None) -> None:
+        """Add the observation at a node and the step of each action there.
 
         Args:
-            node: where the decision was taken.
-            observation: of an episode that asks to see the memory.
+            node: the node of the decision.
+            observation: of an episode that observes the memory.
             children: the step of each action.
-            before: the step that had led to the node.
+            before: the step that led to the node; None at the root.
         """
-        learner_look, memory_look = 0, _look_up_flops(before, observation.n_samples)
+        memory_look = 0
+        if before and before.memory_entries:
+            memory_look = before.recall_flops + observation.n_samples * before.query_flops
+        learner_look = 0
         for action, step in children.items():
-            child, work = child_of(node, action), _since(step, before)
+            work = _work_since(step, before)
             learner_look = work[_DECIDE][0] - memory_look
             work[_DECIDE] = work[_EVALUATE] = [0, 0]
             if action.operation.uses_outputs:
-                work[_MEMORIZE][0] += learner_look  # the keys, for who has not looked
-            self.steps[child] = [*_accuracies(step), step.memory_entries, step.memory_nbytes, step.held_nbytes]
-            self.steps[child] += [amount for each in work for amount in each]
-        seen = [getattr(observation, name) for name in SIGNALS]
-        self.observations[node] = [*seen, learner_look, memory_look]
+                work[_MEMORIZE][0] += learner_look  # a policy that observes nothing has no keys yet
+            accuracy = _accuracy_of(step)
+            self.steps[_child_of(node, action)] = [
+                *(accuracy.agent, accuracy.learner, np.nan if accuracy.memory is None else accuracy.memory),
+                *(step.memory_entries, step.memory_nbytes, step.held_nbytes),
+                *(amount for flops_and_nbytes in work for amount in flops_and_nbytes),
+            ]
+        signals = [getattr(observation, name) for name in SIGNALS]
+        self.observations[node] = [*signals, learner_look, memory_look]
 
     def as_arrays(self) -> dict[str, np.ndarray]:
-        """All rows, for a file; work stays exact in float64, below 2^53."""
+        """All rows, for a file; float64 is exact for amounts below 2^53."""
         return {
             "nodes": np.array(list(self.steps), dtype=np.int64),
             "steps": np.array(list(self.steps.values()), dtype=np.float64),
@@ -59,61 +69,49 @@ class Rows:
 
 
 def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_samples: list[int]) -> ScheduleTable:
-    """The tree that rows of all its nodes make."""
+    """Build the table from the rows of all its nodes.
+
+    Args:
+        parts: `Rows.as_arrays` of all branches.
+        facts: settings, seed and versions behind the table, as plain values.
+        n_samples: number of samples in each chunk.
+    """
     n, n_accounts, n_actions = len(n_samples), len(ACCOUNTS), len(OPERATIONS)
     nodes, decisions = n_rows(n, n_actions)
     steps = np.zeros((nodes, 6 + 2 * n_accounts))
-    steps[:, :3] = np.nan  # where nobody has been asked
+    steps[:, :3] = np.nan
     observations = np.full((decisions, len(SIGNALS) + 2), np.nan)
     grown = {1}
     for part in parts:
         steps[part["nodes"]], observations[part["decisions"]] = part["steps"], part["observations"]
         grown.update(part["nodes"].tolist())
     assert len(grown) == 1 + n_nodes(n, n_actions), "a tree with nodes missing"
-    observations[np.isnan(observations[:, -1]), -2:] = 0  # of numbers that no node has
-    whole = steps[:, 3:]
-    whole[1] = 0
-    whole = whole.astype(np.int64)
+    observations[np.isnan(observations[:, -1]), -2:] = 0  # rows that belong to no node
+    amounts = steps[:, 3:].astype(np.int64)
     looks = observations[:, -2:].astype(np.int64)
-    work = whole[:, 3:].reshape(-1, n_accounts, 2)
-    accuracy = steps[:, :3].copy()
+    work = amounts[:, 3:].reshape(-1, n_accounts, 2)
     return ScheduleTable(
         {**facts, "actions": list(OPERATIONS)},
         np.array(n_samples, dtype=np.int64),
-        accuracy,
+        accuracy=steps[:, :3].copy(),
         flops=work[:, :, 0].copy(),
         nbytes=work[:, :, 1].copy(),
-        memory_entries=whole[:, 0].copy(),
-        memory_nbytes=whole[:, 1].copy(),
-        held_nbytes=whole[:, 2].copy(),
+        memory_entries=amounts[:, 0].copy(),
+        memory_nbytes=amounts[:, 1].copy(),
+        held_nbytes=amounts[:, 2].copy(),
         signals=observations[:, :-2].copy(),
         learner_look=looks[:, 0].copy(),
         memory_look=looks[:, 1].copy(),
     )
 
 
-def child_of(node: int, action: Action) -> int:
-    """The node that an action leads to."""
-    return len(OPERATIONS) * node + action.number
-
-
-def decide_all(episode: Episode) -> dict[Action, Episode]:
-    """An episode after each action, and no more of it computed twice than must be; the episode is used up."""
-    episode.observe()
-    *others, last = actions()
-    branches = {action: episode.fork() for action in others} | {last: episode}
-    for action, branch in branches.items():
-        branch.act(action)
-    return branches
-
-
 def grow(episode: Episode, node: int, rows: Rows) -> None:
-    """Live every schedule that goes on from an episode, depth first; it is used up.
+    """Run every schedule that continues an episode, depth first; the episode cannot be used afterwards.
 
     Args:
-        episode: one that asks to see the memory.
-        node: its place in the tree.
-        rows: what is found is added.
+        episode: an episode that observes the memory.
+        node: its node in the tree.
+        rows: the rows of all nodes below are added to it.
     """
     if episode.ended:
         return
@@ -122,75 +120,85 @@ def grow(episode: Episode, node: int, rows: Rows) -> None:
 
 
 def expand(episode: Episode, node: int, rows: Rows) -> dict[int, Episode]:
-    """Decide every way at a node; returns the episodes by node."""
+    """Perform every action at a node and add its rows; returns the episodes by child node."""
     before, observation = episode.steps[-1] if episode.steps else None, episode.observe()
-    branches = decide_all(episode)
-    rows.found(node, observation, {action: branch.steps[-1] for action, branch in branches.items()}, before)
-    return {child_of(node, action): branch for action, branch in branches.items()}
+    branches = _perform_all(episode)
+    rows.add(node, observation, {action: branch.steps[-1] for action, branch in branches.items()}, before)
+    return {_child_of(node, action): branch for action, branch in branches.items()}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Found:
-    """The best schedule that a search has found, and what the search took."""
+    """The best schedule of a search.
 
-    leaf: int = 0
-    utility: float = -np.inf
-    accuracy: float = 0.0
-    spent: float = 0.0
-    trainings: int = 0
-    """Chunks learned from."""
+    Attributes:
+        leaf: its leaf in the tree.
+        utility: accuracy - cost_weight × spent.
+        accuracy: accuracy of the agent, 0 to 1.
+        spent: cost, in the unit of the cost model.
+        trainings: number of trainings on a chunk that the search took.
+    """
 
-    def improve(self, leaf: int, episode: Episode, cost_weight: float) -> None:
-        """Take a schedule that has ended, if it is better than the best so far."""
-        reached = _utility(episode, cost_weight)
-        if reached > self.utility:
-            step = episode.steps[-1]
-            assert step.accuracy is not None
-            self.leaf, self.utility, self.accuracy, self.spent = leaf, reached, step.accuracy.agent, step.spent
+    leaf: int
+    utility: float
+    accuracy: float
+    spent: float
+    trainings: int
 
 
 def beam_search(episode: Episode, cost_weight: float, width: int) -> Found:
-    """The best schedule among those that are, at every chunk, among the `width` best so far; no guarantee.
+    """Search for the best schedule with a beam: it retains the `width` best branches after every chunk.
+
+    A better schedule may exist.
 
     Args:
-        episode: about to begin, of a decider who asks to see nothing.
+        episode: an episode before its first chunk that observes nothing.
         cost_weight: accuracy that one unit of cost is worth.
-        width: schedules kept, 1 or more.
+        width: number of branches to retain, 1 or more.
     """
-    found, beam = Found(), {1: episode}
+    trainings, beam = 0, {1: episode}
     while not next(iter(beam.values())).ended:
         branches: dict[int, Episode] = {}
         for node, each in beam.items():
-            found.trainings += sum(operation.learns for operation in OPERATIONS.values())
-            branches |= {child_of(node, action): branch for action, branch in decide_all(each).items()}
+            trainings += sum(operation.learns for operation in OPERATIONS.values())
+            branches |= {_child_of(node, action): branch for action, branch in _perform_all(each).items()}
         best = sorted(branches, key=lambda node: (-_utility(branches[node], cost_weight), node))
         beam = {node: branches[node] for node in best[:width]}
-    for leaf, ended in beam.items():
-        found.improve(leaf, ended, cost_weight)
-    return found
+    leaf, ended = next(iter(beam.items()))
+    last = ended.steps[-1]
+    return Found(leaf, _utility(ended, cost_weight), _accuracy_of(last).agent, last.spent, trainings)
+
+
+def _child_of(node: int, action: Action) -> int:
+    return len(OPERATIONS) * node + action.number
+
+
+def _perform_all(episode: Episode) -> dict[Action, Episode]:
+    """Fork an episode and perform each action once; the forks share the observation, and the last is the original."""
+    episode.observe()
+    *others, last = actions()
+    branches = {action: episode.fork() for action in others} | {last: episode}
+    for action, branch in branches.items():
+        branch.act(action)
+    return branches
 
 
 def _utility(episode: Episode, cost_weight: float) -> float:
     step = episode.steps[-1]
-    assert step.accuracy is not None, "episodes that are searched are examined at every chunk"
-    return utility(step.accuracy.agent, step.spent, cost_weight)
+    return utility(_accuracy_of(step).agent, step.spent, cost_weight)
 
 
-def _accuracies(step: Step) -> list[float]:
-    assert step.accuracy is not None, "trees are examined at every chunk"
-    of_memory = step.accuracy.memory
-    return [step.accuracy.agent, step.accuracy.learner, np.nan if of_memory is None else of_memory]
+def _accuracy_of(step: Step) -> Accuracy:
+    assert step.accuracy is not None, "trees are evaluated after every chunk"
+    return step.accuracy
 
 
-def _since(step: Step, before: Step | None) -> list[list[int]]:
-    """FLOPs and bytes of each account between two steps."""
-    now = [[step.work[account].flops, step.work[account].nbytes] for account in ACCOUNTS]
+def _work_since(step: Step, before: Step | None) -> list[list[int]]:
+    """FLOPs and bytes of each account between two steps; since initialization if `before` is None."""
+    work = [[step.work[account].flops, step.work[account].nbytes] for account in ACCOUNTS]
     if before is None:
-        return now
-    then = [[before.work[account].flops, before.work[account].nbytes] for account in ACCOUNTS]
-    return [[a - c, b - d] for (a, b), (c, d) in zip(now, then, strict=True)]
-
-
-def _look_up_flops(before: Step | None, n: int) -> int:
-    """FLOPs of looking n samples up in the memory as a step has left it."""
-    return before.recall_flops + n * before.query_flops if before and before.memory_entries else 0
+        return work
+    return [
+        [flops - before.work[account].flops, nbytes - before.work[account].nbytes]
+        for account, (flops, nbytes) in zip(ACCOUNTS, work, strict=True)
+    ]

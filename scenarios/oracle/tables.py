@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from agent.accounting.costs import CostModel
 from agent.errors import InvalidSetting, RunError
 from agent.operations import best
-from agent.policies import LinearPolicy, NetworkPolicy, Policy
+from agent.policies import Policy, ScoringPolicy
 from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
 from agent.randomness import named_seed
@@ -25,24 +25,20 @@ from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, decisions_of, read_table, schedule_of
 
 ORACLE, FIXED = "oracle", "best fixed schedule"
-
-
-OF_PRICES = frozenset(("tariff", "cost", "cost_weight", "budget"))
-"""Settings that a table leaves open."""
-
-
 COST, ACCURACY, UTILITY, REGRET = "total_cost", "final_accuracy", "utility", "regret"
+OF_PRICES = frozenset(("tariff", "cost", "cost_weight", "budget"))
+"""The settings that do not change a schedule table."""
 
 
 @dataclass(frozen=True)
 class Pricing:
-    """What turns tables into utilities.
+    """Tariff, cost model, cost weight and budget, which determine the utilities on a schedule table.
 
     Attributes:
         tariff: spec of the price of compute over time.
         cost: spec of the cost model.
         cost_weight: accuracy that one unit of cost is worth.
-        budget: what a lifetime may spend, shown to policies; None for no budget.
+        budget: cost that a lifetime may spend, which policies observe; None for no budget.
     """
 
     tariff: str
@@ -52,7 +48,7 @@ class Pricing:
 
     @property
     def model(self) -> CostModel:
-        """The prices."""
+        """The cost model."""
         return make(self.cost, COST_MODEL)
 
 
@@ -60,11 +56,11 @@ class TableSet:
     """Schedule tables of several seeds under one pricing.
 
     Args:
-        tables: of one number of chunks, each of another seed.
-        pricing: of all of them.
+        tables: with the same number of chunks and different seeds.
+        pricing: the prices of all tables.
 
     Raises:
-        InvalidSetting: a tariff or cost model that cannot be, no trees, trees of different lengths or two of a seed.
+        InvalidSetting: no tables, different numbers of chunks, or a seed twice.
     """
 
     def __init__(self, tables: Sequence[ScheduleTable], pricing: Pricing) -> None:
@@ -81,16 +77,16 @@ class TableSet:
 
     @property
     def worlds(self) -> dict[int, int]:
-        """By seed the world of the tree, which several have that differ in their tariffs alone."""
+        """The world of each seed; seeds with the same world differ only in their tariff paths."""
         return {seed: int(table.facts.get("world", seed)) for seed, table in self.by_seed.items()}
 
     @property
     def n_chunks(self) -> int:
-        """Of every tree."""
+        """The number of chunks of every tree."""
         return next(iter(self.by_seed.values())).n_chunks
 
     def priced(self, seed: int, observes: Observes) -> PricedTable:
-        """A seed's tree for who asks to see so much."""
+        """The priced table of a seed for policies with this value of `observes`."""
         if (seed, observes) not in self._priced:
             table, pricing = self.by_seed[seed], self.pricing
             prices = make(pricing.tariff, TARIFF, n_chunks=table.n_chunks, seed=seed)
@@ -99,26 +95,27 @@ class TableSet:
         return self._priced[seed, observes]
 
     def metrics(self, seed: int, observes: Observes, leaf: int) -> dict[str, float | None]:
-        """Of the lifetime that ends at a leaf; regret in comparison with the best schedule of the seed."""
+        """The metrics of the lifetime that ends at a leaf; the regret is to the best schedule of the seed."""
         priced, weight = self.priced(seed, observes), self.pricing.cost_weight
         blind = self.priced(seed, "nothing")
         reached = float(priced.utility(weight)[leaf])
+        accuracy, learner_accuracy, memory_accuracy = map(float, priced.table.accuracy[leaf])
         return {
             UTILITY: reached,
             REGRET: float(blind.utility(weight)[blind.best(weight)]) - reached,
-            ACCURACY: float(priced.table.accuracy[leaf, 0]),
-            "learner_accuracy": float(priced.table.accuracy[leaf, 1]),
-            "memory_accuracy": None if np.isnan(of_memory := priced.table.accuracy[leaf, 2]) else float(of_memory),
-            "learned_fraction": _learned(priced.table, leaf),
+            ACCURACY: accuracy,
+            "learner_accuracy": learner_accuracy,
+            "memory_accuracy": None if isnan(memory_accuracy) else memory_accuracy,
+            "learned_fraction": _learned_fraction(priced.table, leaf),
             COST: float(priced.spent[leaf]),
         }
 
     def live(self, spec: str) -> Lived:
-        """A policy's lifetimes on every tree; a policy that draws numbers draws them by the tree's seed.
+        """The lifetimes of a policy on every tree; a random policy uses the seed of the tree.
 
         Raises:
             InvalidSetting: an unknown policy or setting.
-            PolicyError: from a policy of the user's own.
+            PolicyError: from a user's own policy.
         """
         by_seed = {}
         for seed in self.by_seed:
@@ -128,9 +125,9 @@ class TableSet:
         return Lived(spec, by_seed)
 
     def leaf(self, seed: int, policy: Policy) -> int:
-        """Where a policy, newly made, comes to; one that keeps nothing in mind decides at all nodes at once."""
+        """The leaf at the end of a lifetime under a new policy; a policy without state decides at all nodes at once."""
         priced = self.priced(seed, policy.observes)
-        if not isinstance(policy, LinearPolicy | NetworkPolicy):
+        if not isinstance(policy, ScoringPolicy):
             return priced.live(policy)
         key = seed, policy.features
         if key not in self._features:
@@ -144,24 +141,23 @@ class TableSet:
         return Lived(ORACLE, {seed: self.metrics(seed, "nothing", leaf) for seed, leaf in leaves.items()})
 
     def fixed(self) -> tuple[str, Lived]:
-        """The one schedule of highest mean utility over these very seeds: the best that goes by the position alone."""
+        """The schedule of highest mean utility over these seeds: the best one that depends only on the position."""
         table = next(iter(self.by_seed.values()))
-        first, weight = int(table.nodes(self.n_chunks)[0]), self.pricing.cost_weight
-        mean = sum(self.priced(seed, "nothing").utility(weight)[first:] for seed in self.by_seed)
-        leaf = first + int(np.argmax(mean))
-        return schedule_of(leaf, table.actions), Lived(
-            FIXED, {seed: self.metrics(seed, "nothing", leaf) for seed in self.by_seed}
-        )
+        leaves, weight = table.nodes(self.n_chunks), self.pricing.cost_weight
+        totals = sum(self.priced(seed, "nothing").utility(weight)[leaves] for seed in self.by_seed)
+        leaf = int(leaves[np.argmax(totals)])
+        by_seed = {seed: self.metrics(seed, "nothing", leaf) for seed in self.by_seed}
+        return schedule_of(leaf, table.actions), Lived(FIXED, by_seed)
 
 
 def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: int) -> list[ScheduleTable]:
-    """Each tree under its own path of a tariff and, where paths are drawn, under others, n_draws in all.
+    """Each tree under n_draws paths of a random tariff; the trees alone if the tariff is not random.
 
-    The own path is the one of a lifetime with the tree's seed. A tree knows its path by its seed: under other paths it
-    has other seeds, and its facts say of which `world` it is.
+    The first path of a tree is that of a lifetime with the tree's seed. The seed of a table determines its path, so the
+    tables for further paths have new seeds, and the fact `world` holds the tree's seed.
 
     Raises:
-        InvalidSetting: a tariff that cannot be.
+        InvalidSetting: an invalid tariff.
     """
 
     def prices(seed: int) -> tuple[float, ...]:
@@ -178,21 +174,18 @@ def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: in
 
 
 def read_tables(run: Path) -> list[ScheduleTable]:
-    """The tables of a run of `lifetime tree`, by seed.
+    """The tables of a run of `lifetime tree`, in order of their seeds.
 
     Raises:
-        RunError: none there, one that cannot be read, or tables that do not belong together.
+        RunError: there are no tables, one cannot be read, or their settings differ.
     """
     tables = {path: read_table(path) for path in run.glob("seed*/table.npz")}
     if not tables:
         raise RunError(f"expected a run of `lifetime tree` at {run}, found no seed*/table.npz there; grow one first")
-    first, settings = "", dict[str, Any]()
-    for path, table in tables.items():
-        if path.parent.name != f"seed{table.facts['seed']}":
-            raise RunError(f"expected the tree of that seed at {path}, got the one of seed {table.facts['seed']}")
-        own = _checked_settings(table, path)
-        first, settings = first or str(path), settings or own
-        differing = [name for name in own.keys() | settings.keys() if own.get(name) != settings.get(name)]
+    settings = {path: _settings_of(table, path) for path, table in tables.items()}
+    first, reference = next(iter(settings.items()))
+    for path, own in settings.items():
+        differing = [name for name in own.keys() | reference.keys() if own.get(name) != reference.get(name)]
         if differing:
             raise RunError(
                 f"expected trees that differ in their seeds alone, got another {min(differing)} at {path} than at "
@@ -201,10 +194,12 @@ def read_tables(run: Path) -> list[ScheduleTable]:
     return sorted(tables.values(), key=lambda table: table.facts["seed"])
 
 
-def _checked_settings(table: ScheduleTable, path: Path) -> dict[str, Any]:
-    """The settings of the world and agent behind a table."""
+def _settings_of(table: ScheduleTable, path: Path) -> dict[str, Any]:
+    """The valid settings of the world and the agent behind a table, without those of the seeds."""
+    if path.parent.name != f"seed{table.facts['seed']}":
+        raise RunError(f"expected the tree of that seed at {path}, got the one of seed {table.facts['seed']}")
     settings = dict(table.facts["settings"])
-    missing = {"dataset", "rekey", *OF_PRICES} - settings.keys()
+    missing = {"dataset", *OF_PRICES} - settings.keys()
     if missing:
         raise RunError(f"expected the settings of a tree in {path}, got no {min(missing)}; `lifetime tree` grows one")
     try:
@@ -214,6 +209,6 @@ def _checked_settings(table: ScheduleTable, path: Path) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("seeds", "first_seed")}
 
 
-def _learned(table: ScheduleTable, leaf: int) -> float:
+def _learned_fraction(table: ScheduleTable, leaf: int) -> float:
     learned = [table.operations[number].learns for number in decisions_of(leaf, len(table.actions))]
     return float(np.dot(learned, table.n_samples) / table.n_samples.sum())

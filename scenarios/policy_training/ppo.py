@@ -1,11 +1,11 @@
-"""A policy by proximal policy optimization, through Stable-Baselines3: an optional extra."""
+"""Proximal policy optimization with Stable-Baselines3, an optional extra."""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from importlib.util import find_spec
-from math import inf
 from typing import Any, SupportsInt
 
 import gymnasium
@@ -19,17 +19,17 @@ from agent.policies.features import LIMIT, features_at, features_of
 from agent.policies.file import PolicyFile
 from agent.policies.observation import Observation
 from agent.randomness import named_seed
-from scenarios.config.settings import TrainConfig, TreeConfig
-from scenarios.policy_training.environment import ABSENT, LifetimeEnv
-from scenarios.policy_training.simulators import LiveSimulator, Simulator, TableSimulator
-from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
+from scenarios.config.settings import TrainConfig
+from scenarios.policy_training.simulators import Simulator
+from scenarios.policy_training.worlds_env import ABSENT, World, WorldsEnv
+from scenarios.running.progress import Interrupted, ProgressReporter
 
 
 def check_installed() -> None:
-    """Refuse where Stable-Baselines3 is missing.
+    """Check that Stable-Baselines3 is installed.
 
     Raises:
-        InvalidSetting: it is.
+        InvalidSetting: it is missing.
     """
     if find_spec("stable_baselines3") is None:
         raise InvalidSetting(
@@ -38,10 +38,10 @@ def check_installed() -> None:
 
 
 class OnFeatures(gymnasium.ObservationWrapper[np.ndarray, SupportsInt, np.ndarray]):
-    """Shows the features of an observation in its stead.
+    """Replaces observations by their features.
 
     Args:
-        env: a `LifetimeEnv`.
+        env: a `WorldsEnv`.
         names: of the features.
     """
 
@@ -51,7 +51,7 @@ class OnFeatures(gymnasium.ObservationWrapper[np.ndarray, SupportsInt, np.ndarra
         self.observation_space = Box(-LIMIT, LIMIT, (len(names),), np.float32)
 
     def observation(self, observation: Float[np.ndarray, " fields"]) -> Float[np.ndarray, " n_features"]:
-        """Features; what is absent is 0, as for a policy."""
+        """The features that a policy computes; absent fields give 0."""
         vector = np.where(observation == ABSENT, np.nan, observation.astype(np.float64))
         left = Observation.names().index("left")
         vector[left] = np.inf if np.isnan(vector[left]) else vector[left]
@@ -59,14 +59,14 @@ class OnFeatures(gymnasium.ObservationWrapper[np.ndarray, SupportsInt, np.ndarra
 
 
 class PpoTrainer:
-    """A small network by PPO on `LifetimeEnv`s, side by side; an iteration is `population` lifetimes and an update.
+    """Trains a small network by PPO; an iteration is `population` lifetimes side by side, and an update.
 
-    Every iteration begins new lifetimes and seeds its own draws, so that one that goes on from a checkpoint does what
-    one that was never stopped would do.
+    Every iteration begins new lifetimes and seeds its own draws, so that training continues from a checkpoint to the
+    bit.
 
     Args:
         config: population, hidden units, learning rate, entropy bonus, what to observe, seed.
-        simulator: whose worlds to live in.
+        simulator: gives the worlds.
 
     References:
         Schulman et al., "Proximal policy optimization algorithms", arXiv:1707.06347; Raffin et al.,
@@ -79,11 +79,12 @@ class PpoTrainer:
             from stable_baselines3.common.vec_env import DummyVecEnv
 
         assert config.policy_lr is not None, "the settings fill it in"
-        self.config, self.features, self.n_iterations = config, features_at(config.observes), 0
-        self._field = simulator
+        self.config, self.simulator = config, simulator
+        self.features, self.n_iterations = features_at(config.observes), 0
         n_steps = config.population * simulator.n_chunks
+        worlds = [World(seed, partial(simulator.begin, seed, config.observes)) for seed in simulator.seeds]
         self._envs = DummyVecEnv(
-            [lambda: OnFeatures(_environment(config, simulator), self.features)] * config.population
+            [lambda: OnFeatures(WorldsEnv(worlds, simulator.cost_weight), self.features)] * config.population
         )
         with _own_draws():
             self._ppo = PPO(
@@ -101,18 +102,18 @@ class PpoTrainer:
             )
 
     def iterate(self) -> dict[str, float]:
-        """Live the population, and update.
+        """Run the population's lifetimes, and update the network.
 
         Raises:
-            Interrupted: the simulator's reporter asked to stop; nothing has been learned of this iteration.
+            Interrupted: the simulator's reporter asked to stop; the network is not updated.
         """
         drawn = named_seed(self.config.policy_seed, f"policy {self.n_iterations}") % 2**31
-        returns = _returns(self._field.reporter if isinstance(self._field, LiveSimulator) else SilentReporter())
+        returns = _returns(self.simulator.reporter)
         with _own_draws():
             torch.manual_seed(drawn)
             np.random.seed(drawn)  # noqa: NPY002 (Stable-Baselines3 draws from the global generators)
             self._envs.seed(drawn)
-            self._ppo._last_obs = None  # lifetimes anew
+            self._ppo._last_obs = None  # begins new lifetimes
             self._ppo.ep_info_buffer = None
             steps = self._ppo.n_steps * self._envs.num_envs
             self._ppo.learn(steps, callback=returns, reset_num_timesteps=False)
@@ -122,7 +123,7 @@ class PpoTrainer:
         return {"utility": float(np.mean(returns.utilities)), "best_life": float(np.max(returns.utilities))}
 
     def policy(self) -> PolicyFile:
-        """The network, acting greedily; the logit of LEARN is that of its two outputs' difference."""
+        """The greedy policy of the network; each logit is the difference between its output and that of the first."""
         actor = self._ppo.policy
         inner, last = actor.mlp_extractor.policy_net[0], actor.action_net
         weight, bias = last.weight.double(), last.bias.double()
@@ -149,7 +150,7 @@ class PpoTrainer:
 
 @contextmanager
 def _own_draws() -> Iterator[None]:
-    """Leave the global generators as they were, which Stable-Baselines3 seeds and draws from."""
+    """Restore the global generators afterwards; Stable-Baselines3 seeds them and draws from them."""
     plain, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):
@@ -163,7 +164,7 @@ def _returns(reporter: ProgressReporter) -> Any:
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Returns(BaseCallback):
-        """Collects the utilities of lifetimes that end, and stops between two chunks where that is asked for."""
+        """Collects the utilities of ended lifetimes, and stops between two chunks if the reporter asks to."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -178,28 +179,3 @@ def _returns(reporter: ProgressReporter) -> Any:
             return not self.stopped
 
     return Returns()
-
-
-def _environment(config: TrainConfig, simulator: Simulator) -> LifetimeEnv:
-    if isinstance(simulator, TableSimulator):
-        pricing = simulator.table_set.pricing
-        return LifetimeEnv(
-            tables=list(simulator.table_set.by_seed.values()),
-            cost_weight=pricing.cost_weight,
-            observes=config.observes,
-            tariff=pricing.tariff,
-            cost=pricing.cost,
-            budget=inf if pricing.budget is None else pricing.budget,
-        )
-    assert isinstance(simulator, LiveSimulator)
-    named = {name: getattr(config, name) for name in TreeConfig.model_fields if name not in TreeConfig.unused}
-    for name in ("seeds", "first_seed", "search", "beam_width", "cost_weight"):
-        del named[name]
-    return LifetimeEnv(
-        seeds=simulator.seeds,
-        cost_weight=config.cost_weight,
-        observes=config.observes,
-        data_dir=simulator.data_dir,
-        download=simulator.download,
-        **named,
-    )

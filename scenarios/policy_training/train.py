@@ -1,4 +1,4 @@
-"""Training a policy: iterations in a simulator, recorded, checkpointed and resumed without loss."""
+"""Training of a policy: iterations in a simulator, recorded, checkpointed and resumed to the bit."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from scenarios.config.settings import TrainConfig
 from scenarios.oracle.table import ScheduleTable
 from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
 from scenarios.policy_training.simulators import LiveSimulator, Simulator, TableSimulator
-from scenarios.policy_training.trainers import CmaTrainer, ForecastTrainer, ReinforceTrainer, Trainer
+from scenarios.policy_training.trainers import Trainer, make_trainer
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
 from scenarios.running.world import load_world, make_episode, resolve_specs
 
@@ -24,7 +24,7 @@ TRAINING = "training.json"
 
 
 def resolve_training(config: TrainConfig) -> TrainConfig:
-    """The settings with every spec in its one spelling.
+    """The settings with canonical specs.
 
     Raises:
         InvalidSetting: an unknown name or setting, or a method whose libraries are missing.
@@ -39,12 +39,12 @@ def resolve_training(config: TrainConfig) -> TrainConfig:
 
 
 def training_tables(tables: Sequence[ScheduleTable], config: TrainConfig) -> list[ScheduleTable]:
-    """Those of the seeds to train on.
+    """The tables of the seeds to train on.
 
     Raises:
-        InvalidSetting: there are not that many.
+        InvalidSetting: a seed has no table.
     """
-    wanted = range(config.first_seed, config.first_seed + config.seeds)
+    wanted = _seeds(config)
     found = [table for table in tables if table.facts["seed"] in wanted]
     if len(found) < len(wanted):
         there = ", ".join(str(table.facts["seed"]) for table in tables)
@@ -65,16 +65,16 @@ def train_policy(
     download: bool = False,
     data_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Train a policy, from the last checkpoint on if there is one; a finished training is not done again.
+    """Train a policy, from the last checkpoint if there is one; a finished training returns its result.
 
     Args:
         config: resolved settings.
-        run: where everything is written.
-        reporter: told of progress; asked after each iteration, and in lifetimes after each chunk, whether to stop.
-        tables: to train on; None for lifetimes.
-        about: plain values for the policy file, beside the settings.
-        download: fetch a missing data set.
-        data_dir: where data sets and caches lie; None for the user's cache folder.
+        run: the directory for checkpoints and results.
+        reporter: receives progress; may ask to stop after each iteration, and in simulated lifetimes after each chunk.
+        tables: to train on; None for simulated lifetimes.
+        about: plain values to add to the policy file.
+        download: download a missing data set.
+        data_dir: directory of data sets and caches; None for the user's cache directory.
 
     Returns:
         The content of training.json.
@@ -82,20 +82,27 @@ def train_policy(
     Raises:
         DatasetError: from loading.
         Interrupted: the reporter asked to stop; a checkpoint has been written.
-        InvalidSetting: settings that cannot be.
+        InvalidSetting: invalid settings.
         TrainingDiverged: from the learner.
         RunError: from writing.
     """
     if (finished := _finished(run)) is not None:
-        run.checkpoints().drop()  # of who was killed before doing so
+        run.checkpoints().drop()  # a process killed just before this step leaves some
         return finished
-    simulator = _simulator(config, tables, reporter, download, data_dir)
+    simulator: Simulator
+    if tables is None:
+        reporter.say("data")
+        simulator = LiveSimulator(config, _seeds(config), reporter, download=download, data_dir=data_dir)
+    else:
+        pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
+        drawn = with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws)
+        simulator = TableSimulator(TableSet(drawn, pricing))
     trainer, history = _resumed(config, simulator, run, reporter)
     with run.tensorboard() as board:
         policy, reached = _iterate(config, trainer, history, simulator, run, board, reporter)
     training = {
         "method": config.method,
-        "seeds": list(range(config.first_seed, config.first_seed + config.seeds)),
+        "seeds": list(_seeds(config)),
         "on": "tables" if tables is not None else "lifetimes",
         "utility": reached,
         "settings": config.model_dump(mode="json"),
@@ -108,23 +115,6 @@ def train_policy(
     return content
 
 
-def _simulator(
-    config: TrainConfig,
-    tables: Sequence[ScheduleTable] | None,
-    reporter: ProgressReporter,
-    download: bool,
-    data_dir: Path | None,
-) -> Simulator:
-    """Where policies are tried: on tables, or in lifetimes where there are none."""
-    if tables is None:
-        reporter.say("data")
-        seeds = range(config.first_seed, config.first_seed + config.seeds)
-        return LiveSimulator(config, seeds, reporter, download=download, data_dir=data_dir)
-    pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
-    drawn = with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws)
-    return TableSimulator(TableSet(drawn, pricing))
-
-
 def _iterate(
     config: TrainConfig,
     trainer: Trainer,
@@ -134,7 +124,7 @@ def _iterate(
     board: "SummaryWriter",
     reporter: ProgressReporter,
 ) -> tuple[PolicyFile, float]:
-    """Iterate to the end, with checkpoints; returns the policy and its mean utility where it was trained.
+    """Iterate to the end, with checkpoints; returns the policy and its mean utility in the simulator.
 
     Raises:
         Interrupted: the reporter asked to stop; a checkpoint has been written.
@@ -143,12 +133,12 @@ def _iterate(
     assert config.iterations is not None
     if on_tables:
         of_iteration, of_policy = 1, 0
-    else:  # chunks of lifetimes; whoever lives them tells of them
+    else:  # chunks; the simulator reports them
         of_policy = simulator.n_chunks * len(simulator.seeds)
         of_iteration = config.population * (simulator.n_chunks if config.method == "ppo" else of_policy)
     reporter.expect(config.iterations * of_iteration + of_policy)
     reporter.advance(len(history) * of_iteration)
-    saved, every = len(history), config.checkpoint_every if on_tables else 1  # a lifetime is worth a file
+    saved, every = len(history), config.checkpoint_every if on_tables else 1  # lifetimes cost more than a file
     for number, values in enumerate(history):
         _draw(board, values, number)
     try:
@@ -173,14 +163,18 @@ def _iterate(
 
 
 def prepare(config: TrainConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Try whether lifetimes of the first seed could begin.
+    """Check that lifetimes of the first seed can begin.
 
     Raises:
         DatasetError: from loading.
-        InvalidSetting: settings that the data set or the machine do not allow.
+        InvalidSetting: the data set or the machine does not allow the settings.
     """
     world = load_world(config, config.first_seed, data_dir=data_dir, download=download, reporter=SilentReporter())
     make_episode(config, config.first_seed, world, config.observes)
+
+
+def _seeds(config: TrainConfig) -> range:
+    return range(config.first_seed, config.first_seed + config.seeds)
 
 
 def _finished(run: RunDirectory) -> dict[str, Any] | None:
@@ -201,16 +195,6 @@ def _finished(run: RunDirectory) -> dict[str, Any] | None:
     return finished
 
 
-def _made(config: TrainConfig, simulator: Simulator) -> Trainer:
-    if config.method == "ppo":
-        from scenarios.policy_training.ppo import PpoTrainer
-
-        return PpoTrainer(config, simulator)
-    if config.method == "cma":
-        return CmaTrainer(config, simulator)
-    return (ReinforceTrainer if config.method == "reinforce" else ForecastTrainer)(config, simulator)
-
-
 def _resumed(
     config: TrainConfig, simulator: Simulator, run: RunDirectory, reporter: ProgressReporter
 ) -> tuple[Trainer, list[dict[str, float]]]:
@@ -218,12 +202,12 @@ def _resumed(
     for path in checkpoints.found():
         try:
             state = checkpoints.load(path)
-            trainer = _made(config, simulator)
+            trainer = make_trainer(config, simulator)
             trainer.load_state(state["trainer"])
             return trainer, list(state["history"])
         except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            reporter.warn(f"{str(error) or type(error).__name__}; going on from what came before it")
-    return _made(config, simulator), []
+            reporter.warn(f"{str(error) or type(error).__name__}; continuing from the one before it")
+    return make_trainer(config, simulator), []
 
 
 def _draw(board: Any, values: Mapping[str, float], iteration: int) -> None:

@@ -1,1 +1,1 @@
-"""From settings to lifetimes that are recorded, resumed, and spread over processes."""
+"""From settings to lifetimes, which are recorded, resumed and distributed over processes."""

@@ -1,4 +1,4 @@
-"""From settings to an agent."""
+"""Build an agent from settings."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from agent.learners import Learner, Recipe
 from agent.learners.training import Progress, Training
 from agent.memory import Memory
 from agent.memory.rekeying import Rekeying
-from agent.networks import Network
 from agent.networks.keys import KeyPlaces, check_takes
 from agent.randomness import named_generator
 from scenarios.config.families import LEARNER, MEMORY, NETWORK, RECIPE
@@ -22,21 +21,21 @@ from scenarios.datasets.load import Dataset
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is CUDA where there is one, else Apple's MPS, else the CPU.
+    """The device called `name`; `auto` is the first of CUDA, Apple's MPS and CPU that this machine has.
 
     Raises:
-        InvalidSetting: a device that this machine lacks.
+        InvalidSetting: this machine does not have the device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(device for device, there in available.items() if there)
+        name = next(device for device, found in available.items() if found)
     if not available[name]:
         raise InvalidSetting(f"expected a device of this machine, got {name}, which torch does not find; --device auto")
     return torch.device(name)
 
 
 def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
-    """What suits the data set, where the settings do not say otherwise."""
+    """The augmentation of the settings; where they are None, the one that suits the data set."""
     suits = dataset.augmentation
     return Augmentation(
         shift=suits.shift if config.shift is None else config.shift,
@@ -45,7 +44,7 @@ def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
 
 
 def resolve_agent(config: AgentConfig) -> dict[str, Any]:
-    """Network, recipe, learner and memory of the settings, each with all its settings; and which keys are read how.
+    """The specs of network, recipe, learner and memory with all their settings, the places of keys, and the pooling.
 
     Raises:
         InvalidSetting: an unknown member or setting.
@@ -54,7 +53,7 @@ def resolve_agent(config: AgentConfig) -> dict[str, Any]:
         family.name: canonical(getattr(config, family.name), family, full=True)
         for family in (NETWORK, RECIPE, LEARNER, MEMORY)
     }
-    _recipe(config)  # refused now, and not when a run has begun
+    _recipe(config)  # rejects an invalid recipe before the run begins
     suited = getattr(find(config.network, NETWORK), "key_places", None)
     keys = "+".join(suited) if config.keys is None and isinstance(suited, tuple) else config.keys
     return {**specs, "keys": keys, "pool": _pools(config)}
@@ -71,11 +70,6 @@ def _pools(config: AgentConfig) -> bool:
     return bool(getattr(find(config.memory, MEMORY), "pools_keys", False)) if config.pool is None else config.pool
 
 
-def _network(config: AgentConfig, *, n_classes: int, input_shape: tuple[int, ...], seed: int) -> Network:
-    given = {"n_classes": n_classes, "input_shape": input_shape, "generator": named_generator(seed, "weights")}
-    return make(config.network, NETWORK, **given)
-
-
 def build_agent(
     config: AgentConfig,
     dataset: Dataset,
@@ -89,12 +83,12 @@ def build_agent(
     Args:
         config: its settings.
         dataset: gives the number of classes, normalization and augmentation.
-        seed: of the initial weights and of all that the learner draws.
-        progress: told of the learner's work.
-        rekeying: what is done about stale keys.
+        seed: seeds the initial weights and the learner.
+        progress: called with the learner's work.
+        rekeying: when stale keys are computed again.
 
     Raises:
-        InvalidSetting: settings that contradict each other or this machine.
+        InvalidSetting: settings contradict each other, or this machine does not allow them.
     """
     device = choose_device(config.device)
     training = Training(
@@ -106,11 +100,11 @@ def build_agent(
         progress=progress,
     )
     shape = tuple(dataset.train.inputs.shape[1:])
-    network = _network(config, n_classes=dataset.n_classes, input_shape=shape, seed=seed)
+    generator = named_generator(seed, "weights")
+    network = make(config.network, NETWORK, n_classes=dataset.n_classes, input_shape=shape, generator=generator)
     check_takes(network, shape, dataset.n_classes)
-    keys = KeyPlaces(
-        () if config.keys is None else tuple(place.strip() for place in config.keys.split("+")), _pools(config)
-    )
+    places = () if config.keys is None else tuple(place.strip() for place in config.keys.split("+"))
+    keys = KeyPlaces(places, _pools(config))
     memory = make(config.memory, MEMORY, n_classes=dataset.n_classes, device=device)
     learner = make(config.learner, LEARNER, network=network, training=training, keys=keys, seed=seed)
     for spec, component, contract in ((config.memory, memory, Memory), (config.learner, learner, Learner)):

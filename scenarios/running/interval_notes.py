@@ -1,31 +1,29 @@
-"""What intervals over seeds hold, and what they do not: to be said where they stand."""
+"""What the intervals over seeds cover: notes that appear next to them."""
 
 from scenarios.config.settings import AgentConfig
-from scenarios.datasets.load import MADE
+from scenarios.datasets.load import GENERATED
 
 
 def notes_on_intervals(config: AgentConfig, *, n_together: int, of: str) -> list[str]:
-    """What a careful reader of intervals should know, a sentence each.
+    """Notes for a reader of the intervals, one sentence each.
 
     Args:
         config: the settings.
-        n_together: intervals that are read beside each other.
-        of: what they are of, as in "k's" or "schedules".
+        n_together: number of intervals that are compared with each other.
+        of: what the intervals belong to, as in "k's" or "schedules".
     """
     if config.data_seed is not None:
-        held = (
-            f"the data are those of seed {config.data_seed} throughout (--data-seed): intervals speak of other orders, "
-            "initial weights and draws of the policy, and of no other data"
+        covered = (
+            f"all seeds share the data of seed {config.data_seed} (--data-seed): the intervals cover other orders, "
+            "initial weights and draws of the policy, but no other data"
         )
-    elif config.dataset in MADE:
-        held = (
-            "each seed makes its own images, and draws order, initial weights and policy: intervals speak of all of it"
-        )
+    elif config.dataset in GENERATED:
+        covered = "each seed draws its own images, order, initial weights and policy: the intervals cover all of them"
     else:
-        held = (
-            "one seed draws split, order, initial weights and policy together, and all seeds share the images of the "
-            "data set: training images overlap, the more the larger --train-size is, and a test part of the set's own "
-            "is the same for all; --data-seed holds the data fixed"
+        covered = (
+            "each seed draws its own split, order, initial weights and policy, but all seeds share the images of the "
+            "data set: training images overlap, more so with a larger --train-size, and a test part of the data set's "
+            "own is the same for all; --data-seed fixes the data"
         )
-    together = f"{n_together} {of} are read together, and each interval is for itself: not corrected for their number"
-    return [held, *([together] if n_together > 1 else [])]
+    together = f"{n_together} {of} are read together, but no interval is corrected for multiple comparisons"
+    return [covered, *([together] if n_together > 1 else [])]

@@ -1,4 +1,4 @@
-"""Lifetimes of one seed, lived together, recorded, checkpointed and resumed."""
+"""Run the lifetimes of one seed together, with records and checkpoints."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from scenarios.datasets.load import Dataset
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.resumable import live_on_record
 from scenarios.running.summary import facts_of, hyperparameters
-from scenarios.running.world import cost_model, make_lifetimes, make_policies
+from scenarios.running.world import make_lifetimes, make_policies
 from scenarios.streams.scenario import Scenario
 
 
@@ -23,31 +23,30 @@ def live_together(
     checkpoints: Checkpoints,
     reporter: ProgressReporter,
 ) -> None:
-    """Live under every policy that has not finished, from the last checkpoint on if there is one.
+    """Run each unfinished lifetime, from the last checkpoint if there is one; the reporter may stop the run.
 
     Args:
-        config: all settings.
-        seed: of the agent and of what policies draw.
-        world: of the same seed.
-        records: by policy as written, where each lifetime is written down.
-        checkpoints: of these lifetimes.
-        reporter: told of progress; asked after each chunk whether to stop.
+        config: resolved settings.
+        seed: seeds the agent and the policies.
+        world: data set and scenario of the same seed.
+        records: of each lifetime, by the spec of its policy.
+        checkpoints: of these lifetimes together.
+        reporter: receives the progress.
 
     Raises:
-        Interrupted: the reporter asked to stop; a checkpoint has been written.
-        InvalidSetting: settings that the data set or the machine do not allow.
-        TrainingDiverged: from the learner; what was recorded stays.
-        RunError: from writing, or checkpoints none of which can be used.
+        Interrupted: the reporter stopped the run; a checkpoint is saved.
+        InvalidSetting: the data set or the machine does not allow the settings.
+        TrainingDiverged: from the learner; the records so far stay.
+        RunError: a file cannot be written, or there are checkpoints but none can be used.
     """
-    dataset, scenario = world
+    _, scenario = world
     n_unfinished = sum(record.summary() is None for record in records.values())
     reporter.expect(len(scenario.stream) * n_unfinished)
 
     def finish(policy: str, trajectory: Trajectory, agent: Agent) -> None:
-        unit = cost_model(config).unit
-        facts = facts_of(config, seed, policy, dataset, scenario, trajectory, cost_unit=unit)
-        shown = hyperparameters(config, seed, policy)
-        records[policy].finish(trajectory, facts, settings=shown, weights=agent.learner.weights())
+        facts = facts_of(config, seed, policy, world, trajectory)
+        settings = hyperparameters(config, seed, policy)
+        records[policy].finish(trajectory, facts, settings=settings, weights=agent.learner.weights())
 
     live_on_record(
         lambda policies: make_lifetimes(config, seed, world, make_policies(policies, seed)),

@@ -1,4 +1,4 @@
-"""Whoever waits for an experiment: told of progress, and free to stop it."""
+"""Progress of an experiment: what to report, and whether to stop."""
 
 import warnings
 from typing import Protocol, runtime_checkable
@@ -6,66 +6,56 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class ProgressReporter(Protocol):
-    """Whoever waits for an experiment to finish."""
+    """Receives the progress of an experiment, and may ask it to stop."""
 
     def expect(self, total: float) -> None:
-        """The work that lies ahead, in the units of `advance`."""
+        """Set the total amount of work, in the units of `advance`."""
 
     def advance(self, done: float) -> None:
-        """So much more of it is done."""
+        """Add to the amount of work done."""
 
     def reach(self, done: int, total: int) -> None:
-        """So much is done of a task with its own total."""
+        """Set the progress of a task with its own total."""
 
     def say(self, what: str) -> None:
-        """What is being done now."""
+        """Set the description of the current work."""
 
     def tell(self, what: str) -> None:
-        """Something to see before lives begin, such as which data they are about."""
+        """Show information before lifetimes begin, such as the size of the data set."""
 
     def warn(self, what: str) -> None:
-        """Something that a careful reader of the results should know."""
+        """Show a warning about the results."""
 
     @property
     def stopping(self) -> bool:
-        """Whether to save what there is and stop, at the next chunk."""
+        """Whether to save and stop at the next chunk."""
 
 
 class SilentReporter:
-    """Nobody waits."""
+    """Shows only warnings, as Python warnings, and never stops."""
 
     stopping = False
 
-    def expect(self, total: float) -> None:
-        """Not told."""
+    def _ignore(self, *_: object, **__: object) -> None:
+        pass
 
-    def advance(self, done: float) -> None:
-        """Not told."""
-
-    def reach(self, done: int, total: int) -> None:
-        """Not told."""
-
-    def say(self, what: str) -> None:
-        """Not told."""
-
-    def tell(self, what: str) -> None:
-        """Not told."""
+    expect = advance = reach = say = tell = _ignore
 
     def warn(self, what: str) -> None:
-        """A warning of Python's own."""
+        """Issue a Python warning."""
         warnings.warn(what, stacklevel=2)
 
 
 class NotingReporter(SilentReporter):
-    """Keeps what is worth a warning for whoever is told later."""
+    """Collects warnings for a later report."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
     def warn(self, what: str) -> None:
-        """Kept."""
+        """Add to `warnings`."""
         self.warnings.append(what)
 
 
 class Interrupted(Exception):
-    """Stopped between two chunks, as the reporter asked; everything so far is saved."""
+    """The reporter stopped the experiment between two chunks; all progress is saved."""

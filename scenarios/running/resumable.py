@@ -1,4 +1,4 @@
-"""Lives on record: written down as they are lived, checkpointed, stopped and resumed without loss."""
+"""Run lifetimes that are recorded and checkpointed, so that they can be stopped and resumed without loss."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from agent.storage.record import LifetimeRecord
 from scenarios.running.progress import Interrupted, ProgressReporter
 
 Begin = Callable[[Iterable[str]], Lifetimes]
-"""The lives under the policies of these names, about to begin."""
+"""Makes the lifetimes with these names, at initialization."""
 
 
 def live_on_record(
@@ -27,27 +27,31 @@ def live_on_record(
     on_step: Callable[[Mapping[str, Step]], None],
     on_end: Callable[[str, Trajectory, Agent], None],
 ) -> None:
-    """Live every lifetime that has not finished, from the last checkpoint on if there is one.
+    """Run each unfinished lifetime, from the last checkpoint if there is one.
 
     Args:
-        begin: makes the lives.
-        records: by name, where each lifetime is written down.
+        begin: makes the lifetimes.
+        records: of each lifetime, by name.
         checkpoints: of these lifetimes together.
-        reporter: told what is being lived; asked after each chunk whether to stop.
-        title: what the reporter is told before the decisions so far and the last accuracy.
+        reporter: receives the decisions so far and the last accuracy; may stop the run after each chunk.
+        title: begins each message to the reporter.
         checkpoint_every: chunks between checkpoints.
-        on_step: told of steps, by name: first of those that the checkpoint holds, then of each as it is lived.
+        on_step: called with steps by name: first with each step in the checkpoint, then with each new step.
         on_end: finishes the record of a lifetime.
 
     Raises:
-        Interrupted: the reporter asked to stop; a checkpoint has been written.
-        RunError: from writing, or checkpoints none of which can be used.
+        Interrupted: the reporter stopped the run; a checkpoint is saved.
+        RunError: a file cannot be written, or there are checkpoints but none can be used.
     """
-    unfinished = {name: record for name, record in records.items() if record.summary() is None}
     decisions: dict[str, list[str]] = {name: [] for name in records}
-    seen = dict.fromkeys(records, "")
+    accuracies = dict.fromkeys(records, "")
     try:
-        lifetimes = _resumed(begin, records, unfinished.keys(), checkpoints, reporter, decisions, on_step)
+        lifetimes, past = _resumed(begin, records, checkpoints, reporter)
+        for name, recorded in past.items():
+            records[name].go_on(recorded)
+            decisions[name].extend(step.action for step in recorded)
+            for step in recorded:
+                on_step({name: step})
         advanced = 0
         if lifetimes and not lifetimes.resumable:
             reporter.warn("the learner cannot be saved: lifetimes that are interrupted begin anew")
@@ -61,8 +65,8 @@ def live_on_record(
                 on_end(name, trajectory, agent)
             name, step = next(iter(steps.items()))
             if step.accuracy:
-                seen.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
-            reporter.say(f"{title} {_counted(decisions[name])}{seen[name]}".strip())
+                accuracies.update(dict.fromkeys(steps, f" {100 * step.accuracy.agent:.1f}%"))
+            reporter.say(f"{title} {_counted(decisions[name])}{accuracies[name]}".strip())
             advanced += 1
             stopping = reporter.stopping
             if lifetimes and lifetimes.resumable and (stopping or advanced % checkpoint_every == 0):
@@ -78,26 +82,21 @@ def live_on_record(
 
 
 def _counted(decisions: Sequence[str]) -> str:
-    """How often each operation was decided on: `3 L 2 M`."""
+    """The number of decisions for each operation: `3 L 2 M`."""
     return " ".join(f"{decisions.count(name)} {each.letter}" for name, each in reversed(OPERATIONS.items()))
 
 
 def _resumed(
-    begin: Begin,
-    records: Mapping[str, LifetimeRecord],
-    unfinished: Iterable[str],
-    checkpoints: Checkpoints,
-    reporter: ProgressReporter,
-    decisions: Mapping[str, list[str]],
-    on_step: Callable[[Mapping[str, Step]], None],
-) -> Lifetimes | None:
-    """The lives as they were at the newest checkpoint that can be used, or about to begin; None if all have ended."""
+    begin: Begin, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints, reporter: ProgressReporter
+) -> tuple[Lifetimes | None, Mapping[str, Sequence[Step]]]:
+    """The lifetimes at the newest usable checkpoint, or at initialization, and their past steps; None if all ended."""
+    unfinished = [name for name, record in records.items() if record.summary() is None]
     if not unfinished:
-        return None
+        return None, {}
     reasons = []
     for path in checkpoints.found():
         try:
-            lifetimes, steps = _from_checkpoint(begin, records, checkpoints, path)
+            lifetimes, past = _from_checkpoint(begin, records, checkpoints, path)
         except CheckpointError as error:
             reasons.append(str(error))
         except LifetimeError:
@@ -109,30 +108,25 @@ def _resumed(
         else:
             for reason in reasons:
                 reporter.warn(f"{reason}; going on from the checkpoint before it")
-            for name, lived in steps.items():
-                records[name].go_on(lived)
-                decisions[name].extend(step.action for step in lived)
-                for step in lived:
-                    on_step({name: step})
-            return lifetimes
+            return lifetimes, past
     if reasons:
         raise RunError(
             f"{'; '.join(reasons)}; no other is left: start anew, with --force of the command that began the run"
         )
-    return begin(unfinished)
+    return begin(unfinished), {}
 
 
 def _from_checkpoint(
     begin: Begin, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints, path: Path
-) -> tuple[Lifetimes, dict[str, Sequence[Step]]]:
+) -> tuple[Lifetimes, Mapping[str, Sequence[Step]]]:
     state = checkpoints.load(path)
     Lifetimes.check_state(state, path)
-    n_lived = Lifetimes.lived(state)
-    lost = [name for name in records.keys() - n_lived.keys() if records[name].summary() is None]
-    if lost or n_lived.keys() - records.keys():
-        ours, theirs = ", ".join(records), ", ".join(n_lived) or "none"
+    n_steps = Lifetimes.lived(state)
+    lost = [name for name in records.keys() - n_steps.keys() if records[name].summary() is None]
+    if lost or n_steps.keys() - records.keys():
+        ours, theirs = ", ".join(records), ", ".join(n_steps) or "none"
         raise CheckpointError(f"expected a checkpoint of the lifetimes {ours} at {path}, got one of {theirs}")
-    steps: dict[str, Sequence[Step]] = {name: records[name].steps(n) for name, n in n_lived.items()}
-    lifetimes = begin(n_lived)
-    lifetimes.load_state(state, steps)
-    return lifetimes, steps
+    past = {name: records[name].steps(n) for name, n in n_steps.items()}
+    lifetimes = begin(n_steps)
+    lifetimes.load_state(state, past)
+    return lifetimes, past

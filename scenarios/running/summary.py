@@ -1,4 +1,4 @@
-"""The end of a lifetime: its metrics, and what else its summary tells."""
+"""The summary of a lifetime: its metrics and other facts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,45 +15,26 @@ from agent.evaluation.trajectory import Step, Trajectory, scores_as_json
 from scenarios.analysis.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
+from scenarios.running.world import cost_model
 from scenarios.streams.scenario import Scenario
 
 N_QUERIES = 10_000
-"""Queries whose answers tables give the cost of, whatever the size of the test set."""
+"""Number of queries for which tables report the cost of answers, independent of the size of the test set."""
 
 
 def hyperparameters(config: LifetimeConfig, seed: int, policy: str) -> dict[str, Any]:
-    """What TensorBoard's table tells runs apart by."""
-    shown = (
-        "dataset",
-        "scenario",
-        "tariff",
-        "cost",
-        "rekey",
-        "network",
-        "recipe",
-        "learner",
-        "memory",
-        "keys",
-    )
+    """The settings in TensorBoard's table of hyperparameters."""
+    shown = ("dataset", "scenario", "tariff", "cost", "rekey", "network", "recipe", "learner", "memory", "keys")
     return {"policy": policy, "seed": seed, **{name: getattr(config, name) for name in shown}}
 
 
 def facts_of(
-    config: LifetimeConfig,
-    seed: int,
-    policy: str,
-    dataset: Dataset,
-    scenario: Scenario,
-    trajectory: Trajectory,
-    *,
-    cost_unit: str,
+    config: LifetimeConfig, seed: int, policy: str, world: tuple[Dataset, Scenario], trajectory: Trajectory
 ) -> dict[str, Any]:
-    """What the summary of a lifetime tells beside its last step."""
-    matrix = (
-        [trajectory.initial_scores, *(trajectory.steps[end].scores for end in scenario.ends)]
-        if trajectory.initial_scores
-        else []
-    )
+    """The facts in the summary of a lifetime, in addition to its last step."""
+    dataset, scenario = world
+    ends = scenario.ends if trajectory.initial_scores else ()
+    matrix = [trajectory.initial_scores, *(trajectory.steps[end].scores for end in ends)]
     return {
         "policy": policy,
         "seed": seed,
@@ -61,16 +42,16 @@ def facts_of(
         "n_validation": len(scenario.validation),
         "n_test": len(scenario.test),
         "classes": list(dataset.class_names),
-        "cost_unit": cost_unit,
+        "cost_unit": cost_model(config).unit,
         "prior_knowledge": prior_knowledge(dataset),
-        "metrics": lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every),
+        "metrics": _lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every),
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
-        "visited": [scenario.experience[end] for end in scenario.ends] if trajectory.initial_scores else [],
+        "visited": [scenario.experience[end] for end in ends],
     }
 
 
 def prior_knowledge(dataset: Dataset) -> dict[str, Any]:
-    """What an agent knows of the data at birth, as plain values; everything else comes from its stream."""
+    """What an agent knows about the data at initialization, as plain values."""
     return {
         "n_classes": dataset.n_classes,
         "normalization": asdict(dataset.normalization),
@@ -79,21 +60,21 @@ def prior_knowledge(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_every: int) -> dict[str, float | None]:
-    """All metrics of a lifetime; accuracies 0 to 1, costs in the unit of the cost model.
+def _lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_every: int) -> dict[str, float | None]:
+    """All metrics of a lifetime: accuracies from 0 to 1, costs in the unit of the cost model.
+
+    Forward transfer is None if experiences bring new classes: no agent predicts a class before it has seen it, so
+    forward transfer would be minus the accuracy at initialization for every policy.
 
     Args:
-        trajectory: as lived in the scenario.
-        scenario: says which experience each chunk belonged to; where experiences mix, its nominal one.
-        evaluate_every: chunks between evaluations. Anytime accuracy is the mean over those, which lie evenly, and the
-            last; those at the ends of experiences are left out, unless (0) there are no others.
-
-    Where an experience brings classes that were never there before, forward transfer is left out: nobody names a class
-    before meeting it, so that it is minus the accuracy at birth, whatever the policy.
+        trajectory: of a lifetime in the scenario.
+        scenario: gives the experience of each chunk; if experiences mix, the nominal one.
+        evaluate_every: chunks between evaluations. Anytime accuracy is the mean over these evaluations and the last
+            one. Evaluations at the ends of experiences only count if there are no others (0).
     """
     steps, last = trajectory.steps, trajectory.steps[-1]
     evaluated = [step for step in steps if step.scores]
-    even = [not evaluate_every or (s.step + 1) % evaluate_every == 0 or s is last for s in evaluated]
+    regular = [not evaluate_every or (s.step + 1) % evaluate_every == 0 or s is last for s in evaluated]
     current = [scenario.experience[step.step] for step in evaluated]
     anytime = np.array([_per_experience(step.scores) for step in evaluated if step.scores])
     seen = np.array([np.isin(range(anytime.shape[1]), scenario.experience[: step.step + 1]) for step in evaluated])
@@ -108,22 +89,29 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
         if scenario.new_classes:
             transfer["forward_transfer"] = None
     final = trajectory.accuracy
-    megabyte = 1e6
+    prequential_memory, n_answered_by_memory = _prequential(steps, "memory")
     return {
         "final_accuracy": final.agent,
         "learner_accuracy": final.learner,
         "memory_accuracy": final.memory,
         "prequential_accuracy": _prequential(steps, "agent")[0],
         "prequential_learner_accuracy": _prequential(steps, "learner")[0],
-        "prequential_memory_accuracy": _prequential(steps, "memory")[0],
-        "prequential_memory_samples": _prequential(steps, "memory")[1],
-        "average_anytime_accuracy": average_anytime_accuracy(anytime[even], seen[even]),
+        "prequential_memory_accuracy": prequential_memory,
+        "prequential_memory_samples": n_answered_by_memory,
+        "average_anytime_accuracy": average_anytime_accuracy(anytime[regular], seen[regular]),
         "worst_case_accuracy": worst_case,
         **transfer,
+        **_resource_metrics(last),
+    }
+
+
+def _resource_metrics(last: Step) -> dict[str, float | None]:
+    """Sizes, work and costs at the last step of a lifetime."""
+    return {
         "learned_fraction": last.learned / last.samples,
         "memory_entries": last.memory_entries,
-        "memory_megabytes": last.memory_nbytes / megabyte,
-        "held_megabytes": last.held_nbytes / megabyte,
+        "memory_megabytes": last.memory_nbytes / 1e6,
+        "held_megabytes": last.held_nbytes / 1e6,
         "recall_mflop_per_query": last.query_flops / 1e6,
         "answer_mflop_per_query": last.answer_flops / 1e6,
         "answer_10000_gflop": (last.recall_flops + N_QUERIES * last.answer_flops) / 1e9,
@@ -138,20 +126,20 @@ def lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_eve
 
 
 def metrics_of(summary: Any, path: Path) -> dict[str, float | None]:
-    """The metrics in a summary, which anybody may have edited.
+    """The metrics in a summary that was read from a file.
 
     Raises:
-        RunError: they are not there, or no numbers.
+        RunError: a metric is missing or not a finite number.
     """
     try:
         metrics = {str(name): None if value is None else float(value) for name, value in summary["metrics"].items()}
-        odd = [name for name, value in metrics.items() if value is not None and not isfinite(value)]
-        odd += [name for name in ("final_accuracy", "average_anytime_accuracy", "total_cost") if name not in metrics]
+        faults = [name for name, value in metrics.items() if value is not None and not isfinite(value)]
+        faults += [name for name in ("final_accuracy", "average_anytime_accuracy", "total_cost") if name not in metrics]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        odd = [str(error)]
-    if odd:
+        faults = [str(error)]
+    if faults:
         raise RunError(
-            f"expected metrics in every summary of {path}, got none or odd ones ({odd[0]}); --force starts anew"
+            f"expected metrics in every summary of {path}, got none or invalid ones ({faults[0]}); --force starts anew"
         )
     return metrics
 
@@ -163,14 +151,14 @@ def _per_experience(scores: Scores) -> list[float]:
 
 
 def _prequential(steps: Sequence[Step], part: str) -> tuple[float | None, int]:
-    """Share of samples that were classified rightly before they were used, and how many were classified at all.
+    """The share of samples classified correctly before they were used, and the number of samples classified.
 
-    The memory classifies nothing while it is empty.
+    An empty memory classifies nothing.
     """
-    right, n, before = 0.0, 0, 0
+    correct, n, before = 0.0, 0, 0
     for step in steps:
         share = getattr(step.prequential, part) if step.prequential else None
         if share is not None:
-            right, n = right + share * (step.samples - before), n + step.samples - before
+            correct, n = correct + share * (step.samples - before), n + step.samples - before
         before = step.samples
-    return (right / n if n else None), n
+    return (correct / n if n else None), n

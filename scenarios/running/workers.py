@@ -1,4 +1,4 @@
-"""Processes that work side by side: one thread each, ended at once, and never left behind."""
+"""Worker processes with one thread each, which end with their parent."""
 
 import multiprocessing
 import os
@@ -15,18 +15,19 @@ from typing import Any
 import torch
 
 from agent.errors import RunError
+from scenarios.running.own_code import component_error
 from scenarios.running.progress import Interrupted, ProgressReporter
 
 
 class WorkerPool:
-    """Processes of one thread each, so that numbers do not depend on how many there are.
+    """Processes with one thread each, so that results do not depend on the number of processes.
 
-    Whoever leaves the pool, for whatever reason, ends its processes at once: what they were doing is lost, so that it
-    must be written whole or not at all.
+    Leaving the pool kills its processes, also after an error, and loses their unfinished tasks. A task must therefore
+    write a file atomically.
 
     Args:
-        n: processes at most; they begin when there is work for them.
-        reporter: asked, while tasks are waited for, whether to stop.
+        n: largest number of processes; they start when there is work for them.
+        reporter: may stop the pool while it waits for tasks.
     """
 
     def __init__(self, n: int, reporter: ProgressReporter) -> None:
@@ -35,7 +36,7 @@ class WorkerPool:
         self._others = set(multiprocessing.active_children())
         self._processes: set[Any] = set()
         spawn = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(n, mp_context=spawn, initializer=_begin)
+        self._executor = ProcessPoolExecutor(n, mp_context=spawn, initializer=_initialize)
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -47,21 +48,21 @@ class WorkerPool:
 
     @property
     def working(self) -> bool:
-        """Whether there is anything to wait for."""
+        """Whether a task is running."""
         return bool(self._running)
 
     @property
     def free(self) -> bool:
-        """Whether there is a process with nothing to do."""
+        """Whether a process has no task."""
         return len(self._running) < self.n
 
     def begin(self, task: Callable[..., Any], *arguments: Any) -> None:
-        """Give a free process something to do; function, arguments, result and errors are pickled."""
-        resource_tracker.ensure_running()  # it would unblock the signals
-        # A signal to the whole group, as by Ctrl-C, is for the parent to hear: processes inherit what is blocked.
+        """Start a task in a free process; the function, its arguments, its result and its errors are pickled."""
+        resource_tracker.ensure_running()  # now, since starting it later would unblock the signals
+        # Only the parent handles a signal to the whole group, such as Ctrl-C: processes inherit the blocked signals.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
-            self._running.add(self._executor.submit(task, *arguments))
+            self._running.add(self._executor.submit(_run, task, *arguments))
             self._processes |= set(multiprocessing.active_children()) - self._others
         except BrokenProcessPool:
             raise self._broken() from None
@@ -69,12 +70,12 @@ class WorkerPool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def ended(self) -> list[Any]:
-        """Results of the tasks that have ended since the last call, as soon as there are any.
+        """Wait for a running task; returns the results of all tasks that ended since the last call.
 
         Raises:
-            Interrupted: the reporter asked to stop.
+            Interrupted: the reporter stopped the experiment.
             RunError: a process was killed.
-            Exception: whatever a task raised.
+            Exception: the error of a task.
         """
         while self._running:
             if self._reporter.stopping:
@@ -85,7 +86,7 @@ class WorkerPool:
                     return [future.result() for future in done]
                 except BrokenProcessPool:
                     raise self._broken() from None
-            # The executor does not watch a process from the start: one that is killed early it can miss.
+            # The executor does not watch a process from the start, and can miss that it is killed early.
             if any(process.exitcode is not None for process in self._processes):
                 raise self._broken()
         return []
@@ -94,19 +95,28 @@ class WorkerPool:
         if self._reporter.stopping:
             return Interrupted()
         return RunError(
-            f"expected {self.n} processes to live, but one was killed, perhaps for want of memory; the same command "
-            "goes on, also with fewer --workers"
+            f"expected {self.n} worker processes, but one was killed, perhaps for lack of memory; the same command "
+            "continues the run, also with fewer --workers"
         )
 
 
-def _begin() -> None:
+def _run(task: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return task(*arguments)
+    except Exception as error:
+        if own := component_error(error):  # here, since pickling loses the traceback
+            raise own from error
+        raise
+
+
+def _initialize() -> None:
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of libraries; what concerns the user is the parent's to say
-    sys.stdout = sys.stderr  # a policy of the user's own may print, and results are the parent's to print
-    Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore")  # of libraries; the parent shows warnings that concern the user
+    sys.stdout = sys.stderr  # a user's policy may print, but only the parent prints results
+    Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

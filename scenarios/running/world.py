@@ -1,4 +1,4 @@
-"""The world of the settings, and lifetimes about to begin in it."""
+"""Build the world and the lifetimes of the settings: the data set, the scenario, and the lifetimes in it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,21 +19,21 @@ from agent.policies.protocol import Observes
 from scenarios.config.families import COST_MODEL, POLICY, SCENARIO, TARIFF
 from scenarios.config.members import canonical, make
 from scenarios.config.settings import LifetimeConfig
-from scenarios.config.specs import FILE, parse, split_specs
+from scenarios.config.specs import split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.running.factory import build_agent, resolve_agent
 from scenarios.running.progress import ProgressReporter, SilentReporter
-from scenarios.running.provenance import seeds_trained_on
+from scenarios.running.provenance import policy_files, seeds_trained_on
 from scenarios.streams.chunking import Chunking
 from scenarios.streams.scenario import Scenario
 
 
 def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
-    """The policies that a text specifies, each in its one spelling.
+    """The canonical specs of the policies in a text.
 
     Args:
         text: specs, separated by blanks or semicolons.
-        seed: to try them with.
+        seed: for a trial construction of each policy.
 
     Raises:
         InvalidSetting: no policy, an unknown name or setting, or a policy twice.
@@ -46,15 +46,15 @@ def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
 
 
 def resolve_policy(spec: str, seed: int) -> str:
-    """One policy in its one spelling; see `resolve_policies`."""
+    """The canonical spec of one policy; see `resolve_policies`."""
     make(spec, POLICY, seed=seed)
-    if parse(spec).name == FILE:
-        seeds_trained_on(Path(parse(spec).settings["path"]), "", None)  # refused now, not when all is lived
+    for path in policy_files([spec]).values():
+        seeds_trained_on(path, "", None)  # rejects an invalid file before the run begins
     return canonical(spec, POLICY)
 
 
 def resolve_specs(config: LifetimeConfig) -> dict[str, Any]:
-    """Scenario, tariff, cost model and the parts of the agent in their one spelling, each tried as far as can be.
+    """The canonical specs of scenario, tariff, cost model and the parts of the agent; all are checked without data.
 
     Raises:
         InvalidSetting: an unknown name or setting.
@@ -71,18 +71,18 @@ def resolve_specs(config: LifetimeConfig) -> dict[str, Any]:
 
 
 def cost_model(config: LifetimeConfig) -> CostModel:
-    """The prices of the settings."""
+    """The cost model of the settings."""
     return make(config.cost, COST_MODEL)
 
 
 def load_world(
     config: LifetimeConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
 ) -> tuple[Dataset, Scenario]:
-    """The data set, and the scenario with its tariff.
+    """The data set, and the scenario with its prices and queries.
 
     Raises:
-        DatasetError: from loading.
-        InvalidSetting: settings that the data set does not allow.
+        DatasetError: the data set cannot be loaded.
+        InvalidSetting: the data set does not allow the settings.
     """
     dataset = load_dataset(
         config.dataset,
@@ -100,11 +100,11 @@ def load_world(
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
     scenario = make(config.scenario, SCENARIO, **given)
     prices = make(config.tariff, TARIFF, n_chunks=len(scenario.stream), seed=seed)
-    return dataset, scenario.priced(prices).asked(config.queries or 0)
+    return dataset, scenario.priced(prices, config.queries or 0)
 
 
 def tell_of(dataset: Dataset, reporter: ProgressReporter) -> None:
-    """Say which classes and how many images there are, and what was passed over."""
+    """Report the classes, the numbers of images and the skipped files of a data set."""
     reporter.tell(f"data: {dataset.overview()}")
     for note in dataset.notes:
         reporter.tell(f"data: {note}")
@@ -113,11 +113,11 @@ def tell_of(dataset: Dataset, reporter: ProgressReporter) -> None:
 def try_world(
     config: LifetimeConfig, seed: int, policies: Sequence[str], *, data_dir: Path | None, download: bool
 ) -> None:
-    """Try whether lifetimes could begin: load the data, cut the stream, build the agent.
+    """Check that lifetimes can begin: load the data, cut the stream, build the agent.
 
     Raises:
-        DatasetError: from loading.
-        InvalidSetting: settings that the data set or the machine do not allow.
+        DatasetError: the data set cannot be loaded.
+        InvalidSetting: the data set or the machine does not allow the settings.
     """
     world = load_world(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
     make_lifetimes(config, seed, world, make_policies(policies, seed))
@@ -130,17 +130,17 @@ def make_lifetimes(
     policies: Mapping[str, Policy],
     plan: EvaluationPlan | None = None,
 ) -> Lifetimes:
-    """Lifetimes about to begin.
+    """Lifetimes at initialization.
 
     Args:
         config: resolved settings.
-        seed: of the agent.
-        world: of the same seed.
+        seed: seeds the agent.
+        world: data set and scenario of the same seed.
         policies: by name.
-        plan: None for the one of the settings, on the test set.
+        plan: None for the plan of the settings, on the test set.
 
     Raises:
-        InvalidSetting: settings that the data set or the machine do not allow.
+        InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = world
     agent = build_agent(config, dataset, seed=seed, progress=unreported, rekeying=Rekeying.parse(config.rekey))
@@ -156,54 +156,41 @@ def make_lifetimes(
 
 
 def make_episode(config: LifetimeConfig, seed: int, world: tuple[Dataset, Scenario], observes: Observes) -> Episode:
-    """A lifetime about to begin, to be decided from outside and examined on validation data after every chunk.
+    """A lifetime at initialization that the caller decides, with an evaluation by `halved_plan` after every chunk.
 
-    Half of the validation images fit the mixture, the others serve nothing else than the examinations; the test images
-    are not used. See `halved_plan`.
-
-    Args:
-        config: resolved settings.
-        seed: of the agent.
-        world: of the same seed.
-        observes: what whoever decides asks to see.
-
-    Raises:
-        InvalidSetting: settings that the data set or the machine do not allow.
+    The caller sees what `observes` names before it decides. Raises as `make_lifetimes` does.
     """
     return Episode(make_lifetimes(config, seed, world, {"": Undecided(observes)}, halved_plan(world[1], every=1)))
 
 
 def halved_plan(scenario: Scenario, *, every: int = 0) -> EvaluationPlan:
-    """Examinations on one half of the validation images, while the other half fits the mixture.
+    """Evaluations on one half of the validation images, while the other half fits the mixture.
 
     Args:
-        scenario: gives the validation images.
-        every: chunks between examinations; 0 for one at the end alone.
+        scenario: gives the validation images; its test images are not used.
+        every: chunks between evaluations; 0 for one evaluation at the end.
 
     Raises:
-        InvalidSetting: fewer than two validation images.
+        InvalidSetting: there are fewer than two validation images.
     """
-    fitting, examining = halves(scenario.validation)
-    return EvaluationPlan(
-        fitting, examining, every=every, shown=None if scenario.shown is None else scenario.shown[::2]
-    )
+    fitting, evaluated = halves(scenario.validation)
+    shown = None if scenario.shown is None else scenario.shown[::2]
+    return EvaluationPlan(fitting, evaluated, every=every, shown=shown)
 
 
 def halves(images: LabelledInputs) -> tuple[LabelledInputs, LabelledInputs]:
-    """Every other image, and the others.
+    """The images in even rows, and those in odd rows.
 
     Raises:
-        InvalidSetting: fewer than two.
+        InvalidSetting: there are fewer than two images.
     """
     if len(images) < 2:
         raise InvalidSetting(
-            f"expected 2 validation images or more, half of which fit the mixture while the others examine, got "
+            f"expected 2 or more validation images, half of them to fit the mixture and half to evaluate, got "
             f"{len(images)}; raise --validation-size"
         )
-    return (
-        LabelledInputs(images.inputs[::2], images.labels[::2]),
-        LabelledInputs(images.inputs[1::2], images.labels[1::2]),
-    )
+    even, odd = (LabelledInputs(images.inputs[first::2], images.labels[first::2]) for first in (0, 1))
+    return even, odd
 
 
 def _evaluation_plan(config: LifetimeConfig, scenario: Scenario) -> EvaluationPlan:
@@ -220,11 +207,11 @@ def _evaluation_plan(config: LifetimeConfig, scenario: Scenario) -> EvaluationPl
 
 
 def write_truth(scenario: Scenario) -> str:
-    """What the experimenter knows of a scenario and the agent does not, as JSON."""
+    """What only the experimenter knows about a scenario, as JSON."""
     truth = {"experience": scenario.experience, "price": scenario.stream.prices, **scenario.truth}
     return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
 
 
 def make_policies(specs: Iterable[str], seed: int) -> dict[str, Policy]:
-    """The policies that specs name, by spec; raises what `members.make` raises."""
+    """The policies of specs, by spec; raises as `members.make` does."""
     return {spec: make(spec, POLICY, seed=seed) for spec in specs}

@@ -1,1 +1,1 @@
-"""Streams of chunks: their order and how they are cut, what changes on the way, and at which price."""
+"""Streams of chunks: their order, their sizes, how their images drift, and their prices."""

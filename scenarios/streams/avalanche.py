@@ -12,7 +12,7 @@ from agent.data.augmentation import Normalization
 from agent.data.chunk import LabelledInputs
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
+    warnings.simplefilter("ignore")  # a solver that Avalanche imports warns about other solvers
     from avalanche.benchmarks import benchmark_from_datasets, split_online_stream
     from avalanche.benchmarks.scenarios import DatasetExperience, OnlineCLExperience
     from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, as_classification_dataset
@@ -22,12 +22,12 @@ with warnings.catch_warnings():
 def online_experiences(
     data: LabelledInputs, visits: Sequence[Sequence[Int64[Tensor, " _"]]], normalization: Normalization
 ) -> list[OnlineCLExperience]:
-    """The chunks of each visit, which is one experience of the benchmark that is split into an online stream.
+    """The chunks of an online stream, split from a benchmark with one experience for each visit.
 
     Args:
-        data: what comes.
+        data: the images of the stream.
         visits: rows of `data` for each chunk of each visit.
-        normalization: applied to each image as it is loaded.
+        normalization: applied to each image when it is loaded.
     """
     images = _avalanche_dataset(data, normalization)
     benchmark = benchmark_from_datasets(train=[images.subset(torch.cat(list(chunks)).tolist()) for chunks in visits])
@@ -44,9 +44,8 @@ def online_experiences(
             )
             first += len(rows)
 
-    # Avalanche's own splitting knows a size of chunks, not their number, and the size it is given here is not used.
-    online = split_online_stream(benchmark.train_stream, 1, experience_split_strategy=planned_chunks)
-    return list(online)
+    # With a split strategy, Avalanche ignores the chunk size (1).
+    return list(split_online_stream(benchmark.train_stream, 1, experience_split_strategy=planned_chunks))
 
 
 def _avalanche_dataset(data: LabelledInputs, normalization: Normalization) -> AvalancheDataset:

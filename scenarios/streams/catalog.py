@@ -1,9 +1,13 @@
-"""Every scenario, one function each."""
+"""All scenarios, one function each.
+
+A scenario is a function of a data set, whose training images form the stream, a chunking, which cuts the stream into
+chunks, and a seed, which draws the order of the images, and of the classes where it matters. It raises InvalidSetting
+if the chunking does not fit the training images or if one of its own settings is out of range.
+"""
 
 import math
-import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import get_args
 
 import torch
 from jaxtyping import Float64
@@ -14,23 +18,14 @@ from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.load import Dataset, stratified_order
 from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times
-from scenarios.streams.drift import drifted
+from scenarios.streams.drift import DriftKind, drifted
 from scenarios.streams.scenario import ChunkStream, Scenario
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # a solver that Avalanche imports warns of solvers that nobody asked for
 
 
 def iid(dataset: Dataset, chunking: Chunking, *, seed: int) -> Scenario:
-    """The training images in random order: one experience, the setting of ordinary online learning.
+    """The training images in random order, in one experience: ordinary online learning.
 
-    Args:
-        dataset: its training part is streamed.
-        chunking: of the stream; with both settings, of the first training images.
-        seed: of the order.
-
-    Raises:
-        InvalidSetting: a chunking that does not fit the number of training images.
+    With both settings of the chunking, only the first training images are used.
     """
     order = torch.randperm(chunking.n_used(len(dataset.train)), generator=named_generator(seed, "stream"))
     chunks = chunking.cut([order])
@@ -42,60 +37,37 @@ def iid(dataset: Dataset, chunking: Chunking, *, seed: int) -> Scenario:
         experience=(0,) * len(chunks[0]),
         group=torch.zeros(len(dataset.test), dtype=torch.int64),
         n_experiences=1,
-        truth={},
     )
 
 
 def iid_stream(dataset: Dataset, n_chunks: int, *, seed: int) -> ChunkStream:
-    """The training part in random order, in chunks of equal size (to one sample).
-
-    Args:
-        dataset: its training part is streamed.
-        n_chunks: number of chunks, 1 to the number of training images.
-        seed: of the order.
-
-    Raises:
-        InvalidSetting: fewer than one chunk, or more chunks than samples.
-    """
+    """The stream of `iid` in `n_chunks` chunks, 1 to the number of training images."""
     return iid(dataset, Chunking(n_chunks), seed=seed).stream
 
 
 def class_incremental(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int = 5) -> Scenario:
-    """New classes in every experience, and the old ones never again.
+    """Each experience has new classes, which do not return later.
 
-    Class-incremental learning in the words of van de Ven & Tolias 2019 (arXiv:1904.07734). The classes come in random
-    order, as many in each experience (to one). No chunk straddles two experiences; chunks are shared out in
-    proportion to the samples. With both settings of the chunking, every experience gives a random part of its images.
+    Class-incremental learning as defined by van de Ven & Tolias 2019 (arXiv:1904.07734). The order of the classes is
+    random; experiences differ by at most one class. No chunk spans two experiences; the number of chunks is
+    proportional to the samples. With both settings of the chunking, a random part of each experience's images is used.
 
     Args:
-        dataset: its training part is streamed.
-        chunking: of each experience.
-        seed: of the order of classes and images.
-        experiences: number of experiences, 1 to the number of classes.
-
-    Raises:
-        InvalidSetting: more experiences than classes or chunks, or a chunking that does not fit.
+        experiences: number of experiences, 1 to the number of classes, and at most one for each chunk.
     """
     return _by_class("class-incremental", dataset, chunking, seed, experiences, visits=1)
 
 
 def recurring(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int = 5, visits: int = 2) -> Scenario:
-    """Experiences of disjoint classes that come back, with new images, after all the others have been there.
+    """Experiences with disjoint classes, which return in turn with new images.
 
     Class-incremental learning with repetition (Cossu et al. 2022, arXiv:2112.02925), in the order 0, 1, ..., 0, 1, ...
-    The images of an experience are divided evenly over its visits, so that none comes twice; the rest is as in
-    class-incremental.
+    The images of an experience are divided evenly among its visits, and each image occurs once. Everything else is as
+    in class-incremental.
 
     Args:
-        dataset: its training part is streamed.
-        chunking: of each visit.
-        seed: of the order of classes and images.
         experiences: number of experiences, 1 to the number of classes.
-        visits: how often each experience is there, 1 or more.
-
-    Raises:
-        InvalidSetting: more experiences than classes, no visit, fewer chunks or images of an experience than visits,
-            or a chunking that does not fit.
+        visits: number of visits to each experience, 1 or more; each visit needs a chunk.
     """
     return _by_class("recurring", dataset, chunking, seed, experiences, visits)
 
@@ -103,25 +75,19 @@ def recurring(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: i
 def blurred(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int = 5, width: float = 0.5) -> Scenario:
     """Class-incremental without boundaries: each experience fades into the next.
 
-    Around a boundary the share of the old experience falls linearly from 1 to 0 while that of the new one rises, over
-    a stretch of `width` times the length of the shorter of the two. Images stand so that the shares come out to
-    a sample or two, each image once. Changes of task are gradual as in Zeno et al. 2018 (arXiv:1803.10123); the
-    setting is the task-free one of Aljundi et al. 2019 (arXiv:1812.03596) and the blurry one of Bang et al. 2021
+    Around a boundary, the share of the old experience falls linearly from 1 to 0 while that of the new one rises. The
+    length of this change is `width` times the length of the shorter experience. The shares are exact to a sample or
+    two, and each image occurs once. Changes of task are gradual as in Zeno et al. 2018 (arXiv:1803.10123); the setting
+    is the task-free one of Aljundi et al. 2019 (arXiv:1812.03596) and the blurry one of Bang et al. 2021
     (arXiv:2103.17230).
 
-    The truth holds `share0`, `share1`, ...: what part of each chunk is of that experience.
+    With both settings of the chunking, only the first training images are used. `Scenario.truth` has `share0`,
+    `share1`, ...: the share of each experience in each chunk.
 
     Args:
-        dataset: its training part is streamed.
-        chunking: of the stream; with both settings, of the first training images.
-        seed: of the order of classes and images.
-        experiences: number of experiences, 1 to the number of classes.
-        width: of a change, in lengths of an experience, 0 (class-incremental, but for the chunks) to 1 (never one
-            experience alone, but for the two ends).
-
-    Raises:
-        InvalidSetting: more experiences than classes, fewer chunks than experiences, a width outside 0..1, or a
-            chunking that does not fit.
+        experiences: number of experiences, 1 to the number of classes, and at most one for each chunk.
+        width: length of a change in lengths of an experience, from 0 (class-incremental, except that chunks may span
+            two experiences) to 1 (experiences mix everywhere, except at the two ends of the stream).
     """
     if not 0 <= width <= 1:
         raise InvalidSetting(f"expected a width of 0 to 1, got {width:g}; change the scenario's width")
@@ -156,32 +122,27 @@ def drift(
     *,
     seed: int,
     data_seed: int | None = None,
-    kind: Literal["contrast", "hue", "corruption"] = "contrast",
+    kind: DriftKind = "contrast",
     strength: float = 1.0,
     experiences: int = 5,
 ) -> Scenario:
-    """All classes in random order, while the images themselves change, sample by sample.
+    """All classes in random order, while the images change from sample to sample.
 
     The amount of change rises linearly from 0 at the first sample to `strength` at the last; `scenarios.streams.drift`
-    says what an amount does. Validation and test images are spread over the same amounts, with the classes in
-    proportion; a validation image fits nothing before the stream has come to its amount.
+    defines the amounts. Validation and test images are distributed over the same amounts, with the classes in
+    proportion; no mixture is fitted on a validation image before the stream has reached its amount.
     Contrast and noise are those of Hendrycks & Dietterich 2019 (arXiv:1903.12261).
 
-    The truth holds `amount`, the mean of each chunk.
+    With both settings of the chunking, only the first training images are used. `Scenario.truth` has `amount`, the mean
+    amount in each chunk.
 
     Args:
-        dataset: its training part is streamed.
-        chunking: of the stream; with both settings, of the first training images.
-        seed: of the order.
-        data_seed: of the noise, and of the amounts of the validation and test images; None for `seed`.
+        data_seed: draws the noise, and the amounts of the validation and test images; None for `seed`.
         kind: what changes: contrast (it falls), hue (it turns), corruption (noise grows).
         strength: amount of change at the end, 0 or more; at 1 a tenth of the contrast, the opposite hue, or noise of a
             tenth of the full range.
-        experiences: number of equal phases of the drift that the evaluation tells apart.
-
-    Raises:
-        InvalidSetting: an unknown kind, a strength that is negative or not finite, fewer chunks or test images than
-            experiences, no experience, or a chunking that does not fit.
+        experiences: number of equal phases of the drift, which the evaluation reports separately, 1 or more, and at
+            most one for each chunk and each test image.
     """
     _check_drift(kind, strength, experiences)
     of_data = seed if data_seed is None else data_seed
@@ -213,7 +174,7 @@ def drift(
 
 
 def _spread(part: LabelledInputs, seed: int, name: str) -> Float64[Tensor, " n"]:
-    """How far into the drift each image belongs, from 0 to 1."""
+    """The place of each image in the drift, from 0 to 1."""
     places = torch.empty(len(part), dtype=torch.float64)
     order = stratified_order(part.labels, named_generator(seed, f"drift-places/{name}"))
     places[order] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
@@ -221,7 +182,7 @@ def _spread(part: LabelledInputs, seed: int, name: str) -> Float64[Tensor, " n"]
 
 
 def _check_drift(kind: str, strength: float, experiences: int) -> None:
-    if kind not in ("contrast", "hue", "corruption"):
+    if kind not in get_args(DriftKind):
         raise InvalidSetting(
             f"expected a kind of contrast, hue or corruption, got {kind!r}; change the scenario's kind"
         )
@@ -256,7 +217,6 @@ def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experi
         experience=tuple(place % experiences for place, some in enumerate(chunks) for _ in some),
         group=experience_of[dataset.test.labels],
         n_experiences=experiences,
-        truth={},
         new_classes=True,
     )
 
@@ -268,4 +228,4 @@ SCENARIOS: dict[str, Callable[..., Scenario]] = {
     "recurring": recurring,
     "drift": drift,
 }
-"""By the name that a user gives."""
+"""All scenarios by name."""

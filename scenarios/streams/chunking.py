@@ -1,4 +1,4 @@
-"""In which order a scenario shows its training images, and where one chunk ends and the next begins."""
+"""Cut a stream of training images into chunks, and assign classes and chunks to experiences."""
 
 import heapq
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ class Chunking:
 
     | given | chunks |
     |---|---|
-    | `n_chunks` | that many, of equal size to one sample (where chunks must not straddle experiences: in each visit) |
-    | `chunk_size` | of that size; the last of the stream (of each visit) may be short |
-    | both | that many of exactly that size; the other training images are not used |
+    | `n_chunks` | this number of chunks; their sizes differ by at most one sample (within each visit) |
+    | `chunk_size` | chunks of this size; the last one (of each visit) may be smaller |
+    | both | this number of chunks of exactly this size; the other training images are not used |
 
     Raises:
-        InvalidSetting: neither is given, or chunks of no sample.
+        InvalidSetting: neither is given, or the chunk size is below 1.
     """
 
     n_chunks: int | None = None
@@ -41,26 +41,27 @@ class Chunking:
             raise InvalidSetting(f"expected chunks of at least 1 sample, got {self.chunk_size}; change --chunk-size")
 
     def n_used(self, n: int) -> int:
-        """How many of n training images the stream holds, if its chunks need not keep experiences apart."""
+        """The number of training images, out of n, in a stream whose chunks may mix experiences."""
         if self.n_chunks is None or self.chunk_size is None or self.n_chunks < 1:
             return n
         return min(n, self.n_chunks * self.chunk_size)
 
     def cut(self, visits: Sequence[Int64[Tensor, " _"]]) -> list[list[Int64[Tensor, " _"]]]:
-        """The chunks of each visit, none of which straddles two.
+        """The chunks of each visit; no chunk spans two visits.
 
-        A number of chunks is shared out so that chunks are of nearly one size throughout, with at least one a visit.
+        A given number of chunks is distributed so that all chunks have nearly the same size, with at least one chunk
+        in each visit.
 
         Args:
-            visits: the rows of the training part in the order of the stream, one tensor for each visit to an
-                experience.
+            visits: rows of the training part in the order of the stream, one tensor for each visit to an experience.
 
         Raises:
-            InvalidSetting: a visit with too few samples, fewer chunks than visits, or more than the samples allow.
+            InvalidSetting: a visit has too few samples, or there are fewer chunks than visits or too many chunks for
+                the samples.
         """
-        least = self.chunk_size or 1
-        of_size = f" of {least}" if self.chunk_size and self.n_chunks is not None else ""
-        smallest = least if of_size else 1
+        size = self.chunk_size or 1
+        of_size = f" of {size}" if self.chunk_size and self.n_chunks is not None else ""
+        smallest = size if of_size else 1
         for number, rows in enumerate(visits):
             if len(rows) < smallest:
                 what, where = f"a chunk{of_size}", ""
@@ -71,8 +72,8 @@ class Chunking:
                     + ", or lower the scenario's experiences" * (len(visits) > 1)
                 )
         if self.n_chunks is None:
-            return [list(rows.split(least)) for rows in visits]
-        n, room = sum(map(len, visits)), [len(rows) // least for rows in visits]
+            return [list(rows.split(size)) for rows in visits]
+        n, room = sum(map(len, visits)), [len(rows) // size for rows in visits]
         if not len(visits) <= self.n_chunks <= sum(room):
             among = f" and {len(visits)} visits to experiences" if len(visits) > 1 else ""
             raise InvalidSetting(
@@ -81,12 +82,12 @@ class Chunking:
             )
         counts = _shares([len(rows) for rows in visits], room, self.n_chunks)
         if self.chunk_size:
-            return [list(rows[: k * least].split(least)) for rows, k in zip(visits, counts, strict=True)]
+            return [list(rows[: k * size].split(size)) for rows, k in zip(visits, counts, strict=True)]
         return [list(rows.tensor_split(k)) for rows, k in zip(visits, counts, strict=True)]
 
 
 def _shares(lengths: list[int], room: list[int], n_chunks: int) -> list[int]:
-    """Numbers of chunks: one each, and every further one where chunks are largest and there is room for it."""
+    """The number of chunks of each visit, 1 to `room`; each further chunk goes where chunks are largest."""
     counts = [1] * len(lengths)
     largest = [(float(-length), i) for i, length in enumerate(lengths) if room[i] > 1]
     heapq.heapify(largest)
@@ -99,10 +100,10 @@ def _shares(lengths: list[int], room: list[int], n_chunks: int) -> list[int]:
 
 
 def experience_of_classes(n_classes: int, experiences: int, seed: int) -> Int64[Tensor, " n_classes"]:
-    """The experience of each class: classes in the order of the stream "class-order", as many in each (to one).
+    """The experience of each class, in a random order; experiences differ by at most one class.
 
     Raises:
-        InvalidSetting: no experience, or more than classes.
+        InvalidSetting: no experience, or more experiences than classes.
     """
     if not 1 <= experiences <= n_classes:
         raise InvalidSetting(
@@ -119,22 +120,22 @@ def experience_of_classes(n_classes: int, experiences: int, seed: int) -> Int64[
 def experience_of_chunks(
     chunks: Sequence[Int64[Tensor, " _"]], boundaries: Float64[Tensor, " experiences"]
 ) -> tuple[int, ...]:
-    """For each chunk the experience that its middle falls into, if they end at the positions `boundaries`."""
+    """For each chunk, the experience at its middle, where `boundaries` are the positions at which experiences end."""
     lengths = torch.tensor([len(rows) for rows in chunks], dtype=torch.float64)
     middles = lengths.cumsum(0) - lengths / 2
     return tuple(torch.searchsorted(boundaries, middles, right=True).tolist())
 
 
 def fading_times(lengths: Int64[Tensor, " experiences"], width: float) -> Float64[Tensor, " n"]:
-    """When each sample comes, experience after experience, if each fades linearly into the next.
+    """The time of each sample if every experience fades linearly into the next one.
 
-    Experience e, of n_e samples, would be alone between its boundaries. Around the boundary b of e and e + 1 the
-    density of e falls linearly from 1 to 0 while that of e + 1 rises, from b - L/2 to b + L/2, where
-    L = width × min(n_e, n_{e+1}). What an experience lends to the other side it gets back, so its samples come out
-    even: the j-th stands where the integral of its density is j + 1/2.
+    Around the boundary b of the experiences e and e + 1, of n_e and n_{e+1} samples, the density of e falls linearly
+    from 1 to 0 between b - L/2 and b + L/2, while that of e + 1 rises, where L = width × min(n_e, n_{e+1}). The
+    densities of an experience still add up to n_e samples. The time of its j-th sample is where the integral of its
+    density is j + 1/2.
 
     Returns:
-        Times on the scale of positions in the stream, ascending within an experience.
+        Times on the scale of positions in the stream, experience by experience, ascending within each.
     """
     sizes = lengths.tolist()
     stretches = [0.0, *(width * min(pair) for pair in pairwise(sizes)), 0.0]
@@ -143,7 +144,7 @@ def fading_times(lengths: Int64[Tensor, " experiences"], width: float) -> Float6
         passed = torch.arange(n, dtype=torch.float64) + 0.5
         left = n - passed
         time = start + passed
-        # The triangle under a rise of length L holds x²/2L samples by x, and L/2 in all.
+        # A rise of length L has x²/2L samples before its position x, and L/2 samples in all.
         time = torch.where(passed < rise / 2, start - rise / 2 + (2 * rise * passed).sqrt(), time)
         time = torch.where(left < fall / 2, start + n + fall / 2 - (2 * fall * left).sqrt(), time)
         times.append(time)

@@ -1,8 +1,8 @@
-"""A scenario: a stream of chunks, and what the experimenter alone knows of it."""
+"""A scenario: a stream of chunks, and what only the experimenter knows about it."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, overload
 
@@ -14,22 +14,22 @@ from agent.data.chunk import Chunk, LabelledInputs
 from agent.errors import InvalidSetting
 
 Queries = int | Literal["chunk"]
-"""Queries for each chunk: a number, or one about each of its images."""
+"""Number of queries for each chunk; "chunk" for one query about each of its images."""
 
 
 class ChunkStream(Sequence[Chunk]):
-    """A data set in chunks; the images of a chunk are one gather from the data set's tensor.
+    """A data set in chunks; the images of a chunk are gathered from the data set's tensor when they are read.
 
     Args:
-        data: what comes.
+        data: the images of the stream.
         visits: rows of `data` for each chunk of each visit to an experience.
-        normalization: of the images, for whoever reads the stream as Avalanche's.
-        prices: of compute at each chunk; None for 1 throughout.
-        queries: put to the agent before each chunk is used: a number, or "chunk" for one about each of its images.
+        normalization: of the images in `as_avalanche`.
+        prices: of compute, one for each chunk; None for a constant price of 1.
+        queries: number of queries that the agent answers before it uses a chunk, or "chunk" for one about each image.
 
     Raises:
-        InvalidSetting: another number of prices than of chunks, one that is negative or not finite, or fewer than 0
-            queries.
+        InvalidSetting: the number of prices differs from the number of chunks, a price is negative or not finite, or
+            `queries` is negative.
     """
 
     def __init__(
@@ -74,14 +74,10 @@ class ChunkStream(Sequence[Chunk]):
         queries = len(rows) if self.queries == "chunk" else self.queries
         return Chunk(position, rows, self.data.inputs[rows], self.data.labels[rows], self.prices[step], queries)
 
-    def offering(self, prices: Sequence[float], queries: Queries) -> "ChunkStream":
-        """The same chunks at other prices and with other queries; raises as the constructor does."""
-        return ChunkStream(self.data, self.visits, self.normalization, prices, queries)
-
     def as_avalanche(self) -> list[Any]:
-        """The chunks as Avalanche's `OnlineCLExperience`, which its strategies train on as they stand.
+        """The chunks as Avalanche's `OnlineCLExperience`, ready for its strategies.
 
-        Each has a `sample_id` for every sample, its row in `data`. Importing Avalanche takes seconds.
+        The `sample_id` of a sample is its row in `data`. This imports Avalanche, which takes seconds.
         """
         from scenarios.streams.avalanche import online_experiences
 
@@ -90,31 +86,31 @@ class ChunkStream(Sequence[Chunk]):
 
 @dataclass(frozen=True)
 class Scenario:
-    """A stream, and what the experimenter alone knows of it.
+    """A stream, and what only the experimenter knows about it.
 
     Raises:
-        InvalidSetting: an experience without a chunk or without a test image.
+        InvalidSetting: an experience has no chunk or no test image.
     """
 
     name: str
     stream: ChunkStream
     validation: LabelledInputs
-    """As images look in that world; so is `test`."""
+    """Drifts like the images of the stream; so does `test`."""
     test: LabelledInputs
     experience: tuple[int, ...]
-    """For each chunk the experience that it belongs to, from 0; where experiences mix, the nearest nominal one."""
+    """For each chunk, the experience that it belongs to, from 0; if experiences mix, the nominal one."""
     group: Int64[Tensor, " n_test"]
-    """For each test image the experience that it belongs to."""
+    """For each test image, the experience that it belongs to."""
     n_experiences: int
-    truth: dict[str, tuple[float, ...]]
-    """By chunk, for the analysis only."""
+    truth: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Named values for each chunk, for the analysis only."""
     shown: Int64[Tensor, " n_validation"] | None = None
-    """For each validation image the step of the first chunk that shows images like it; None where only its class tells.
+    """For each validation image, the step of the first chunk with images like it; None if only its class decides.
 
-    Nothing is fitted on a validation image before that chunk has been used.
+    No mixture is fitted on a validation image before this chunk has been used.
     """
     new_classes: bool = False
-    """Whether no image of an experience's classes comes before its first visit."""
+    """Whether the classes of an experience are new at its first visit."""
 
     def __post_init__(self) -> None:
         for number in range(self.n_experiences):
@@ -131,23 +127,12 @@ class Scenario:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The steps after whose chunk a visit to an experience ends."""
+        """The steps of the last chunk of each visit to an experience."""
         last = len(self.experience) - 1
         changes = (step for step, (now, then) in enumerate(pairwise(self.experience)) if now != then)
         return (*changes, last)
 
-    def priced(self, prices: Sequence[float]) -> "Scenario":
-        """The same scenario with other prices of compute, one for each chunk.
-
-        Raises:
-            InvalidSetting: another number of prices than of chunks, or one that is negative or not finite.
-        """
-        return replace(self, stream=self.stream.offering(prices, self.stream.queries))
-
-    def asked(self, queries: Queries) -> "Scenario":
-        """The same scenario with another demand on the agent; see `ChunkStream`.
-
-        Raises:
-            InvalidSetting: fewer than 0 queries.
-        """
-        return replace(self, stream=self.stream.offering(self.stream.prices, queries))
+    def priced(self, prices: Sequence[float], queries: Queries = 0) -> "Scenario":
+        """The same scenario with other prices of compute and other queries; raises as `ChunkStream` does."""
+        stream = self.stream
+        return replace(self, stream=ChunkStream(stream.data, stream.visits, stream.normalization, prices, queries))

@@ -1,6 +1,7 @@
-"""Prices of compute over the life of an agent, chunk by chunk, as multiples of what the cost model says.
+"""Prices of compute for each chunk of a stream, as multiples of the cost model's price.
 
-Every tariff is a function of the number of chunks and a seed that gives one price a chunk, finite and not negative.
+A tariff is a function of the number of chunks, 1 or more, and a seed. It returns one finite price of 0 or more for each
+chunk. It raises InvalidSetting if there is no chunk or one of its own settings is out of range.
 """
 
 import math
@@ -11,17 +12,15 @@ import torch
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 
+_LARGEST = 1e15
+"""The largest price; with larger ones, costs and their squares could overflow."""
+
 
 def constant(n_chunks: int, *, seed: int, price: float = 1.0) -> tuple[float, ...]:
     """The same price at every chunk.
 
     Args:
-        n_chunks: number of prices, 1 or more.
-        seed: not used.
         price: of every chunk, 0 or more.
-
-    Raises:
-        InvalidSetting: no chunk, or a price that is negative or not finite.
     """
     _check_chunks(n_chunks)
     _check("price", price)
@@ -29,17 +28,12 @@ def constant(n_chunks: int, *, seed: int, price: float = 1.0) -> tuple[float, ..
 
 
 def day_night(n_chunks: int, *, seed: int, period: int = 10, day: float = 1.5, night: float = 0.5) -> tuple[float, ...]:
-    """Dear by day and cheap by night: the first half of every period is day (the longer half, if it is odd).
+    """High prices by day, low prices by night; the first half of each period (rounded up) is day.
 
     Args:
-        n_chunks: number of prices, 1 or more.
-        seed: not used.
-        period: chunks of a day and a night together, 2 or more.
+        period: number of chunks of a day and a night together, 2 or more.
         day: price by day, 0 or more.
         night: price by night, 0 or more.
-
-    Raises:
-        InvalidSetting: no chunk, a period below 2, or a price that is negative or not finite.
     """
     _check_chunks(n_chunks)
     if period < 2:
@@ -50,30 +44,23 @@ def day_night(n_chunks: int, *, seed: int, period: int = 10, day: float = 1.5, n
 
 
 def random_walk(n_chunks: int, *, seed: int, sigma: float = 0.1) -> tuple[float, ...]:
-    """A geometric random walk from 1: the logarithm of the price takes independent normal steps of mean 0.
+    """A geometric random walk that starts at 1: the logarithm of the price takes independent normal steps of mean 0.
+
+    With more chunks, the first prices stay the same.
 
     Args:
-        n_chunks: number of prices, 1 or more.
-        seed: of the walk; a longer one begins with the shorter.
-        sigma: standard deviation of a step of the logarithm, 0 or more.
-
-    Raises:
-        InvalidSetting: no chunk, a sigma that is negative or not finite, or one so large that the price overflows.
+        sigma: standard deviation of a step of the logarithm, 0 or more; prices must not exceed 1e15.
     """
     _check_chunks(n_chunks)
     _check("sigma", sigma)
     generator = named_generator(seed, "tariff")
     level, prices = 0.0, [1.0]
-    for _ in range(n_chunks - 1):  # one by one: a vector's numbers depend on its length
+    for _ in range(n_chunks - 1):  # one by one, since the numbers of a vector depend on its length
         level += sigma * float(torch.randn((), generator=generator, dtype=torch.float64))
         prices.append(math.exp(level) if level < math.log(_LARGEST) else math.inf)
     if math.inf in prices:
         raise InvalidSetting(f"expected prices of at most {_LARGEST:g}, got larger ones with sigma={sigma:g}; lower it")
     return tuple(prices)
-
-
-_LARGEST = 1e15
-"""Beyond it, costs and their squares could overflow."""
 
 
 def _check_chunks(n_chunks: int) -> None:
@@ -93,4 +80,4 @@ TARIFFS: dict[str, Callable[..., tuple[float, ...]]] = {
     "day-night": day_night,
     "random-walk": random_walk,
 }
-"""By the name that a user gives."""
+"""All tariffs by name."""

@@ -362,7 +362,7 @@ def test_accuracy():
 
 
 def test_a_policy_that_asks_for_novelty_is_told_that_a_memory_has_none():
-    with pytest.raises(InvalidSetting, match="expected a memory that tells how far a chunk lies"):
+    with pytest.raises(InvalidSetting, match="expected a memory that measures novelty"):
         lived(lifetimes(online, {"novelty": NoveltyPolicy()}, memory="ridge"))
 
 

@@ -177,7 +177,7 @@ def test_weights_that_make_no_sum_are_refused() -> None:
     with pytest.raises(InvalidSetting, match=r"^expected a weight for each of 1 features, got 2 weights$"):
         LinearPolicy(("seen",), (1.0, 2.0), 0.0)
     for weight, bias in (math.nan, 0.0), (0.0, math.inf):
-        with pytest.raises(InvalidSetting, match=r"^expected finite weights and a finite bias, got NaN or infinity"):
+        with pytest.raises(InvalidSetting, match=r"^expected finite numbers in weights and bias, got NaN or infinity"):
             LinearPolicy(("seen",), (weight,), bias)
 
 

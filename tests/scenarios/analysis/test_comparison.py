@@ -202,7 +202,7 @@ def test_numbers_of_numpy_come_out_as_numbers():
         ([Lived("a", {})], "expected at least one seed, got none for a"),
         (
             [CHEAP, lived("b", [1], [0.5])],
-            "expected the same seeds for every schedule, got 0, 1, 2 for static:k=0 and 0 for b; live the missing ones",
+            "expected the same seeds for every schedule, got 0, 1, 2 for static:k=0 and 0 for b; run the missing ones",
         ),
         (
             [CHEAP, Lived("b", {})],

@@ -24,7 +24,7 @@ def seen_so_far(current, experiences):
     return np.array([[i in current[: t + 1] for i in range(experiences)] for t in range(len(current))])
 
 
-# Three experiences, visited in the order 0, 1, 2: birth, then a row after each.
+# Three experiences, visited in the order 0, 1, 2: initialization, then a row after each.
 MATRIX = np.array([[0.1, 0.2, 0.1], [0.9, 0.3, 0.1], [0.6, 0.8, 0.4], [0.5, 0.9, 0.7]])
 IN_ORDER = [0, 1, 2]
 # The first experience comes back at the end.
@@ -35,7 +35,7 @@ percents = st.integers(0, 100).map(lambda value: value / 100)
 
 @st.composite
 def lifetimes(draw):
-    """A matrix with a row at birth and after each visit, and the visits."""
+    """A matrix with a row at initialization and after each visit, and the visits."""
     experiences = draw(st.integers(1, 4))
     visited = draw(st.lists(st.integers(0, experiences - 1), min_size=1, max_size=7))
     row = st.lists(percents, min_size=experiences, max_size=experiences)
@@ -256,7 +256,7 @@ SEEN = np.ones((2, 2), dtype=bool)
     ("call", "message"),
     [
         (lambda: forgetting(MATRIX, []), "expected at least one visit to an experience, got none"),
-        (lambda: forgetting(MATRIX, [0, 1]), "a row at birth and one after each visit, 3 rows, got 4"),
+        (lambda: forgetting(MATRIX, [0, 1]), "a row at initialization and one after each visit, 3 rows, got 4"),
         (lambda: forward_transfer(MATRIX, [0, 1, 3]), r"expected experiences in 0..2 in visited, got 3"),
         (lambda: forward_transfer(MATRIX, [0, 1, -1]), r"expected experiences in 0..2 in visited, got -1"),
         (lambda: backward_transfer(100 * MATRIX, IN_ORDER), r"accuracies in \[0, 1\] \(not percent\), got 10"),
@@ -273,7 +273,7 @@ SEEN = np.ones((2, 2), dtype=bool)
         ),
         (
             lambda: average_anytime_accuracy(MATRIX[:2, :2], np.array([[True, True], [False, False]])),
-            "expected an experience seen by each evaluation, got none by row 1; leave out birth",
+            "expected an experience seen by each evaluation, got none by row 1; drop that row",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ def test_a_memory_that_harms_has_a_negative_relative_value():
 
 
 def test_json_keeps_every_digit_and_the_order_of_keys():
-    plain = relative_value(X, Y, X).as_json()
+    plain = asdict(relative_value(X, Y, X))
     assert list(plain) == ["seeds", "confidence", "x", "z", "y", "y_minus_x", "z_minus_x", "R", "share"]
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["x"]["estimate"] == relative_value(X, Y, X).x.estimate
@@ -213,7 +214,7 @@ def test_json_keeps_every_digit_and_the_order_of_keys():
         (lambda: mean_interval([]), "expected at least one seed in values, got none"),
         (
             lambda: mean_interval(np.array([[0.1]])),
-            r"expected one number a seed in values, got an array of shape \(1, 1\)",
+            r"expected one number for each seed in values, got an array of shape \(1, 1\)",
         ),
         (lambda: mean_interval([0.1, math.nan]), "expected finite numbers in values, got nan"),
         (lambda: ratio_of_means([1.0, 2.0], [1.0, -math.inf]), "expected finite numbers in denominators, got -inf"),

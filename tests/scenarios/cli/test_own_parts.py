@@ -41,6 +41,14 @@ class Silent(WhitenedNet):
     def tapped(self, inputs, places):
         return super().tapped(inputs, places)[0], {}
 """
+FAILING = """
+
+class Failing(NearestMemory):
+    def insert(self, *arguments):
+        if self.n_entries >= 10:
+            raise ValueError("no room")
+        return super().insert(*arguments)
+"""
 MODULES = {"my_memory": nearest, "my_network": whitening, "my_learner": prototypes, "my_policy": None}
 """Of the user's own, by name."""
 
@@ -50,7 +58,7 @@ def lifetime(monkeypatch, capsys, tmp_path):
     """The command line, in a folder that holds parts of the user's own."""
     for name, module in MODULES.items():
         text = Path(module.__file__).read_text() if module else POLICY
-        (tmp_path / f"{name}.py").write_text(text + (BROKEN if name == "my_network" else ""))
+        (tmp_path / f"{name}.py").write_text(text + {"my_network": BROKEN, "my_memory": FAILING}.get(name, ""))
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
@@ -162,6 +170,14 @@ def test_a_learner_without_further_abilities_lives_alone(lifetime, tmp_path):
 def test_what_is_no_part_is_refused_in_one_line(lifetime, tmp_path, given, message):
     assert_refused(lifetime("simulate", *TINY, *given, "--runs", tmp_path / "runs"), message)
     assert not list((tmp_path / "runs").glob("*/*"))
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_on_the_way_is_named_in_one_line(lifetime, tmp_path):
+    few = [*TINY, "--memory", "my_memory.Failing", "--runs", tmp_path / "runs", "--name", "x"]
+    message = "expected my_memory.py to work, got ValueError: no room in insert, line "
+    assert_refused(lifetime("simulate", *few, "--policy", "interleaved:k=0"), message)
+    assert_refused(lifetime("curve", *few, "--k", "0,50", "--seeds", 2, "--workers", 2), message)
 
 
 @pytest.mark.slow

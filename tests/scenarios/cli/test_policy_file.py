@@ -117,7 +117,7 @@ def test_a_training_that_nobody_understands_is_refused_before_anything_is_lived(
     path = written(tmp_path / "policy.json", bias=-9.0)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"settings": 5, "seeds": [1]}}))
     command = ["compare", *TINY, "--seeds", 1, "--runs", tmp_path / "runs", "--policies", f"loss file:{path}"]
-    assert_refused(lifetime(*command), "to tell the data set and the seeds that it was trained on, got none or odd")
+    assert_refused(lifetime(*command), "to name the data set and the seeds that it was trained on, got none or invalid")
     assert not (tmp_path / "runs").exists()
 
 
@@ -125,7 +125,7 @@ def test_policies_from_files_are_listed(lifetime):
     members = json.loads(lifetime("list", "policies", "--json").stdout)
     assert [each["name"] for each in members][-4:] == ["linucb", "thompson", "forecast", "file"]
     assert members[-1]["summary"] == (
-        "Decides as a policy file says: file:PATH, with any file that training a policy wrote."
+        "Decides as the policy in a file: file:PATH, for any policy file that a training wrote."
     )
     assert [parameter["name"] for parameter in members[-2]["parameters"]] == ["cost_weight", "noise", "observes"]
     assert "file:PATH" in lifetime("list", "policies").stdout

@@ -60,7 +60,7 @@ def test_what_was_passed_over_is_told_once(photos, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.told == (
         "data: 2 classes (cat, dog), 20 training, 5 validation and 5 test images\n",
-        "data: passed over 1 file that is no image which can be read here: .txt (1)\n",
+        "data: skipped 1 file that is not a readable image: .txt (1)\n",
     )
 
 

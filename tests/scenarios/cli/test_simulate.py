@@ -403,6 +403,10 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(lifetime, tmp_path, argument
         ("{}", "expected a run of this program at"),
         ('{"experiment": "simulate", "preset": "quick", "settings": 3}', "expected a run of this program at"),
         ('{"experiment": "simulate", "preset": "quick", "settings": {"chunks": -1}}', "expected --chunks"),
+        (
+            '{"experiment": "simulate", "preset": "quick", "settings": {"depth": 8}}',
+            "got --depth, as it was called before (in the settings of the run at",
+        ),
         ('{"experiment": "compare-runs", "preset": "quick", "settings": {}}', "a comparison of finished runs"),
     ],
 )

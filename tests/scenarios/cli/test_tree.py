@@ -209,8 +209,8 @@ def test_what_cannot_be_read_is_lived_again(lifetime, whole, run, command):
     assert done.returncode == 0
     warnings = done.stderr.splitlines()
     assert [line.startswith("warning: expected ") for line in warnings] == [True] * len(warnings)
-    assert sum("living it again" in line for line in warnings) == 2
-    assert sum("living the branch again from birth" in line for line in warnings) == 2  # 2 and 3
+    assert sum("running its branch again" in line for line in warnings) == 2
+    assert sum("running the branch again from initialization" in line for line in warnings) == 2  # 2 and 3
     assert_same(run, whole)
 
 
@@ -231,7 +231,7 @@ def test_checkpoints_of_any_kind_are_lived_from_or_again(lifetime, whole, run, c
             path.rename(path.with_name("checkpoint.previous.pt"))
     done = lifetime("resume", run, "--workers", 1)
     assert done.returncode == 0
-    assert done.stderr.count("living the branch again from birth") == (
+    assert done.stderr.count("running the branch again from initialization") == (
         2 if how in ("another run", "does not fit") else 0
     )
     assert done.stderr.count("\n") == done.stderr.count("warning: ")
@@ -425,7 +425,7 @@ def test_killed_by_child_and_parent_and_interrupted_a_tree_is_the_same(whole, ru
     output, errors = second.communicate(timeout=60)
     assert_refused(
         commands.ended(second.returncode, output, errors),
-        "one was killed, perhaps for want of memory; the same command goes on",
+        "one was killed, perhaps for lack of memory; the same command continues",
     )
 
     third = begun(["resume", run, "--workers", 2])

@@ -1,4 +1,4 @@
-"""Which folder is which part and class, and what is said of files that are passed over."""
+"""Parts, classes and images of a folder, and the notes about skipped files."""
 
 import unicodedata
 
@@ -202,10 +202,10 @@ def test_files_that_are_passed_over_are_counted(tmp_path):
     for name in ("cat/a.txt", "cat/deep/b.TXT", "dog/c.txt", "readme.json", ".hidden", "dog/.DS_Store", ".git/x.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("no image")
-    note = "passed over 4 files that are no images which can be read here: .txt (3), .json (1)"
+    note = "skipped 4 files that are not readable images: .txt (3), .json (1)"
     assert list_folder(tmp_path).notes == (note,)
     write_image(tmp_path / "loose.png")
-    assert list_folder(tmp_path).notes == (note, "passed over 1 image outside the class folders")
+    assert list_folder(tmp_path).notes == (note, "skipped 1 image outside the class folders")
 
 
 def test_many_and_odd_suffixes(tmp_path):

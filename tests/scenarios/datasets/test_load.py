@@ -20,7 +20,7 @@ from agent.data.augmentation import Augmentation, Normalization
 from agent.errors import DatasetError, InvalidSetting
 from scenarios.datasets import image_folder
 from scenarios.datasets.image_folder import read_image_folder
-from scenarios.datasets.load import DATASET_NAMES, fingerprint, load_dataset, stratified_order
+from scenarios.datasets.load import DATASETS, fingerprint, load_dataset, stratified_order
 from tests.scenarios.pictures import write_image, write_tree
 
 
@@ -140,7 +140,7 @@ def test_contract_of_impossible_sizes(named, load, setting, option):
 
 @pytest.mark.parametrize("name", ["mnist", "", "folder", "folder:", "textures:3"])
 def test_unknown_names_list_the_known_ones(load, name):
-    with pytest.raises(InvalidSetting, match=f"expected a data set out of {', '.join(DATASET_NAMES)}, got '{name}'"):
+    with pytest.raises(InvalidSetting, match=f"expected a data set out of {', '.join(DATASETS)}, got '{name}'"):
         load(name)
 
 
@@ -617,7 +617,7 @@ def test_notes_and_the_overview(load, folder):
     (folder / "train" / "cat" / "a.txt").write_text("no image")
     for _ in range(2):  # decoded, and from the cache
         data = load(f"folder:{folder}", n_validation=10)
-        assert data.notes == ("passed over 1 file that is no image which can be read here: .txt (1)",)
+        assert data.notes == ("skipped 1 file that is not a readable image: .txt (1)",)
         assert data.overview() == "3 classes (cat, dog, eel), 50 training, 10 validation and 15 test images"
     assert load("textures").notes == ()
     assert (

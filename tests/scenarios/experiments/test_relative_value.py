@@ -94,7 +94,7 @@ def test_a_curve_is_what_its_lifetimes_say(tmp_path, settings):
     assert "cannot be told from 0" in last["R"]["reason"]
     assert ("warm" in last) == bool(settings.get("warm"))
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/curve.csv").read_text())))
-    assert [float(row["x"]) for row in rows] == pytest.approx([v.x.estimate for v in curve.statistics])
+    assert [float(row["x"]) for row in rows] == pytest.approx([at.statistics.x.estimate for at in curve.learners])
     assert (tmp_path / "run/curve.png").read_bytes().startswith(b"\x89PNG")
     assert log.done == pytest.approx(log.total, rel=0.15 if settings["evaluate_every"] else 0.02)
 

@@ -114,7 +114,7 @@ def test_the_static_frontier_is_behind_with_and_without_memory():
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_axes_have_units(case):
     left, right = draw(case).axes
-    assert left.get_xlabel() == "chunks met"
+    assert left.get_xlabel() == "chunks seen"
     assert left.get_ylabel() == right.get_xlabel() == "share of the stream learned so far (%)"
     assert right.get_ylabel() == "accuracy on the test set (%)"
     assert all(float(tick).is_integer() for tick in left.get_xticks())
@@ -129,7 +129,7 @@ def test_the_legend_names_the_policies_and_says_what_is_not_drawn():
         return " ".join(t.get_text() for axes in draw(CASES[name]).axes for t in axes.get_legend().get_texts())
 
     assert "small marks on the way" in told("usual")
-    assert "at the end of life only" in told("only ends")
+    assert "only at the end of the lifetime" in told("only ends")
     assert "single seeds" in told("usual")
     assert "single seeds" not in told("one seed")
 

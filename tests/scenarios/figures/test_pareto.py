@@ -147,7 +147,7 @@ def test_the_cost_axis_is_logarithmic_from_a_factor_of_30():
 def test_the_step_line_is_the_front_and_goes_on_to_the_edge():
     comparison = compare(CASES["ten"])
     (axes,) = draw(CASES["ten"]).axes
-    (line,) = (line for line in axes.lines if str(line.get_label()).startswith("front"))
+    (line,) = (line for line in axes.lines if str(line.get_label()).startswith("Pareto front"))
     best = [each.means for each in pareto_front(comparison, "total_gflop", "final_accuracy")]
     assert line.get_drawstyle() == "steps-post"
     assert list(line.get_xdata()) == [*(each["total_gflop"].estimate for each in best), axes.get_xlim()[1]]
@@ -194,9 +194,9 @@ def test_bars_are_the_intervals():
 
 def test_one_seed_speaks_of_no_interval():
     keys, _ = entries(draw(CASES["one seed"]))
-    assert keys == ["front: best mean accuracy at each cost"]
+    assert keys == ["Pareto front: best mean accuracy at each cost"]
     keys, _ = entries(draw(CASES["ten"]))
-    assert keys == ["front: best mean accuracy at each cost", "bars: 95% t intervals over seeds"]
+    assert keys == ["Pareto front: best mean accuracy at each cost", "bars: 95% t intervals over seeds"]
 
 
 @pytest.mark.parametrize(("case", "seeds"), [("one seed", "1 seed"), ("ten", "5 seeds")])

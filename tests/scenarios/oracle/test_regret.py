@@ -122,6 +122,10 @@ def evaluated(tables):
     return evaluate_policies(tables, "random:p=0.3 static:k=30", PRICING, 0.9)
 
 
+def schedule(evaluated, label):
+    return next(each for each in evaluated.comparison.schedules if each.label == label)
+
+
 def test_leads_are_paired_by_seed(evaluated):
     values = {each.label: list(each.by_seed.values()) for each in evaluated.comparison.schedules}
     assert {difference.policy for difference in evaluated.differences} >= {
@@ -146,7 +150,7 @@ def test_every_policy_leads_over_every_other_but_itself(evaluated):
     policies = {difference.policy for difference in evaluated.differences}
     pairs = {(difference.policy, difference.baseline) for difference in evaluated.differences}
     assert pairs == {(a, b) for a in policies for b in policies | set(statics) if a != b}
-    means = {spec: evaluated.schedule(spec).means[UTILITY].estimate for spec in statics}
+    means = {spec: schedule(evaluated, spec).means[UTILITY].estimate for spec in statics}
     assert evaluated.best_static == max(means, key=means.get)
     assert {each.policy for each in evaluated.at_equal_cost} == policies - set(statics)
 
@@ -172,9 +176,9 @@ def test_whoever_is_asked_for_is_shown_static_or_not(evaluated):
 
 
 def test_the_oracle_s_regret_is_nothing_and_nobody_blind_is_better(evaluated):
-    assert {value[REGRET] for value in evaluated.schedule("oracle").by_seed.values()} == {0.0}
-    fixed = evaluated.schedule("best fixed schedule").means[UTILITY].estimate
-    assert fixed >= evaluated.schedule(evaluated.best_static).means[UTILITY].estimate
+    assert {value[REGRET] for value in schedule(evaluated, "oracle").by_seed.values()} == {0.0}
+    fixed = schedule(evaluated, "best fixed schedule").means[UTILITY].estimate
+    assert fixed >= schedule(evaluated, evaluated.best_static).means[UTILITY].estimate
 
 
 def test_regret_without_anything_to_regret_has_no_ratio():
@@ -276,7 +280,7 @@ def test_settings_of_before_are_refused_with_their_new_place(tmp_path):
 )
 def test_a_training_that_nobody_understands_is_refused(tables, policy, training, tmp_path):
     policy(training)
-    with pytest.raises(InvalidSetting, match="to tell the data set and the seeds that it was trained on, got"):
+    with pytest.raises(InvalidSetting, match="to name the data set and the seeds that it was trained on, got"):
         trained_on(tmp_path / "policy.json", tables)
 
 
@@ -434,22 +438,22 @@ def test_the_best_policy_of_a_paying_tree_is_that_of_the_tariff():
     tables = [paying(seed) for seed in (1, 2)]
     pricing = pricing_of(tables, NO_PRICES)
     assert pricing == Pricing(**PAYING)
-    found = evaluate(tables, ["tariff"], pricing, statics=static_schedules(4), trained_on={})
+    found = evaluate(tables, ["tariff"], pricing, trained_on={})
     assert found.fixed == "MLML"
-    assert found.schedule("tariff").means[REGRET].estimate == pytest.approx(0)
+    assert schedule(found, "tariff").means[REGRET].estimate == pytest.approx(0)
     assert json.dumps([each.by_seed for each in found.comparison.schedules], allow_nan=False)
 
 
 def test_paths_of_a_tariff_are_averaged_for_each_tree():
     tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("random-walk:sigma=0.5", "flops", 0.01)
-    found = evaluate(tables, ["tariff"], pricing, statics=["static:k=0"], trained_on={}, n_draws=3)
+    found = evaluate(tables, ["tariff"], pricing, trained_on={}, n_draws=3)
     assert (found.n_paths, found.comparison.seeds) == (3, (0, 1))
     every = TableSet(with_tariffs_drawn(tables, pricing.tariff, 3), pricing).live("tariff")
     for metric in (UTILITY, REGRET, COST, ACCURACY):
         paths = [values[metric] for values in every.by_seed.values()]
-        means = [values[metric] for values in found.schedule("tariff").by_seed.values()]
+        means = [values[metric] for values in schedule(found, "tariff").by_seed.values()]
         assert means == pytest.approx([np.mean(paths[:3]), np.mean(paths[3:])])
-    constant = evaluate(tables, ["tariff"], PRICING, statics=["static:k=0"], trained_on={}, n_draws=3)
+    constant = evaluate(tables, ["tariff"], PRICING, trained_on={}, n_draws=3)
     assert constant.n_paths == 1
 
 
@@ -467,7 +471,7 @@ def test_regret_is_to_the_best_schedule_of_who_does_not_look():
 
 def test_the_best_static_schedule_is_that_of_the_highest_utility():
     tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("constant", "flops", 1e6)  # nothing is worth it
-    found = evaluate(tables, ["tariff"], pricing, statics=static_schedules(3), trained_on={})
+    found = evaluate(tables, ["tariff"], pricing, trained_on={})
     utilities = {each.label: each.means[UTILITY].estimate for each in found.comparison.schedules}
     assert found.best_static == max(static_schedules(3), key=utilities.get)
     accuracies = {each.label: each.means[ACCURACY].estimate for each in found.comparison.schedules}
@@ -506,5 +510,5 @@ def test_a_data_set_is_known_however_it_is_spelled(tmp_path, theirs, ours, print
 def test_a_training_that_is_told_oddly_is_refused(tmp_path, training):
     path = tmp_path / "policy.json"
     path.write_text(policy_file_text(PolicyFile("linear", {"features": [], "weights": [], "bias": 1.0}, training)))
-    with pytest.raises(InvalidSetting, match="to tell the data set and the seeds that it was trained on"):
+    with pytest.raises(InvalidSetting, match="to name the data set and the seeds that it was trained on"):
         seeds_trained_on(path, "textures", None)

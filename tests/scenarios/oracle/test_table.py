@@ -319,7 +319,7 @@ def test_code_in_a_file_is_not_run(written, tmp_path, how):
         ("accuracy", 1.5, "nodes without an accuracy in 0..1"),
         ("n_samples", 0, "chunks without samples"),
         ("flops", -1, "amounts below 0"),
-        ("learner_look", 2**62, "amounts below 0 or beyond all measure"),
+        ("learner_look", 2**62, "amounts below 0 or above"),
         ("signals", -1.0, "signals below 0"),
     ],
 )

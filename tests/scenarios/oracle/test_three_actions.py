@@ -33,10 +33,11 @@ from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, assemble, beam_search, grow
 from scenarios.oracle.table import n_nodes, read_table, schedule_of
 from scenarios.oracle.tables import Pricing, TableSet
+from scenarios.policy_training.cma import CmaTrainer
 from scenarios.policy_training.environment import LifetimeEnv
 from scenarios.policy_training.ppo import PpoTrainer
+from scenarios.policy_training.reinforce import ReinforceTrainer, drawn_by
 from scenarios.policy_training.simulators import TableSimulator
-from scenarios.policy_training.trainers import CmaTrainer, ReinforceTrainer, drawn_by
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world, make_episode, resolve_specs
 from tests.agent.three_actions import BOTH, both  # noqa: F401 (a fixture)

@@ -299,7 +299,7 @@ def in_workers(folder, made, vector_kwargs):
 WIDE = TINY | {"train_size": 30, "network": "resnet:width=4", "seeds": (0, 3)}
 """Wide enough for torch to use its threads."""
 REFUSAL = (
-    "InvalidSetting expected lifetimes to be lived in a process that loads torch itself, got a fork of one that had, "
+    "InvalidSetting expected lifetimes to run in a process that loads torch itself, got a fork of one that had, "
     'where torch can hang; start workers anew, as in gymnasium.make_vec(..., vectorization_mode="async", '
     'vector_kwargs={"context": "spawn"}), or look lifetimes up in tables'
 )

@@ -20,17 +20,12 @@ from scenarios.config.members import make
 from scenarios.config.settings import TrainConfig
 from scenarios.oracle.table import schedule_of
 from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
-from scenarios.policy_training import trainers
+from scenarios.policy_training import forecast, reinforce
+from scenarios.policy_training.cma import CmaTrainer
+from scenarios.policy_training.forecast import ForecastTrainer
+from scenarios.policy_training.reinforce import ReinforceTrainer, SamplingPolicy, layers_of, small_network
 from scenarios.policy_training.simulators import LiveSimulator, TableSimulator
-from scenarios.policy_training.train import _made
-from scenarios.policy_training.trainers import (
-    CmaTrainer,
-    ForecastTrainer,
-    ReinforceTrainer,
-    SamplingPolicy,
-    layers_of,
-    small_network,
-)
+from scenarios.policy_training.trainers import make_trainer
 from scenarios.running.progress import Interrupted, SilentReporter
 from scenarios.running.world import resolve_specs
 from tests.scenarios.policy_training.test_environment import TINY, planted
@@ -85,7 +80,7 @@ def _one_thread():
 @pytest.mark.parametrize("observes", ["learner", "memory"])
 def test_the_same_seed_learns_the_same_policy(method, observes):
     def learned(seed):
-        trainer = _made(configured(method, observes=observes, policy_seed=seed), simulator())
+        trainer = make_trainer(configured(method, observes=observes, policy_seed=seed), simulator())
         return [trainer.iterate() for _ in range(2)], written(trainer)
 
     assert learned(3) == learned(3) != learned(4)
@@ -93,24 +88,24 @@ def test_the_same_seed_learns_the_same_policy(method, observes):
 
 @every
 def test_who_goes_on_from_a_state_does_what_was_never_stopped(method):
-    whole = _made(configured(method), simulator())
+    whole = make_trainer(configured(method), simulator())
     history = [whole.iterate() for _ in range(4)]
-    trainer = _made(configured(method), simulator())
+    trainer = make_trainer(configured(method), simulator())
     for i in range(4):
         assert trainer.iterate() == history[i]
         state = through_a_file(trainer.state())
-        trainer = _made(configured(method), simulator())
+        trainer = make_trainer(configured(method), simulator())
         trainer.load_state(state)
     assert written(trainer) == written(whole)
 
 
 @every
 def test_a_state_stays_as_it_was(method):
-    trainer = _made(configured(method), simulator())
+    trainer = make_trainer(configured(method), simulator())
     trainer.iterate()
     state, before = trainer.state(), written(trainer)
     expected = trainer.iterate()
-    again = [_made(configured(method), simulator()) for _ in range(2)]
+    again = [make_trainer(configured(method), simulator()) for _ in range(2)]
     for each in again:
         each.load_state(state)
         assert written(each) == before
@@ -125,7 +120,7 @@ def test_global_generators_are_left_alone_and_nothing_is_said(method, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for population in (4, 5):  # lifetimes of an odd number of steps in all
-            trainer = _made(configured(method, population=population), simulator())
+            trainer = make_trainer(configured(method, population=population), simulator())
             trainer.iterate()
             trainer.policy()
     assert (str(np.random.get_state()), torch.get_rng_state().tolist()) == before  # noqa: NPY002
@@ -137,9 +132,9 @@ def test_global_generators_are_left_alone_and_nothing_is_said(method, capfd):
 def test_ppo_is_silent_in_a_process_of_its_own():
     code = (
         "import random, warnings; warnings.simplefilter('error', UserWarning)\n"
-        "from tests.scenarios.policy_training.test_trainers import _made, configured, simulator\n"
+        "from tests.scenarios.policy_training.test_trainers import make_trainer, configured, simulator\n"
         "before = random.getstate()\n"  # which the run-time checks of shapes draw from, in the tests' own process
-        "trainer = _made(configured('ppo'), simulator())\n"
+        "trainer = make_trainer(configured('ppo'), simulator())\n"
         "trainer.iterate(); trainer.policy()\n"
         "assert random.getstate() == before"
     )
@@ -161,7 +156,7 @@ def test_ppo_is_silent_in_a_process_of_its_own():
 def test_learning_by_night_is_found(method, iterations, settings):
     worlds = paid()
     config = configured(method, chunks=4, population=8, observes="nothing", **settings)
-    trainer = _made(config, worlds)
+    trainer = make_trainer(config, worlds)
     history = [trainer.iterate() for _ in range(iterations)]
     policy = trainer.policy().make()
     assert policy.observes == "nothing"
@@ -199,13 +194,13 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
     """The advantage of each life is over the others of its seed; the step is Adam's on the mean of all lives."""
     config = configured("reinforce", entropy=0.0, observes="nothing", population=5)
     trainer = ReinforceTrainer(config, simulator())
-    lived, made = [], trainers.SamplingPolicy
+    lived, made = [], reinforce.SamplingPolicy
 
     def spied(network, generator):
         lived.append(made(network, generator))
         return lived[-1]
 
-    monkeypatch.setattr(trainers, "SamplingPolicy", spied)
+    monkeypatch.setattr(reinforce, "SamplingPolicy", spied)
     before = trainer.network.state_dict()
     slow = small_network(len(trainer.features), config.hidden, torch.Generator())
     slow.load_state_dict(before)
@@ -245,7 +240,7 @@ def test_a_network_in_a_file_is_the_one_that_was_trained():
 
 @without_ppo
 def test_a_policy_of_ppo_in_a_file_is_the_one_that_was_trained():
-    trainer = _made(configured("ppo"), simulator())
+    trainer = make_trainer(configured("ppo"), simulator())
     trainer.iterate()
     policy = trainer.policy().make()
     x = np.random.default_rng(0).normal(size=(6, len(trainer.features))).astype(np.float32)
@@ -258,7 +253,7 @@ def test_a_policy_of_ppo_in_a_file_is_the_one_that_was_trained():
 
 @every
 def test_policies_decide_at_all_nodes_as_they_do_one_by_one(method):
-    trainer = _made(configured(method, observes="memory"), simulator())
+    trainer = make_trainer(configured(method, observes="memory"), simulator())
     trainer.iterate()
     file = trainer.policy()
     found = simulator().utilities([lambda _: file.make(), lambda _: StaticPolicy(50)])
@@ -290,7 +285,7 @@ def test_living_is_looking_up_to_the_bit(simulators):
 def test_training_in_lives_is_training_on_tables_to_the_bit(simulators, method):
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight, observes="memory")
     config = config.model_copy(update=resolve_specs(config))
-    tabulated, lived = (_made(config, each) for each in simulators)
+    tabulated, lived = (make_trainer(config, each) for each in simulators)
     assert tabulated.iterate() == lived.iterate()
     assert written(tabulated) == written(lived)
 
@@ -323,12 +318,12 @@ def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkey
     lifetimes = simulators[1]
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     config = config.model_copy(update=resolve_specs(config))
-    trainer, undisturbed = (_made(config, lifetimes) for _ in range(2))
+    trainer, undisturbed = (make_trainer(config, lifetimes) for _ in range(2))
     monkeypatch.setattr(lifetimes, "reporter", StopsSoon(3))
     with pytest.raises(Interrupted):
         trainer.iterate()
     monkeypatch.undo()
-    resumed = _made(config, lifetimes)
+    resumed = make_trainer(config, lifetimes)
     resumed.load_state(through_a_file(trainer.state()))
     expected = undisturbed.iterate()
     assert resumed.iterate() == expected
@@ -363,7 +358,7 @@ def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
         configured("forecast"), TableSimulator(TableSet(drawn, Pricing("random-walk:sigma=0.5", "flops", 0.0)))
     )
     worlds = []
-    monkeypatch.setattr(trainers, "fit_prior", lambda x, y, of, **_: worlds.extend(of.tolist()) or ((0.0,) * 4, ()))
+    monkeypatch.setattr(forecast, "fit_prior", lambda x, y, of, **_: worlds.extend(of.tolist()) or ((0.0,) * 4, ()))
     trainer.iterate()
     assert set(worlds) == {0, 1}
 
@@ -373,7 +368,7 @@ def test_living_is_told_of_chunk_by_chunk(simulators, method, monkeypatch):
     told = Told()
     monkeypatch.setattr(simulators[1], "reporter", told)
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
-    _made(config.model_copy(update=resolve_specs(config)), simulators[1]).iterate()
+    make_trainer(config.model_copy(update=resolve_specs(config)), simulators[1]).iterate()
     worlds = 1 if method == "ppo" else len(simulators[1].seeds)
     assert sum(told.advances) == config.population * worlds * simulators[1].n_chunks
     assert len(told.advances) >= simulators[1].n_chunks

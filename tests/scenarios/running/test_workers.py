@@ -85,6 +85,6 @@ def test_a_process_that_is_killed_is_one_line():
     with WorkerPool(2, SilentReporter()) as pool:
         pool.begin(hang)
         pool.begin(end)
-        with pytest.raises(RunError, match="expected 2 processes to live, but one was killed"):
+        with pytest.raises(RunError, match="expected 2 worker processes, but one was killed"):
             pool.ended()
     assert multiprocessing.active_children() == []
