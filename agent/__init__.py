@@ -13,15 +13,16 @@ the agent's lifetime on a stream. To try your own policy, subclass `Policy`:
             surprised = observation.learner_loss > observation.mean_learner_loss
             return Action.LEARN if surprised else Action.MEMORIZE
 
-    trajectory = scenarios.live(Surprised(), dataset="textures", scenario="class-incremental")
+    trajectory = scenarios.run_lifetime(Surprised(), dataset="textures", scenario="class-incremental")
     print(trajectory.accuracy, trajectory.steps[-1].spent_gflop)
 
 `help(agent.Observation)` lists what an observation contains, `help(agent.Policy)` explains the state of a policy and
 its saving, and `help(agent.Trajectory)` and `help(agent.Step)` describe the results.
 
 To build an agent yourself: `Agent(learner, memory)`, with an `OnlineLearner` or `RefitLearner` of a `ResNet`, and a
-`CacheMemory`. Then call `live(agent, stream, policy, plan)` with any sequence of `Chunk` as the stream, or `live_many`
-for several policies that share work. Any class that satisfies the protocol `Learner` or `Memory` can be used.
+`CacheMemory`. Then call `run_lifetime(agent, stream, policy, plan)` with any sequence of `Chunk` as the stream, or
+`run_lifetimes` for several policies that share work. Any class that satisfies the protocol `Learner` or `Memory` can be
+used.
 """
 
 from importlib import import_module
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from agent.learners import Recipe as Recipe
     from agent.learners import RefitLearner as RefitLearner
     from agent.learners.training import Training as Training
-    from agent.lifetime.loop import live as live
-    from agent.lifetime.loop import live_many as live_many
+    from agent.lifetime.loop import run_lifetime as run_lifetime
+    from agent.lifetime.loop import run_lifetimes as run_lifetimes
     from agent.memory import CacheMemory as CacheMemory
     from agent.memory import Memory as Memory
     from agent.memory.rekeying import Rekeying as Rekeying
@@ -78,8 +79,8 @@ _HOME = {
     "Step": "evaluation.trajectory",
     "Trajectory": "evaluation.trajectory",
     "Training": "learners.training",
-    "live": "lifetime.loop",
-    "live_many": "lifetime.loop",
+    "run_lifetime": "lifetime.loop",
+    "run_lifetimes": "lifetime.loop",
 }
 
 __all__ = list(_HOME)

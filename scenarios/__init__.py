@@ -1,6 +1,6 @@
 """Worlds for agents, and experiments in them.
 
-`live` simulates one lifetime from Python; `LifetimeEnv` is a Gymnasium environment of lifetimes:
+`run_lifetime` simulates one lifetime from Python; `LifetimeEnv` is a Gymnasium environment of lifetimes:
 
     env = scenarios.LifetimeEnv(seeds=(0, 1, 2), observes="learner", cost_weight=0.001)
     observation, info = env.reset(seed=0)
@@ -10,18 +10,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenarios.experiments.simulate import live as live
+    from scenarios.experiments.simulate import run_lifetime as run_lifetime
     from scenarios.policy_training.environment import LifetimeEnv as LifetimeEnv
 
-__all__ = ["LifetimeEnv", "live"]
+__all__ = ["LifetimeEnv", "run_lifetime"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: torch and Avalanche take seconds, and `lifetime --help` does not need them."""
-    if name == "live":
-        from scenarios.experiments.simulate import live
+    if name == "run_lifetime":
+        from scenarios.experiments.simulate import run_lifetime
 
-        return live
+        return run_lifetime
     if name == "LifetimeEnv":
         from scenarios.policy_training.environment import LifetimeEnv
 

@@ -83,5 +83,5 @@ class Episode:
             KeyError, TypeError, ValueError: not a state.
         """
         steps: Sequence[Step] = [Step.from_json(values) for values in state["steps"]]
-        self._lifetimes.load_state(state["lifetimes"], dict.fromkeys(Lifetimes.lived(state["lifetimes"]), steps))
+        self._lifetimes.load_state(state["lifetimes"], dict.fromkeys(Lifetimes.n_steps_in(state["lifetimes"]), steps))
         self.steps = tuple(steps)

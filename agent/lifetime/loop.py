@@ -348,13 +348,13 @@ class Lifetimes:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
         check_shape(state, {"initial_scores": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
-        if any(n < 0 for n in Lifetimes.lived(state).values()):
+        if any(n < 0 for n in Lifetimes.n_steps_in(state).values()):
             raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
-        if not Lifetimes.lived(state):
+        if not Lifetimes.n_steps_in(state):
             raise CheckpointError(f"expected a checkpoint of lifetimes at {path}, got one of none")
 
     @staticmethod
-    def lived(state: dict[str, Any]) -> dict[str, int]:
+    def n_steps_in(state: dict[str, Any]) -> dict[str, int]:
         """The number of past steps of each lifetime in a state; lifetimes that had ended are not in it."""
         return {name: branch["step"] for branch in state["branches"] for name in branch["lifetimes"]}
 
@@ -370,7 +370,7 @@ class Lifetimes:
         self.initial_scores = scores_from_json(state["initial_scores"]) if state["initial_scores"] else None
 
 
-def live_many(
+def run_lifetimes(
     agent: Agent,
     stream: Sequence[Chunk],
     policies: Mapping[str, Policy],
@@ -401,7 +401,7 @@ def live_many(
         yield from lifetimes.ended()
 
 
-def live(
+def run_lifetime(
     agent: Agent,
     stream: Sequence[Chunk],
     policy: Policy,
@@ -415,7 +415,7 @@ def live(
     """Run one lifetime; see `Lifetimes`."""
     named = (lambda _, step: on_step(step)) if on_step else None
     settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": named}
-    [(_, trajectory, _)] = live_many(agent, stream, {"": policy}, plan, **settings)
+    [(_, trajectory, _)] = run_lifetimes(agent, stream, {"": policy}, plan, **settings)
     return trajectory
 
 

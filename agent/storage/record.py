@@ -173,7 +173,7 @@ class LifetimeRecord:
             raise CheckpointError(f"expected {n} steps in {path}, got: {error or type(error).__name__}") from None
         raise CheckpointError(f"expected {n} steps in {path}, got {len(lines)}")
 
-    def go_on(self, steps: Sequence[Step]) -> None:
+    def restart_after(self, steps: Sequence[Step]) -> None:
         """Replace the record by these steps, and open it for more."""
         with _writing(self.path):
             self.close()
@@ -189,7 +189,7 @@ class LifetimeRecord:
     def step(self, step: Step) -> None:
         """Append a step to the trajectory and to the events."""
         if self._lines is None:
-            self.go_on([])
+            self.restart_after([])
         assert self._lines is not None
         assert self._events is not None
         with _writing(self.path):

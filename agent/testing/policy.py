@@ -10,7 +10,7 @@ from agent.errors import InvalidSetting, PolicyError
 from agent.policies import Action, Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import Observes, checked_state
-from agent.policies.protocol import check_policy as check_before_living
+from agent.policies.protocol import check_policy as check_before_lifetime
 from agent.policies.signals import LEARNER_SIGNALS, SIGNALS
 from agent.testing.promises import BrokenPromise, own_randomness, run_all, through_a_file
 
@@ -85,7 +85,7 @@ class _PolicyCheck:
             found = f"got {policy.observes!r}"
             raise BrokenPromise(policy, f"`observes` is one of {', '.join(get_args(Observes))}", found)
         try:
-            check_before_living(policy)
+            check_before_lifetime(policy)
         except (InvalidSetting, PolicyError) as error:
             raise BrokenPromise(policy, "a policy can be saved and restored", str(error)) from error
 

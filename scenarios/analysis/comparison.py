@@ -13,7 +13,7 @@ from scenarios.analysis.statistics import Interval, mean_interval, paired_differ
 
 
 @dataclass(frozen=True)
-class Lived:
+class ScheduleLifetimes:
     """The lifetimes of one schedule.
 
     Attributes:
@@ -80,7 +80,7 @@ class Best:
     difference: Interval | None
 
 
-def compare(lifetimes: Sequence[Lived], confidence: float = 0.95) -> Comparison:
+def compare(lifetimes: Sequence[ScheduleLifetimes], confidence: float = 0.95) -> Comparison:
     """Compute the means over seeds with their t intervals (`mean_interval`) for every schedule and metric.
 
     Args:
@@ -215,7 +215,9 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _schedule(lifetimes: Lived, first: str, seeds: list[int], metrics: list[str], confidence: float) -> Schedule:
+def _schedule(
+    lifetimes: ScheduleLifetimes, first: str, seeds: list[int], metrics: list[str], confidence: float
+) -> Schedule:
     if sorted(lifetimes.by_seed) != seeds:
         raise InvalidSetting(
             f"expected the same seeds for every schedule, got {_listed(seeds)} for {first} and "

@@ -58,7 +58,7 @@ def curve(
 
 def relative_value(workers: int | None) -> Experiment[CurveConfig, "Curve"]:
     """The experiment: k%-learners over seeds, in this process (None) or in so many workers."""
-    from scenarios.experiments.relative_value import live_curve, prepare, resolve_curve
+    from scenarios.experiments.relative_value import prepare, resolve_curve, run_curve
 
     return Experiment(
         "curve",
@@ -66,7 +66,7 @@ def relative_value(workers: int | None) -> Experiment[CurveConfig, "Curve"]:
         resolve_curve,
         words=lambda settings: [dataset_word(settings.dataset), settings.learner_name],
         prepare=prepare,
-        run=partial(live_curve, workers=workers),
+        run=partial(run_curve, workers=workers),
         as_json=lambda found, _: _as_json(found),
         show=lambda found, _, path, runs: _show(found, path, runs),
         threads=1 if workers else None,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from agent.errors import InvalidSetting
-from scenarios.config.presets import PLACES_OF_BEFORE, PRESETS, Config, from_toml, resolve
+from scenarios.config.presets import FORMER_OPTIONS, PRESETS, Config, from_toml, resolve
 from scenarios.config.settings import AgentConfig
 
 Runs = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
@@ -95,7 +95,7 @@ def _setting_parameters(kind: type[AgentConfig]) -> list[inspect.Parameter]:
         else:
             option = Annotated[str | None, typer.Option(flag, metavar=_metavar(field.annotation), **shown)]
         parameters.append(_parameter(name, option, None))
-    for name in PLACES_OF_BEFORE:  # rejected with a message that names the new place
+    for name in FORMER_OPTIONS:  # rejected with a message that names the new place
         parameters.append(_parameter(name, Annotated[str | None, typer.Option(_flag(name), hidden=True)], None))
     return parameters
 

@@ -15,7 +15,7 @@ from scenarios.config.specs import parse, spelled
 
 Config = TypeVar("Config", bound=AgentConfig)
 
-PLACES_OF_BEFORE = {
+FORMER_OPTIONS = {
     "protocol": "--learner online, cooldown or refit (which was called original)",
     "depth": "--network resnet:depth=...",
     "width": "--network resnet:width=...",
@@ -215,8 +215,8 @@ def _one_line(error: ValidationError, kind: type[AgentConfig]) -> str:
         return message
     name, got = str(first["loc"][0]), first["input"]
     flag = "--" + name.replace("_", "-")
-    if first["type"] == "extra_forbidden" and name in PLACES_OF_BEFORE:
-        return f"expected {PLACES_OF_BEFORE[name]}, got {flag}, as it was called before"
+    if first["type"] == "extra_forbidden" and name in FORMER_OPTIONS:
+        return f"expected {FORMER_OPTIONS[name]}, got {flag}, as it was called before"
     if first["type"] == "extra_forbidden":
         return f"expected settings out of {', '.join(kind.model_fields)}, got {name}"
     wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")

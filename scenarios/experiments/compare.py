@@ -11,7 +11,7 @@ from agent.storage.record import RunDirectory
 from scenarios.analysis.comparison import (
     Best,
     Comparison,
-    Lived,
+    ScheduleLifetimes,
     best_at_each_budget,
     compare,
     comparison_csv,
@@ -23,11 +23,11 @@ from scenarios.config.specs import file_name, split_specs
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png, png_pixels
 from scenarios.running.interval_notes import notes_on_intervals
-from scenarios.running.lifetimes import live_together
+from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.provenance import notes_on_training
 from scenarios.running.summary import metrics_of
-from scenarios.running.world import cost_model, load_world, resolve_policies, resolve_specs, try_world, write_truth
+from scenarios.running.world import check_world, cost_model, load_world, resolve_policies, resolve_specs, truth_as_json
 
 COST, ACCURACY = "total_cost", "final_accuracy"
 
@@ -91,13 +91,13 @@ def compare_policies(
         if any(record.summary() is None for record in records.values()):
             reporter.say(f"seed {seed}")
             world = load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter)
-            run.write(f"seed{seed}/scenario.json", write_truth(world[1]))
-            live_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), reporter)
+            run.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
+            run_together(config, seed, world, records, run.checkpoints(f"seed{seed}"), reporter)
         run.checkpoints(f"seed{seed}").drop()
         for policy, record in records.items():
             summaries[policy][seed] = record.summary()
     schedules = [
-        Lived(policy, {seed: metrics_of(summary, run.path) for seed, summary in by_seed.items()})
+        ScheduleLifetimes(policy, {seed: metrics_of(summary, run.path) for seed, summary in by_seed.items()})
         for policy, by_seed in summaries.items()
     ]
     notes = notes_on_training(policies, config.dataset, seeds, data_dir)
@@ -108,8 +108,8 @@ def compare_policies(
 
 
 def prepare(config: CompareConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Check that the lifetimes of the first seed can begin; see `try_world`."""
-    try_world(config, config.first_seed, split_specs(config.policies), download=download, data_dir=data_dir)
+    """Check that the lifetimes of the first seed can begin; see `check_world`."""
+    check_world(config, config.first_seed, split_specs(config.policies), download=download, data_dir=data_dir)
 
 
 def write_comparison(compared: Compared, run: RunDirectory) -> None:
@@ -134,7 +134,7 @@ def write_comparison(compared: Compared, run: RunDirectory) -> None:
         board.add_image("comparison", png_pixels(png), dataformats="HWC")
 
 
-def make_comparison(schedules: Sequence[Lived], config: CompareConfig, notes: list[str]) -> Compared:
+def make_comparison(schedules: Sequence[ScheduleLifetimes], config: CompareConfig, notes: list[str]) -> Compared:
     """Compare schedules with the confidence and the cost weight of the settings, and add to the notes."""
     if config.cost_weight is not None:
         schedules = [_with_utility(schedule, config.cost_weight) for schedule in schedules]
@@ -146,10 +146,10 @@ def make_comparison(schedules: Sequence[Lived], config: CompareConfig, notes: li
     return Compared(config.title, unit, comparison, tuple(best), config.cost_weight, tuple(notes))
 
 
-def _with_utility(schedule: Lived, cost_weight: float) -> Lived:
+def _with_utility(schedule: ScheduleLifetimes, cost_weight: float) -> ScheduleLifetimes:
     by_seed = {}
     for seed, metrics in schedule.by_seed.items():
         accuracy, spent = metrics[ACCURACY], metrics[COST]
         worth = None if accuracy is None or spent is None else utility(accuracy, spent, cost_weight)
         by_seed[seed] = metrics | {"utility": worth}
-    return Lived(schedule.label, by_seed)
+    return ScheduleLifetimes(schedule.label, by_seed)

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.errors import InvalidSetting, RunError
 from agent.storage.record import CONFIG, SUMMARY, read_object
-from scenarios.analysis.comparison import Lived
+from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.config.families import SPECS
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, SimulateConfig, settings_of
@@ -54,7 +54,7 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
         | {"confidence": confidence, "cost_weight": cost_weight},
     )
     notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
-    return make_comparison([Lived(label, by_seed) for label, by_seed in by_label.items()], config, notes)
+    return make_comparison([ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()], config, notes)
 
 
 def runs_digest(paths: Sequence[Path]) -> str:

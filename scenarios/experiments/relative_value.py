@@ -22,13 +22,13 @@ from scenarios.config.specs import file_name, split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
 from scenarios.running.factory import build_agent, choose_augmentation, resolve_agent
-from scenarios.running.progress import NotingReporter, ProgressReporter, SilentReporter
+from scenarios.running.progress import CollectingReporter, ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
-from scenarios.running.resumable import live_on_record
+from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import prior_knowledge
 from scenarios.running.workers import WorkerPool
 from scenarios.running.workload import workload
-from scenarios.running.world import make_policies, resolve_policies, tell_of
+from scenarios.running.world import make_policies, report_dataset, resolve_policies
 from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
@@ -44,7 +44,7 @@ def resolve_curve(config: CurveConfig) -> CurveConfig:
     return config.model_copy(update=resolved)
 
 
-def live_curve(
+def run_curve(
     config: CurveConfig,
     run: RunDirectory,
     reporter: ProgressReporter,
@@ -115,7 +115,7 @@ def _run_seeds(
     first = next(iter(unfinished))
     reporter.say("data")
     dataset = _load(config, first, data_dir, download, reporter.reach)
-    tell_of(dataset, reporter)
+    report_dataset(dataset, reporter)
     works = {seed: _work(config, dataset, names) for seed, names in unfinished.items()}
     reporter.expect(sum(works.values()))
     if workers is not None:
@@ -225,7 +225,7 @@ def _run_side_by_side(
 
 def _run_seed_in_worker(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
     """A worker's task, which returns warnings; if stopped, it loses the work since the last checkpoint."""
-    dataset, noting = _load(config, seed, data_dir, False, None), NotingReporter()
+    dataset, noting = _load(config, seed, data_dir, False, None), CollectingReporter()
     _run_seed(config, dataset, seed, RunDirectory(path), noting)
     return seed, noting.warnings
 
@@ -255,7 +255,7 @@ def _run_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirector
             facts |= _warm(agent, stream, StaticPolicy(statics[name]), dataset.test)
         records[name].finish(trajectory, facts)
 
-    live_on_record(
+    run_recorded(
         begin,
         records,
         checkpoints,

@@ -10,10 +10,17 @@ from scenarios.config.families import POLICY
 from scenarios.config.members import make
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.lifetimes import live_together
+from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.summary import metrics_of
-from scenarios.running.world import load_world, make_lifetimes, resolve_policy, resolve_specs, try_world, write_truth
+from scenarios.running.world import (
+    check_world,
+    load_world,
+    make_lifetimes,
+    resolve_policy,
+    resolve_specs,
+    truth_as_json,
+)
 
 
 def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
@@ -57,8 +64,8 @@ def simulate(
     if record.summary() is None:
         reporter.say("data")
         world = load_world(config, config.seed, data_dir=data_dir, download=download, reporter=reporter)
-        run.write("scenario.json", write_truth(world[1]))
-        live_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), reporter)
+        run.write("scenario.json", truth_as_json(world[1]))
+        run_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), reporter)
     summary = record.summary()
     metrics_of(summary, run.path)
     run.checkpoints().drop()  # left by a process that was killed just before it deleted them
@@ -66,7 +73,7 @@ def simulate(
     return summary
 
 
-def live(
+def run_lifetime(
     policy: Policy | str,
     *,
     seed: int = 0,
@@ -105,5 +112,5 @@ def live(
 
 
 def prepare(config: SimulateConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Check that the lifetime can begin; see `try_world`."""
-    try_world(config, config.seed, [config.policy], download=download, data_dir=data_dir)
+    """Check that the lifetime can begin; see `check_world`."""
+    check_world(config, config.seed, [config.policy], download=download, data_dir=data_dir)

@@ -212,7 +212,7 @@ class PricedTable:
             node = len(self.table.actions) * node + int(decisions[node])
         return node
 
-    def live(self, policy: Policy) -> int:
+    def run(self, policy: Policy) -> int:
         """The leaf at the end of a lifetime under a new policy with the same `observes`.
 
         Raises:

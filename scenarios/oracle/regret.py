@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from agent.errors import InvalidSetting
-from scenarios.analysis.comparison import Comparison, Lived, Schedule, compare, paired_difference
+from scenarios.analysis.comparison import Comparison, Schedule, ScheduleLifetimes, compare, paired_difference
 from scenarios.analysis.statistics import Interval, Ratio, mean_interval, ratio_of_means
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
@@ -117,7 +117,7 @@ def evaluate(
     statics = static_schedules(table_set.n_chunks)
     names = list(dict.fromkeys([*policies, *statics]))
     fixed, of_fixed = table_set.fixed()
-    lifetimes = [*(table_set.live(spec) for spec in names), of_fixed, table_set.oracle()]
+    lifetimes = [*(table_set.run(spec) for spec in names), of_fixed, table_set.oracle()]
     comparison = compare([_mean_over_paths(each, n_paths) for each in lifetimes], confidence)
     of = {schedule.label: schedule for schedule in comparison.schedules}
     rivals: dict[Among, Sequence[str]] = {
@@ -158,7 +158,7 @@ def _held_out(tables: Sequence[ScheduleTable], seen: frozenset[int]) -> list[Sch
     return held_out
 
 
-def _mean_over_paths(lifetimes: Lived, n_paths: int) -> Lived:
+def _mean_over_paths(lifetimes: ScheduleLifetimes, n_paths: int) -> ScheduleLifetimes:
     """Means over the tariff paths of each tree, adjacent in `by_seed`, under the seed of the first path."""
     items = list(lifetimes.by_seed.items())
     by_seed: dict[int, dict[str, float | None]] = {}
@@ -167,7 +167,7 @@ def _mean_over_paths(lifetimes: Lived, n_paths: int) -> Lived:
         paths = [values for _, values in items[first : first + n_paths]]
         by_name = {name: [value for values in paths if (value := values[name]) is not None] for name in metrics}
         by_seed[seed] = {name: float(np.mean(found)) if found else None for name, found in by_name.items()}
-    return Lived(lifetimes.label, by_seed)
+    return ScheduleLifetimes(lifetimes.label, by_seed)
 
 
 def static_schedules(n_chunks: int) -> list[str]:

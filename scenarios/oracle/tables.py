@@ -16,7 +16,7 @@ from agent.policies import Policy, ScoringPolicy
 from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
 from agent.randomness import named_seed
-from scenarios.analysis.comparison import Lived
+from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.config.families import COST_MODEL, POLICY, TARIFF
 from scenarios.config.members import make
 from scenarios.config.presets import validate
@@ -110,7 +110,7 @@ class TableSet:
             COST: float(priced.spent[leaf]),
         }
 
-    def live(self, spec: str) -> Lived:
+    def run(self, spec: str) -> ScheduleLifetimes:
         """The lifetimes of a policy on every tree; a random policy uses the seed of the tree.
 
         Raises:
@@ -122,32 +122,32 @@ class TableSet:
             policy = make(spec, POLICY, seed=seed)
             check_policy(policy)
             by_seed[seed] = self.metrics(seed, policy.observes, self.leaf(seed, policy))
-        return Lived(spec, by_seed)
+        return ScheduleLifetimes(spec, by_seed)
 
     def leaf(self, seed: int, policy: Policy) -> int:
         """The leaf at the end of a lifetime under a new policy; a policy without state decides at all nodes at once."""
         priced = self.priced(seed, policy.observes)
         if not isinstance(policy, ScoringPolicy):
-            return priced.live(policy)
+            return priced.run(policy)
         key = seed, policy.features
         if key not in self._features:
             self._features[key] = features_of(priced.vectors, policy.features)
         return priced.follow(best(policy.scores(self._features[key])))
 
-    def oracle(self) -> Lived:
+    def oracle(self) -> ScheduleLifetimes:
         """The best schedule of every seed, in hindsight."""
         weight = self.pricing.cost_weight
         leaves = {seed: self.priced(seed, "nothing").best(weight) for seed in self.by_seed}
-        return Lived(ORACLE, {seed: self.metrics(seed, "nothing", leaf) for seed, leaf in leaves.items()})
+        return ScheduleLifetimes(ORACLE, {seed: self.metrics(seed, "nothing", leaf) for seed, leaf in leaves.items()})
 
-    def fixed(self) -> tuple[str, Lived]:
+    def fixed(self) -> tuple[str, ScheduleLifetimes]:
         """The schedule of highest mean utility over these seeds: the best one that depends only on the position."""
         table = next(iter(self.by_seed.values()))
         leaves, weight = table.nodes(self.n_chunks), self.pricing.cost_weight
         totals = sum(self.priced(seed, "nothing").utility(weight)[leaves] for seed in self.by_seed)
         leaf = int(leaves[np.argmax(totals)])
         by_seed = {seed: self.metrics(seed, "nothing", leaf) for seed in self.by_seed}
-        return schedule_of(leaf, table.actions), Lived(FIXED, by_seed)
+        return schedule_of(leaf, table.actions), ScheduleLifetimes(FIXED, by_seed)
 
 
 def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: int) -> list[ScheduleTable]:

@@ -69,7 +69,7 @@ class TableSimulator(Simulator):
         return TableLifetime(self.table_set.priced(seed, observes))
 
 
-class LiveSimulator(Simulator):
+class LifetimeSimulator(Simulator):
     """Simulates lifetimes; those of one seed share what they have in common.
 
     Args:

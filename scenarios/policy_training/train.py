@@ -12,7 +12,7 @@ from agent.storage.record import RunDirectory, read_object
 from scenarios.config.settings import TrainConfig
 from scenarios.oracle.table import ScheduleTable
 from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
-from scenarios.policy_training.simulators import LiveSimulator, Simulator, TableSimulator
+from scenarios.policy_training.simulators import LifetimeSimulator, Simulator, TableSimulator
 from scenarios.policy_training.trainers import Trainer, make_trainer
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
 from scenarios.running.world import load_world, make_episode, resolve_specs
@@ -92,7 +92,7 @@ def train_policy(
     simulator: Simulator
     if tables is None:
         reporter.say("data")
-        simulator = LiveSimulator(config, _seeds(config), reporter, download=download, data_dir=data_dir)
+        simulator = LifetimeSimulator(config, _seeds(config), reporter, download=download, data_dir=data_dir)
     else:
         pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
         drawn = with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws)

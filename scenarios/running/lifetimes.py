@@ -9,13 +9,13 @@ from agent.storage.record import LifetimeRecord
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.running.progress import ProgressReporter
-from scenarios.running.resumable import live_on_record
+from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import facts_of, hyperparameters
 from scenarios.running.world import make_lifetimes, make_policies
 from scenarios.streams.scenario import Scenario
 
 
-def live_together(
+def run_together(
     config: LifetimeConfig,
     seed: int,
     world: tuple[Dataset, Scenario],
@@ -48,7 +48,7 @@ def live_together(
         settings = hyperparameters(config, seed, policy)
         records[policy].finish(trajectory, facts, settings=settings, weights=agent.learner.weights())
 
-    live_on_record(
+    run_recorded(
         lambda policies: make_lifetimes(config, seed, world, make_policies(policies, seed)),
         records,
         checkpoints,

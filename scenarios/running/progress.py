@@ -46,7 +46,7 @@ class SilentReporter:
         warnings.warn(what, stacklevel=2)
 
 
-class NotingReporter(SilentReporter):
+class CollectingReporter(SilentReporter):
     """Collects warnings for a later report."""
 
     def __init__(self) -> None:

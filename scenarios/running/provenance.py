@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
 from agent.policies.file import read_policy_file
-from scenarios.config.presets import PLACES_OF_BEFORE
+from scenarios.config.presets import FORMER_OPTIONS
 from scenarios.config.specs import FILE, parse
 from scenarios.datasets.load import fingerprint
 
@@ -59,10 +59,10 @@ def _training_of(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     training = read_policy_file(path).training
     settings = training.get("settings")
     settings = settings if isinstance(settings, dict) else {}
-    former = [name for name in settings if name in PLACES_OF_BEFORE]
+    former = [name for name in settings if name in FORMER_OPTIONS]
     if former:
         raise InvalidSetting(
-            f"expected {PLACES_OF_BEFORE[former[0]]} among the settings that the policy in {path} was trained with, "
+            f"expected {FORMER_OPTIONS[former[0]]} among the settings that the policy in {path} was trained with, "
             f"got {former[0]}, as it was called before; train it again"
         )
     return training, settings

@@ -16,7 +16,7 @@ Begin = Callable[[Iterable[str]], Lifetimes]
 """Makes the lifetimes with these names, at initialization."""
 
 
-def live_on_record(
+def run_recorded(
     begin: Begin,
     records: Mapping[str, LifetimeRecord],
     checkpoints: Checkpoints,
@@ -48,7 +48,7 @@ def live_on_record(
     try:
         lifetimes, past = _resumed(begin, records, checkpoints, reporter)
         for name, recorded in past.items():
-            records[name].go_on(recorded)
+            records[name].restart_after(recorded)
             decisions[name].extend(step.action for step in recorded)
             for step in recorded:
                 on_step({name: step})
@@ -121,7 +121,7 @@ def _from_checkpoint(
 ) -> tuple[Lifetimes, Mapping[str, Sequence[Step]]]:
     state = checkpoints.load(path)
     Lifetimes.check_state(state, path)
-    n_steps = Lifetimes.lived(state)
+    n_steps = Lifetimes.n_steps_in(state)
     lost = [name for name in records.keys() - n_steps.keys() if records[name].summary() is None]
     if lost or n_steps.keys() - records.keys():
         ours, theirs = ", ".join(records), ", ".join(n_steps) or "none"

@@ -95,7 +95,7 @@ def load_world(
         progress=reporter.reach,
         max_megapixels=config.max_megapixels,
     )
-    tell_of(dataset, reporter)
+    report_dataset(dataset, reporter)
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
     scenario = make(config.scenario, SCENARIO, **given)
@@ -103,14 +103,14 @@ def load_world(
     return dataset, scenario.priced(prices, config.queries or 0)
 
 
-def tell_of(dataset: Dataset, reporter: ProgressReporter) -> None:
+def report_dataset(dataset: Dataset, reporter: ProgressReporter) -> None:
     """Report the classes, the numbers of images and the skipped files of a data set."""
     reporter.tell(f"data: {dataset.overview()}")
     for note in dataset.notes:
         reporter.tell(f"data: {note}")
 
 
-def try_world(
+def check_world(
     config: LifetimeConfig, seed: int, policies: Sequence[str], *, data_dir: Path | None, download: bool
 ) -> None:
     """Check that lifetimes can begin: load the data, cut the stream, build the agent.
@@ -206,7 +206,7 @@ def _evaluation_plan(config: LifetimeConfig, scenario: Scenario) -> EvaluationPl
     )
 
 
-def write_truth(scenario: Scenario) -> str:
+def truth_as_json(scenario: Scenario) -> str:
     """What only the experimenter knows about a scenario, as JSON."""
     truth = {"experience": scenario.experience, "price": scenario.stream.prices, **scenario.truth}
     return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"

@@ -8,7 +8,7 @@ from functools import partial
 
 from agent.evaluation.plan import EvaluationPlan
 from agent.learners.training import unreported
-from agent.lifetime.loop import live_many
+from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.settings import CurveConfig
 from scenarios.datasets.load import load_dataset
@@ -36,7 +36,7 @@ def lifetimes(n_chunks: int, n_policies: int) -> Callable[[], object]:
 
     def lived() -> None:
         agent = build_agent(config, dataset, seed=0, progress=unreported)
-        for _ in live_many(agent, stream, {name: StaticPolicy(k) for name, k in policies.items()}, plan):
+        for _ in run_lifetimes(agent, stream, {name: StaticPolicy(k) for name, k in policies.items()}, plan):
             pass
 
     return lived

@@ -24,7 +24,7 @@ from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory
 from agent.storage.record import open_run
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.lifetimes import live_together
+from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
 from tests.benchmarks import recalling
@@ -134,7 +134,7 @@ def live(n_chunks: int, checkpoint_every: int) -> None:
         path = Path(folder) / "run"
         with open_run(path, config.model_dump(mode="json")) as run:
             records = {config.policy: run.lifetime("")}
-            live_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
+            run_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
         on_disk = {file.name.split(".tfevents")[0]: file.stat().st_size for file in path.iterdir()}
         print("on disk, bytes a chunk:", ", ".join(f"{name} {size / n_chunks:,.0f}" for name, size in on_disk.items()))
     growth.summarize()

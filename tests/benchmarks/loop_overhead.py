@@ -29,7 +29,7 @@ from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, open_run
 from agent.storage.tensorboard import Events
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.lifetimes import live_together
+from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
 from scenarios.streams.scenario import ChunkStream
@@ -90,7 +90,7 @@ def live(config: SimulateConfig, folder: Path, stopwatch: Stopwatch) -> None:
         stopwatch.watching(PARTS, rest=AROUND, threads=THREADS),
     ):
         records = {config.policy: run.lifetime("")}
-        live_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
+        run_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
 
 
 def report(title: str, n_chunks: int, stopwatch: Stopwatch) -> None:

@@ -10,7 +10,7 @@ from statistics import median
 
 from agent.evaluation.plan import EvaluationPlan
 from agent.learners.training import unreported
-from agent.lifetime.loop import live_many
+from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
@@ -32,7 +32,7 @@ def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
 
     def lived(ks: tuple[int, ...]) -> None:
         agent = build_agent(config, dataset, seed=0, progress=unreported)
-        for _ in live_many(agent, stream, {f"k{k}": StaticPolicy(k) for k in ks}, plan):
+        for _ in run_lifetimes(agent, stream, {f"k{k}": StaticPolicy(k) for k in ks}, plan):
             pass
 
     return lived

@@ -10,7 +10,7 @@ from agent.accounting.costs import COST_MODELS
 from agent.accounting.ledger import Ledger
 from agent.accounting.work import PAID, Work
 from agent.evaluation.plan import EvaluationPlan
-from agent.lifetime.loop import Lifetimes, live
+from agent.lifetime.loop import Lifetimes, run_lifetime
 from agent.memory.rekeying import Rekeying
 from agent.policies import Action, Policy, StaticPolicy, TariffPolicy
 from tests.agent.lifetime.test_loop import POLICIES
@@ -112,7 +112,7 @@ def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns
 @pytest.mark.parametrize("name", ["k60", "interleaved", "random", "loss", "disagreement", "tariff", "forecast"])
 def test_policies_are_told_what_they_will_pay(name, make, queries):
     policy, of_prices = Watched(POLICIES[name]()), (1, 2, 0.5, 0.2, 3, 1)
-    steps = live(toy_agent(make), stream(of_prices, queries), policy, PLAN, costs=MODEL, budget=1.0).steps
+    steps = run_lifetime(toy_agent(make), stream(of_prices, queries), policy, PLAN, costs=MODEL, budget=1.0).steps
     admitted, spent = [], dict.fromkeys(steps[0].costs, 0.0)
     learned = dict.fromkeys(PAID, Work())
     for step, told, size, price in zip(steps[:-1], policy.told, SIZES, of_prices, strict=False):
@@ -142,7 +142,7 @@ def test_policies_are_told_what_they_will_pay(name, make, queries):
 @pytest.mark.parametrize("make", ON_RESNETS.values(), ids=ON_RESNETS)
 def test_learning_at_night_is_paid_at_night(make):
     day_night = (2, 2, 0.2, 0.2, 2, 2)
-    steps = live(toy_agent(make), stream(day_night), TariffPolicy(1.0), PLAN).steps
+    steps = run_lifetime(toy_agent(make), stream(day_night), TariffPolicy(1.0), PLAN).steps
     assert [step.action for step in steps] == ["memorize"] * 2 + ["learn"] * 2 + ["memorize"] * 2
     assert 0 < steps[-1].costs["learn"] == pytest.approx(0.2 * steps[-1].work["learn"].flops / 1e9)
     assert steps[3].spent == pytest.approx(steps[4].spent - (steps[4].costs["memorize"] - steps[3].costs["memorize"]))
@@ -151,7 +151,7 @@ def test_learning_at_night_is_paid_at_night(make):
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 def test_the_end_of_life_is_paid_by_those_who_ordered_it(make):
     of_prices = (1, 1, 2, 2, 0.5, 3)
-    steps = live(toy_agent(make), stream(of_prices), StaticPolicy(100), PLAN).steps
+    steps = run_lifetime(toy_agent(make), stream(of_prices), StaticPolicy(100), PLAN).steps
     if steps[-1].work["learn"].samples != 2 * sum(SIZES) or steps[-2].pending_flops == 0:
         return  # trained at once, or more than once
     mean = sum(size * price for size, price in zip(SIZES, of_prices, strict=True)) / sum(SIZES)
@@ -161,7 +161,7 @@ def test_the_end_of_life_is_paid_by_those_who_ordered_it(make):
 
 def test_answers_are_billed_when_they_are_given():
     chunks = stream((1, 2, 1, 1, 1, 0.5), queries=10)
-    steps = live(toy_agent(online), chunks, StaticPolicy(50), replace(PLAN, prequential=True)).steps
+    steps = run_lifetime(toy_agent(online), chunks, StaticPolicy(50), replace(PLAN, prequential=True)).steps
     forward = toy_agent(online).learner.forward_flops(1, chunks[0].inputs.shape[1:])
     lookups = [0, *(step.query_flops for step in steps[:-1])]
     flops = [10 * (forward + lookup) for lookup in lookups]
@@ -190,7 +190,7 @@ def test_totals_do_not_depend_on_what_the_experimenter_measures(make):
 
 def test_a_query_orders_the_training_that_it_needs():
     chunks = stream((1, 2, 1, 1, 1, 1), queries=1)
-    asked = live(toy_agent(LEARNERS["refit-cold"]), chunks, StaticPolicy(100), PLAN).steps
+    asked = run_lifetime(toy_agent(LEARNERS["refit-cold"]), chunks, StaticPolicy(100), PLAN).steps
     assert asked[1].work["learn"].samples == 2 * SIZES[0]  # the second chunk's query needs the first one's training
     assert asked[1].costs["learn"] == pytest.approx(asked[1].work["learn"].flops / 1e9)  # at the first one's price
     assert asked[-1].action == Action.LEARN.name

@@ -15,7 +15,7 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.learners import LEARNERS, OnlineLearner
 from agent.learners.recipe import ParameterGroup, Recipe, sgd
 from agent.learners.training import Training
-from agent.lifetime.loop import Lifetimes, live, live_many
+from agent.lifetime.loop import Lifetimes, run_lifetime, run_lifetimes
 from agent.memory import CacheMemory
 from agent.memory.rekeying import Rekeying
 from agent.networks import MLP
@@ -73,7 +73,7 @@ def test_what_is_whitened_has_unit_variance():
 def test_a_life_pays_for_the_preparation_once():
     policies = {"k0": StaticPolicy(0), "loss": LossPolicy(0.97), "interleaved": InterleavedPolicy(50)}
     agent = Agent(cooldown_prepared(), CacheMemory(N_CLASSES))
-    ended = {name: each for name, each, _ in live_many(agent, toy_stream([8, 8, 8]), policies, PLAN)}
+    ended = {name: each for name, each, _ in run_lifetimes(agent, toy_stream([8, 8, 8]), policies, PLAN)}
     flops = 2 * 8 * 7 * 7 * 12 * 12
     assert [step.work["learn"].flops for step in ended["k0"].steps] == [flops] * 3
     assert all(trajectory.steps[0].work["learn"].flops >= flops for trajectory in ended.values())
@@ -235,7 +235,7 @@ def test_feature_vectors_are_lived_as_images_are(kind, rekeying):
     stream = [
         Chunk(step, rows, data.inputs[rows], data.labels[rows]) for step, rows in enumerate(torch.arange(200).split(50))
     ]
-    trajectory = live(agent, stream, InterleavedPolicy(50), EvaluationPlan(vectors(40, 1), vectors(60, 2)))
+    trajectory = run_lifetime(agent, stream, InterleavedPolicy(50), EvaluationPlan(vectors(40, 1), vectors(60, 2)))
     assert trajectory.accuracy.agent > 0.85
     assert trajectory.accuracy.memory > 0.85
 

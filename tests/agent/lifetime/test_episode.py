@@ -8,7 +8,7 @@ import torch
 from agent.accounting.costs import COST_MODELS
 from agent.errors import LifetimeError
 from agent.lifetime.episode import Episode, Undecided
-from agent.lifetime.loop import Lifetimes, live
+from agent.lifetime.loop import Lifetimes, run_lifetime
 from agent.memory.rekeying import Rekeying
 from agent.policies import Action, Policy
 from tests.agent.lifetime.test_loop import PLAN, POLICIES, PRICED, STREAM, lifetimes, lived
@@ -131,7 +131,7 @@ def test_a_chunk_that_has_been_met_must_be_lived_before_anything_is_saved():
 
 def test_nobody_is_asked_to_decide():
     with pytest.raises(LifetimeError, match=r"expected actions through Episode\.act"):
-        live(toy_agent(), STREAM, Undecided(), PLAN)
+        run_lifetime(toy_agent(), STREAM, Undecided(), PLAN)
 
 
 @pytest.mark.slow

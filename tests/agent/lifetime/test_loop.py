@@ -14,7 +14,7 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Step
 from agent.learners.training import Training
-from agent.lifetime.loop import Lifetimes, live, live_many
+from agent.lifetime.loop import Lifetimes, run_lifetime, run_lifetimes
 from agent.memory import RidgeMemory
 from agent.memory.rekeying import Rekeying
 from agent.policies import (
@@ -148,7 +148,7 @@ def test_lives_go_on_from_any_checkpoint_to_the_bit(make, how, tmp_path):
             torch.save(whole.state(), saved[-1])
     for path in saved[:: max(1, len(saved) // 6)]:
         state = torch.load(path, weights_only=True)
-        n_lived = Lifetimes.lived(state)
+        n_lived = Lifetimes.n_steps_in(state)
         resumed = lifetimes(make, {name: POLICIES[name]() for name in n_lived}, **LIFETIMES[how])
         resumed.load_state(state, {name: steps[name][:n] for name, n in n_lived.items()})
         rest = lived(resumed)
@@ -251,28 +251,28 @@ class Greedy(Policy):
 )
 def test_a_policy_that_fails_is_named(policy, message):
     with pytest.raises(LifetimeError, match=message):
-        live(toy_agent(), STREAM, policy(), PLAN)
+        run_lifetime(toy_agent(), STREAM, policy(), PLAN)
 
 
 def test_a_policy_that_keeps_what_cannot_be_saved_is_refused_at_once():
     policy = Alternate()
     policy.model = torch.nn.Linear(1, 1)
     with pytest.raises(InvalidSetting, match=r"in Alternate\.model, got Linear, which cannot be checkpointed"):
-        live(toy_agent(), STREAM, policy, PLAN)
+        run_lifetime(toy_agent(), STREAM, policy, PLAN)
 
 
 def test_what_lifetimes_share_is_lived_once(monkeypatch):
     steps = []
     step = Training.step
     monkeypatch.setattr(Training, "step", lambda *a, **k: steps.append(1) or step(*a, **k))
-    list(live_many(toy_agent(), STREAM, {str(k): StaticPolicy(k) for k in (0, 20, 40, 60, 80)}, PLAN))
+    list(run_lifetimes(toy_agent(), STREAM, {str(k): StaticPolicy(k) for k in (0, 20, 40, 60, 80)}, PLAN))
     assert len(steps) == 4 * 2  # four chunks learned by the longest, two passes in batches of eight
 
 
 def test_a_trajectory_tells_the_life():
     plan = replace(PLAN, every=2)
     told = []
-    trajectory = live(toy_agent(), STREAM, StaticPolicy(40), plan, on_step=told.append)
+    trajectory = run_lifetime(toy_agent(), STREAM, StaticPolicy(40), plan, on_step=told.append)
     assert told == list(trajectory.steps)
     assert [step.step for step in trajectory.steps] == [0, 1, 2, 3, 4]
     assert [step.action for step in trajectory.steps] == ["learn", "learn", "memorize", "memorize", "memorize"]
@@ -292,7 +292,7 @@ def test_a_trajectory_tells_the_life():
 def test_an_examination_leaves_no_trace(make):
     def life(every):
         plan = replace(PLAN, every=every)
-        [(_, trajectory, agent)] = live_many(toy_agent(make), STREAM, {"": StaticPolicy(40)}, plan)
+        [(_, trajectory, agent)] = run_lifetimes(toy_agent(make), STREAM, {"": StaticPolicy(40)}, plan)
         paid = {account: amounts for account, amounts in trajectory.steps[-1].work.items() if account != "evaluate"}
         return trajectory.accuracy, paid, agent.state()
 
@@ -301,18 +301,18 @@ def test_an_examination_leaves_no_trace(make):
 
 def test_no_policies_are_refused():
     with pytest.raises(InvalidSetting, match="expected at least 1 policy, got none"):
-        list(live_many(toy_agent(), STREAM, {}, PLAN))
+        list(run_lifetimes(toy_agent(), STREAM, {}, PLAN))
 
 
 def test_a_learner_of_everything_is_its_own_agent():
-    accuracy = live(toy_agent(), STREAM, StaticPolicy(100), PLAN).accuracy
+    accuracy = run_lifetime(toy_agent(), STREAM, StaticPolicy(100), PLAN).accuracy
     assert accuracy.agent == accuracy.learner
 
 
 def test_test_labels_are_for_scoring_alone():
     wrong = LabelledInputs(PLAN.test.inputs, (PLAN.test.labels + 1) % 3)
-    one = live(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1))
-    other = live(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1, test=wrong))
+    one = run_lifetime(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1))
+    other = run_lifetime(toy_agent(), STREAM, StaticPolicy(40), replace(PLAN, every=1, test=wrong))
     assert [replace(step, scores=None) for step in one.steps] == [replace(step, scores=None) for step in other.steps]
     assert one.accuracy != other.accuracy
 
@@ -322,7 +322,7 @@ def test_validation_data_are_neither_learned_nor_memorized():
     states = [
         agent.state()
         for plan in (PLAN, other)
-        for _, _, agent in live_many(toy_agent(), STREAM, {"": StaticPolicy(40)}, plan)
+        for _, _, agent in run_lifetimes(toy_agent(), STREAM, {"": StaticPolicy(40)}, plan)
     ]
     for state in states:
         del state["mixture"]
@@ -334,7 +334,7 @@ def test_lives_are_told_as_they_end_and_to_all_they_belong_to():
     policies = {"a": StaticPolicy(0), "b": StaticPolicy(40), "c": StaticPolicy(40)}
     ended = [
         name
-        for name, _, _ in live_many(
+        for name, _, _ in run_lifetimes(
             toy_agent(), STREAM, policies, PLAN, on_step=lambda name, step: told.append((step.step, name))
         )
     ]
@@ -353,7 +353,7 @@ def test_lives_are_told_as_they_end_and_to_all_they_belong_to():
 )
 def test_impossible_lives_are_refused(stream, plan, message):
     with pytest.raises(InvalidSetting, match=message):
-        live(toy_agent(), stream, StaticPolicy(50), plan())
+        run_lifetime(toy_agent(), stream, StaticPolicy(50), plan())
 
 
 def test_accuracy():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.lifetime.loop import live
+from agent.lifetime.loop import run_lifetime
 from agent.memory import CacheMemory, ReadOut
 from agent.memory.cache import PRIOR_THETA
 from agent.networks.outputs import Outputs
@@ -146,7 +146,7 @@ def test_running_averages_go_on_from_their_state():
 NOTED: list[Observation] = []
 
 
-class NotingReporter(Policy):
+class NotingPolicy(Policy):
     """Learns from every other chunk, and notes what it was shown."""
 
     def decide(self, observation):
@@ -154,11 +154,11 @@ class NotingReporter(Policy):
         return Action.MEMORIZE if observation.step % 2 else Action.LEARN
 
 
-class NotingLearner(NotingReporter):
+class NotingLearner(NotingPolicy):
     observes = "learner"
 
 
-class NotingMemory(NotingReporter):
+class NotingMemory(NotingPolicy):
     observes = "memory"
 
 
@@ -169,7 +169,7 @@ def noted():
 
 
 def test_an_observation_is_what_slow_code_sees(noted):
-    live(toy_agent(), STREAM, NotingMemory(), PLAN)
+    run_lifetime(toy_agent(), STREAM, NotingMemory(), PLAN)
     agent, keys, labels, means = toy_agent(), [], [], {}
     for observation, chunk in zip(noted, STREAM, strict=True):
         outputs, _ = agent.learner.forward(chunk.inputs)
@@ -200,7 +200,7 @@ def test_an_observation_is_what_slow_code_sees(noted):
 
 
 def test_the_stream_the_memory_and_the_costs_are_always_shown(noted):
-    trajectory = live(toy_agent(), STREAM, NotingReporter(), PLAN, budget=0.01)
+    trajectory = run_lifetime(toy_agent(), STREAM, NotingPolicy(), PLAN, budget=0.01)
     for step, (observation, chunk) in enumerate(zip(noted, STREAM, strict=True)):
         before = trajectory.steps[step - 1] if step else None
         assert (observation.step, observation.n_chunks, observation.n_samples) == (step, 5, len(chunk))
@@ -218,11 +218,9 @@ def test_the_stream_the_memory_and_the_costs_are_always_shown(noted):
         assert observation.learning_spent_gflop == pytest.approx(learning)
 
 
-@pytest.mark.parametrize(
-    ("policy", "seen"), [(NotingReporter, ()), (NotingLearner, ("learner",)), (NotingMemory, None)]
-)
+@pytest.mark.parametrize(("policy", "seen"), [(NotingPolicy, ()), (NotingLearner, ("learner",)), (NotingMemory, None)])
 def test_only_what_was_asked_for_is_shown(noted, policy, seen):
-    live(toy_agent(), STREAM, policy(), PLAN)
+    run_lifetime(toy_agent(), STREAM, policy(), PLAN)
     costly = Observation.names()[Observation.names().index("learner_loss") :]
     for observation in noted:
         for name, value in zip(Observation.names(), observation.vector(), strict=True):

@@ -10,7 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agent.errors import CheckpointError, InvalidSetting, RunError
-from agent.lifetime.loop import live
+from agent.lifetime.loop import run_lifetime
 from agent.policies import StaticPolicy
 from agent.storage.record import LifetimeRecord, open_run
 from tests.agent.lifetime.test_loop import PLAN, STREAM
@@ -22,7 +22,7 @@ IN_ITS_THREAD = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThread
 
 def record(run, name="life", *, upto=None):
     life = run.lifetime(name)
-    trajectory = live(toy_agent(), STREAM, StaticPolicy(40), PLAN)
+    trajectory = run_lifetime(toy_agent(), STREAM, StaticPolicy(40), PLAN)
     for step in trajectory.steps[:upto]:
         life.step(step)
     if upto is None:
@@ -44,7 +44,7 @@ def room(nbytes):
 
 @pytest.fixture(scope="module")
 def steps():
-    return live(toy_agent(), STREAM, StaticPolicy(40), PLAN).steps
+    return run_lifetime(toy_agent(), STREAM, StaticPolicy(40), PLAN).steps
 
 
 def points(path):
@@ -166,7 +166,7 @@ def test_a_record_goes_on_after_the_steps_it_is_given(tmp_path, steps):
         resumed.step(step)
     resumed.close()
     again = LifetimeRecord(tmp_path / "resumed")
-    again.go_on(again.steps(3))
+    again.restart_after(again.steps(3))
     for step in steps[3:]:
         again.step(step)
     again.close()
@@ -177,7 +177,7 @@ def test_a_record_goes_on_after_the_steps_it_is_given(tmp_path, steps):
 def test_steps_on_record_are_those_that_were_lived(tmp_path, steps):
     record = LifetimeRecord(tmp_path)
     assert record.steps(0) == []
-    record.go_on(steps)
+    record.restart_after(steps)
     assert record.steps(0) == []
     assert record.steps(3) == list(steps[:3])
     assert record.steps(5) == list(steps)
@@ -203,7 +203,7 @@ def test_steps_on_record_are_those_that_were_lived(tmp_path, steps):
 )
 def test_a_damaged_trajectory_is_no_ground_to_go_on_from(tmp_path, steps, spoil):
     record = LifetimeRecord(tmp_path)
-    record.go_on(steps)
+    record.restart_after(steps)
     record.close()
     path = tmp_path / "trajectory.jsonl"
     path.write_text(spoil(path.read_text()))
@@ -219,7 +219,7 @@ def test_a_damaged_trajectory_is_no_ground_to_go_on_from(tmp_path, steps, spoil)
 
 def test_going_on_takes_back_that_the_lifetime_was_finished(tmp_path, steps):
     with open_run(tmp_path, {}) as run:
-        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), PLAN)
+        trajectory = run_lifetime(toy_agent(), STREAM, StaticPolicy(40), PLAN)
         life = run.lifetime("")
         for step in trajectory.steps:
             life.step(step)
@@ -227,7 +227,7 @@ def test_going_on_takes_back_that_the_lifetime_was_finished(tmp_path, steps):
         life.finish(trajectory, {"metrics": {"final": 0.5}}, settings={"lr": 1}, weights=weights)
         assert same(torch.load(tmp_path / "weights.pt", weights_only=True), dict(weights))
         assert points(tmp_path)["final/final"] == [(0, 0.5)]
-        life.go_on(steps[:2])
+        life.restart_after(steps[:2])
         life.close()
         assert life.summary() is None
         assert not (tmp_path / "weights.pt").exists()
@@ -278,7 +278,7 @@ def test_a_full_disk_harms_nothing_that_was_recorded(tmp_path, steps):
         record.close()
     again = LifetimeRecord(tmp_path)
     assert again.steps(2) == list(steps[:2])
-    again.go_on(again.steps(2))
+    again.restart_after(again.steps(2))
     again.close()
     assert (tmp_path / "trajectory.jsonl").read_bytes() == whole
     assert len(points(tmp_path)["memory/entries"]) == 2
@@ -287,7 +287,7 @@ def test_a_full_disk_harms_nothing_that_was_recorded(tmp_path, steps):
 @IN_ITS_THREAD
 def test_a_full_disk_at_the_end_leaves_the_lifetime_unfinished(tmp_path):
     with open_run(tmp_path, {}) as run:
-        trajectory = live(toy_agent(), STREAM, StaticPolicy(40), PLAN)
+        trajectory = run_lifetime(toy_agent(), STREAM, StaticPolicy(40), PLAN)
         life = run.lifetime("")
         for step in trajectory.steps:
             life.step(step)

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agent.accounting.work import ACCOUNTS, Work
 from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step
-from agent.lifetime.loop import live
+from agent.lifetime.loop import run_lifetime
 from agent.memory.mixture import Mixture
 from agent.storage.tensorboard import LAYOUT, Events, drop_events, scalars
 from tests.agent.lifetime.test_loop import PLAN, POLICIES, STREAM
@@ -142,7 +142,7 @@ def test_every_chart_of_the_layout_has_its_curves(tmp_path):
     plan = replace(PLAN, every=1, groups=torch.arange(15) % 3, prequential=True)
     events = Events(tmp_path)
     asked = [replace(chunk, queries=4) for chunk in STREAM]
-    for step in live(toy_agent(), asked, POLICIES["disagreement"](), plan).steps:
+    for step in run_lifetime(toy_agent(), asked, POLICIES["disagreement"](), plan).steps:
         events.step(step)
     events.close()
     board = written(tmp_path)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent.errors import InvalidSetting
 from scenarios.analysis.comparison import (
     Best,
-    Lived,
+    ScheduleLifetimes,
     best_at_each_budget,
     compare,
     comparison_csv,
@@ -25,7 +25,7 @@ from scenarios.analysis.statistics import Interval, mean_interval
 
 def lived(label, costs, accuracies):
     pairs = enumerate(zip(costs, accuracies, strict=True))
-    return Lived(label, {seed: {"cost": cost, "accuracy": accuracy} for seed, (cost, accuracy) in pairs})
+    return ScheduleLifetimes(label, {seed: {"cost": cost, "accuracy": accuracy} for seed, (cost, accuracy) in pairs})
 
 
 # Few values, so that equals are common; exact in floating point, so that equals are equal.
@@ -111,7 +111,7 @@ def test_the_lead_is_paired_by_seed():
     assert (best.label, best.runner_up) == ("one", "other")
     assert best.difference.low == pytest.approx(0.1)
     assert best.accuracy.high - best.accuracy.low > 1
-    shuffled = Lived("other", dict(reversed(other.by_seed.items())))
+    shuffled = ScheduleLifetimes("other", dict(reversed(other.by_seed.items())))
     assert best_at_each_budget(compare([shuffled, one]), "cost", "accuracy") == [best]
 
 
@@ -199,17 +199,17 @@ def test_numbers_of_numpy_come_out_as_numbers():
     [
         ([], "expected at least one schedule, got none"),
         ([CHEAP, MIDDLE, CHEAP], "expected each schedule once, got static:k=0 2 times"),
-        ([Lived("a", {})], "expected at least one seed, got none for a"),
+        ([ScheduleLifetimes("a", {})], "expected at least one seed, got none for a"),
         (
             [CHEAP, lived("b", [1], [0.5])],
             "expected the same seeds for every schedule, got 0, 1, 2 for static:k=0 and 0 for b; run the missing ones",
         ),
         (
-            [CHEAP, Lived("b", {})],
+            [CHEAP, ScheduleLifetimes("b", {})],
             "expected the same seeds for every schedule, got 0, 1, 2 for static:k=0 and none for b",
         ),
         (
-            [lived("a", [1], [0.5]), Lived("b", {0: {"cost": 1.0}})],
+            [lived("a", [1], [0.5]), ScheduleLifetimes("b", {0: {"cost": 1.0}})],
             "expected the same metrics for every schedule and seed, got cost for b, seed 0, and accuracy, cost for a",
         ),
     ],

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from agent.policies import PolicyFile, policy_file_text
-from scenarios import live
+from scenarios import run_lifetime
 from tests.scenarios import commands
 from tests.scenarios.commands import TINY, assert_refused, kept
 
@@ -134,5 +134,5 @@ def test_policies_from_files_are_listed(lifetime):
 def test_a_file_is_lived_from_python(tmp_path):
     settings = {"device": "cpu", "train_size": 60, "test_size": 20, "validation_size": 20, "chunks": 3}
     path = written(tmp_path / "my policy.json", bias=-9.0)
-    trajectory = live(f"file:{path}", network="resnet:width=2", learner="online:epochs=1", **settings)
+    trajectory = run_lifetime(f"file:{path}", network="resnet:width=2", learner="online:epochs=1", **settings)
     assert [step.action for step in trajectory.steps] == ["memorize"] * 3

@@ -10,7 +10,7 @@ from agent.storage.record import open_run
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
 from scenarios.experiments import relative_value
-from scenarios.experiments.relative_value import live_curve
+from scenarios.experiments.relative_value import run_curve
 from scenarios.experiments.relative_value_report import LearnerAt
 from tests.scenarios.worlds import colours
 
@@ -63,7 +63,7 @@ def small_world(monkeypatch):
 def live(path, settings, log=None):
     config = resolve(CurveConfig, "quick", settings)
     with open_run(path, {"settings": config.model_dump(mode="json")}) as run:
-        return live_curve(config, run, log or Log())
+        return run_curve(config, run, log or Log())
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.errors import InvalidSetting
-from scenarios.analysis.comparison import Lived, compare, pareto_front
+from scenarios.analysis.comparison import ScheduleLifetimes, compare, pareto_front
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from tests.scenarios.figures.test_curve import texts
@@ -35,12 +35,12 @@ def made_up(n, seeds=5, spread=100.0, cheapest=1e4, noise=0.01):
         for seed in range(seeds):
             factor, shift = 1 + noise * generator.standard_normal(), noise * generator.standard_normal()
             by_seed[seed] = {"total_gflop": cost * factor, "final_accuracy": float(np.clip(accuracy + shift, 0, 1))}
-        lived.append(Lived(NAMES[i], by_seed))
+        lived.append(ScheduleLifetimes(NAMES[i], by_seed))
     return lived
 
 
 def undefined(label, seeds=5):
-    return Lived(label, {seed: {"total_gflop": 1.0, "final_accuracy": None} for seed in range(seeds)})
+    return ScheduleLifetimes(label, {seed: {"total_gflop": 1.0, "final_accuracy": None} for seed in range(seeds)})
 
 
 CASES = {
@@ -134,7 +134,10 @@ def test_axes_have_units_and_a_few_ticks_none_of_them_negative(case):
     ],
 )
 def test_the_cost_axis_names_its_unit_once(cost, unit, label):
-    case = [Lived(each.label, {s: {cost: 1.0, "final_accuracy": 0.5} for s in each.by_seed}) for each in made_up(2)]
+    case = [
+        ScheduleLifetimes(each.label, {s: {cost: 1.0, "final_accuracy": 0.5} for s in each.by_seed})
+        for each in made_up(2)
+    ]
     assert draw(case, cost=cost, unit=unit).axes[0].get_xlabel() == label
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.errors import InvalidSetting, PolicyError, RunError
 from agent.policies import Action, Policy, PolicyFile, policy_file_text
-from scenarios.analysis.comparison import Lived, compare
+from scenarios.analysis.comparison import ScheduleLifetimes, compare
 from scenarios.analysis.statistics import mean_interval
 from scenarios.config.families import POLICY, TARIFF
 from scenarios.config.members import make
@@ -74,7 +74,7 @@ def test_utilities_and_regrets_are_those_of_slow_code(table):
 def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(table):
     table_set, seed = TableSet([table], PRICING), table.facts["seed"]
     for spec in BLIND:
-        assert table_set.live(spec).by_seed[seed][REGRET] >= 0
+        assert table_set.run(spec).by_seed[seed][REGRET] >= 0
     for leaf in range(1 << table.n_chunks, 2 << table.n_chunks):
         costs = [table_set.metrics(seed, level, leaf)[COST] for level in ("nothing", "learner", "memory")]
         assert costs == pytest.approx(sorted(costs), rel=1e-12)  # the same, where looking computes the keys
@@ -208,7 +208,7 @@ amounts = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 100)), min_size=
 def test_at_equal_cost_stands_the_best_lot(statics, budget):
     def schedule(label, cost, accuracy):
         by_seed = {seed: {COST: float(cost + seed), ACCURACY: accuracy / 100 - 0.01 * seed} for seed in (0, 1)}
-        return Lived(label, by_seed)
+        return ScheduleLifetimes(label, by_seed)
 
     lived = [schedule(f"s{i}", *each) for i, each in enumerate(statics)]
     policy, *others = compare([schedule("policy", budget, 50), *lived]).schedules
@@ -286,10 +286,8 @@ def test_a_training_that_nobody_understands_is_refused(tables, policy, training,
 
 @pytest.mark.parametrize("spec", LOOKING)
 def test_who_learns_while_living_is_newborn_in_each_tree(tables, spec):
-    together = TableSet(tables, PRICING).live(spec).by_seed
-    alone = {
-        table.facts["seed"]: TableSet([table], PRICING).live(spec).by_seed[table.facts["seed"]] for table in tables
-    }
+    together = TableSet(tables, PRICING).run(spec).by_seed
+    alone = {table.facts["seed"]: TableSet([table], PRICING).run(spec).by_seed[table.facts["seed"]] for table in tables}
     assert together == alone
 
 
@@ -448,7 +446,7 @@ def test_paths_of_a_tariff_are_averaged_for_each_tree():
     tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("random-walk:sigma=0.5", "flops", 0.01)
     found = evaluate(tables, ["tariff"], pricing, trained_on={}, n_draws=3)
     assert (found.n_paths, found.comparison.seeds) == (3, (0, 1))
-    every = TableSet(with_tariffs_drawn(tables, pricing.tariff, 3), pricing).live("tariff")
+    every = TableSet(with_tariffs_drawn(tables, pricing.tariff, 3), pricing).run("tariff")
     for metric in (UTILITY, REGRET, COST, ACCURACY):
         paths = [values[metric] for values in every.by_seed.values()]
         means = [values[metric] for values in schedule(found, "tariff").by_seed.values()]
@@ -461,7 +459,7 @@ def test_regret_is_to_the_best_schedule_of_who_does_not_look():
     table, pricing = synthetic(3, 3), Pricing("constant", "flops", 0.05)
     n_leaves = 1 << table.n_chunks
     best = max(table.accuracy[n_leaves:, 0] - 0.05 * PricedTable(table, (1.0,) * 3, pricing.model).spent[n_leaves:])
-    values = TableSet([table], pricing).live("loss:threshold=0").by_seed[3]
+    values = TableSet([table], pricing).run("loss:threshold=0").by_seed[3]
     looking = PricedTable(table, (1.0,) * 3, pricing.model, observes="learner")
     reached = table.accuracy[-1, 0] - 0.05 * looking.spent[-1]
     assert looking.spent[-1] > PricedTable(table, (1.0,) * 3, pricing.model).spent[-1]

@@ -140,7 +140,7 @@ def test_policies_that_live_on_a_table_decide_as_in_life():
             node = 2 * node + (step.action == "learn")
         policy = make()
         priced = PricedTable(table, TARIFFS["constant"], MODELS["flops"], observes=policy.observes)
-        assert priced.live(policy) == node
+        assert priced.run(policy) == node
         again = make()
         learns = np.zeros(1 << N, dtype=np.int64)
         for depth in range(N):

@@ -12,7 +12,7 @@ import torch
 from agent.errors import InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
-from agent.lifetime.loop import Lifetimes, live_many
+from agent.lifetime.loop import Lifetimes, run_lifetimes
 from agent.memory.rekeying import Rekeying
 from agent.operations import Action, actions
 from agent.policies import (
@@ -161,7 +161,7 @@ def test_a_table_of_two_actions_is_still_one_of_two(tmp_path, monkeypatch):
     priced = PricedTable(table, TARIFF, MODELS["energy"], inf)
     assert table.actions == ("memorize", "learn")
     assert priced.vectors.shape == (8, len(Observation.names()))
-    assert schedule_of(priced.live(StaticPolicy(50)), table.actions) in ("LMM", "LLM")
+    assert schedule_of(priced.run(StaticPolicy(50)), table.actions) in ("LMM", "LLM")
 
 
 def test_an_environment_has_three_actions():
@@ -213,7 +213,7 @@ def test_bandits_try_every_action(make):
     policies = {"bandit": make(observes="learner"), "static": StaticPolicy(50), "forecast": ForecastPolicy()}
     agent = toy_agent()
     stream = toy_stream([6] * 12)
-    found = {name: trajectory for name, trajectory, _ in live_many(agent, stream, policies, replace(PLAN, every=0))}
+    found = {name: trajectory for name, trajectory, _ in run_lifetimes(agent, stream, policies, replace(PLAN, every=0))}
     assert {step.action for step in found["bandit"].steps} == {"memorize", "learn", "both"}
     check_policy(make)
 
@@ -246,7 +246,7 @@ def test_a_policy_is_trained_for_three_actions(trainer, tmp_path):
     policy = read_policy_file(path).make()
     assert policy.scores(np.zeros((1, len(policy.features)))).shape == (1, 3)
     leaf = worlds.table_set.leaf(0, policy)
-    assert leaf == worlds.table_set.priced(0, policy.observes).live(policy)
+    assert leaf == worlds.table_set.priced(0, policy.observes).run(policy)
     if trainer is CmaTrainer:
         best = max(worlds.utilities([lambda _, k=k: StaticPolicy(k)]).mean() for k in (0, 100))
         assert found[-1] >= found[0] - 0.05

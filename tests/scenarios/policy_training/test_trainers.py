@@ -24,7 +24,7 @@ from scenarios.policy_training import forecast, reinforce
 from scenarios.policy_training.cma import CmaTrainer
 from scenarios.policy_training.forecast import ForecastTrainer
 from scenarios.policy_training.reinforce import ReinforceTrainer, SamplingPolicy, layers_of, small_network
-from scenarios.policy_training.simulators import LiveSimulator, TableSimulator
+from scenarios.policy_training.simulators import LifetimeSimulator, TableSimulator
 from scenarios.policy_training.trainers import make_trainer
 from scenarios.running.progress import Interrupted, SilentReporter
 from scenarios.running.world import resolve_specs
@@ -269,7 +269,7 @@ def simulators():
     config = TrainConfig.model_validate(TINY | {"cost_weight": PRICING.cost_weight})
     config = config.model_copy(update=resolve_specs(config))
     tables = TableSimulator(TableSet([planted(seed) for seed in (0, 3)], PRICING))
-    return tables, LiveSimulator(config, (0, 3), SilentReporter(), download=False, data_dir=None)
+    return tables, LifetimeSimulator(config, (0, 3), SilentReporter(), download=False, data_dir=None)
 
 
 def test_living_is_looking_up_to_the_bit(simulators):

@@ -17,9 +17,9 @@ from agent.storage.record import open_run
 from scenarios.analysis.metrics import transfer_metrics
 from scenarios.config.settings import SimulateConfig
 from scenarios.running import lifetimes, world
-from scenarios.running.lifetimes import live_together
+from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import Interrupted, SilentReporter
-from scenarios.running.world import load_world, resolve_specs, try_world
+from scenarios.running.world import check_world, load_world, resolve_specs
 from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.tariffs import TARIFFS
 from tests.agent.storage.test_checkpoint import Trap
@@ -87,7 +87,7 @@ def lived(path, config, reporter=None, *, policies=POLICIES, seed=0):
     world = load_world(config, seed, data_dir=None, download=False, reporter=reporter)
     with open_run(path, config.model_dump(mode="json")) as run:
         records = {policy: run.lifetime(policy.replace(":", "-")) for policy in policies}
-        live_together(config, seed, world, records, run.checkpoints(), reporter)
+        run_together(config, seed, world, records, run.checkpoints(), reporter)
         return {policy: record.summary() for policy, record in records.items()}
 
 
@@ -579,10 +579,10 @@ def test_a_budget_is_shown_to_the_policy_and_not_overdrawn(tmp_path):
 
 
 def test_trying_tells_what_living_would(tmp_path):
-    try_world(settings(), 0, POLICIES, data_dir=None, download=False)
+    check_world(settings(), 0, POLICIES, data_dir=None, download=False)
     with pytest.raises(InvalidSetting, match="expected 1 to 40 chunks for 40 training images, got 41"):
-        try_world(settings(chunks=41), 0, POLICIES, data_dir=None, download=False)
+        check_world(settings(chunks=41), 0, POLICIES, data_dir=None, download=False)
     with pytest.raises(InvalidSetting, match="expected 1 to 3 experiences for 3 classes, got 5"):
-        try_world(settings(scenario="recurring"), 0, POLICIES, data_dir=None, download=False)
+        check_world(settings(scenario="recurring"), 0, POLICIES, data_dir=None, download=False)
     with pytest.raises(InvalidSetting, match=r"expected keys from places of ResNet\(depth=8"):
-        try_world(settings(keys="stage9"), 0, POLICIES, data_dir=None, download=False)
+        check_world(settings(keys="stage9"), 0, POLICIES, data_dir=None, download=False)
