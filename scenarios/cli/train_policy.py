@@ -161,7 +161,7 @@ def _show(trained: dict[str, Any], path: Path, runs: Path) -> None:
         f"policies tried: {percent(first['utility'])} in the first of {len(trained['history'])} iterations, "
         f"{percent(last['utility'])} in the last"
     )
-    if file.kind == "linear":
+    if file.kind == "linear" and not isinstance(file.settings["bias"], list):  # one sum, for two actions
         named = zip(file.settings["features"], file.settings["weights"], strict=True)
         terms = [f"{weight:+.3g} {name}" for name, weight in named]
         print(f"learns where {file.settings['bias']:.3g} {' '.join(terms)} >= 0")

@@ -48,11 +48,11 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
         if lifetime.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
         of_label[lifetime.seed] = lifetime.metrics
-    config = validate(
-        CompareConfig,
-        {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
-        | {"confidence": confidence, "cost_weight": cost_weight},
-    )
+    settings = {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
+    try:
+        config = validate(CompareConfig, settings | {"confidence": confidence, "cost_weight": cost_weight})
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{error} (in the settings of the run at {paths[0]})") from None
     notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
     return make_comparison([ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()], config, notes)
 
