@@ -24,6 +24,7 @@ from scenarios.cli.show import (
     spread,
 )
 from scenarios.config.settings import UTILITY_HELP
+from scenarios.running.own_code import component_errors
 
 _COLUMNS = (
     ("learned", "cost", "accuracy", "utility", "regret", "over", "equal", "rivals"),
@@ -75,7 +76,7 @@ def evaluate(
     tables = read_tables(trees)
     given = {"tariff": tariff, "cost": cost, "cost_weight": cost_weight, "budget": budget}
     pricing = pricing_of(tables, given)
-    with redirect_stdout(sys.stderr):  # a user's policy may print
+    with redirect_stdout(sys.stderr), component_errors():  # a user's policy may print
         evaluated = evaluate_policies(tables, policies, pricing, confidence, tariff_draws)
     described = {
         "experiment": "evaluate",

@@ -14,6 +14,7 @@ from scenarios.cli.progress import Bar
 from scenarios.cli.show import print_json, program
 from scenarios.cli.stopping import advising
 from scenarios.config.presets import Config
+from scenarios.running.own_code import component_errors
 
 Result = TypeVar("Result")
 
@@ -47,7 +48,7 @@ class Experiment(Generic[Config, Result]):
 
     def resolved(self, settings: Config) -> Config:
         """The settings with canonical specs; the user's code may print, but not among the results."""
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), component_errors():
             return self.resolve(settings)
 
 
@@ -91,12 +92,14 @@ def _run_in(
 
     loading: dict[str, Any] = {"download": options.download, "data_dir": options.data_dir}
     if options.force:  # invalid settings must not delete the earlier run
-        experiment.prepare(settings, **loading)
+        with component_errors():
+            experiment.prepare(settings, **loading)
     with (
         advising(f"`{program()} resume {path}` continues from the last {experiment.saved} that was saved"),
         redirect_stdout(sys.stderr),  # the user's code may print
         open_run(path, described, anew=options.force, compared=same_run) as directory,
         Bar(shown=not (options.quiet or options.as_json)) as bar,
+        component_errors(),  # within the run's folder, which is removed if nothing has been saved in it
     ):
         result = experiment.run(settings, directory, bar, **loading)
     if options.as_json:

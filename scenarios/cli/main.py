@@ -27,7 +27,6 @@ from scenarios.cli.simulate import simulate
 from scenarios.cli.stopping import STOP, Stopped
 from scenarios.cli.train_policy import train_policy
 from scenarios.cli.tree import tree
-from scenarios.running.own_code import component_error
 
 LONGEST = 1000
 """Most characters of an error message, which may repeat input of any length."""
@@ -82,8 +81,6 @@ def main() -> None:
         if is_out_of_memory(error):
             advice = "a smaller --network, batch of --recipe or --test-size"
             _fail(f"expected enough memory, got: {_last_line(error)}; {advice}", 2)
-        if own := component_error(error):
-            _fail(str(own), 2)
         raise
     sys.exit(code)
 

@@ -2,36 +2,53 @@
 
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import LifetimeError, is_out_of_memory
 
 _PROGRAM = Path(__file__).parents[2]
-_NOT_OWN = (
-    _PROGRAM / "agent",
-    _PROGRAM / "scenarios",
-    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-)
+_NOT_OWN = [_PROGRAM / "agent", _PROGRAM / "scenarios", *map(Path, map(sysconfig.get_path, ("stdlib", "platstdlib")))]
+_LIBRARIES = {"site-packages", "dist-packages"}
+"""Folders of installed packages, wherever they are."""
 
 
 class ComponentError(LifetimeError):
     """A user's own network, recipe, learner, memory or policy raised an error."""
 
 
-def component_error(error: Exception) -> ComponentError | None:
-    """The error as a ComponentError, if it was raised in user code or in a library that user code called; else None.
+@contextmanager
+def component_errors() -> Iterator[None]:
+    """Turn an error of a user's own component into one that the command line shows as one line.
 
-    User code is all code outside this program, the standard library and installed packages.
+    Raises:
+        ComponentError: the error was raised in user code, or in a library that user code called. User code is all code
+            outside this program, the standard library and installed packages.
     """
-    if isinstance(error, LifetimeError) or is_out_of_memory(error):
-        return None
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if not path.is_file() or any(path.resolve().is_relative_to(folder.resolve()) for folder in _NOT_OWN):
-            continue
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return ComponentError(
-            f"expected {path.name} to work, got {reason} in {frame.name}, line {frame.lineno}; correct it "
-            "(agent.testing has a check for each kind of component)"
-        )
-    return None
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, LifetimeError) or is_out_of_memory(error) or (frame := _own_frame(error)) is None:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise ComponentError(
+            f"expected {Path(frame.filename).name} to work, got {reason} in {frame.name}, line {frame.lineno}; correct "
+            "it (agent.testing has a check for each kind of component; scenarios.run_lifetime shows the traceback)"
+        ) from error
+
+
+def _own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost call in user code."""
+    return next((each for each in reversed(traceback.extract_tb(error.__traceback__)) if _is_own(each.filename)), None)
+
+
+def _is_own(filename: str) -> bool:
+    path = Path(filename)
+    if not path.is_file():
+        return False
+    resolved = path.resolve()
+    return not (
+        _LIBRARIES & {*path.parts, *resolved.parts}
+        or any(resolved.is_relative_to(folder.resolve()) for folder in _NOT_OWN)
+    )

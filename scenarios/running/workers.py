@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from agent.errors import RunError
-from scenarios.running.own_code import component_error
+from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted, ProgressReporter
 
 
@@ -101,12 +101,8 @@ class WorkerPool:
 
 
 def _run(task: Callable[..., Any], *arguments: Any) -> Any:
-    try:
+    with component_errors():  # here, since pickling an error loses its traceback
         return task(*arguments)
-    except Exception as error:
-        if own := component_error(error):  # here, since pickling loses the traceback
-            raise own from error
-        raise
 
 
 def _initialize() -> None:

@@ -45,9 +45,7 @@ FAILING = """
 
 class Failing(NearestMemory):
     def insert(self, *arguments):
-        if self.n_entries >= 10:
-            raise ValueError("no room")
-        return super().insert(*arguments)
+        {}
 """
 MODULES = {"my_memory": nearest, "my_network": whitening, "my_learner": prototypes, "my_policy": None}
 """Of the user's own, by name."""
@@ -58,7 +56,7 @@ def lifetime(monkeypatch, capsys, tmp_path):
     """The command line, in a folder that holds parts of the user's own."""
     for name, module in MODULES.items():
         text = Path(module.__file__).read_text() if module else POLICY
-        (tmp_path / f"{name}.py").write_text(text + {"my_network": BROKEN, "my_memory": FAILING}.get(name, ""))
+        (tmp_path / f"{name}.py").write_text(text + (BROKEN if name == "my_network" else ""))
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
@@ -173,10 +171,31 @@ def test_what_is_no_part_is_refused_in_one_line(lifetime, tmp_path, given, messa
 
 
 @pytest.mark.slow
-def test_a_part_that_fails_on_the_way_is_named_in_one_line(lifetime, tmp_path):
+@pytest.mark.parametrize(
+    ("failure", "shown"),
+    [
+        ("raise ValueError('no room')", "ValueError: no room in insert, line "),
+        ("raise StopIteration", "StopIteration in insert, line "),
+        ("open('nowhere')", "FileNotFoundError: [Errno 2] No such file or directory: 'nowhere' in insert, line "),
+        ("sys.exit('bye')", "SystemExit: bye in insert, line "),
+    ],
+)
+def test_a_part_that_fails_is_named_in_one_line_and_leaves_no_run(lifetime, tmp_path, failure, shown):
+    module = tmp_path / "my_memory.py"
+    module.write_text("import sys\n" + module.read_text() + FAILING.format(failure))
+    few = [*TINY, "--memory", "my_memory.Failing", "--runs", tmp_path / "runs", "--name", "x"]
+    assert_refused(
+        lifetime("simulate", *few, "--policy", "interleaved:k=0"), f"expected my_memory.py to work, got {shown}"
+    )
+    assert not (tmp_path / "runs/simulate/x").exists()
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_in_a_worker_is_named_in_one_line(lifetime, tmp_path):
+    module = tmp_path / "my_memory.py"
+    module.write_text(module.read_text() + FAILING.format("raise ValueError('no room')"))
     few = [*TINY, "--memory", "my_memory.Failing", "--runs", tmp_path / "runs", "--name", "x"]
     message = "expected my_memory.py to work, got ValueError: no room in insert, line "
-    assert_refused(lifetime("simulate", *few, "--policy", "interleaved:k=0"), message)
     assert_refused(lifetime("curve", *few, "--k", "0,50", "--seeds", 2, "--workers", 2), message)
 
 

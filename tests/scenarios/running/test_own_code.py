@@ -1,0 +1,59 @@
+"""Whose error it is."""
+
+import json
+
+import torch
+
+import agent.errors
+from agent.errors import InvalidSetting
+from scenarios.running.own_code import ComponentError, _is_own, component_errors
+
+
+def caught(act):
+    try:
+        with component_errors():
+            act()
+    except (Exception, SystemExit) as error:
+        return error
+
+
+def test_an_error_of_own_code_is_one_line_with_its_place():
+    def act():
+        raise ValueError("two\nlines")
+
+    error = caught(act)
+    assert isinstance(error, ComponentError)
+    assert str(error).startswith("expected test_own_code.py to work, got ValueError: two lines in act, line ")
+    assert isinstance(error.__cause__, ValueError)
+
+
+def test_an_error_in_a_library_belongs_to_the_own_code_that_called_it():
+    assert "got JSONDecodeError: " in str(caught(lambda: json.loads("{")))
+
+
+def test_an_error_without_a_message_has_no_colon():
+    def act():
+        raise StopIteration
+
+    assert "got StopIteration in act" in str(caught(act))
+
+
+def test_errors_with_advice_and_exhausted_memory_stay_what_they_are():
+    for kind in (InvalidSetting, MemoryError):
+
+        def act(kind=kind):
+            raise kind("a reason")
+
+        assert type(caught(act)) is kind
+
+
+def test_only_code_outside_program_and_libraries_is_own(tmp_path):
+    mine, installed = tmp_path / "mine.py", tmp_path / "dist-packages/library.py"
+    installed.parent.mkdir()
+    for path in (mine, installed):
+        path.touch()
+    (tmp_path / "site-packages").symlink_to(tmp_path)
+    assert _is_own(str(mine))
+    for path in (installed, tmp_path / "site-packages/mine.py", agent.errors.__file__, json.__file__, torch.__file__):
+        assert not _is_own(str(path))
+    assert not _is_own("<string>")
