@@ -389,5 +389,6 @@ class Agent:
         self.raw_images.load_state(state["raw_images"])
         self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
         self.seen_classes = set(state["seen_classes"])
-        self.admitted = Admitted(*state["admitted"])
+        n_samples, priced = state["admitted"]
+        self.admitted = Admitted(n_samples, priced)
         self._keyed_by = None if state["stale"] else self.learner.version

@@ -1,7 +1,7 @@
 """The ledger sums work and its costs by account."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -88,7 +88,12 @@ class Ledger:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self.accounts = {account: Work(*state["accounts"][account]) for account in ACCOUNTS}
+        self.accounts = {account: _work(state["accounts"][account]) for account in ACCOUNTS}
         self.costs = {account: state["costs"][account] for account in self.costs}
         self.byte_chunks = state["byte_chunks"]
-        self.pending = [Charge(account, Work(*work), price) for account, work, price in state["pending"]]
+        self.pending = [Charge(account, _work(work), price) for account, work, price in state["pending"]]
+
+
+def _work(values: Sequence[Any]) -> Work:
+    flops, nbytes, seconds, samples = values  # neither more nor fewer
+    return Work(flops, nbytes, seconds, samples)

@@ -12,7 +12,7 @@ Account = Literal["learn", "memorize", "answer", "rekey", "calibrate", "decide",
 - rekey: computing stored keys again after the learner has changed.
 - calibrate: fitting the mixture on validation data.
 - decide: the forward pass and look-up for what the policy observes.
-- evaluate: measuring, which the experimenter pays and no agent.
+- evaluate: measuring; the experimenter pays, not the agent.
 
 Holding weights, the optimizer's state, validation images and cached outputs is free.
 """

@@ -23,8 +23,9 @@ class EvaluationPlan:
             experience, and there is one at initialization.
         prequential: predict each chunk before it is used, and score the prediction. A learner with pending work is
             trained on a fork for it.
-        shown: for each validation image the step of the first chunk with similar images; it fits no mixture before that
-            step. None if only classes distinguish images. Images of classes that the agent has not seen are never used.
+        shown: for each validation image the step of the first chunk with similar images; it fits no mixture before
+            that chunk has been used. None if only classes distinguish images. Images of classes that the agent has
+            not seen are never used.
     """
 
     validation: LabelledInputs

@@ -166,7 +166,7 @@ def adamw(
     views: Views = "plain",
     precision: Precision = "auto",
 ) -> Recipe:
-    """AdamW; biases and the scales of normalization layers (named bn, norm or ln) do not decay.
+    """AdamW; biases and the weights of layers named bn, norm or ln (such as bn1 or layer_norm) do not decay.
 
     Args:
         lr: learning rate; with a schedule, its peak.
@@ -185,7 +185,11 @@ def adamw(
         raise InvalidSetting(f"expected betas from 0 to below 1, got {beta1} and {beta2}")
     settings = {"lr": lr, "betas": (beta1, beta2)}
     groups = (
-        ParameterGroup(torch.optim.AdamW, {**settings, "weight_decay": 0.0}, names=r".*bias|.*(bn|norm|ln)\d*\.weight"),
+        ParameterGroup(
+            torch.optim.AdamW,
+            {**settings, "weight_decay": 0.0},
+            names=r".*bias|(.*\.)?(\w*_)?(bn|norm|ln)_?\d*\.weight",
+        ),
         ParameterGroup(torch.optim.AdamW, {**settings, "weight_decay": weight_decay}),
     )
     return Recipe(groups, batch_size=batch, views=VIEWS[views], precision=precision)

@@ -97,7 +97,7 @@ class Training:
         return self.recipe.optimizers(network, fused=self.device.type == "cuda")
 
     def prepared(self, network: Network, inputs: Shaped[Tensor, "n ..."]) -> tuple[Network, Work]:
-        """A copy of the network prepared from the first inputs of the stream, or the network itself if nothing is."""
+        """A copy of the network, prepared from the first inputs of the stream; the network itself without `prepare`."""
         if self.recipe.prepare is None:
             return network, Work()
         start = time.perf_counter()

@@ -61,7 +61,7 @@ BRANCH_SHAPE: dict[str, Any] = {
     "test": (dict, NoneType),
     "lifetimes": {ANY: LIFETIME_SHAPE},
 }
-"""Shape of a branch's state (`agent.storage.checkpoint.check_shape`); learner, memory and policy check their own."""
+"""Shape of a branch's state (`agent.storage.checkpoint.check_shape`); those of learner, memory and policy are open."""
 
 
 @dataclass(eq=False)

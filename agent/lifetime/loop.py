@@ -139,7 +139,7 @@ class Lifetimes:
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Perform the actions on the observed chunk; returns the step of each lifetime on the branch.
 
-        Lifetimes with other actions than the first go to branches of their own, in the order of OPERATIONS.
+        Lifetimes with the first action, in the order of OPERATIONS, stay on the branch; others go to new branches.
 
         Args:
             actions: for each lifetime in `observe`.

@@ -1,6 +1,7 @@
 """Memories, one model in each file, and the mixture of their probabilities with the learner's."""
 
 from agent.memory.cache import CacheMemory as CacheMemory
+from agent.memory.mixture import LinearMixing as LinearMixing
 from agent.memory.protocol import Memory as Memory
 from agent.memory.protocol import ReadOut as ReadOut
 from agent.memory.protocol import Rekeyable as Rekeyable

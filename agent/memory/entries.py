@@ -18,7 +18,7 @@ def check_entries(
     """Refuse samples that no memory can store.
 
     Args:
-        keys: not normalized.
+        keys: need not be normalized.
         labels: classes, from 0 to n_classes - 1.
         ids: from 0 to 2³¹ - 1.
         n_classes: number of classes.

@@ -102,7 +102,11 @@ class RidgeMemory(LinearMixing):
         ids: Int64[Tensor, " n_ids"],
         inputs: Shaped[Tensor, "n ..."] | None = None,
     ) -> Insertion:
-        """Add samples to the sums; see `Memory`. The ids are checked, but not stored."""
+        """Add samples to the sums; see `Memory`. The ids are checked, but not stored.
+
+        Raises:
+            InvalidSetting: see `check_entries`; or keys longer than `limit`.
+        """
         keys = outputs.keys
         check_entries(keys, labels, ids, n_classes=self.n_classes, key_length=self._key_length)
         work = self.estimate_insert(len(keys), keys.shape[1]).work
@@ -196,8 +200,8 @@ class RidgeMemory(LinearMixing):
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self.n_entries = state["n_entries"]
-        self._gram, self._response = (
-            state[name].to(self.device) if name in state else None for name in ("gram", "response")
-        )
+        self._gram = self._response = None
+        if self.n_entries:
+            self._gram, self._response = (state[name].to(self.device) for name in ("gram", "response"))
         self._solutions = {}
         self.version = self.lineage.next()

@@ -65,7 +65,7 @@ def _prediction(gram: list[list[float]], response: list[float], x: Float[np.ndar
 
 
 class LinUCBPolicy(_DisjointModels):
-    """Learns if the upper confidence bound of its reward in this lifetime is highest: the bandit LinUCB.
+    """Learns if LEARN has the highest upper confidence bound of the reward: the bandit LinUCB.
 
     Predicts the reward of each action by a ridge regression on 1 and the features of the chunk, and takes the action
     with the highest upper confidence bound, prediction + alpha × its standard error. The reward is the rise, to the
@@ -104,7 +104,7 @@ class LinUCBPolicy(_DisjointModels):
 
 
 class ThompsonPolicy(_DisjointModels):
-    """Learns with the probability that it has the higher reward in this lifetime: Thompson sampling.
+    """Learns with the probability that LEARN has the higher reward: Thompson sampling.
 
     Predicts the reward of each action as `linucb` does, draws one sample per action from N(prediction, (scale ×
     standard error)²), and takes the action with the highest sample. This equals drawing weights from their posterior,

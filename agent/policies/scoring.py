@@ -21,6 +21,8 @@ class ScoringPolicy(Policy):
     The first action, MEMORIZE, has the score 0. If several scores are equal, the last of them is taken: LEARN before
     MEMORIZE. The policy observes what its features need.
 
+    Tables call `scores` for many observations at once, so subclasses have no state and do not override `decide`.
+
     Args:
         features: names out of `agent.policies.features.FEATURES`.
         n_scored: number of actions with a score of their own; these follow the first.
@@ -41,6 +43,7 @@ class ScoringPolicy(Policy):
     def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, "n n_actions"]:
         """The score of each action, one row per observation."""
 
+    @final
     def decide(self, observation: Observation) -> Action:
         """The action with the highest score."""
         x = features_of(observation.vector()[None], self.features)

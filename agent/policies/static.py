@@ -7,6 +7,8 @@ from agent.policies.ranges import check_within
 
 
 class _PercentPolicy(Policy):
+    """Learns k% of the stream; members say which."""
+
     def __init__(self, k: float) -> None:
         check_within("k", k, 0, 100)
         self.k = k
@@ -53,7 +55,7 @@ class InterleavedPolicy(_PercentPolicy):
     """
 
     def decide(self, observation: Observation) -> Action:
-        """LEARN if the number of learned chunks so far is to rise by one."""
+        """LEARN if the even schedule has one more learned chunk after this one."""
         n, m = observation.n_chunks, self.n_learned(observation.n_chunks)
         before, after = -(-observation.step * m // n), -(-(observation.step + 1) * m // n)  # ceil, in integers
         return Action.LEARN if after > before else Action.MEMORIZE

@@ -28,7 +28,7 @@ from scenarios.streams.scenario import Scenario
 
 TABLE, ORACLE, TREES = "table.npz", "oracle.json", "tree.json"
 LARGEST = 2**14
-"""Most schedules of a tree that is grown in full: its table has 5 MB."""
+"""Largest number of schedules of a tree that is grown in full: its table has 5 MB."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,10 @@ def _read_oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
             field = ".".join(map(str, error.errors()[0]["loc"]))
             raise RunError(f"expected an oracle in {path}, got an invalid {field}; start anew with --force") from None
         if oracle.seed != seed or not np.isfinite([oracle.utility, oracle.accuracy, oracle.spent]).all():
-            raise RunError(f"expected the oracle of seed {seed} in {path}, got another; start anew with --force")
+            raise RunError(
+                f"expected the oracle of seed {seed} in {path}, got one of another seed or with a number that is not "
+                "finite; start anew with --force"
+            )
         return oracle
     table = read_table(path)
     if table.facts["seed"] != seed:

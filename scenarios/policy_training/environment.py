@@ -43,7 +43,8 @@ class LifetimeEnv(WorldsEnv):
 
     Observation space: `Box` of float32, one number per field of `agent.Observation`, in the order of
     `Observation.names()`. The value is -1 for signals of the memory while it is empty, for signals that are not
-    observed, for `left` without a budget, and for all fields after the end. No other value is negative, up to rounding.
+    observed or not measured, for `left` without a budget, and for all fields after the end. No other value is negative,
+    up to rounding.
 
     Reward: the change of utility = accuracy - cost weight × spent, which is 0 at initialization; the rewards of a
     lifetime sum to its final utility, up to rounding. Accuracy is that of the agent on one half of the validation

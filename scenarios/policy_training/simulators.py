@@ -99,7 +99,8 @@ class LifetimeSimulator(Simulator):
             seed: load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter) for seed in seeds
         }
         self.n_chunks = len(self._loaded[self.seeds[0]][1].stream)
-        self.begin(self.seeds[0], "nothing")  # invalid settings raise now
+        first = self.seeds[0]
+        make_episode(config, first, self._loaded[first], "nothing")  # invalid settings raise now
 
     def utilities(self, policies: Sequence[MakePolicy]) -> Float[np.ndarray, "policies seeds"]:
         """See Simulator.

@@ -206,7 +206,7 @@ def _resumed(
             trainer.load_state(state["trainer"])
             return trainer, list(state["history"])
         except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            reporter.warn(f"{str(error) or type(error).__name__}; continuing from the one before it")
+            reporter.warn(f"{str(error) or type(error).__name__}; trying the checkpoint before it, if there is one")
     return make_trainer(config, simulator), []
 
 
