@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import LifetimeError, is_out_of_memory
+from scenarios.running.progress import Interrupted
 
 _PROGRAM = Path(__file__).parents[2]
 _NOT_OWN = [_PROGRAM / "agent", _PROGRAM / "scenarios", *map(Path, map(sysconfig.get_path, ("stdlib", "platstdlib")))]
@@ -29,7 +30,8 @@ def component_errors() -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        if isinstance(error, LifetimeError) or is_out_of_memory(error) or (frame := _own_frame(error)) is None:
+        known = isinstance(error, LifetimeError | Interrupted) or is_out_of_memory(error)
+        if known or (frame := _own_frame(error)) is None:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise ComponentError(

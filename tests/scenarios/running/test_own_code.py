@@ -7,6 +7,7 @@ import torch
 import agent.errors
 from agent.errors import InvalidSetting
 from scenarios.running.own_code import ComponentError, _is_own, component_errors
+from scenarios.running.progress import Interrupted
 
 
 def caught(act):
@@ -38,8 +39,8 @@ def test_an_error_without_a_message_has_no_colon():
     assert "got StopIteration in act" in str(caught(act))
 
 
-def test_errors_with_advice_and_exhausted_memory_stay_what_they_are():
-    for kind in (InvalidSetting, MemoryError):
+def test_errors_with_advice_interruptions_and_exhausted_memory_stay_what_they_are():
+    for kind in (InvalidSetting, Interrupted, MemoryError):
 
         def act(kind=kind):
             raise kind("a reason")
