@@ -1,6 +1,5 @@
 """The cooldown learner: a trunk trained at a constant rate, and a short cool-down of a copy at each flush."""
 
-import copy
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
+from agent.learners.base import NetworkLearner
 from agent.learners.online import OnlineLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
@@ -22,15 +22,14 @@ from agent.learners.training import (
 )
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
-from agent.networks.outputs import Outputs
-from agent.networks.protocol import Network, Shape
+from agent.networks.protocol import Network
 from agent.randomness import named_generator
-from agent.version import Lineage, Version
+from agent.version import Version
 
 MAX_SHARE = 100
 
 
-class CooldownLearner:
+class CooldownLearner(NetworkLearner):
     """A trunk learns each chunk at a constant rate; predictions come from a copy of it that has been cooled down.
 
     A cool-down takes a share of the steps that the trunk has taken, on batches drawn uniformly from all chunks learned,
@@ -70,14 +69,13 @@ class CooldownLearner:
             raise InvalidSetting(
                 f"expected a cool-down of more than 0 times the steps so far, at most {MAX_SHARE}, got {share}"
             )
+        super().__init__(training, keys)
         self.trunk = OnlineLearner(
             network, training, keys, epochs=epochs, rehearsal=rehearsal, ema_decay=0.0, seed=seed, keeps=True
         )
         self.share, self.seed = share, seed
-        self.network = clone(self.trunk.network, self.trunk.network).eval()
+        self.predictor = clone(self.trunk.network, self.trunk.network).eval()
         self.n_cooling_steps = 0
-        self.lineage = Lineage()
-        self.version = self.lineage.next()
         self._cooled_at: Version | None = self.trunk.version  # of the trunk that `network` was cooled down from
         self._latest: list[_CoolDown] = []  # at most one; this learner and its forks share the list
 
@@ -86,7 +84,7 @@ class CooldownLearner:
         before = self.trunk.version
         work = self.trunk.prepare(inputs)
         if self.trunk.version != before:
-            self.network = clone(self.trunk.network, self.trunk.network).eval()
+            self.predictor = clone(self.trunk.network, self.trunk.network).eval()
             self.version, self._cooled_at = self.lineage.next(), self.trunk.version
         return work
 
@@ -115,7 +113,7 @@ class CooldownLearner:
         if not self._latest or self._latest[0].trunk != self.trunk.version:
             self._latest[:] = [self._cool_down()]
         [done] = self._latest
-        self.network, self._cooled_at = done.network, done.trunk
+        self.predictor, self._cooled_at = done.network, done.trunk
         self.version = self.lineage.next()  # not the fork's: charges must not depend on what forks did before
         self.n_cooling_steps += done.n_steps
         return done.work
@@ -127,14 +125,14 @@ class CooldownLearner:
     def _cool_down(self) -> "_CoolDown":
         start = time.perf_counter()
         trunk, training = self.trunk, self.trunk.training
-        n_steps, batch = self._plan(trunk.n_steps, len(trunk.learned))
+        n_steps, batch = self._plan(trunk.n_steps, len(trunk.samples))
         network, optimizers = clone((trunk.network, trunk.optimizers), trunk.network)
         generator = named_generator(self.seed, f"cool-down at step {trunk.n_steps}")
         losses, rates = [], []
-        rows = passes(len(trunk.learned), n_steps * batch, generator).view(n_steps, batch).to(training.device)
+        rows = passes(len(trunk.samples), n_steps * batch, generator).view(n_steps, batch).to(training.device)
         moves = training.augmentation.draw(n_steps, batch, generator).to(training.device)
         for step in range(n_steps):
-            inputs, labels = trunk.learned.batch(rows[step])
+            inputs, labels = trunk.samples.batch(rows[step])
             factor = one_minus_sqrt(step / n_steps)
             losses.append(training.step(network, optimizers, inputs, labels, moves[step], factor=factor))
             rates.append(training.recipe.lr * factor)
@@ -146,11 +144,11 @@ class CooldownLearner:
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
         """The work of `learn`, and of the cool-down that follows."""
-        at_once, n = self.trunk.estimate(inputs).at_once, len(self.trunk.learned) + len(inputs)
+        at_once, n = self.trunk.estimate(inputs).at_once, len(self.trunk.samples) + len(inputs)
         if not (len(inputs) or self.pending):
             return LearningEstimate(at_once, Work())
         n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(inputs)), n)
-        flops = flops_per_sample(self.network, inputs.shape[1:]).training
+        flops = flops_per_sample(self.predictor, inputs.shape[1:]).training
         return LearningEstimate(at_once, Work(n_steps * batch * flops, samples=n_steps * batch))
 
     @property
@@ -158,27 +156,9 @@ class CooldownLearner:
         """Bytes of the samples held for rehearsal and cool-downs."""
         return self.trunk.nbytes
 
-    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
-        """Probabilities and keys of the latest cooled-down network; nothing may be pending."""
-        assert not self.pending, "flush before forward"
-        return self.trunk.training.look(self.network, inputs, self.trunk.keys)
-
-    def forward_flops(self, n: int, shape: Shape) -> int:
-        """The FLOPs of `forward`."""
-        return self.trunk.forward_flops(n, shape)
-
-    def key_length(self, shape: Shape) -> int:
-        """Numbers in a key."""
-        return self.trunk.key_length(shape)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The latest cooled-down weights."""
-        return {name: values.cpu() for name, values in self.network.state_dict().items()}
-
     def fork(self) -> "CooldownLearner":
-        """An independent copy that draws the same random numbers from here on; cooled-down weights are shared."""
-        fork = copy.copy(self)
-        fork.lineage = Lineage()
+        """See `NetworkLearner.fork`."""
+        fork = super().fork()
         fork.trunk = self.trunk.fork()
         return fork
 
@@ -186,7 +166,7 @@ class CooldownLearner:
         """Tensors and plain values."""
         return {
             "trunk": self.trunk.state(),
-            "network": weights_of(self.network),
+            "predictor": weights_of(self.predictor),
             "n_cooling_steps": self.n_cooling_steps,
             "pending": self.pending,
             "seed": self.seed,
@@ -195,8 +175,8 @@ class CooldownLearner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self.trunk.load_state(state["trunk"])
-        self.network = clone(self.trunk.network, self.trunk.network).eval()
-        self.network.load_state_dict(state["network"])
+        self.predictor = clone(self.trunk.network, self.trunk.network).eval()
+        self.predictor.load_state_dict(state["predictor"])
         self.n_cooling_steps, self.seed = state["n_cooling_steps"], state["seed"]
         self.version = self.lineage.next()
         self._cooled_at = None if state["pending"] else self.trunk.version

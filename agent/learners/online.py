@@ -12,6 +12,7 @@ from torch import Tensor
 from agent.accounting.work import Work
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
+from agent.learners.base import GradientLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
     MAX_EPOCHS,
@@ -26,16 +27,13 @@ from agent.learners.training import (
 )
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
-from agent.networks.outputs import Outputs
-from agent.networks.protocol import Network, Shape
-from agent.randomness import clone_generator, named_generator
-from agent.version import Lineage
+from agent.networks.protocol import Network
 
 ROUNDING = 1e-9
 """In samples: rounding error allowed when the carried remainder reaches a whole sample."""
 
 
-class OnlineLearner:
+class OnlineLearner(GradientLearner):
     """Takes gradient steps on each chunk, with uniform rehearsal of earlier ones; predicts with averaged weights.
 
     A chunk of n samples is trained on for epochs × n samples, rehearsed ones included; a fraction of a sample is
@@ -83,36 +81,16 @@ class OnlineLearner:
             raise InvalidSetting(f"expected a rehearsed share from 0 to below 1, got {rehearsal}")
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
-        self.training, self.keys, self.epochs, self.rehearsal = training, keys, epochs, rehearsal
+        super().__init__(network, training, keys, seed)
+        self.epochs, self.rehearsal, self.ema_decay = epochs, rehearsal, ema_decay
         self.keeps = keeps or rehearsal > 0
-        self.ema_decay = ema_decay
-        keys.of(network)  # places that the network lacks are an error now, not after an hour
-        self._start_from(network.to(training.device).train())
-        self.prepared = False
-        self.learned = SampleStore(training.device)
-        self.order = named_generator(seed, "order")
-        self.augmentation = named_generator(seed, "augmentation")
-        self.n_steps = 0
         self.carried = 0.0
         """Fraction of a sample that is trained on with the next chunk; below 1."""
-        self.lineage = Lineage()
-        self.version = self.lineage.next()
 
-    def _start_from(self, network: Network) -> None:
-        self.network = network
-        self.average = clone(network, network).eval()
+    def _begin_with(self, network: Network) -> None:
+        self.network = network.train()
+        self.predictor = clone(network, network).eval()
         self.optimizers = self.training.optimizers(network)
-
-    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
-        """Prepare the network as the recipe says; only the first call does anything."""
-        if self.prepared:
-            return Work()
-        self.prepared = True
-        network, work = self.training.prepared(self.network, inputs)
-        if network is not self.network:
-            self._start_from(network)
-            self.version = self.lineage.next()
-        return work
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Train on the chunk.
@@ -123,28 +101,28 @@ class OnlineLearner:
         if not len(labels):
             return Work()
         start = time.perf_counter()
-        n_earlier, n_new = len(self.learned), len(labels)
+        n_earlier, n_new = len(self.samples), len(labels)
         plan = self._plan(n_new)
-        stored = self.learned.nbytes
-        self.learned.append(inputs, labels)
-        written = self.learned.nbytes - stored if self.keeps else 0
+        stored = self.samples.nbytes
+        self.samples.append(inputs, labels)
+        written = self.samples.nbytes - stored if self.keeps else 0
         losses: list[Tensor] = []
         if plan.sizes:
             averages = self._averages()
             for rows, moves in self._batches(plan, n_earlier, n_new):
-                losses.append(self.training.step(self.network, self.optimizers, *self.learned.batch(rows), moves))
+                losses.append(self.training.step(self.network, self.optimizers, *self.samples.batch(rows), moves))
                 if self.ema_decay:
                     decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
                     torch._foreach_lerp_(*averages, 1 - decay)
                 self.training.progress(3 * len(rows))
             if not self.ema_decay:
-                self.average.load_state_dict(self.network.state_dict())
+                self.predictor.load_state_dict(self.network.state_dict())
             check_finite(self.network, losses, [self.training.recipe.lr] * len(losses), first_step=self.n_steps)
         self.n_steps += len(losses)
         self.carried = plan.carried
         self.version = self.lineage.next()
         if not self.keeps:
-            self.learned = SampleStore(self.training.device)
+            self.samples = SampleStore(self.training.device)
         n_trained = sum(plan.sizes)
         return Work(
             flops=n_trained * flops_per_sample(self.network, inputs.shape[1:]).training,
@@ -166,7 +144,7 @@ class OnlineLearner:
 
     def _rehearsed(self, size: int) -> int:
         """Rehearsed samples in a batch of `size`."""
-        return min(round(self.rehearsal * size), size - 1) if len(self.learned) else 0
+        return min(round(self.rehearsal * size), size - 1) if len(self.samples) else 0
 
     def _batches(self, plan: "_Plan", n_earlier: int, n_new: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of the store and moves of the augmentation for each step, drawn and sent to the device all at once."""
@@ -193,19 +171,9 @@ class OnlineLearner:
         nbytes = inputs.nbytes + len(inputs) * LABEL_NBYTES if self.keeps else 0
         return LearningEstimate(Work(n_trained * flops, nbytes, samples=n_trained), Work())
 
-    @property
-    def pending(self) -> bool:
-        """Never: `learn` trains at once."""
-        return False
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the samples stored for rehearsal or cool-downs; without either nothing is stored."""
-        return self.learned.nbytes
-
     def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
         """Averaged and current tensors, batch statistics included, without those that both networks share."""
-        average, current = self.average.state_dict(), self.network.state_dict()
+        average, current = self.predictor.state_dict(), self.network.state_dict()
         names = [
             name
             for name, values in current.items()
@@ -213,64 +181,33 @@ class OnlineLearner:
         ]
         return [average[name] for name in names], [current[name] for name in names]
 
-    def flush(self) -> Work:
-        """Nothing to do: `learn` trains at once."""
-        return Work()
-
-    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
-        """Probabilities and keys from the averaged weights."""
-        return self.training.look(self.average, inputs, self.keys)
-
-    def forward_flops(self, n: int, shape: Shape) -> int:
-        """The FLOPs of `forward`."""
-        return n * self.training.flops_of_looking(self.network, shape)
-
-    def key_length(self, shape: Shape) -> int:
-        """Numbers in a key."""
-        return self.keys.length(self.network, shape)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The averaged weights that predict."""
-        return {name: values.cpu() for name, values in self.average.state_dict().items()}
-
     def fork(self) -> "OnlineLearner":
         """An independent copy that draws the same random numbers from here on."""
-        fork = copy.copy(self)
-        fork.lineage = Lineage()
-        trained = self.network, self.optimizers, self.average
-        fork.network, fork.optimizers, fork.average = clone(trained, self.network)
-        fork.learned = self.learned.fork()
-        fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
+        fork = super().fork()
+        trained = self.network, self.optimizers, self.predictor
+        fork.network, fork.optimizers, fork.predictor = clone(trained, self.network)
         return fork
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
+            **super().state(),
             "network": weights_of(self.network),
-            "average": weights_of(self.average),
+            "predictor": weights_of(self.predictor),
             "constants": constants_of(self.network),
             "optimizers": copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),
-            "order": self.order.get_state(),
-            "augmentation": self.augmentation.get_state(),
-            "n_steps": self.n_steps,
             "carried": self.carried,
-            "prepared": self.prepared,
-            "learned": self.learned.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
+        super().load_state(state)
         load_weights(self.network, state["network"], state["constants"])
-        self.average = clone(self.network, self.network).eval()
-        self.average.load_state_dict(state["average"])
-        self.optimizers = self.training.optimizers(self.network)
+        self._begin_with(self.network)
+        self.predictor.load_state_dict(state["predictor"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))  # the optimizer would share its tensors otherwise
-        self.learned.load_state(state["learned"])
-        self.order.set_state(state["order"])
-        self.augmentation.set_state(state["augmentation"])
-        self.n_steps, self.carried, self.prepared = state["n_steps"], state["carried"], state["prepared"]
-        self.version = self.lineage.next()
+        self.carried = state["carried"]
 
 
 class _Plan(NamedTuple):

@@ -8,8 +8,9 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.data.sample_store import LABEL_NBYTES, SampleStore
+from agent.data.sample_store import LABEL_NBYTES
 from agent.errors import InvalidSetting
+from agent.learners.base import GradientLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
     MAX_EPOCHS,
@@ -26,13 +27,10 @@ from agent.learners.training import (
 )
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
-from agent.networks.outputs import Outputs
-from agent.networks.protocol import Network, Shape
-from agent.randomness import clone_generator, named_generator
-from agent.version import Lineage
+from agent.networks.protocol import Network
 
 
-class RefitLearner:
+class RefitLearner(GradientLearner):
     """Trains to convergence on all admitted samples, at the next flush: consecutive LEARNs share one training.
 
     Each training starts from the same initial weights or, if warm, from the weights of the training before. (A warm
@@ -66,37 +64,18 @@ class RefitLearner:
     ) -> None:
         if not 0 < epochs <= MAX_EPOCHS:
             raise InvalidSetting(f"expected a number of epochs above 0, at most {MAX_EPOCHS:g}, got {epochs}")
-        self.training, self.keys, self.epochs, self.warm = training, keys, epochs, warm
-        self.schedule = SCHEDULES[schedule]
-        keys.of(network)  # places that the network lacks are an error now, not after an hour
-        training.optimizers(network)  # nor a recipe that lacks some of its parameters
-        self.initial = network.to(training.device).eval()
-        self.network = self.initial
-        self.prepared = False
-        self.admitted = SampleStore(training.device)
+        super().__init__(network, training, keys, seed)
+        self.epochs, self.schedule, self.warm = epochs, SCHEDULES[schedule], warm
         self.n_trained_on = 0
-        self.order = named_generator(seed, "order")
-        self.augmentation = named_generator(seed, "augmentation")
-        self.n_steps = 0
-        self.lineage = Lineage()
-        self.version = self.lineage.next()
 
-    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
-        """Prepare the initial weights as the recipe says; only the first call does anything."""
-        if self.prepared:
-            return Work()
-        self.prepared = True
-        network, work = self.training.prepared(self.initial, inputs)
-        if network is not self.initial:
-            self.initial = self.network = network
-            self.version = self.lineage.next()
-        return work
+    def _begin_with(self, network: Network) -> None:
+        self.network = self.predictor = network.eval()
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Admit the samples to the next training."""
-        stored = self.admitted.nbytes
-        self.admitted.append(inputs, labels)
-        return Work(nbytes=self.admitted.nbytes - stored)
+        stored = self.samples.nbytes
+        self.samples.append(inputs, labels)
+        return Work(nbytes=self.samples.nbytes - stored)
 
     def _plan(self, n: int) -> tuple[int, ...]:
         """Samples in each step of a training on n samples.
@@ -110,22 +89,17 @@ class RefitLearner:
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
         """The work of admitting the inputs, and of a training on all samples admitted by then."""
         admitting = Work(nbytes=inputs.nbytes + len(inputs) * LABEL_NBYTES)
-        n = len(self.admitted) + len(inputs)
+        n = len(self.samples) + len(inputs)
         if n == self.n_trained_on:
             return LearningEstimate(admitting, Work())
         n_trained = sum(self._plan(n))
-        flops = flops_per_sample(self.initial, inputs.shape[1:]).training
+        flops = flops_per_sample(self.network, inputs.shape[1:]).training
         return LearningEstimate(admitting, Work(n_trained * flops, samples=n_trained))
 
     @property
     def pending(self) -> bool:
         """Whether samples were admitted since the last training."""
-        return len(self.admitted) != self.n_trained_on
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the admitted samples."""
-        return self.admitted.nbytes
+        return len(self.samples) != self.n_trained_on
 
     def flush(self) -> Work:
         """Train on all admitted samples, if there are new ones.
@@ -136,10 +110,10 @@ class RefitLearner:
         if not self.pending:
             return Work()
         start = time.perf_counter()
-        n = len(self.admitted)
+        n = len(self.samples)
         sizes = self._plan(n)
         n_steps, n_trained = len(sizes), sum(sizes)
-        start_from = self.network if self.warm else self.initial
+        start_from = self.predictor if self.warm else self.network
         network = clone(start_from, start_from).train()
         optimizers = self.training.optimizers(network)
         rows = passes(n, n_trained, self.order).to(self.training.device).split(sizes)
@@ -149,13 +123,13 @@ class RefitLearner:
             moves = self.training.augmentation.draw(len(epoch), max(sizes), self.augmentation).to(self.training.device)
             losses, rates = [], []
             for step, moved in zip(epoch, moves, strict=True):
-                inputs, labels = self.admitted.batch(rows[step])
+                inputs, labels = self.samples.batch(rows[step])
                 factor, of_batch = self.schedule(step / n_steps), moved[:, : sizes[step]]
                 losses.append(self.training.step(network, optimizers, inputs, labels, of_batch, factor=factor))
                 rates.append(self.training.recipe.lr * factor)
                 self.training.progress(3 * sizes[step])
             check_finite(network, losses, rates, first_step=self.n_steps + first)
-        self.network = network.eval()
+        self.predictor = network.eval()
         self.n_steps += n_steps
         self.version = self.lineage.next()
         self.n_trained_on = n
@@ -164,31 +138,6 @@ class RefitLearner:
             seconds=time.perf_counter() - start,
             samples=n_trained,
         )
-
-    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
-        """Probabilities and keys from the last training; nothing may be pending."""
-        assert not self.pending, "flush before forward"
-        return self.training.look(self.network, inputs, self.keys)
-
-    def forward_flops(self, n: int, shape: Shape) -> int:
-        """The FLOPs of `forward`."""
-        return n * self.training.flops_of_looking(self.initial, shape)
-
-    def key_length(self, shape: Shape) -> int:
-        """Numbers in a key."""
-        return self.keys.length(self.initial, shape)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The weights that predict."""
-        return {name: values.cpu() for name, values in self.network.state_dict().items()}
-
-    def fork(self) -> "RefitLearner":
-        """An independent copy that draws the same random numbers from here on; trained weights are shared."""
-        fork = copy.copy(self)
-        fork.lineage = Lineage()
-        fork.admitted = self.admitted.fork()
-        fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
-        return fork
 
     def warmed(self) -> "RefitLearner":
         """A fork whose trainings continue from its current weights."""
@@ -199,26 +148,18 @@ class RefitLearner:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
-            "initial": weights_of(self.initial),
+            **super().state(),
             "network": weights_of(self.network),
-            "constants": constants_of(self.initial),
+            "predictor": weights_of(self.predictor),
+            "constants": constants_of(self.network),
             "n_trained_on": self.n_trained_on,
-            "order": self.order.get_state(),
-            "augmentation": self.augmentation.get_state(),
-            "n_steps": self.n_steps,
-            "prepared": self.prepared,
-            "admitted": self.admitted.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self.initial = copy.deepcopy(self.initial)
-        load_weights(self.initial, state["initial"], state["constants"])
-        self.network = clone(self.initial, self.initial)
-        self.network.load_state_dict(state["network"])
-        self.admitted.load_state(state["admitted"])
+        super().load_state(state)
+        self.network = copy.deepcopy(self.network)
+        load_weights(self.network, state["network"], state["constants"])
+        self.predictor = clone(self.network, self.network)
+        self.predictor.load_state_dict(state["predictor"])
         self.n_trained_on = state["n_trained_on"]
-        self.order.set_state(state["order"])
-        self.augmentation.set_state(state["augmentation"])
-        self.n_steps, self.prepared = state["n_steps"], state["prepared"]
-        self.version = self.lineage.next()

@@ -99,6 +99,8 @@ class _LearnerCheck:
 
     def gives_distributions_and_keys(self, n: int) -> None:
         learner = self.make(0)
+        if learner.pending:
+            raise BrokenPromise(learner, "nothing is pending at initialization", "pending")
         inputs, _ = self.samples(n, 5)
         given = inputs.clone()
         outputs, work = learner.forward(inputs)
@@ -127,8 +129,6 @@ class _LearnerCheck:
 
     def says_what_is_pending(self) -> None:
         learner = self.make(0)
-        if learner.pending:
-            raise BrokenPromise(learner, "nothing is pending at initialization", "pending")
         before = learner.n_steps
         learner.learn(*self.samples(SIZES[0], 0))
         if learner.pending != type(learner).lazy:

@@ -86,7 +86,7 @@ def test_constants_are_shared_by_forks_and_stored_once():
     learner = cooldown_prepared()
     learner.prepare(toy_chunk(8).inputs)
     fork = learner.fork()
-    networks = [learner.trunk.network, learner.trunk.average, learner.network, fork.trunk.network, fork.network]
+    networks = [learner.trunk.network, learner.trunk.predictor, learner.predictor, fork.trunk.network, fork.predictor]
     assert len({each.whiten.weight.data_ptr() for each in networks}) == 1
     assert len({each.linear.weight.data_ptr() for each in networks}) == 4  # a fork shares what was cooled down, too
     together = io.BytesIO()
@@ -94,7 +94,7 @@ def test_constants_are_shared_by_forks_and_stored_once():
     places = {
         state[part]["whiten.weight"].data_ptr()
         for state in (each["trunk"] for each in states)
-        for part in ("network", "average")
+        for part in ("network", "predictor")
     }
     assert len(places) == 1
     torch.save(states, together)
@@ -104,17 +104,17 @@ def test_constants_are_shared_by_forks_and_stored_once():
     for each, state in zip(restored, loaded, strict=True):
         each.load_state(state)
     assert len({each.trunk.network.whiten.weight.data_ptr() for each in restored}) == 1
-    assert torch.equal(restored[0].network.whiten.weight, learner.network.whiten.weight)
+    assert torch.equal(restored[0].predictor.whiten.weight, learner.predictor.whiten.weight)
     teach(restored[0], toy_chunk(8, seed=3))
-    assert torch.equal(restored[1].network.whiten.weight, learner.network.whiten.weight)
+    assert torch.equal(restored[1].predictor.whiten.weight, learner.predictor.whiten.weight)
 
 
 def test_a_fork_that_is_prepared_leaves_the_others():
     learner = cooldown_prepared()
-    fork, before = learner.fork(), learner.network.whiten.weight.clone()
+    fork, before = learner.fork(), learner.predictor.whiten.weight.clone()
     fork.prepare(toy_chunk(8).inputs)
-    assert torch.equal(learner.network.whiten.weight, before)
-    assert not torch.equal(fork.network.whiten.weight, before)
+    assert torch.equal(learner.predictor.whiten.weight, before)
+    assert not torch.equal(fork.predictor.whiten.weight, before)
 
 
 def freezing(network, inputs):

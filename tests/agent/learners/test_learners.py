@@ -79,7 +79,7 @@ def test_forward_gives_distributions_and_keys(make, n):
     outputs, work = learner.forward(images)
     assert (outputs.probabilities.shape, outputs.keys.shape) == ((n, 3), (n, 8))
     torch.testing.assert_close(outputs.probabilities.sum(dim=1), torch.ones(n))
-    assert work.flops == n * flops_per_sample(learner.network, (3, 8, 8)).forward
+    assert work.flops == n * flops_per_sample(learner.predictor, (3, 8, 8)).forward
     assert work.samples == n
 
 
@@ -116,7 +116,7 @@ def test_learning_is_paid_for(make):
     flops = sum(work.flops for work in [*learned, flushed])
     n_cooling = round(0.5 * 6) * 8 if learner.n_steps > 6 else 0
     assert n_trained == 2 * 24 + n_cooling
-    assert flops == n_trained * flops_per_sample(learner.network, (3, 8, 8)).training
+    assert flops == n_trained * flops_per_sample(learner.predictor, (3, 8, 8)).training
     assert sum(work.nbytes for work in learned) == 24 * (3 * 8 * 8 + 8)
 
 
@@ -157,7 +157,7 @@ def test_rehearsal_is_uniform_over_all_that_was_learned(monkeypatch):
     teach(learner, toy_chunk(12, seed=1))
     rows = Rows(monkeypatch)
     for seed in range(2, 60):
-        learner.learned = learner.learned.fork()
+        learner.samples = learner.samples.fork()
         fork = learner.fork()
         fork.order.manual_seed(seed)
         teach(fork, toy_chunk(16, seed=seed))
@@ -177,7 +177,7 @@ def test_the_average_follows_the_weights():
         for name, value in learner.network.state_dict().items():
             if value.is_floating_point():
                 expected[name] = decay * expected[name] + (1 - decay) * value
-    for name, value in learner.average.state_dict().items():
+    for name, value in learner.predictor.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, expected[name])
 
@@ -238,7 +238,7 @@ def test_what_was_admitted_matters_and_not_in_what_chunks():
         type(data)(step, data.sample_ids[rows], data.inputs[rows], data.labels[rows])
         for step, rows in enumerate(torch.arange(24).split([5, 1, 18]))
     ]
-    assert same(live(refit(), parts).network.state_dict(), live(refit(), [data]).network.state_dict())
+    assert same(live(refit(), parts).predictor.state_dict(), live(refit(), [data]).predictor.state_dict())
 
 
 def test_cold_trainings_start_from_the_same_weights_and_warm_ones_go_on(monkeypatch):
@@ -254,7 +254,7 @@ def test_cold_trainings_start_from_the_same_weights_and_warm_ones_go_on(monkeypa
         initial = copy.deepcopy(learner.network.state_dict())
         starts.clear()
         live(learner, [toy_chunk(8)])
-        trained = copy.deepcopy(learner.network.state_dict())
+        trained = copy.deepcopy(learner.predictor.state_dict())
         live(learner, [toy_chunk(8, seed=1)])
         assert same(starts[0], initial)
         assert same(starts[1], trained if warm else initial)
@@ -287,7 +287,7 @@ def slow_step(training, network, optimizer, images, labels, generator, lr, large
 
 def test_learning_online_is_a_loop_over_batches_new_and_rehearsed():
     learner, slow = online(2), online(2)
-    training, network, average = slow.training, slow.network, dict(slow.average.state_dict())
+    training, network, average = slow.training, slow.network, dict(slow.predictor.state_dict())
     images, labels, step = torch.empty(0, 3, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), 0
     # By hand: twice as many samples as are new, in batches of 8 or less, of equal size to one.
     for chunk, sizes in zip(toy_stream([10, 16, 9]), ([7, 7, 6], [8, 8, 8, 8], [6, 6, 6]), strict=True):
@@ -354,7 +354,7 @@ def test_what_is_never_read_again_is_not_stored():
 @pytest.mark.parametrize("warm", [False, True])
 def test_refitting_is_a_loop_over_epochs(warm):
     learner, slow = refit(2, warm=warm), refit(2, warm=warm)
-    network, images, labels = slow.initial, [], []
+    network, images, labels = slow.network, [], []
     for chunk in toy_stream([10, 16]):
         teach(learner, chunk)
         learner.flush()
@@ -362,7 +362,7 @@ def test_refitting_is_a_loop_over_epochs(warm):
         labels.append(chunk.labels)
         every, of = torch.cat(images), torch.cat(labels)
         sizes = {10: [7, 7, 6], 26: [8, 8, 8, 7, 7, 7, 7]}[len(of)]  # two passes, by hand
-        network = copy.deepcopy(network if warm else slow.initial).train()
+        network = copy.deepcopy(network if warm else slow.network).train()
         optimizer = slow.training.optimizers(network)[0]
         rows = passes(len(of), 2 * len(of), slow.order).split(sizes)
         for i, batch in enumerate(rows):
@@ -406,12 +406,12 @@ def cooled_slowly(learner):
     """The network that a cool-down gives, by a loop over its definition."""
     trunk = learner.trunk
     network, optimizer = copy.deepcopy((trunk.network, trunk.optimizers[0]))
-    n, n_steps = len(trunk.learned), max(1, round(learner.share * trunk.n_steps))
+    n, n_steps = len(trunk.samples), max(1, round(learner.share * trunk.n_steps))
     generator = named_generator(learner.seed, f"cool-down at step {trunk.n_steps}")
     rows = passes(n, n_steps * trunk.training.recipe.batch_size, generator).tolist()
     for step in range(n_steps):
         drawn = torch.tensor(rows[step * trunk.training.recipe.batch_size :][: trunk.training.recipe.batch_size])
-        images, labels = trunk.learned.batch(drawn)
+        images, labels = trunk.samples.batch(drawn)
         lr = trunk.training.recipe.lr * (1 - (step / n_steps) ** 0.5)
         slow_step(trunk.training, network, optimizer, images, labels, generator, lr)
     return network
@@ -481,4 +481,4 @@ def test_a_cool_down_has_a_length(share):
 
 def test_without_averaging_the_weights_themselves_predict():
     learner = live(online(0, ema_decay=0.0), toy_stream([10, 6]))
-    assert same(dict(learner.average.state_dict()), dict(learner.network.state_dict()))
+    assert same(dict(learner.predictor.state_dict()), dict(learner.network.state_dict()))

@@ -170,7 +170,7 @@ class Moody(OnlineLearner):
             return Work()
         self.prepared = True
         with torch.no_grad():
-            for parameter in self.average.parameters():
+            for parameter in self.predictor.parameters():
                 parameter.mul_(1 + next(COUNT))
         return Work()
 
@@ -197,7 +197,7 @@ class Siamese(OnlineLearner):
 class Sharing(OnlineLearner):
     def fork(self):
         fork = super().fork()
-        fork.network, fork.optimizers, fork.average = self.network, self.optimizers, self.average
+        fork.network, fork.optimizers, fork.predictor = self.network, self.optimizers, self.predictor
         return fork
 
 
@@ -227,7 +227,7 @@ class Opaque(OnlineLearner):
 
 class Unbuffered(OnlineLearner):
     def state(self):
-        return super().state() | {"learned": {}}
+        return super().state() | {"samples": {}}
 
 
 class Failing(OnlineLearner):
