@@ -1,6 +1,6 @@
 """The relative value of learning over memorizing: k%-learners over seeds (E. Orhan, 2019)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from agent.storage.record import LifetimeRecord, RunDirectory
 from scenarios.analysis.matched_share import MatchedShares, course_of, place
 from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name, split_specs
-from scenarios.datasets.load import Dataset, load_dataset
+from scenarios.datasets.load import Dataset
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
 from scenarios.running.factory import build_agent, choose_augmentation, resolve_agent
 from scenarios.running.progress import CollectingReporter, ProgressReporter, SilentReporter
@@ -28,7 +28,7 @@ from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import prior_knowledge
 from scenarios.running.workers import WorkerPool
 from scenarios.running.workload import workload
-from scenarios.running.world import make_policies, report_dataset, resolve_policies
+from scenarios.running.world import load_data, make_policies, report_dataset, resolve_policies
 from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
@@ -114,7 +114,7 @@ def _run_seeds(
     """Run the unfinished lifetimes, given by seed: one seed after the other, or side by side in workers."""
     first = next(iter(unfinished))
     reporter.say("data")
-    dataset = _load(config, first, data_dir, download, reporter.reach)
+    dataset = load_data(config, first, data_dir=data_dir, download=download, reporter=reporter)
     report_dataset(dataset, reporter)
     works = {seed: _work(config, dataset, names) for seed, names in unfinished.items()}
     reporter.expect(sum(works.values()))
@@ -124,7 +124,7 @@ def _run_seeds(
     for seed in unfinished:
         if seed != first:
             reporter.say("data")
-            dataset = _load(config, seed, data_dir, download, reporter.reach)
+            dataset = load_data(config, seed, data_dir=data_dir, download=download, reporter=reporter)
         reporter.say(f"seed {seed}")
         _run_seed(config, dataset, seed, run, reporter)
 
@@ -163,25 +163,9 @@ def prepare(config: CurveConfig, *, download: bool, data_dir: Path | None) -> No
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     seed = config.first_seed
-    dataset = _load(config, seed, data_dir, download, None)
+    dataset = load_data(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
     stream = iid_stream(dataset, config.chunks, seed=seed)
     _lifetimes(config, dataset, stream, seed, _policies_by_name(config, seed), SilentReporter())
-
-
-def _load(
-    config: CurveConfig, seed: int, data_dir: Path | None, download: bool, progress: Callable[[int, int], None] | None
-) -> Dataset:
-    return load_dataset(
-        config.dataset,
-        seed=seed if config.data_seed is None else config.data_seed,
-        n_train=config.train_size,
-        n_validation=config.validation_size,
-        n_test=config.test_size,
-        data_dir=data_dir,
-        download=download,
-        progress=progress,
-        max_megapixels=config.max_megapixels,
-    )
 
 
 def _policies_by_name(config: CurveConfig, seed: int) -> dict[str, Policy]:
@@ -225,7 +209,8 @@ def _run_side_by_side(
 
 def _run_seed_in_worker(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
     """A worker's task, which returns warnings; if stopped, it loses the work since the last checkpoint."""
-    dataset, noting = _load(config, seed, data_dir, False, None), CollectingReporter()
+    noting = CollectingReporter()
+    dataset = load_data(config, seed, data_dir=data_dir, download=False, reporter=noting)
     _run_seed(config, dataset, seed, RunDirectory(path), noting)
     return seed, noting.warnings
 

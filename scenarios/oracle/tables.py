@@ -51,6 +51,11 @@ class Pricing:
         """The cost model."""
         return make(self.cost, COST_MODEL)
 
+    def of(self, table: ScheduleTable, observes: Observes) -> PricedTable:
+        """The table at these prices, for policies with this value of `observes`; its seed draws the tariff."""
+        prices = make(self.tariff, TARIFF, n_chunks=table.n_chunks, seed=int(table.facts["seed"]))
+        return PricedTable(table, tuple(prices), self.model, inf if self.budget is None else self.budget, observes)
+
 
 class TableSet:
     """Schedule tables of several seeds under one pricing.
@@ -88,10 +93,7 @@ class TableSet:
     def priced(self, seed: int, observes: Observes) -> PricedTable:
         """The priced table of a seed for policies with this value of `observes`."""
         if (seed, observes) not in self._priced:
-            table, pricing = self.by_seed[seed], self.pricing
-            prices = make(pricing.tariff, TARIFF, n_chunks=table.n_chunks, seed=seed)
-            budget = inf if pricing.budget is None else pricing.budget
-            self._priced[seed, observes] = PricedTable(table, tuple(prices), pricing.model, budget, observes)
+            self._priced[seed, observes] = self.pricing.of(self.by_seed[seed], observes)
         return self._priced[seed, observes]
 
     def metrics(self, seed: int, observes: Observes, leaf: int) -> dict[str, float | None]:

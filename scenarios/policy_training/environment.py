@@ -12,16 +12,14 @@ import gymnasium
 from agent.errors import InvalidSetting
 from agent.lifetime.episode import Episode
 from agent.policies.protocol import Observes
-from scenarios.config.families import TARIFF
-from scenarios.config.members import make
 from scenarios.config.presets import resolve, validate
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
-from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, read_table
+from scenarios.oracle.tables import Pricing
 from scenarios.policy_training.worlds_env import SimulatedLifetime, TableLifetime, World, WorldsEnv
 from scenarios.running.progress import SilentReporter
-from scenarios.running.world import cost_model, load_world, make_episode, resolve_specs
+from scenarios.running.world import load_world, make_episode, resolve_specs
 from scenarios.streams.scenario import Scenario
 
 ENVIRONMENT_ID = "LearnOrMemorize/Lifetime-v0"
@@ -190,11 +188,9 @@ def _tabulated(tables: Sequence[Table], overrides: dict[str, Any], observes: Obs
     worlds, weights = [], []
     for each in tables:
         table = each if isinstance(each, ScheduleTable) else read_table(Path(each))
-        config, seed = validate(TreeConfig, {**table.facts["settings"], **overrides}), int(table.facts["seed"])
-        prices = make(config.tariff, TARIFF, n_chunks=table.n_chunks, seed=seed)
-        budget = inf if config.budget is None else config.budget
-        priced = PricedTable(table, tuple(prices), cost_model(config), budget, observes)
-        worlds.append(World(seed, partial(TableLifetime, priced)))
+        config = validate(TreeConfig, {**table.facts["settings"], **overrides})
+        pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
+        worlds.append(World(int(table.facts["seed"]), partial(TableLifetime, pricing.of(table, observes))))
         weights.append(config.cost_weight)
     return worlds, weights[0]
 

@@ -18,7 +18,7 @@ from agent.policies import Policy
 from agent.policies.protocol import Observes
 from scenarios.config.families import COST_MODEL, POLICY, SCENARIO, TARIFF
 from scenarios.config.members import canonical, make
-from scenarios.config.settings import LifetimeConfig
+from scenarios.config.settings import AgentConfig, LifetimeConfig
 from scenarios.config.specs import split_specs
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.running.factory import build_agent, resolve_agent
@@ -75,16 +75,11 @@ def cost_model(config: LifetimeConfig) -> CostModel:
     return make(config.cost, COST_MODEL)
 
 
-def load_world(
-    config: LifetimeConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
-) -> tuple[Dataset, Scenario]:
-    """The data set, and the scenario with its prices and queries.
-
-    Raises:
-        DatasetError: the data set cannot be loaded.
-        InvalidSetting: the data set does not allow the settings.
-    """
-    dataset = load_dataset(
+def load_data(
+    config: AgentConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
+) -> Dataset:
+    """The data set of the settings; raises as `load_dataset` does."""
+    return load_dataset(
         config.dataset,
         seed=seed if config.data_seed is None else config.data_seed,
         n_train=config.train_size,
@@ -95,6 +90,18 @@ def load_world(
         progress=reporter.reach,
         max_megapixels=config.max_megapixels,
     )
+
+
+def load_world(
+    config: LifetimeConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
+) -> tuple[Dataset, Scenario]:
+    """The data set, and the scenario with its prices and queries.
+
+    Raises:
+        DatasetError: the data set cannot be loaded.
+        InvalidSetting: the data set does not allow the settings.
+    """
+    dataset = load_data(config, seed, data_dir=data_dir, download=download, reporter=reporter)
     report_dataset(dataset, reporter)
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}

@@ -9,9 +9,9 @@ from agent.learners.training import Training
 from agent.storage.record import open_run
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
-from scenarios.experiments import relative_value
 from scenarios.experiments.relative_value import run_curve
 from scenarios.experiments.relative_value_report import LearnerAt
+from scenarios.running import world
 from tests.scenarios.worlds import colours
 
 TINY = {
@@ -57,7 +57,7 @@ class Log:
 
 @pytest.fixture(autouse=True)
 def small_world(monkeypatch):
-    monkeypatch.setattr(relative_value, "load_dataset", lambda name, *, seed, **_: colours(seed=seed))
+    monkeypatch.setattr(world, "load_dataset", lambda name, *, seed, **_: colours(seed=seed))
 
 
 def live(path, settings, log=None):
@@ -161,7 +161,7 @@ def test_a_k_that_rounds_to_all_of_the_stream_shares_the_lifetime_of_y(tmp_path)
 @pytest.mark.slow
 def test_a_finished_curve_lives_nothing_again(tmp_path, monkeypatch):
     live(tmp_path / "run", TINY)
-    monkeypatch.setattr(relative_value, "load_dataset", None)
+    monkeypatch.setattr(world, "load_dataset", None)
     log = Log()
     live(tmp_path / "run", TINY, log)
     assert log.done == 0
