@@ -4,12 +4,14 @@ import io
 import math
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from agent.errors import CheckpointError, RunError, is_out_of_memory
+from agent.errors import CheckpointError, LifetimeError, RunError, is_out_of_memory
 
 CHECKPOINT, PREVIOUS, _NEW = "checkpoint.pt", "checkpoint.previous.pt", "new.checkpoint.pt"
 _FORMAT = "learn-or-memorize checkpoint 3"
@@ -80,6 +82,24 @@ class Checkpoints:
         """Remove all checkpoints."""
         for name in (CHECKPOINT, PREVIOUS, _NEW):
             (self.folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def must_fit(path: Path) -> Iterator[None]:
+    """Report that a state cannot be restored: a context in which the checkpoint at `path` is.
+
+    Raises:
+        CheckpointError: in place of any error that a state of another shape causes.
+    """
+    try:
+        yield
+    except LifetimeError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"expected a checkpoint that fits at {path}, got {reason}") from None
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from agent.accounting.work import ACCOUNTS
-from agent.errors import CheckpointError, RunError, is_out_of_memory
+from agent.errors import CheckpointError, RunError
 from agent.lifetime.episode import Episode
 from agent.operations import OPERATIONS, actions
 from agent.policies.protocol import Observes
 from agent.policies.signals import SIGNALS
-from agent.storage.checkpoint import Checkpoints
+from agent.storage.checkpoint import Checkpoints, must_fit
 from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
@@ -103,13 +103,8 @@ def _load(episode: Episode, checkpoints: Checkpoints) -> None:
         raise CheckpointError(f"expected a checkpoint in {checkpoints.folder}, found none")
     state = checkpoints.load(found[0])
     Episode.check_state(state, found[0])
-    try:
+    with must_fit(found[0]):
         episode.load_state(state)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CheckpointError(f"expected a checkpoint that fits at {found[0]}, got {reason}") from None
 
 
 def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agent.agent import Agent
-from agent.errors import CheckpointError, LifetimeError, RunError, is_out_of_memory
+from agent.errors import CheckpointError, RunError
 from agent.evaluation.trajectory import Step, Trajectory
 from agent.lifetime.loop import Lifetimes
 from agent.operations import OPERATIONS
-from agent.storage.checkpoint import Checkpoints
+from agent.storage.checkpoint import Checkpoints, must_fit
 from agent.storage.record import LifetimeRecord
 from scenarios.running.progress import Interrupted, ProgressReporter
 
@@ -96,15 +96,10 @@ def _resumed(
     reasons = []
     for path in checkpoints.found():
         try:
-            lifetimes, past = _from_checkpoint(begin, records, checkpoints, path)
+            with must_fit(path):
+                lifetimes, past = _from_checkpoint(begin, records, checkpoints, path)
         except CheckpointError as error:
             reasons.append(str(error))
-        except LifetimeError:
-            raise  # of the settings; no other checkpoint would help
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-            if is_out_of_memory(e):
-                raise
-            reasons.append(f"expected a checkpoint that fits at {path}, got {type(e).__name__}: {e}".splitlines()[0])
         else:
             for reason in reasons:
                 reporter.warn(f"{reason}; going on from the checkpoint before it")
