@@ -41,8 +41,8 @@ class Operation:
     """Whether the learner is given the chunk."""
     memorizes: bool
     """Whether the memory is given the chunk."""
-    uses_outputs: bool
-    """Whether it needs no forward pass if the learner's outputs on the chunk are known."""
+    outputs_account: Account | None
+    """Account of its forward pass on the chunk, which it leaves out if the outputs are known; None if it has none."""
     accounts: tuple[Account, ...]
     """Accounts of its estimate; `rekey` counts only where keys are renewed on learning."""
     perform: Callable[[Any, Chunk, Outputs | None], Bill]
@@ -56,7 +56,7 @@ OPERATIONS: dict[str, Operation] = {
         letter="M",
         learns=False,
         memorizes=True,
-        uses_outputs=True,
+        outputs_account="memorize",
         accounts=("memorize",),
         perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs),
         estimate=lambda agent, chunk, looked: agent.estimate_memorizing(chunk, looked=looked),
@@ -65,7 +65,7 @@ OPERATIONS: dict[str, Operation] = {
         letter="L",
         learns=True,
         memorizes=False,
-        uses_outputs=False,
+        outputs_account=None,
         accounts=("learn", "rekey"),
         perform=lambda agent, chunk, outputs: agent.learn(chunk),
         estimate=lambda agent, chunk, looked: agent.estimate_learning(chunk),

@@ -12,7 +12,7 @@ from typing import Any
 from agent.abilities import Resumable, check_forkable
 from agent.accounting.costs import CostModel
 from agent.accounting.ledger import Ledger
-from agent.accounting.work import Charge, Work
+from agent.accounting.work import Bill, Charge, Work
 from agent.agent import Agent
 from agent.data.chunk import Chunk
 from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
@@ -156,12 +156,11 @@ class Lifetimes:
             branch.decided = first
         chunk, outputs = self.stream[branch.step], observed.outputs
         action, branch.decided = branch.decided, None
-        uses_outputs = action.operation.uses_outputs
-        bill = branch.agent.perform(action, chunk, outputs if uses_outputs else None)
-        looked = observed.looked if uses_outputs else Work()
-        in_full = [
-            charge._replace(work=looked + charge.work) if charge.account == "memorize" else charge for charge in bill
-        ]
+        account = action.operation.outputs_account
+        bill = branch.agent.perform(action, chunk, outputs if account else None)
+        in_full = bill
+        if account and outputs is not None:
+            in_full = _with_forward_pass(bill, Charge(account, observed.looked, chunk.price))
         for lifetime in branch.lifetimes:  # those that observe the outputs have paid for them already
             lifetime.pay(in_full if lifetime.policy.observes == "nothing" else bill)
         last = branch.step + 1 == len(self.stream)
@@ -443,6 +442,18 @@ def ask(policy: Policy, observation: Observation) -> Action:
 
 def _number(action: Action) -> int:
     return action.number
+
+
+def _with_forward_pass(bill: Bill, forward: Charge) -> Bill:
+    """A bill with the forward pass that its operation was spared.
+
+    It goes into the last charge of its account and price, as if the operation had done it: two charges would round
+    differently.
+    """
+    for i, charge in reversed(list(enumerate(bill))):
+        if (charge.account, charge.price) == (forward.account, forward.price):
+            return [*bill[:i], charge._replace(work=forward.work + charge.work), *bill[i + 1 :]]
+    return [*bill, forward]
 
 
 def _share(work: Work, n: int, of: int) -> Work:

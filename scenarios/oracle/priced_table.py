@@ -20,7 +20,7 @@ from agent.policies.signals import DECAY, LEARNER_SIGNALS, SIGNALS
 from scenarios.oracle.table import ScheduleTable, n_rows
 
 _INTEGERS = frozenset(("step", "n_chunks", "n_samples", "memory_entries", "memory_nbytes"))
-_LEARN, _MEMORIZE, _REKEY = (ACCOUNTS.index(account) for account in ("learn", "memorize", "rekey"))
+_LEARN, _REKEY = ACCOUNTS.index("learn"), ACCOUNTS.index("rekey")
 _DECIDE, _CALIBRATE = (ACCOUNTS.index(account) for account in ("decide", "calibrate"))
 
 
@@ -70,16 +70,18 @@ class PricedTable:
 
     @cached_property
     def _flops(self) -> np.ndarray:
-        """The FLOPs of the table; without the forward pass for the keys if the observation included it."""
+        """The FLOPs of the table; without the forward pass of an operation if the observation included it."""
         table = self.table
         if self.observes == "nothing":
             return table.flops
         flops = table.flops.copy()
-        uses_outputs = np.array([operation.uses_outputs for operation in table.operations])
         for depth in range(1, table.n_chunks + 1):
             nodes = table.nodes(depth)
-            nodes = nodes[uses_outputs[table.chosen(nodes)]]
-            flops[nodes, _MEMORIZE] -= table.learner_look[table.parents(nodes)]
+            for number, operation in enumerate(table.operations):
+                if operation.outputs_account:
+                    here = nodes[table.chosen(nodes) == number]
+                    account = ACCOUNTS.index(operation.outputs_account)
+                    flops[here, account] -= table.learner_look[table.parents(here)]
         return flops
 
     @cached_property
@@ -216,13 +218,14 @@ class PricedTable:
         """The leaf at the end of a lifetime under a new policy with the same `observes`.
 
         Raises:
+            InvalidSetting: an action that the table does not have.
             PolicyError: from a user's own policy.
         """
         assert policy.observes == self.observes
         node = 1
         for _ in range(self.table.n_chunks):
             action = ask(policy, self.observation(node))
-            node = len(self.table.actions) * node + self.table.actions.index(action.name)
+            node = len(self.table.actions) * node + self.table.number_of(action)
         return node
 
     def best(self, cost_weight: float) -> int:

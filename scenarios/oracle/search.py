@@ -15,8 +15,7 @@ from agent.policies.observation import Observation
 from agent.policies.signals import SIGNALS
 from scenarios.oracle.table import ScheduleTable, n_nodes, n_rows
 
-_DECIDE, _MEMORIZE = ACCOUNTS.index("decide"), ACCOUNTS.index("memorize")
-_EVALUATE = ACCOUNTS.index("evaluate")
+_DECIDE, _EVALUATE = ACCOUNTS.index("decide"), ACCOUNTS.index("evaluate")
 
 
 @dataclass
@@ -47,8 +46,8 @@ class Rows:
             work = _work_since(step, before)
             learner_look = work[_DECIDE][0] - memory_look
             work[_DECIDE] = work[_EVALUATE] = [0, 0]
-            if action.operation.uses_outputs:
-                work[_MEMORIZE][0] += learner_look  # a policy that observes nothing has no keys yet
+            if account := action.operation.outputs_account:  # a policy that observes nothing has no outputs yet
+                work[ACCOUNTS.index(account)][0] += learner_look
             accuracy = _accuracy_of(step)
             self.steps[_child_of(node, action)] = [
                 *(accuracy.agent, accuracy.learner, np.nan if accuracy.memory is None else accuracy.memory),

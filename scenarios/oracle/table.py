@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from agent.accounting.work import ACCOUNTS
-from agent.errors import RunError
-from agent.operations import OPERATIONS, Operation
+from agent.errors import InvalidSetting, RunError
+from agent.operations import OPERATIONS, Action, Operation
 from agent.policies.signals import SIGNALS
 
 _FORMAT = "learn-or-memorize schedule table 4"
@@ -81,6 +81,19 @@ class ScheduleTable:
         """The nodes after `depth` chunks, in the order of their schedules."""
         first = len(self.actions) ** depth
         return np.arange(first, 2 * first)
+
+    def number_of(self, action: Action) -> int:
+        """The number of an action in this table.
+
+        Raises:
+            InvalidSetting: the table does not have it.
+        """
+        if action.name not in self.actions:
+            raise InvalidSetting(
+                f"expected one of the actions {', '.join(self.actions)}, as the table has them, got {action.name}; "
+                "grow another table"
+            )
+        return self.actions.index(action.name)
 
     def chosen(self, nodes: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """The number of the action that led to each node."""

@@ -87,8 +87,8 @@ class TableLifetime:
 
     def act(self, action: Action) -> tuple[float, float]:
         """See DecidedLifetime."""
-        known = self._priced.table.actions
-        self._node = len(known) * self._node + known.index(action.name)
+        table = self._priced.table
+        self._node = len(table.actions) * self._node + table.number_of(action)
         return float(self._priced.table.accuracy[self._node, 0]), float(self._priced.spent[self._node])
 
 

@@ -20,7 +20,7 @@ def both(monkeypatch):
         letter="B",
         learns=True,
         memorizes=True,
-        uses_outputs=True,
+        outputs_account="memorize",
         accounts=("learn", "rekey", "memorize"),
         perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs) + agent.learn(chunk),
         estimate=estimate,

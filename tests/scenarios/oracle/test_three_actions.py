@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from math import inf
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from agent.accounting.work import Charge, Work
 from agent.errors import InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes, run_lifetimes
 from agent.memory.rekeying import Rekeying
-from agent.operations import Action, actions
+from agent.operations import OPERATIONS, Action, actions
 from agent.policies import (
     ForecastPolicy,
     LinearPolicy,
@@ -38,6 +40,7 @@ from scenarios.policy_training.environment import LifetimeEnv
 from scenarios.policy_training.ppo import PpoTrainer
 from scenarios.policy_training.reinforce import ReinforceTrainer, drawn_by
 from scenarios.policy_training.simulators import TableSimulator
+from scenarios.policy_training.worlds_env import TableLifetime, World, WorldsEnv
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world, make_episode, resolve_specs
 from tests.agent.three_actions import BOTH, both  # noqa: F401 (a fixture)
@@ -102,6 +105,34 @@ def test_a_life_does_both_and_pays_for_both():
     assert both_.work["memorize"].flops > 0
 
 
+def twice(agent, chunk, outputs):
+    """Memorize, with the forward pass billed to its first half."""
+    bill = agent.memorize(chunk, outputs)
+    return [Charge("memorize", Work(nbytes=1), chunk.price), *bill]
+
+
+def reading(agent, chunk, outputs):
+    """Learn what the network is unsure of, so that the forward pass is a part of learning."""
+    outputs, work = (outputs, Work()) if outputs else agent.learner.forward(chunk.inputs)
+    unsure = (outputs.probabilities.amax(dim=1) < 0.9).nonzero()[:, 0]
+    return [Charge("learn", work + agent.learner.learn(chunk.inputs[unsure], chunk.labels[unsure]), chunk.price)]
+
+
+@pytest.mark.parametrize(("perform", "account"), [(twice, "memorize"), (reading, "learn")])
+@pytest.mark.parametrize("observes", ["nothing", "learner"])
+def test_who_measures_changes_no_bill_of_an_operation(monkeypatch, perform, account, observes):
+    operation = replace(OPERATIONS["both"], perform=perform, outputs_account=account)
+    monkeypatch.setitem(OPERATIONS, "both", operation)
+    spent = []
+    for plan in (PLAN, replace(PLAN, prequential=True)):
+        lifetimes = Lifetimes(toy_agent(), STREAM, {"": Scheduled("BMB", observes)}, plan)
+        while lifetimes:
+            lifetimes.advance()
+        [(_, trajectory, _)] = lifetimes.ended()
+        spent.append([(step.work[account].flops, step.work["decide"].flops, step.spent) for step in trajectory.steps])
+    assert spent[0] == spent[1]
+
+
 @pytest.mark.parametrize("rekey", ["never", "every:2"])
 def test_lifetimes_part_three_ways_and_stay_themselves(rekey):
     policies = {schedule: Scheduled(schedule) for schedule in ("BBB", "LBM", "MMM", "BLL", "LLL", "MBL")}
@@ -162,6 +193,13 @@ def test_a_table_of_two_actions_is_still_one_of_two(tmp_path, monkeypatch):
     assert table.actions == ("memorize", "learn")
     assert priced.vectors.shape == (8, len(Observation.names()))
     assert schedule_of(priced.run(StaticPolicy(50)), table.actions) in ("LMM", "LLM")
+    refusal = "expected one of the actions memorize, learn, as the table has them, got both; grow another table"
+    with pytest.raises(InvalidSetting, match=refusal):
+        priced.run(Scheduled("BBB"))
+    env = WorldsEnv([World(0, partial(TableLifetime, priced))], 1.0)
+    env.reset(seed=0)
+    with pytest.raises(InvalidSetting, match=refusal):
+        env.step(2)
 
 
 def test_an_environment_has_three_actions():
