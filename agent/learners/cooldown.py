@@ -9,8 +9,8 @@ from torch import Tensor
 
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
-from agent.learners.base import NetworkLearner
 from agent.learners.online import OnlineLearner
+from agent.learners.predicting import NetworkLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
     Training,

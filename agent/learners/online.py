@@ -12,7 +12,7 @@ from torch import Tensor
 from agent.accounting.work import Work
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.base import GradientLearner
+from agent.learners.predicting import NetworkLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
     MAX_EPOCHS,
@@ -28,12 +28,13 @@ from agent.learners.training import (
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.protocol import Network
+from agent.randomness import clone_generator, named_generator
 
 ROUNDING = 1e-9
 """In samples: rounding error allowed when the carried remainder reaches a whole sample."""
 
 
-class OnlineLearner(GradientLearner):
+class OnlineLearner(NetworkLearner):
     """Takes gradient steps on each chunk, with uniform rehearsal of earlier ones; predicts with averaged weights.
 
     A chunk of n samples is trained on for epochs × n samples, rehearsed ones included; a fraction of a sample is
@@ -81,9 +82,16 @@ class OnlineLearner(GradientLearner):
             raise InvalidSetting(f"expected a rehearsed share from 0 to below 1, got {rehearsal}")
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
-        super().__init__(network, training, keys, seed)
+        super().__init__(training, keys)
         self.epochs, self.rehearsal, self.ema_decay = epochs, rehearsal, ema_decay
         self.keeps = keeps or rehearsal > 0
+        keys.of(network)  # places that the network lacks are an error now, not after an hour
+        self._begin_with(network.to(training.device))
+        self.prepared = False
+        self.samples = SampleStore(training.device)
+        self.order = named_generator(seed, "order")
+        self.augmentation = named_generator(seed, "augmentation")
+        self.n_steps = 0
         self.carried = 0.0
         """Fraction of a sample that is trained on with the next chunk; below 1."""
 
@@ -91,6 +99,22 @@ class OnlineLearner(GradientLearner):
         self.network = network.train()
         self.predictor = clone(network, network).eval()
         self.optimizers = self.training.optimizers(network)
+
+    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
+        """Prepare the network as the recipe says; only the first call does anything."""
+        if self.prepared:
+            return Work()
+        self.prepared = True
+        network, work = self.training.prepared(self.network, inputs)
+        if network is not self.network:
+            self._begin_with(network)
+            self.version = self.lineage.next()
+        return work
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples stored for rehearsal or cool-downs; without either nothing is stored."""
+        return self.samples.nbytes
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Train on the chunk.
@@ -186,28 +210,37 @@ class OnlineLearner(GradientLearner):
         fork = super().fork()
         trained = self.network, self.optimizers, self.predictor
         fork.network, fork.optimizers, fork.predictor = clone(trained, self.network)
+        fork.samples = self.samples.fork()
+        fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
         return fork
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
-            **super().state(),
             "network": weights_of(self.network),
             "predictor": weights_of(self.predictor),
             "constants": constants_of(self.network),
             "optimizers": copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),
+            "order": self.order.get_state(),
+            "augmentation": self.augmentation.get_state(),
+            "n_steps": self.n_steps,
             "carried": self.carried,
+            "prepared": self.prepared,
+            "samples": self.samples.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        super().load_state(state)
         load_weights(self.network, state["network"], state["constants"])
         self._begin_with(self.network)
         self.predictor.load_state_dict(state["predictor"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))  # the optimizer would share its tensors otherwise
-        self.carried = state["carried"]
+        self.samples.load_state(state["samples"])
+        self.order.set_state(state["order"])
+        self.augmentation.set_state(state["augmentation"])
+        self.n_steps, self.carried, self.prepared = state["n_steps"], state["carried"], state["prepared"]
+        self.version = self.lineage.next()
 
 
 class _Plan(NamedTuple):

@@ -8,9 +8,9 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.data.sample_store import LABEL_NBYTES
+from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.learners.base import GradientLearner
+from agent.learners.predicting import NetworkLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
     MAX_EPOCHS,
@@ -28,9 +28,10 @@ from agent.learners.training import (
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.protocol import Network
+from agent.randomness import clone_generator, named_generator
 
 
-class RefitLearner(GradientLearner):
+class RefitLearner(NetworkLearner):
     """Trains to convergence on all admitted samples, at the next flush: consecutive LEARNs share one training.
 
     Each training starts from the same initial weights or, if warm, from the weights of the training before. (A warm
@@ -64,12 +65,33 @@ class RefitLearner(GradientLearner):
     ) -> None:
         if not 0 < epochs <= MAX_EPOCHS:
             raise InvalidSetting(f"expected a number of epochs above 0, at most {MAX_EPOCHS:g}, got {epochs}")
-        super().__init__(network, training, keys, seed)
+        super().__init__(training, keys)
         self.epochs, self.schedule, self.warm = epochs, SCHEDULES[schedule], warm
+        keys.of(network)  # places that the network lacks are an error now, not after an hour
+        training.optimizers(network)  # nor a recipe that lacks some of its parameters
+        self.network = self.predictor = network.to(training.device).eval()
+        self.prepared = False
+        self.samples = SampleStore(training.device)
         self.n_trained_on = 0
+        self.order = named_generator(seed, "order")
+        self.augmentation = named_generator(seed, "augmentation")
+        self.n_steps = 0
 
-    def _begin_with(self, network: Network) -> None:
-        self.network = self.predictor = network.eval()
+    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
+        """Prepare the initial weights as the recipe says; only the first call does anything."""
+        if self.prepared:
+            return Work()
+        self.prepared = True
+        network, work = self.training.prepared(self.network, inputs)
+        if network is not self.network:
+            self.network = self.predictor = network
+            self.version = self.lineage.next()
+        return work
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the admitted samples."""
+        return self.samples.nbytes
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Admit the samples to the next training."""
@@ -139,6 +161,13 @@ class RefitLearner(GradientLearner):
             samples=n_trained,
         )
 
+    def fork(self) -> "RefitLearner":
+        """An independent copy that draws the same random numbers from here on; trained weights are shared."""
+        fork = super().fork()
+        fork.samples = self.samples.fork()
+        fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
+        return fork
+
     def warmed(self) -> "RefitLearner":
         """A fork whose trainings continue from its current weights."""
         fork = self.fork()
@@ -148,18 +177,26 @@ class RefitLearner(GradientLearner):
     def state(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {
-            **super().state(),
             "network": weights_of(self.network),
             "predictor": weights_of(self.predictor),
             "constants": constants_of(self.network),
             "n_trained_on": self.n_trained_on,
+            "order": self.order.get_state(),
+            "augmentation": self.augmentation.get_state(),
+            "n_steps": self.n_steps,
+            "prepared": self.prepared,
+            "samples": self.samples.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        super().load_state(state)
         self.network = copy.deepcopy(self.network)
         load_weights(self.network, state["network"], state["constants"])
         self.predictor = clone(self.network, self.network)
         self.predictor.load_state_dict(state["predictor"])
+        self.samples.load_state(state["samples"])
         self.n_trained_on = state["n_trained_on"]
+        self.order.set_state(state["order"])
+        self.augmentation.set_state(state["augmentation"])
+        self.n_steps, self.prepared = state["n_steps"], state["prepared"]
+        self.version = self.lineage.next()

@@ -1,0 +1,65 @@
+"""How learners predict: with one network, and keys read from it."""
+
+import copy
+from typing import TypeVar
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+from agent.accounting.work import Work
+from agent.learners.training import Training
+from agent.networks.keys import KeyPlaces
+from agent.networks.outputs import Outputs
+from agent.networks.protocol import Network, Shape
+from agent.version import Lineage
+
+Self = TypeVar("Self", bound="NetworkLearner")
+
+
+class NetworkLearner:
+    """What a learner does that predicts with one network; how that is trained is up to the learner.
+
+    Args:
+        training: the recipe, bound to a data set and a device.
+        keys: where keys are read.
+    """
+
+    predictor: Network
+    """The network that predicts, in evaluation mode."""
+
+    def __init__(self, training: Training, keys: KeyPlaces) -> None:
+        self.training, self.keys = training, keys
+        self.lineage = Lineage()
+        self.version = self.lineage.next()
+
+    @property
+    def pending(self) -> bool:
+        """Whether the next `flush` has samples to learn from; never, if `learn` trains at once."""
+        return False
+
+    def flush(self) -> Work:
+        """Nothing to do, if `learn` trains at once."""
+        return Work()
+
+    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
+        """Probabilities and keys; nothing may be pending."""
+        assert not self.pending, "flush before forward"
+        return self.training.look(self.predictor, inputs, self.keys)
+
+    def forward_flops(self, n: int, shape: Shape) -> int:
+        """The FLOPs of `forward`."""
+        return n * self.training.flops_of_looking(self.predictor, shape)
+
+    def key_length(self, shape: Shape) -> int:
+        """Numbers in a key."""
+        return self.keys.length(self.predictor, shape)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that predict."""
+        return {name: values.cpu() for name, values in self.predictor.state_dict().items()}
+
+    def fork(self: Self) -> Self:
+        """An independent copy that draws the same random numbers from here on; weights that predict are shared."""
+        fork = copy.copy(self)
+        fork.lineage = Lineage()
+        return fork
