@@ -119,7 +119,7 @@ class Agent:
         return self.memory.n_entries > 0 and self._keyed_by != self.learner.version
 
     def perform(self, action: Action, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
-        """Perform an action on a chunk, and the re-keying that is due after it.
+        """Perform an action on a chunk, and the periodic re-keying after it.
 
         Args:
             action: the decision.

@@ -47,6 +47,10 @@ class PolicyError(LifetimeError):
     """A policy that failed, or returned something other than an action."""
 
 
+class ContractError(LifetimeError):
+    """A component that gave what its contract excludes, such as probabilities that are NaN."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory is exhausted.
 

@@ -9,7 +9,11 @@ from agent.errors import InvalidSetting
 
 
 def named_seed(seed: int, name: str) -> int:
-    """A 63-bit seed for the stream `name` of a run with `seed`, 0 or more (from NumPy's SeedSequence)."""
+    """A 63-bit seed for the stream `name` of a run with `seed`, from NumPy's SeedSequence.
+
+    Raises:
+        InvalidSetting: a seed below 0.
+    """
     if seed < 0:
         raise InvalidSetting(f"expected a seed of at least 0, got {seed}")
     sequence = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(name.encode()),))

@@ -1,5 +1,6 @@
 """The code itself: lint, format, types, and the direction of the import arrows."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,18 @@ BIN = Path(sys.executable).parent
 def test_code_is_clean(command):
     done = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_functions_are_short():
+    paths = [path for package in ("agent", "scenarios") for path in (ROOT / package).rglob("*.py")]
+    functions = [
+        (node.end_lineno - node.lineno + 1, f"{path.relative_to(ROOT)}: {node.name}")
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(functions) > 1000
+    assert [each for each in functions if each[0] > 60] == []
 
 
 @pytest.mark.parametrize("module", ["torch", "avalanche", "matplotlib", "sklearn", "torchvision"])

@@ -63,6 +63,9 @@ def cloud(
         gigabyte_month: euro for holding a gigabyte (10^9 bytes) of block storage for a month of 730 hours.
         chunk_seconds: duration of a chunk in seconds, for the price of storage.
 
+    Raises:
+        InvalidSetting: a price that is negative or not finite, or `tflops` of 0 or less.
+
     References:
         Scaleway's price list of 2024, H100-1-80G at €2.73 an hour; NVIDIA's data sheet of the H100 PCIe, 756 TFLOP/s in
         bfloat16. The price of block storage is an estimate without a source.

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.accounting.costs import CostModel, flops
 from agent.accounting.work import ACCOUNTS, PAID, Account, Bill, Charge, Work
-from agent.errors import InvalidSetting
+from agent.errors import ContractError, InvalidSetting
 
 STORAGE = "storage"
 """Name of the cost of holding bytes, which no account of work includes."""
@@ -34,7 +34,18 @@ class Ledger:
         """Work that is ordered but not done yet, as estimated."""
 
     def charge(self, account: Account, work: Work, price: float = 1.0) -> None:
-        """Add `work` to `account`, at the price of compute when it was ordered; raises what `cost_of` raises."""
+        """Add `work` to `account`, at the price of compute when it was ordered.
+
+        Raises:
+            ContractError: amounts that are negative or no whole numbers.
+            InvalidSetting: as `cost_of`.
+        """
+        for name, amount in (("FLOPs", work.flops), ("bytes", work.nbytes)):
+            if not isinstance(amount, int) or amount < 0:
+                raise ContractError(
+                    f"expected a whole number of {name} of 0 or more on the account {account}, got {amount}; correct "
+                    "the learner or memory that returned it (agent.testing)"
+                )
         self.accounts[account] += work
         self.costs[account] += self.cost_of([Charge(account, work, price)])
 

@@ -6,17 +6,31 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from agent.errors import ContractError
 from agent.evaluation.plan import EvaluationPlan
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Class probabilities of agent, learner and memory for the same images."""
+    """Class probabilities of agent, learner and memory for the same images.
+
+    Raises:
+        ContractError: probabilities of one of them are not finite.
+    """
 
     agent: Float[Tensor, "n classes"]
     learner: Float[Tensor, "n classes"]
     memory: Float[Tensor, "n classes"] | None
     """None while the memory is empty."""
+
+    def __post_init__(self) -> None:
+        for name in ("learner", "memory", "agent"):
+            probabilities = getattr(self, name)
+            if probabilities is not None and not bool(probabilities.isfinite().all()):
+                raise ContractError(
+                    f"expected finite class probabilities of the {name}, got NaN or infinity; agent.testing checks "
+                    "learners and memories"
+                )
 
 
 @dataclass(frozen=True)

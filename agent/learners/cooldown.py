@@ -48,6 +48,10 @@ class CooldownLearner(NetworkLearner):
         rehearsal: share of the trunk's batches drawn from earlier chunks, 0 to below 1.
         seed: seed of all random draws of trunk and cool-downs.
 
+    Raises:
+        InvalidSetting: a setting outside its range, places that the network lacks, or a recipe that lacks some of its
+            parameters.
+
     References:
         Hägele et al. 2024, arXiv:2405.18392
     """

@@ -58,6 +58,10 @@ class OnlineLearner(NetworkLearner):
         seed: seed of the order of samples and of augmentation.
         keeps: store the samples of all chunks even if none are rehearsed; the cooldown learner needs them.
 
+    Raises:
+        InvalidSetting: a setting outside its range, places that the network lacks, or a recipe that lacks some of its
+            parameters.
+
     References:
         Prabhu et al. 2023, arXiv:2303.11165 (uniform rehearsal)
     """

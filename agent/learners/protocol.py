@@ -83,6 +83,14 @@ class Estimating(Protocol):
 
 
 @runtime_checkable
+class WarmStarting(Protocol):
+    """A learner that can continue from the weights of its last training where it would begin anew."""
+
+    def warmed(self) -> Learner:
+        """A fork whose trainings continue from its current weights."""
+
+
+@runtime_checkable
 class Preparable(Protocol):
     """A learner whose network is prepared from the first inputs of the stream, whatever the action on them."""
 

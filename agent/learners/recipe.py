@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -61,8 +61,8 @@ class Recipe:
         views: further views of each input over which probabilities are averaged; keys come from the plain input alone.
 
     Raises:
-        InvalidSetting: no group, a group without a learning rate or with an invalid regular expression, or a batch
-            size that is not a positive integer.
+        InvalidSetting: no group, a group without a learning rate or with an invalid regular expression, a batch size
+            that is not a positive integer, an unknown precision, or views of another type.
     """
 
     groups: tuple[ParameterGroup, ...]
@@ -78,6 +78,11 @@ class Recipe:
             raise InvalidSetting("expected a recipe of at least 1 group of parameters, got none")
         if type(self.batch_size) is not int or not 1 <= self.batch_size <= MAX_BATCH:
             raise InvalidSetting(f"expected a batch of at least 1 sample, at most {MAX_BATCH}, got {self.batch_size}")
+        if self.precision not in get_args(Precision):
+            expected = ", ".join(get_args(Precision))
+            raise InvalidSetting(f"expected a precision out of {expected}, got {self.precision!r}")
+        if not all(isinstance(view, View) for view in self.views):
+            raise InvalidSetting(f"expected views of type agent.data.augmentation.View, got {self.views}")
         for group in self.groups:
             lr = group.settings.get("lr")
             if not isinstance(lr, int | float) or not math.isfinite(lr) or lr <= 0:
@@ -146,6 +151,9 @@ def sgd(
         views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs.
         precision: of matrix products; auto is bfloat16 on CUDA and float32 elsewhere.
 
+    Raises:
+        InvalidSetting: a setting outside its range.
+
     References:
         Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning"
     """
@@ -176,6 +184,9 @@ def adamw(
         batch: samples in a gradient step.
         views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs.
         precision: of matrix products; auto is bfloat16 on CUDA and float32 elsewhere.
+
+    Raises:
+        InvalidSetting: a setting outside its range.
 
     References:
         Loshchilov & Hutter 2019, arXiv:1711.05101

@@ -46,6 +46,10 @@ class RefitLearner(NetworkLearner):
         warm: continue from the weights of the training before.
         seed: seed of the order of samples and of augmentation.
 
+    Raises:
+        InvalidSetting: a setting outside its range, places that the network lacks, or a recipe that lacks some of its
+            parameters.
+
     References:
         Ash & Adams 2020, arXiv:1910.08475 (warm starts)
     """

@@ -72,6 +72,9 @@ class CacheMemory(LinearMixing):
         dtype: type of the stored keys; by default float32 on the CPU and float16 on a GPU. Products and sums are always
             float32, since θ multiplies their rounding errors.
 
+    Raises:
+        InvalidSetting: no class.
+
     References:
         Orhan, "A simple cache model for image recognition", NeurIPS 2018, arXiv:1805.08709, equations 1 to 3.
     """

@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from agent.errors import ContractError
+
 Setting = dict[str, float]
-"""Parameters of a recall, by a name that the memory defines, as in {"theta": 64.0}."""
+"""Parameters of a recall, by names that the memory defines."""
 
 W_GRID = tuple(i / 40 for i in range(41))
 """Weights of the learner that the fit tries, 0 and 1 included."""
@@ -26,10 +28,17 @@ class Mixture:
     Attributes:
         w: weight of the learner, 0 to 1; 1 before the first fit.
         setting: of the memory's recall; None before the first fit, which needs a memory with entries.
+
+    Raises:
+        ContractError: a weight that is not finite.
     """
 
     w: float = 1.0
     setting: Setting | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.w):
+            raise ContractError(f"expected a finite weight of the learner, got {self.w}; correct `fit` of the memory")
 
     @property
     def fitted(self) -> bool:

@@ -91,5 +91,6 @@ def check_takes(network: Network, shape: Shape, n_classes: int) -> None:
     except Exception as error:  # a network may be a user's own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InvalidSetting(
-            f"expected a network that takes inputs of shape {tuple(shape)}, got {shown(network)}: {reason}"
+            f"expected a network that takes inputs of shape {tuple(shape)}, got {shown(network)}: {reason}; choose "
+            "another --network (mlp takes inputs of any shape)"
         ) from error

@@ -142,7 +142,11 @@ class LifetimeRecord:
         self._events: Events | None = None
 
     def summary(self) -> dict[str, Any] | None:
-        """The summary of a finished lifetime; None if it is not finished."""
+        """The summary of a finished lifetime; None if it is not finished.
+
+        Raises:
+            RunError: it is damaged.
+        """
         try:
             summary = read_object(self.path / SUMMARY, "--force starts anew")
         except FileNotFoundError:

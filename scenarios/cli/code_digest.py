@@ -2,7 +2,10 @@
 
 import ast
 import hashlib
+import sys
+import sysconfig
 from functools import cache
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 READING = frozenset(
@@ -56,14 +59,29 @@ def digest_of() -> str:
     return digest.hexdigest()
 
 
-def digest_of_file(path: Path) -> str:
-    """The digest of a user's own module; of its bytes if it is not Python."""
-    content = path.read_bytes()
+def digest_of_module(name: str) -> str | None:
+    """The digest of a user's own module and of all modules that it imports, without installed packages.
+
+    None if nothing of it is Python code.
+    """
+    installed = [Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "platstdlib")]
+    folders = [
+        folder
+        for folder in dict.fromkeys(("", *sys.path))
+        if not {"site-packages", "dist-packages"} & {*Path(folder).parts}
+        and not any(Path(folder).resolve().is_relative_to(each) for each in installed)
+    ]
+    finder = ModuleFinder(path=folders, excludes=["agent", "scenarios"])
     try:
-        does = what_it_does(content)
-    except (SyntaxError, ValueError):
-        does = content
-    return hashlib.blake2b(does, digest_size=8).hexdigest()
+        finder.import_hook(name)
+        files = {module: getattr(each, "__file__", None) for module, each in finder.modules.items()}
+    except (ImportError, SyntaxError):  # not in a folder of its own, as with some editable installations
+        files = {name: getattr(sys.modules.get(name), "__file__", None)}
+    digest = hashlib.blake2b(digest_size=8)
+    paths = {module: Path(file) for module, file in sorted(files.items()) if file and file.endswith(".py")}
+    for module, path in paths.items():
+        digest.update(module.encode() + b"\0" + what_it_does(path.read_bytes()))
+    return digest.hexdigest() if paths else None
 
 
 def what_it_does(source: bytes) -> bytes:

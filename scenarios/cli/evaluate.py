@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from scenarios.cli.identity import own_code, run_folder, same_run
+from scenarios.cli.identity import own_code, own_components, run_folder, same_run
 from scenarios.cli.machine import versions
 from scenarios.cli.options import AsJson, Force, Name, Quiet, Runs, check_name
 from scenarios.cli.show import (
@@ -24,6 +24,7 @@ from scenarios.cli.show import (
     spread,
 )
 from scenarios.config.settings import UTILITY_HELP
+from scenarios.config.specs import split_specs
 from scenarios.running.own_code import component_errors
 
 _COLUMNS = (
@@ -76,7 +77,8 @@ def evaluate(
     tables = read_tables(trees)
     given = {"tariff": tariff, "cost": cost, "cost_weight": cost_weight, "budget": budget}
     pricing = pricing_of(tables, given)
-    with redirect_stdout(sys.stderr), component_errors():  # a user's policy may print
+    own = own_components(split_specs(policies) if policies else ())
+    with redirect_stdout(sys.stderr), component_errors(own):  # a user's policy may print
         evaluated = evaluate_policies(tables, policies, pricing, confidence, tariff_draws)
     described = {
         "experiment": "evaluate",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from scenarios.cli.identity import describe, run_folder, same_run
+from scenarios.cli.identity import describe, own_components, run_folder, same_run
 from scenarios.cli.options import Options
 from scenarios.cli.progress import Bar
 from scenarios.cli.show import print_json, program
@@ -91,15 +91,16 @@ def _run_in(
     from agent.storage.record import open_run
 
     loading: dict[str, Any] = {"download": options.download, "data_dir": options.data_dir}
+    own = own_components(described.get("own_code", {}))
     if options.force:  # invalid settings must not delete the earlier run
-        with component_errors():
+        with component_errors(own):
             experiment.prepare(settings, **loading)
     with (
         advising(f"`{program()} resume {path}` continues from the last {experiment.saved} that was saved"),
         redirect_stdout(sys.stderr),  # the user's code may print
         open_run(path, described, anew=options.force, compared=same_run) as directory,
         Bar(shown=not (options.quiet or options.as_json)) as bar,
-        component_errors(),  # within the run's folder, which is removed if nothing has been saved in it
+        component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
     ):
         result = experiment.run(settings, directory, bar, **loading)
     if options.as_json:

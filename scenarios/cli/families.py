@@ -11,13 +11,12 @@ from rich.markup import escape
 from agent.errors import InvalidSetting
 from scenarios.cli.options import AsJson
 from scenarios.cli.show import print_json, results_console, results_table
-from scenarios.config.described import Described, describe
+from scenarios.config.described import describe
 from scenarios.config.families import FAMILIES, POLICY
 from scenarios.config.members import find
 from scenarios.config.specs import FILE
 
-DATASETS = "datasets"
-FamilyName = Enum("FamilyName", {name: name for name in (*FAMILIES, DATASETS)}, type=str)  # type: ignore[misc]
+FamilyName = Enum("FamilyName", {name: name for name in FAMILIES}, type=str)  # type: ignore[misc]
 
 FORMER_COMMANDS = {
     "policies": "`lifetime list policies`",
@@ -32,13 +31,13 @@ def list_family(
     as_json: AsJson = False,
 ) -> None:
     """List the members of a family: what each is, its parameters with types and defaults, and its sources."""
-    name = str(family.value)
-    members = _members(name)
+    found = FAMILIES[str(family.value)]
+    files = {FILE: find(f"{FILE}:PATH", POLICY)} if found is POLICY else {}
+    members = describe({**found.members, **files})
     if as_json:
         print_json([asdict(each) for each in members])
         return
-    found, console = FAMILIES.get(name), results_console()
-    option = found.option if found else "--dataset"
+    console, option = results_console(), found.option
     table = results_table()
     table.add_column(option, no_wrap=True)
     table.add_column("what it is", ratio=1)
@@ -52,20 +51,8 @@ def list_family(
             lines.append(f"[dim]{escape(each.source)}[/]")
         table.add_row(f"[bold]{escape(each.name)}[/]", "\n".join(lines), end_section=True)
     console.print(table)
-    if found:
-        console.print(f"With settings: {option} name:key=value,...", markup=False)
-    if found and found.own:
-        console.print(f"Of your own: {option} package.module.Class:key=value,..., {found.own}.", markup=False)
-
-
-def _members(name: str) -> list[Described]:
-    if name == DATASETS:
-        from scenarios.datasets.load import DATASETS as DESCRIBED
-
-        return [Described(each, summary, "", ()) for each, summary in DESCRIBED.items()]
-    family = FAMILIES[name]
-    files = {FILE: find(f"{FILE}:PATH", POLICY)} if family is POLICY else {}
-    return describe({**family.members, **files})
+    console.print(f"With settings: {option} name:key=value,...", markup=False)
+    console.print(f"Of your own: {option} package.module.Class:key=value,..., {found.own}.", markup=False)
 
 
 def former_command(name: str) -> Callable[[], None]:

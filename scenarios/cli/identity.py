@@ -5,18 +5,16 @@ folder's path.
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
-import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
-from scenarios.cli.code_digest import digest_of_file
+from scenarios.cli.code_digest import digest_of_module
 from scenarios.cli.machine import DECODER, machine, versions
 from scenarios.cli.show import program
 from scenarios.config.families import SPECS
@@ -175,9 +173,14 @@ def own_code(settings: dict[str, Any]) -> dict[str, str]:
     return {spec: digest for spec in specs if (digest := _spec_digest(spec))}
 
 
+def own_components(specs: Iterable[str]) -> list[str]:
+    """The import paths of the user's own components among specs."""
+    return [name for name in (parse(spec).name for spec in specs) if "." in name]
+
+
 def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     of_training = ("cmaes", "gymnasium", "stable-baselines3") if experiment == "train-policy" else ()
-    of_data = ("scikit-learn",) if dataset == "digits" else ()
+    of_data = ("scikit-learn",) if dataset.partition(":")[0] == "digits" else ()
     return {*_DECIDING, *of_training, *of_data}
 
 
@@ -198,7 +201,7 @@ def _policies(settings: dict[str, Any]) -> list[str]:
 
 
 def _spec_digest(spec: str) -> str | None:
-    """The digest of a policy file or of the module of a user's own class; None for members of this program."""
+    """The digest of a policy file or of the modules of a user's own member; None for members of this program."""
     parsed = parse(spec)
     if parsed.name == FILE:
         file = parsed.settings["path"]
@@ -207,10 +210,4 @@ def _spec_digest(spec: str) -> str | None:
         except OSError as error:
             raise InvalidSetting(f"expected a readable policy file at {file}, got: {error.strerror}") from error
     module_name, dot, _ = parsed.name.rpartition(".")
-    if not dot:
-        return None
-    path = getattr(sys.modules.get(module_name), "__file__", None)
-    if path is None:
-        found = importlib.util.find_spec(module_name)
-        path = found.origin if found else None
-    return digest_of_file(Path(path)) if path else None
+    return digest_of_module(module_name) if dot else None

@@ -43,7 +43,8 @@ for command in (simulate, compare, curve, tree, train_policy, evaluate, resume, 
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     app.command("list" if command is list_family else None, help=text)(command)
 for former in FORMER_COMMANDS:
-    app.command(former, hidden=True)(former_command(former))
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command(former, hidden=True, context_settings=anything)(former_command(former))
 # The base class of errors in the command line; newer versions of Typer contain their own Click.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 

@@ -16,12 +16,12 @@ class Family:
     """The command-line option that takes a member."""
     registry: str
     """The path of the members, as `module:NAME`; imported on first use, because torch takes seconds."""
-    own: str = ""
-    """What a user's own member must be; empty if the family takes none."""
+    own: str
+    """What a user's own member must be."""
     base: str = ""
     """The base class of a user's own member, as `module:Name`; empty if there is none."""
-    classes: bool = True
-    """Whether a user's own member must be a class; otherwise any callable is valid."""
+    result: str = ""
+    """What a user's own member must return, as `module:Name`; empty if it is a class whose objects are the members."""
 
     @property
     def members(self) -> Mapping[str, Callable[..., Any]]:
@@ -32,6 +32,11 @@ class Family:
     def base_class(self) -> type | None:
         """The base class of a user's own member."""
         return _named(self.base) if self.base else None
+
+    @property
+    def result_class(self) -> type | None:
+        """The class of what a user's own member must return."""
+        return _named(self.result) if self.result else None
 
 
 def _named(path: str) -> Any:
@@ -53,7 +58,7 @@ RECIPE = Family(
     "--recipe",
     "agent.learners.recipe:RECIPES",
     own="a callable that returns an agent.learners.Recipe (agent.testing.check_recipe checks it)",
-    classes=False,
+    result="agent.learners:Recipe",
 )
 LEARNER = Family(
     "learner",
@@ -77,11 +82,42 @@ POLICY = Family(
     own="a subclass of agent.policies.Policy (agent.testing.check_policy checks it)",
     base="agent.policies:Policy",
 )
-SCENARIO = Family("scenario", "scenarios", "--scenario", "scenarios.streams.catalog:SCENARIOS")
-TARIFF = Family("tariff", "tariffs", "--tariff", "scenarios.streams.tariffs:TARIFFS")
-COST_MODEL = Family("cost model", "costs", "--cost", "agent.accounting.costs:COST_MODELS")
+SCENARIO = Family(
+    "scenario",
+    "scenarios",
+    "--scenario",
+    "scenarios.streams.catalog:SCENARIOS",
+    own="a callable that returns a scenarios.streams.scenario.Scenario, given dataset, chunking and seed",
+    result="scenarios.streams.scenario:Scenario",
+)
+TARIFF = Family(
+    "tariff",
+    "tariffs",
+    "--tariff",
+    "scenarios.streams.tariffs:TARIFFS",
+    own="a callable that returns a price for each chunk, given n_chunks and seed",
+    result="collections.abc:Sequence",
+)
+COST_MODEL = Family(
+    "cost model",
+    "costs",
+    "--cost",
+    "agent.accounting.costs:COST_MODELS",
+    own="a callable that returns an agent.accounting.costs.CostModel",
+    result="agent.accounting.costs:CostModel",
+)
+DATASET = Family(
+    "data set",
+    "datasets",
+    "--dataset",
+    "scenarios.datasets.load:DATASETS",
+    own="a callable that returns a scenarios.datasets.source.Source",
+    result="scenarios.datasets.source:Source",
+)
 
-FAMILIES = {each.plural: each for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL)}
+FAMILIES = {
+    each.plural: each for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL, DATASET)
+}
 """By the argument of `lifetime list`."""
 SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
 """By the setting that holds the spec of one member; a later source of settings may override single keys of it."""

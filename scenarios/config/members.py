@@ -24,15 +24,15 @@ from scenarios.config.parameters import (
     settable_of,
     written,
 )
-from scenarios.config.specs import FILE, Spec, parse
+from scenarios.config.specs import FILE, PATHS, Spec, parse
 
 
 def make(text: str, family: Family, /, **given: Any) -> Any:
     """Make the member that a spec names, with its settings.
 
     Args:
-        text: the spec, `name:key=value,...`, or `package.module.Class:key=value,...` if the family takes a user's own
-            members. A policy may be `file:PATH`.
+        text: the spec, `name:key=value,...`, or `package.module.Class:key=value,...` for a user's own member. A policy
+            may be `file:PATH`.
         family: the family of the member.
         given: further arguments, for parameters of the member that the spec does not set.
 
@@ -59,11 +59,15 @@ def make(text: str, family: Family, /, **given: Any) -> Any:
     if spec.name in family.members:
         return factory(**arguments)
     try:
-        return factory(**arguments)
+        found = factory(**arguments)
     except LifetimeError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InvalidSetting(f"expected {spec.name} to take its settings, got {_one_line(error)}") from error
+    if family.result_class and not isinstance(found, family.result_class):
+        wanted = family.result.replace(":", ".")
+        raise InvalidSetting(f"expected {spec.name} to return {wanted}, got {_kind_of(found)}")
+    return found
 
 
 def canonical(text: str, family: Family, *, full: bool = False) -> str:
@@ -79,8 +83,8 @@ def canonical(text: str, family: Family, *, full: bool = False) -> str:
     """
     spec = parse(text)
     factory = _find(spec.name, family)
-    if spec.name == FILE:
-        return f"{FILE}:{spec.settings['path']}"
+    if spec.name in PATHS:
+        return str(spec)
     settings = _converted(spec, factory)
     pairs = []
     for name, (_, default) in settable_of(factory).items():
@@ -98,7 +102,7 @@ def merged(base: str, text: str, family: Family) -> str:
         InvalidSetting: a malformed spec.
     """
     before, spec = parse(base), parse(text)
-    if before.name != spec.name or spec.name == FILE:
+    if before.name != spec.name or spec.name in PATHS:
         return text
     if "" in spec.settings or "" in before.settings:
         before, spec = (_with_keys(each, _find(spec.name, family)) for each in (before, spec))
@@ -118,11 +122,11 @@ def _find(name: str, family: Family) -> Callable[..., Any]:
         from agent.policies.file import policy_from_file  # imports torch, which `--help` must not wait for
 
         return policy_from_file
-    if family.own and "." in name:
+    if "." in name:
         return _imported(name, family)
-    own = f"{', file:PATH' if reads_files else ''} or package.module.Class" if family.own else ""
+    files = ", file:PATH" if reads_files else ""
     raise InvalidSetting(
-        f"expected a {family.name} out of {', '.join(family.members)}{own}, got {name}; "
+        f"expected a {family.name} out of {', '.join(family.members)}{files} or package.module.Class, got {name}; "
         f"`lifetime list {family.plural}` shows them"
     )
 
@@ -153,8 +157,8 @@ def _imported(path: str, family: Family) -> Any:
     if inspect.isabstract(found):
         lacks = ", ".join(sorted(found.__abstractmethods__))
         raise InvalidSetting(f"expected {path} to define {lacks}, got a class without; override it")
-    if not (inspect.isclass(found) if family.classes else callable(found)):
-        kind = "class" if family.classes else "callable"
+    if not (callable(found) if family.result else inspect.isclass(found)):
+        kind = "callable" if family.result else "class"
         raise InvalidSetting(f"expected {path} to be a {kind}, got {_kind_of(found)}")
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks")
+HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks", "loading")
 """Parameters that the program gives unless a spec sets them; descriptions leave them out."""
 
 GIVEN = ("n_classes", "input_shape", "device", "generator", "network", "training", "keys", "keeps")

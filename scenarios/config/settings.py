@@ -46,8 +46,11 @@ class AgentConfig(BaseModel):
     unused: ClassVar[frozenset[str]] = frozenset()
     """Settings that decide nothing in this experiment, so that its command has no option for them."""
 
-    dataset: str = setting(
-        "textures", "textures, digits, cifar10, cifar100, or folder:PATH (train/<class>/, test/<class>/)", DATA
+    dataset: SpecText = setting(
+        "textures",
+        "textures, digits, cifar10, cifar100, or folder:PATH (train/<class>/, test/<class>/); `lifetime list datasets` "
+        "shows them",
+        DATA,
     )
     train_size: int | None = setting(None, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
     validation_size: int | None = setting(None, "validation images (default: by data set)", DATA, ge=1, le=10**9)
@@ -135,7 +138,7 @@ class CurveConfig(AgentConfig):
                 )
         if len({round(part) for part in parts}) < len(parts):
             raise ValueError("expected each k once, got one twice; change --k")
-        if self.warm and self.learner_name != "refit":
+        if self.warm and not hasattr(find(self.learner, LEARNERS), "warmed"):
             raise ValueError(
                 f"expected --learner refit with --warm: with {self.learner_name} y always continues the k%-learner"
             )

@@ -14,7 +14,9 @@ from agent.errors import InvalidSetting
 from scenarios.config.parameters import written
 
 FILE = "file"
-"""The name of policies from a file: `file:PATH`, where the path is everything after the colon."""
+"""The name of policies from a file."""
+PATHS = {FILE: "a policy file, as in file:policy.json", "folder": "a folder of images, as in folder:photos"}
+"""Names whose only setting is a path, which is everything after the colon."""
 
 _NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
 
@@ -30,6 +32,8 @@ class Spec:
     """By key; the key "" stands for the first parameter."""
 
     def __str__(self) -> str:
+        if self.name in PATHS:
+            return f"{self.name}:{self.settings.get('path', '')}"
         pairs = ",".join(f"{key}={value}" if key else value for key, value in self.settings.items())
         return f"{self.name}:{pairs}" if pairs else self.name
 
@@ -59,7 +63,7 @@ def split_specs(text: str) -> list[str]:
 def parse(text: str) -> Spec:
     """Parse `name` or `name:key=value,...`; spaces around names, keys and values are ignored.
 
-    The first value may lack its key. `file:PATH` has one setting, path, in its shortest spelling.
+    The first value may lack its key. `file:PATH` and `folder:PATH` have one setting, path, in its shortest spelling.
 
     Raises:
         InvalidSetting: any other text, or a key that occurs twice.
@@ -67,11 +71,11 @@ def parse(text: str) -> Spec:
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if not _NAME.fullmatch(name):
         raise InvalidSetting(f"expected a name, with settings as in static:k=20, got {shown(text)}")
-    if name == FILE:
+    if name in PATHS:
         path = Path(rest).as_posix()  # .. stays, since it may follow a link
         if not rest or not path.isprintable() or path != path.strip():
-            raise InvalidSetting(f"expected the path of a policy file, as in file:policy.json, got {shown(text)}")
-        return Spec(FILE, {"path": path})
+            raise InvalidSetting(f"expected the path of {PATHS[name]}, got {shown(text)}")
+        return Spec(name, {"path": path})
     settings: dict[str, str] = {}
     for pair in rest.split(",") if colon else ():
         key, equals, value = (part.strip() for part in pair.partition("="))
@@ -123,6 +127,8 @@ def spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     settings = {str(key): written(part) for key, part in value.items() if key != "name"}
+    if value.get("name") in PATHS and settings.keys() == {"path"}:
+        return str(Spec(value["name"], settings))
     invalid = [key for key, text in settings.items() if not KEY.fullmatch(key) or re.search(r"[,;\s]", text)]
     if not isinstance(value.get("name"), str) or invalid:
         raise InvalidSetting(

@@ -25,15 +25,12 @@ from scenarios.datasets.folder_cache import (
 from scenarios.datasets.folder_files import ListedImage
 from scenarios.datasets.folder_layout import Listing, list_folder
 from scenarios.datasets.image_decoding import IMAGE_SIZE, MAX_MEGAPIXELS, decode_image, decoder_versions, quiet_decoding
-from scenarios.datasets.source import PHOTOGRAPHS, Source
+from scenarios.datasets.source import PHOTOGRAPHS, Progress, Source
 
 _FORMAT_VERSION = 2  # of the decoded images: increase it when decoding gives other pixels
 _FILES_PER_TASK = 128  # a task for each file would cost more than decoding a small file
 _READ_NBYTES = 1 << 20
 _CLOCK_TICK_SECONDS = 0.02  # file systems may give two changes within this time the same time stamp
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images decoded so far and the number of all images."""
 
 
 def read_image_folder(

@@ -1,6 +1,7 @@
 """Load a data set by its name and split it into disjoint train, validation and test parts."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,20 +14,14 @@ from agent.data.augmentation import Augmentation, Normalization
 from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError, InvalidSetting
 from agent.randomness import named_generator
+from scenarios.config.families import DATASET
+from scenarios.config.members import make
+from scenarios.config.specs import parse
 from scenarios.datasets.cifar import read_cifar
 from scenarios.datasets.image_decoding import MAX_MEGAPIXELS
-from scenarios.datasets.image_folder import Progress, folder_fingerprint, read_image_folder
-from scenarios.datasets.source import Source
+from scenarios.datasets.image_folder import folder_fingerprint, read_image_folder
+from scenarios.datasets.source import Loading, Progress, Source
 from scenarios.datasets.textures import TEXTURE_CLASSES, make_textures
-
-DATASETS = {
-    "textures": "Embedded: ten classes of procedural textures, drawn from the seed.",
-    "digits": "scikit-learn's 1,797 real digits, enlarged to 32 × 32.",
-    "cifar10": "CIFAR-10 (Krizhevsky 2009) through torchvision; --download fetches it.",
-    "cifar100": "CIFAR-100 (Krizhevsky 2009) through torchvision; --download fetches it.",
-    "folder:PATH": "Images in PATH/train/<class>/ and PATH/test/<class>/, or a tree PATH/<class>/ and a seeded split.",
-}
-"""The names that `load_dataset` accepts, with descriptions; PATH is an image folder."""
 
 GENERATED = frozenset({"textures"})
 """Data sets whose images are drawn from the seed; all seeds of another data set share its images."""
@@ -66,10 +61,10 @@ class Dataset:
         names = [_shown(name) for name in self.class_names[:n_shown]] + ["..."] * (n_shown < self.n_classes)
         train, validation, test = len(self.train), len(self.validation), len(self.test)
         classes = "class" if self.n_classes == 1 else "classes"
-        images = "image" if test == 1 else "images"
+        noun = "image" if self.train.inputs.dim() == 4 else "sample"
         return (
             f"{self.n_classes:,} {classes} ({', '.join(names)}), "
-            f"{train:,} training, {validation:,} validation and {test:,} test {images}"
+            f"{train:,} training, {validation:,} validation and {test:,} test {noun}{'s' * (test != 1)}"
         )
 
 
@@ -102,7 +97,7 @@ def load_dataset(
     progress: Progress | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Dataset:
-    """Load the data set `name` as 32 x 32 RGB images and draw its parts with the random stream named "split".
+    """Load a data set, images as 32 x 32 RGB, and draw its parts with the random stream named "split".
 
     The split is stratified: each part has the classes in the proportions of the whole, and the train part has an image
     of every class if it has at least as many images as classes. The rows of a part are in random order. A data set's
@@ -116,7 +111,7 @@ def load_dataset(
     | `folder:PATH` | see `read_image_folder` | its own, or 20% | its own, or 10% of the others | the rest |
 
     Args:
-        name: one of `DATASETS`.
+        name: a spec of one of `DATASETS`, or of a callable that returns a `Source`.
         seed: draws the split; for `textures` also the images.
         n_train: size of the train part, 1 or more; None for the size in the table.
         n_validation: size of the validation part, in the same way.
@@ -127,7 +122,8 @@ def load_dataset(
         max_megapixels: the most pixels, in millions, to decode for one image of a folder; above 0.
 
     Raises:
-        InvalidSetting: an unknown name, a size below 1, or a `max_megapixels` that is not above 0 and finite.
+        InvalidSetting: an unknown name or setting, a size below 1, or a `max_megapixels` that is not above 0 and
+            finite.
         DatasetError: the data set is missing or damaged, or it has fewer images than the given sizes.
     """
     for option, size in (("--train-size", n_train), ("--validation-size", n_validation), ("--test-size", n_test)):
@@ -135,19 +131,10 @@ def load_dataset(
             raise InvalidSetting(f"expected {option} of at least 1 image, got {size}; ask for more")
     if not 0 < max_megapixels < math.inf:
         raise InvalidSetting(f"expected --max-megapixels above 0 and finite, got {max_megapixels:g}; raise it")
-    default = _DEFAULT_SIZES.get(name, _Sizes())
+    default = _DEFAULT_SIZES.get(parse(name).name, _Sizes())
     sizes = _Sizes(n_train or default.train, n_validation or default.validation, n_test or default.test)
-    data_dir = _cache_dir(data_dir)
-    if (path := _folder_of(name)) is not None:
-        source = read_image_folder(path, cache_dir=data_dir, progress=progress, max_megapixels=max_megapixels)
-    elif name == "textures":
-        source = _textures(sizes, seed)
-    elif name == "digits":
-        source = _digits()
-    elif name in ("cifar10", "cifar100"):
-        source = read_cifar(name.upper(), data_dir, download=download)
-    else:
-        raise InvalidSetting(f"expected a data set out of {', '.join(DATASETS)}, got {name!r}; choose one of them")
+    n = sum(size or 0 for size in sizes)
+    source = make(name, DATASET, loading=Loading(seed, n, _cache_dir(data_dir), download, progress, max_megapixels))
     train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
     normalization = Normalization.of(train.inputs)
     return Dataset(name, source.class_names, train, validation, test, source.augmentation, normalization, source.notes)
@@ -159,7 +146,7 @@ def fingerprint(name: str, data_dir: Path | None = None) -> str | None:
     A folder keeps its fingerprint when it is moved, copied or spelled in another way; see `folder_fingerprint`.
 
     Args:
-        name: one of `DATASETS`.
+        name: the spec of a data set.
         data_dir: where fingerprints are stored, as for `load_dataset`.
 
     Raises:
@@ -247,19 +234,80 @@ def _shuffled(part: LabelledInputs, rows: Int64[Tensor, " m"], generator: torch.
     return LabelledInputs(part.inputs[rows], part.labels[rows])
 
 
-def _textures(sizes: _Sizes, seed: int) -> Source:
-    images = make_textures(sum(size or 0 for size in sizes), seed=seed)
+def textures(loading: Loading) -> Source:
+    """Embedded: ten classes of procedural textures, drawn from the seed.
+
+    Args:
+        loading: gives the number of images and the seed.
+    """
+    images = make_textures(loading.n_samples, seed=loading.seed)
     return Source(TEXTURE_CLASSES, images, Augmentation(shift=4))  # no mirroring: a mirrored diagonal is another class
 
 
-def _digits() -> Source:
+def digits(vectors: bool = False) -> Source:
+    """scikit-learn's 1,797 real digits, as images of 32 × 32 pixels or as vectors.
+
+    Args:
+        vectors: the 64 pixels of the original 8 × 8 images, from 0 to 1, instead of enlarged images; with --network
+            mlp.
+
+    References:
+        Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository
+    """
     from sklearn.datasets import load_digits
 
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, found = load_digits(return_X_y=True)
+    names, labels = tuple("0123456789"), torch.from_numpy(found).long()
+    if vectors:
+        return Source(names, LabelledInputs(torch.from_numpy(pixels / 16).float(), labels), Augmentation())
     small = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) * (255 / 16)
     grey = torch.nn.functional.interpolate(small, (32, 32), mode="bilinear", antialias=True)
-    images = LabelledInputs(
-        grey.round().clamp(0, 255).to(torch.uint8).repeat(1, 3, 1, 1), torch.from_numpy(labels).long()
-    )
+    images = LabelledInputs(grey.round().clamp(0, 255).to(torch.uint8).repeat(1, 3, 1, 1), labels)
     # A shift of 2 is half an original pixel. Digits fill all 8 rows, so a shift by a whole pixel would cut some off.
-    return Source(tuple("0123456789"), images, Augmentation(shift=2))
+    return Source(names, images, Augmentation(shift=2))
+
+
+def cifar10(loading: Loading) -> Source:
+    """CIFAR-10 through torchvision; --download fetches it.
+
+    Args:
+        loading: says where it is, and whether it may be downloaded.
+
+    References:
+        Krizhevsky 2009, "Learning multiple layers of features from tiny images"
+    """
+    return read_cifar("CIFAR10", loading.data_dir, download=loading.download)
+
+
+def cifar100(loading: Loading) -> Source:
+    """CIFAR-100 through torchvision; --download fetches it.
+
+    Args:
+        loading: says where it is, and whether it may be downloaded.
+
+    References:
+        Krizhevsky 2009, "Learning multiple layers of features from tiny images"
+    """
+    return read_cifar("CIFAR100", loading.data_dir, download=loading.download)
+
+
+def folder(path: Path, loading: Loading) -> Source:
+    """Images in PATH/train/<class>/ and PATH/test/<class>/, or a tree PATH/<class>/ and a seeded split.
+
+    Args:
+        path: the folder.
+        loading: says where decoded images are stored.
+    """
+    return read_image_folder(
+        path, cache_dir=loading.data_dir, progress=loading.progress, max_megapixels=loading.max_megapixels
+    )
+
+
+DATASETS: dict[str, Callable[..., Source]] = {
+    "textures": textures,
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "folder": folder,
+}
+"""Data sets by name; a function may take a `Loading`."""

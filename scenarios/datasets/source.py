@@ -1,17 +1,49 @@
-"""The images of a data set before they are split into parts."""
+"""The samples of a data set before they are split into parts."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from agent.data.augmentation import Augmentation
 from agent.data.chunk import LabelledInputs
+from agent.errors import DatasetError
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images decoded so far and the number of all images."""
 
 PHOTOGRAPHS = Augmentation(shift=4, mirror=True)
 """The augmentation for photographs of 32 x 32 pixels."""
 
 
+class Loading(NamedTuple):
+    """How a data set is loaded, besides its own settings."""
+
+    seed: int
+    n_samples: int
+    """How many samples a generated data set must have."""
+    data_dir: Path
+    """Where archives and decoded images are stored."""
+    download: bool = False
+    """Whether a missing archive may be downloaded."""
+    progress: Progress | None = None
+    """Called while images are decoded for the first time."""
+    max_megapixels: float = math.inf
+    """The most pixels, in millions, to decode for one image."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """A data set before the split; a label is a position in `class_names`."""
+    """A data set before the split; a label is a position in `class_names`.
+
+    Images are n × channels × height × width, uint8; other samples are float32 of any one shape.
+
+    Raises:
+        DatasetError: samples of several shapes or types, labels that name no class, or values that are not finite.
+    """
 
     class_names: tuple[str, ...]
     train: LabelledInputs
@@ -21,3 +53,26 @@ class Source:
     test: LabelledInputs | None = None
     notes: tuple[str, ...] = ()
     """One line for each kind of skipped files."""
+
+    def __post_init__(self) -> None:
+        for part in (self.train, self.validation, self.test):
+            if part is None:
+                continue
+            inputs, labels = part.inputs, part.labels
+            if inputs.shape[1:] != self.train.inputs.shape[1:] or inputs.dtype != self.train.inputs.dtype:
+                raise DatasetError(
+                    f"expected samples of one shape and type in all parts, got {tuple(self.train.inputs.shape[1:])} "
+                    f"{self.train.inputs.dtype} and {tuple(inputs.shape[1:])} {inputs.dtype}"
+                )
+            if labels.dtype != torch.int64 or labels.shape != inputs.shape[:1]:
+                raise DatasetError(
+                    f"expected one int64 label for each of {len(inputs)} samples, got {tuple(labels.shape)} of "
+                    f"{labels.dtype}"
+                )
+            if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < len(self.class_names)):
+                raise DatasetError(
+                    f"expected labels from 0 to {len(self.class_names) - 1}, as many as class names, got "
+                    f"{int(labels.min())} to {int(labels.max())}"
+                )
+            if inputs.is_floating_point() and not bool(inputs.isfinite().all()):
+                raise DatasetError("expected finite samples, got NaN or infinity")

@@ -11,7 +11,7 @@ from agent.errors import RunError
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Trajectory
-from agent.learners import RefitLearner
+from agent.learners.protocol import WarmStarting
 from agent.learners.training import unreported
 from agent.lifetime.loop import Lifetimes
 from agent.policies import Policy, StaticPolicy
@@ -254,7 +254,7 @@ def _run_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirector
 
 def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: LabelledInputs) -> dict[str, float]:
     """Accuracy and GFLOPs of the k%-learner after it also learns the rest of the stream, from its present weights."""
-    assert isinstance(agent.learner, RefitLearner), "checked by the configuration"
+    assert isinstance(agent.learner, WarmStarting), "checked by the configuration"
     learner = agent.learner.warmed()
     for chunk in stream[policy.n_learned(len(stream)) :]:
         learner.learn(chunk.inputs, chunk.labels)

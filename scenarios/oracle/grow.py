@@ -196,7 +196,7 @@ def _grow_seed(
 
 def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_dir: Path | None) -> dict[str, Any]:
     dataset, scenario = world
-    fitting, examining = halves(scenario.validation)
+    fitting, evaluated = halves(scenario.validation)
     return {
         "settings": config.model_dump(mode="json"),
         "data": fingerprint(config.dataset, data_dir),
@@ -204,7 +204,7 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_
         "prices": list(scenario.stream.prices),
         "classes": list(dataset.class_names),
         "n_fitting": len(fitting),
-        "n_examining": len(examining),
+        "n_evaluated": len(evaluated),
     }
 
 

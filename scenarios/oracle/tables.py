@@ -23,6 +23,7 @@ from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, decisions_of, read_table, schedule_of
+from scenarios.streams.tariffs import checked_prices
 
 ORACLE, FIXED = "oracle", "best fixed schedule"
 COST, ACCURACY, UTILITY, REGRET = "total_cost", "final_accuracy", "utility", "regret"
@@ -54,7 +55,8 @@ class Pricing:
     def of(self, table: ScheduleTable, observes: Observes) -> PricedTable:
         """The table at these prices, for policies with this value of `observes`; its seed draws the tariff."""
         prices = make(self.tariff, TARIFF, n_chunks=table.n_chunks, seed=int(table.facts["seed"]))
-        return PricedTable(table, tuple(prices), self.model, inf if self.budget is None else self.budget, observes)
+        checked = checked_prices(prices, table.n_chunks)
+        return PricedTable(table, checked, self.model, inf if self.budget is None else self.budget, observes)
 
 
 class TableSet:

@@ -12,7 +12,7 @@ import gymnasium
 from agent.errors import InvalidSetting
 from agent.lifetime.episode import Episode
 from agent.policies.protocol import Observes
-from scenarios.config.presets import resolve, validate
+from scenarios.config.presets import FORMER_OPTIONS, resolve, validate
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.oracle.table import ScheduleTable, read_table
@@ -155,6 +155,8 @@ class LifetimeEnv(WorldsEnv):
 
 
 def _settings(preset: str, settings: dict[str, Any], overrides: dict[str, Any]) -> TreeConfig:
+    for name in settings.keys() & FORMER_OPTIONS.keys():
+        raise InvalidSetting(f"expected {FORMER_OPTIONS[name]}, got {name}, as it was called before")
     unknown = [name for name in settings if name not in _SETTINGS]
     if unknown:
         raise InvalidSetting(f"expected settings out of {', '.join(_SETTINGS)}, got {', '.join(unknown)}")

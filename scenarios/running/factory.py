@@ -8,13 +8,14 @@ from agent.abilities import missing_members
 from agent.agent import Agent
 from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting
-from agent.learners import Learner, Recipe
+from agent.learners import Learner
+from agent.learners.protocol import Preparable
 from agent.learners.training import Progress, Training
 from agent.memory import Memory
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import KeyPlaces, check_takes
 from agent.randomness import named_generator
-from scenarios.config.families import LEARNER, MEMORY, NETWORK, RECIPE
+from scenarios.config.families import DATASET, LEARNER, MEMORY, NETWORK, RECIPE
 from scenarios.config.members import canonical, find, make
 from scenarios.config.settings import AgentConfig
 from scenarios.datasets.load import Dataset
@@ -53,17 +54,11 @@ def resolve_agent(config: AgentConfig) -> dict[str, Any]:
         family.name: canonical(getattr(config, family.name), family, full=True)
         for family in (NETWORK, RECIPE, LEARNER, MEMORY)
     }
-    _recipe(config)  # rejects an invalid recipe before the run begins
+    specs["dataset"] = canonical(config.dataset, DATASET)
+    make(config.recipe, RECIPE)  # rejects an invalid recipe before the run begins
     suited = getattr(find(config.network, NETWORK), "key_places", None)
     keys = "+".join(suited) if config.keys is None and isinstance(suited, tuple) else config.keys
     return {**specs, "keys": keys, "pool": _pools(config)}
-
-
-def _recipe(config: AgentConfig) -> Recipe:
-    recipe = make(config.recipe, RECIPE)
-    if not isinstance(recipe, Recipe):
-        raise InvalidSetting(f"expected {config.recipe} to give an agent.learners.Recipe, got {type(recipe).__name__}")
-    return recipe
 
 
 def _pools(config: AgentConfig) -> bool:
@@ -83,7 +78,7 @@ def build_agent(
     Args:
         config: its settings.
         dataset: gives the number of classes, normalization and augmentation.
-        seed: seeds the initial weights and the learner.
+        seed: seeds the initial weights, the learner and the memory.
         progress: called with the learner's work.
         rekeying: when stale keys are computed again.
 
@@ -92,7 +87,7 @@ def build_agent(
     """
     device = choose_device(config.device)
     training = Training(
-        _recipe(config),
+        make(config.recipe, RECIPE),
         normalization=dataset.normalization,
         suited=choose_augmentation(config, dataset),
         device=device,
@@ -105,11 +100,16 @@ def build_agent(
     check_takes(network, shape, dataset.n_classes)
     places = () if config.keys is None else tuple(place.strip() for place in config.keys.split("+"))
     keys = KeyPlaces(places, _pools(config))
-    memory = make(config.memory, MEMORY, n_classes=dataset.n_classes, device=device)
+    memory = make(config.memory, MEMORY, n_classes=dataset.n_classes, device=device, seed=seed)
     learner = make(config.learner, LEARNER, network=network, training=training, keys=keys, seed=seed)
     for spec, component, contract in ((config.memory, memory, Memory), (config.learner, learner, Learner)):
         if lacks := missing_members(component, contract):
             raise InvalidSetting(
                 f"expected {spec} to offer all that agent.{contract.__name__} names, got one without {', '.join(lacks)}"
             )
+    if training.recipe.prepare and not isinstance(learner, Preparable):
+        raise InvalidSetting(
+            f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
+            f"{config.recipe}, got {config.learner}; another recipe, or another learner"
+        )
     return Agent(learner, memory, rekeying=rekeying)

@@ -2,7 +2,7 @@
 
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,23 +20,35 @@ class ComponentError(LifetimeError):
 
 
 @contextmanager
-def component_errors() -> Iterator[None]:
+def component_errors(own: Collection[str] = ()) -> Iterator[None]:
     """Turn an error of a user's own component into one that the command line shows as one line.
 
+    Args:
+        own: the user's own components in the run. They count as the cause of any error that has no advice of its own:
+            what they return may not be what their contracts say.
+
     Raises:
-        ComponentError: the error was raised in user code, or in a library that user code called. User code is all code
-            outside this program, the standard library and installed packages.
+        ComponentError: the error was raised in user code, or in a library that user code called, or there are `own`
+            components. User code is all code outside this program, the standard library and installed packages.
     """
     try:
         yield
     except (Exception, SystemExit) as error:
         known = isinstance(error, LifetimeError | Interrupted) or is_out_of_memory(error)
-        if known or (frame := _own_frame(error)) is None:
+        frame = _own_frame(error)
+        if known or (frame is None and not own) or (frame is None and isinstance(error, SystemExit)):
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        checks = "agent.testing has a check for each kind of component; scenarios.run_lifetime shows the traceback"
+        if frame is None:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise ComponentError(
+                f"expected {' and '.join(own)} to return what the contract says, got {reason} in "
+                f"{Path(last.filename).name}, line {last.lineno}; correct it ({checks})"
+            ) from error
         raise ComponentError(
             f"expected {Path(frame.filename).name} to work, got {reason} in {frame.name}, line {frame.lineno}; correct "
-            "it (agent.testing has a check for each kind of component; scenarios.run_lifetime shows the traceback)"
+            f"it ({checks})"
         ) from error
 
 

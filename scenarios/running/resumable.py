@@ -53,8 +53,6 @@ def run_recorded(
             for step in recorded:
                 on_step({name: step})
         advanced = 0
-        if lifetimes and not lifetimes.resumable:
-            reporter.warn("the learner cannot be saved: lifetimes that are interrupted begin anew")
         while lifetimes:
             steps = lifetimes.advance()
             for name, step in steps.items():
@@ -70,15 +68,20 @@ def run_recorded(
             advanced += 1
             stopping = reporter.stopping
             if lifetimes and lifetimes.resumable and (stopping or advanced % checkpoint_every == 0):
-                for record in records.values():
-                    record.sync()
-                checkpoints.save(lifetimes.state())
+                _save(lifetimes, records, checkpoints)
             if lifetimes and stopping:
                 raise Interrupted
     finally:
         for record in records.values():
             record.close()
     checkpoints.drop()
+
+
+def _save(lifetimes: Lifetimes, records: Mapping[str, LifetimeRecord], checkpoints: Checkpoints) -> None:
+    """Save a checkpoint, after the steps before it have reached the disk."""
+    for record in records.values():
+        record.sync()
+    checkpoints.save(lifetimes.state())
 
 
 def _counted(decisions: Sequence[str]) -> str:
@@ -108,7 +111,10 @@ def _resumed(
         raise RunError(
             f"{'; '.join(reasons)}; no other is left: start anew, with --force of the command that began the run"
         )
-    return begin(unfinished), {}
+    lifetimes = begin(unfinished)
+    if not lifetimes.resumable:
+        reporter.warn("the learner cannot be saved: lifetimes that are interrupted begin anew")
+    return lifetimes, {}
 
 
 def _from_checkpoint(

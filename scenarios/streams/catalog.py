@@ -88,6 +88,9 @@ def blurred(dataset: Dataset, chunking: Chunking, *, seed: int, experiences: int
         experiences: number of experiences, 1 to the number of classes, and at most one for each chunk.
         width: length of a change in lengths of an experience, from 0 (class-incremental, except that chunks may span
             two experiences) to 1 (experiences mix everywhere, except at the two ends of the stream).
+
+    Raises:
+        InvalidSetting: a setting outside its range, or a chunking that does not fit.
     """
     if not 0 <= width <= 1:
         raise InvalidSetting(f"expected a width of 0 to 1, got {width:g}; change the scenario's width")
@@ -145,6 +148,7 @@ def drift(
             most one for each chunk and each test image.
     """
     _check_drift(kind, strength, experiences)
+    _check_rgb(dataset)
     of_data = seed if data_seed is None else data_seed
     n = chunking.n_used(len(dataset.train))
     order = torch.randperm(n, generator=named_generator(seed, "stream"))
@@ -192,6 +196,12 @@ def _check_drift(kind: str, strength: float, experiences: int) -> None:
         )
     if experiences < 1:
         raise InvalidSetting(f"expected at least 1 experience, got {experiences}; change the scenario's experiences")
+
+
+def _check_rgb(dataset: Dataset) -> None:
+    shape = tuple(dataset.train.inputs.shape[1:])
+    if len(shape) != 3 or shape[0] != 3 or dataset.train.inputs.dtype != torch.uint8:
+        raise InvalidSetting(f"expected RGB images to drift, got samples of shape {shape}; choose another --scenario")
 
 
 def _by_class(name: str, dataset: Dataset, chunking: Chunking, seed: int, experiences: int, visits: int) -> Scenario:

@@ -1,6 +1,5 @@
 """A scenario: a stream of chunks, and what only the experimenter knows about it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -12,6 +11,7 @@ from torch import Tensor
 from agent.data.augmentation import Normalization
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.errors import InvalidSetting
+from scenarios.streams.tariffs import checked_prices
 
 Queries = int | Literal["chunk"]
 """Number of queries for each chunk; "chunk" for one query about each of its images."""
@@ -45,17 +45,7 @@ class ChunkStream(Sequence[Chunk]):
         self.queries = queries
         if queries != "chunk" and queries < 0:
             raise InvalidSetting(f"expected 0 or more queries for each chunk, got {queries}; change --queries")
-        self.prices = (1.0,) * len(self) if prices is None else tuple(prices)
-        if len(self.prices) != len(self):
-            raise InvalidSetting(
-                f"expected {len(self)} prices, one for each chunk, got {len(self.prices)}; "
-                "make the tariff for as many chunks"
-            )
-        for step, price in enumerate(self.prices):
-            if not (math.isfinite(price) and price >= 0):
-                raise InvalidSetting(
-                    f"expected finite prices of 0 or more, got {price:g} at chunk {step}; change the tariff"
-                )
+        self.prices = (1.0,) * len(self) if prices is None else checked_prices(prices, len(self))
 
     def __len__(self) -> int:
         return len(self._chunks)

@@ -5,7 +5,8 @@ chunk. It raises InvalidSetting if there is no chunk or one of its own settings 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Real
 
 import torch
 
@@ -34,6 +35,9 @@ def day_night(n_chunks: int, *, seed: int, period: int = 10, day: float = 1.5, n
         period: number of chunks of a day and a night together, 2 or more.
         day: price by day, 0 or more.
         night: price by night, 0 or more.
+
+    Raises:
+        InvalidSetting: a setting outside its range.
     """
     _check_chunks(n_chunks)
     if period < 2:
@@ -50,6 +54,9 @@ def random_walk(n_chunks: int, *, seed: int, sigma: float = 0.1) -> tuple[float,
 
     Args:
         sigma: standard deviation of a step of the logarithm, 0 or more; prices must not exceed 1e15.
+
+    Raises:
+        InvalidSetting: a negative sigma, or one with which a price exceeds 1e15.
     """
     _check_chunks(n_chunks)
     _check("sigma", sigma)
@@ -73,6 +80,23 @@ def _check(name: str, value: float) -> None:
         raise InvalidSetting(f"expected a finite {name} of 0 or more, got {value:g}; change the tariff's {name}")
     if value > _LARGEST:
         raise InvalidSetting(f"expected a {name} of at most {_LARGEST:g}, got {value:g}; change the tariff's {name}")
+
+
+def checked_prices(prices: Sequence[float], n_chunks: int) -> tuple[float, ...]:
+    """The prices of a stream of n chunks.
+
+    Raises:
+        InvalidSetting: another number of prices, or one that is no finite number of 0 or more.
+    """
+    if len(prices) != n_chunks:
+        raise InvalidSetting(
+            f"expected {n_chunks} prices, one for each chunk, got {len(prices)}; make the tariff for as many chunks"
+        )
+    for step, price in enumerate(prices):
+        if not (isinstance(price, Real) and math.isfinite(price) and price >= 0):
+            shown = f"{price:g}" if isinstance(price, Real) else repr(price)
+            raise InvalidSetting(f"expected finite prices of 0 or more, got {shown} at chunk {step}; change the tariff")
+    return tuple(map(float, prices))
 
 
 TARIFFS: dict[str, Callable[..., tuple[float, ...]]] = {

@@ -55,8 +55,8 @@ def doubled(what: str, make: Callable[[int], Callable[[], object]], first: int) 
 def measure() -> list[Ratio]:
     """All of it; about two minutes."""
     return [
-        *doubled("chunks in a life", partial(lifetimes, n_policies=1), 50),
-        *doubled("policies lived together, 100 chunks", partial(lifetimes, 100), 1),
+        *doubled("chunks in a lifetime", partial(lifetimes, n_policies=1), 50),
+        *doubled("policies run together, 100 chunks", partial(lifetimes, 100), 1),
         *doubled("memory entries, keys of 64 numbers", partial(recall, length=64), 12_500),
         *doubled("key length, 12,500 entries", partial(recall, 12_500), 256),
     ]

@@ -1,4 +1,4 @@
-"""What a long life leaves in memory: `python -m tests.benchmarks.long_life` (Linux).
+"""What a long lifetime leaves in memory: `python -m tests.benchmarks.long_life` (Linux).
 
 An agent lives 10,000 chunks of 2 textures each, recorded as `lifetime simulate` records. The process may grow by what
 the agent holds by design (its memory and the samples that it rehearses) and by the steps of the trajectory, one a
@@ -161,7 +161,7 @@ def insert() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Memory of a long life.")
+    parser = argparse.ArgumentParser(description="Memory of a long lifetime.")
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--checkpoint-every", type=int, default=1000)
     args = parser.parse_args()

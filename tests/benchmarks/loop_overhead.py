@@ -111,7 +111,7 @@ def report(title: str, n_chunks: int, stopwatch: Stopwatch) -> None:
 
 
 def measure() -> list[Ratio]:
-    """All that a recorded life takes over its arithmetic, processor time, with checkpoints as by default."""
+    """All that a recorded lifetime takes over its arithmetic, processor time, with checkpoints as by default."""
     n_chunks, rounds, threads = 500, [], torch.get_num_threads()
     torch.set_num_threads(1)  # a second thread would only wait for tensors this small
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def measure() -> list[Ratio]:
     torch.set_num_threads(threads)
     everything, arithmetic = zip(*rounds[1:], strict=True)
     beside = (median(everything) - median(arithmetic)) / n_chunks
-    what = f"a recorded life of {n_chunks} chunks of 4 images, ResNet-8 width 2"
+    what = f"a recorded lifetime of {n_chunks} chunks of 4 images, ResNet-8 width 2"
     told = f"{1e3 * beside:.1f} ms a chunk beside arithmetic"
     return [Ratio(what, "its arithmetic (processor time)", ratios(everything, arithmetic), "", told)]
 

@@ -1,4 +1,4 @@
-"""What a curve costs in lifetimes: ten k's lived together, against ten lifetimes and against one.
+"""What a curve costs in lifetimes: ten k's run together, against ten lifetimes and against one.
 
 `python -m tests.benchmarks sharing`. The lifetimes are those of `lifetime curve` with its defaults, seed 0, and are not
 recorded.

@@ -142,7 +142,7 @@ def test_a_learner_without_further_abilities_lives_alone(lifetime, tmp_path):
         (["--network", "resnet:input_shape=3"], "expected settings of resnet out of depth, width, got input_shape"),
         (["--recipe", "my_network.F"], "expected my_network.F to be a callable, got an object of type module"),
         (["--recipe", "my_network.whiten"], "expected a setting inputs for my_network.whiten"),
-        (["--recipe", "my_policy.Patient"], "to give an agent.learners.Recipe, got Patient"),
+        (["--recipe", "my_policy.Patient"], "to return agent.learners.Recipe, got an object of type Patient"),
         (["--network", "resnet:width=100000000000"], "expected a width of 1 to 100000"),
         (["--network", "mlp:hidden=99999999999999999999"], "expected hidden of 1 to 100000"),
         (["--network", "convnet:blocks=40"], "1 to 8 blocks"),

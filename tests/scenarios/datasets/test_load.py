@@ -138,9 +138,18 @@ def test_contract_of_impossible_sizes(named, load, setting, option):
             load(named, **{setting: 9999})
 
 
-@pytest.mark.parametrize("name", ["mnist", "", "folder", "folder:", "textures:3"])
-def test_unknown_names_list_the_known_ones(load, name):
-    with pytest.raises(InvalidSetting, match=f"expected a data set out of {', '.join(DATASETS)}, got '{name}'"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist", f"expected a data set out of {', '.join(DATASETS)} or package.module.Class, got mnist"),
+        ("", "expected a name, with settings as in static:k=20, got nothing"),
+        ("folder", "expected the path of a folder of images, as in folder:photos, got folder"),
+        ("folder:", "expected the path of a folder of images, as in folder:photos, got folder:"),
+        ("textures:3", "expected no settings for textures, got 3"),
+    ],
+)
+def test_names_that_are_no_data_set_are_refused(load, name, message):
+    with pytest.raises(InvalidSetting, match=message):
         load(name)
 
 

@@ -28,7 +28,7 @@ from tests.scenarios.worlds import colours
 
 POLICIES = ("static:k=50", "loss", "disagreement", "random:p=0.5")
 SETTINGS = {
-    "dataset": "colours",
+    "dataset": "textures",
     "chunks": 8,
     "network": "resnet:width=2",
     "recipe": "sgd:batch=8",
