@@ -1,18 +1,21 @@
 """The promises of memories."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from agent.abilities import missing_members
+from agent.accounting.work import Work
 from agent.errors import InvalidSetting
-from agent.memory.mixture import Mixture
+from agent.memory.mixture import Mixture, Setting
 from agent.memory.protocol import Insertion, Memory, Rekeyable
 from agent.networks.outputs import Outputs
-from agent.testing.promises import BrokenPromise, run_all, through_a_file
+from agent.testing.promises import BrokenPromise, billed, distributions, run_all, through_a_file, untouched
 
 
 def check_memory(make: Callable[[], Memory[Any]], *, n_classes: int = 4, key_length: int = 5) -> None:
@@ -42,8 +45,8 @@ class _MemoryCheck:
             self.offers_everything,
             self.is_empty_at_first,
             *(partial(self.answers_with_distributions, *way) for way in ways),
-            self.bills_as_estimated,
             self.counts_its_entries,
+            self.bills_as_estimated,
             self.is_deterministic,
             self.updates_earlier_answers,
             self.saves_its_caches,
@@ -72,8 +75,11 @@ class _MemoryCheck:
 
     def insert(self, memory: Memory[Any], samples: dict[str, Any]) -> Insertion:
         """Insert as an agent does: with inputs only for memories that declare that they need them."""
-        inputs = samples["inputs"] if memory.needs_inputs else None
-        return memory.insert(samples["outputs"], samples["labels"], samples["ids"], inputs)
+        outputs, labels, ids, inputs = samples.values()
+        with untouched(memory, *outputs, labels, ids, inputs):
+            insertion = memory.insert(outputs, labels, ids, inputs if memory.needs_inputs else None)
+        billed(memory, "insert", insertion.work)
+        return insertion
 
     def filled(self, *sizes: int) -> Memory[Any]:
         """A memory after inserts of these sizes."""
@@ -87,9 +93,23 @@ class _MemoryCheck:
         """Keys to look up."""
         return torch.randn(n, self.key_length, generator=torch.Generator().manual_seed(99))
 
+    def recall(
+        self, memory: Memory[Any], n: int = 7, settings: tuple[Setting, ...] | None = None, cache: Any = None
+    ) -> tuple[Any, Any, Work]:
+        """Answer n queries, at every setting unless others are given."""
+        queries, settings = self.queries(n), settings or memory.settings
+        with untouched(memory, queries):
+            read_out, cache, work = memory.recall(queries, settings, cache)
+        found, expected = read_out.probabilities, (len(settings), n, self.n_classes)
+        if not distributions(found, expected):
+            shown = f"shape {tuple(found.shape)}, expected {expected}; {found.flatten()[: self.n_classes]}"
+            promise = "recall gives a distribution over classes for each query at each setting"
+            raise BrokenPromise(memory, promise, f"{shown} of {memory.n_entries} entries")
+        return read_out, cache, billed(memory, "recall", work)
+
     def answers(self, memory: Memory[Any], n: int = 7) -> Tensor:
         """Probabilities at every setting, without a cache."""
-        return memory.recall(self.queries(n), memory.settings)[0].probabilities
+        return self.recall(memory, n)[0].probabilities
 
     def offers_everything(self) -> None:
         memory = self.make()
@@ -118,20 +138,14 @@ class _MemoryCheck:
 
     def answers_with_distributions(self, n_entries: int, n_queries: int) -> None:
         memory = self.filled(n_entries)
-        read_out, _, _ = memory.recall(self.queries(n_queries), memory.settings)
-        found = read_out.probabilities.cpu()
-        expected = len(memory.settings), n_queries, self.n_classes
-        promise = "recall gives a distribution over classes for each query at each setting"
-        if found.shape != expected:
-            raise BrokenPromise(memory, promise, f"expected shape {expected}, got {tuple(found.shape)}")
-        whole = torch.allclose(found.sum(dim=2), torch.ones(expected[:2]), atol=1e-5)
-        if not (whole and bool((found >= 0).all())):
-            raise BrokenPromise(memory, promise, f"{found[0, 0]} of {n_entries} entries")
+        read_out, _, _ = self.recall(memory, n_queries)
         novelty = read_out.novelty
-        if novelty is not None and (novelty.shape != (n_queries,) or not bool((novelty > -1e-3).all())):
+        if novelty is not None and (
+            novelty.shape != (n_queries,) or not bool((torch.isfinite(novelty) & (novelty > -1e-3)).all())
+        ):
             raise BrokenPromise(memory, "novelty is a number for each query, 0 or more, or None", f"{novelty}")
-        for setting, together in zip(memory.settings, found, strict=True):
-            alone = memory.recall(self.queries(n_queries), (setting,))[0].probabilities[0].cpu()
+        for setting, together in zip(memory.settings, read_out.probabilities.cpu(), strict=True):
+            alone = self.recall(memory, n_queries, (setting,))[0].probabilities[0].cpu()
             if not torch.allclose(alone, together, rtol=0.01, atol=0.001):
                 found_at = f"{alone[0]} alone, {together[0]} among others, at {setting}"
                 raise BrokenPromise(memory, "a setting gives the same alone and among others", found_at)
@@ -152,13 +166,20 @@ class _MemoryCheck:
             if memory.nbytes - before != estimate.held_nbytes:
                 found = f"estimated {estimate.held_nbytes}, holds {memory.nbytes - before} more"
                 raise BrokenPromise(memory, "an insert adds the bytes held that `estimate_insert` says", found)
+            if memory.n_entries and not memory.nbytes > 0:
+                raise BrokenPromise(memory, "a memory with entries holds bytes", f"{memory.nbytes}")
         once, each = memory.recall_flops(0), memory.recall_flops(1) - memory.recall_flops(0)
         if memory.recall_flops(7) != once + 7 * each:
             raise BrokenPromise(
                 memory, "`recall_flops` is a constant and an amount for each query", f"{memory.recall_flops(7)}"
             )
+        self.recall(memory)  # may compute what the inserts were billed for
         for setting in memory.settings:
-            _, _, work = memory.recall(self.queries(7), (setting,))
+            with FlopCounterMode(display=False) as counter:
+                _, _, work = self.recall(memory, 7, (setting,))
+            if work.flops < counter.get_total_flops():
+                found = f"{work.flops} billed, {counter.get_total_flops()} counted by PyTorch"
+                raise BrokenPromise(memory, "a recall bills its matrix products", found)
             if work.flops != memory.recall_flops(7):
                 found = f"{memory.recall_flops(7)} announced, {work.flops} billed at {setting}"
                 raise BrokenPromise(memory, "a recall from scratch takes what `recall_flops` says", found)
@@ -185,16 +206,16 @@ class _MemoryCheck:
             raise BrokenPromise(one, "the same inserts give the same answers, to the bit", "two memories differ")
 
     def updates_earlier_answers(self) -> None:
-        memory = self.make()
-        queries, settings = self.queries(7), memory.settings
-        _, cache, spent = memory.recall(queries, settings)
+        memory, first = self.make(), 0
+        _, cache, spent = self.recall(memory)
         for step in range(6):  # from an empty memory on, and beyond a capacity of a hundred entries
             version = memory.version
-            self.insert(memory, self.samples(4 if step else 40, step, 40 * step))
-            self.insert(memory, self.samples(30, 90 + step, 40 * step + 4 if step else 40))
+            for seed, n in (step, 4 if step else 40), (90 + step, 30):
+                self.insert(memory, self.samples(n, seed, first))
+                first += n
             moved = memory.version != version
-            updated, cache, new = memory.recall(queries, settings, None if moved else cache)
-            anew, _, full = memory.recall(queries, settings)
+            updated, cache, new = self.recall(memory, cache=None if moved else cache)
+            anew, _, full = self.recall(memory)
             spent = new if moved else spent + new
             if not torch.allclose(updated.probabilities, anew.probabilities, rtol=0.01, atol=0.001):  # but for rounding
                 found = "at an unchanged version a cache leads to other answers than a recall from scratch"
@@ -202,17 +223,16 @@ class _MemoryCheck:
             if spent.flops != full.flops:
                 found = f"{spent.flops} FLOPs in steps, {full.flops} at once"
                 raise BrokenPromise(memory, "recalls that go on from a cache cost as much as one from scratch", found)
-            again, _, nothing = memory.recall(queries, settings, cache)
+            again, _, nothing = self.recall(memory, cache=cache)
             if nothing.flops or not torch.equal(again.probabilities, updated.probabilities):
                 found = f"{nothing.flops} FLOPs for a second recall"
                 raise BrokenPromise(memory, "a recall from an up-to-date cache computes nothing", found)
 
     def saves_its_caches(self) -> None:
         memory = self.filled(10)
-        queries, settings = self.queries(7), memory.settings
-        _, cache, _ = memory.recall(queries, settings)
+        _, cache, _ = self.recall(memory)
         loaded = memory.load_cache(through_a_file(memory, memory.save_cache(cache)))
-        one, other = (memory.recall(queries, settings, each)[0] for each in (cache, loaded))
+        one, other = (self.recall(memory, cache=each)[0] for each in (cache, loaded))
         if not torch.equal(one.probabilities, other.probabilities):
             raise BrokenPromise(memory, "a cache survives saving and loading, to the bit", "answers differ")
 
@@ -248,20 +268,22 @@ class _MemoryCheck:
             raise BrokenPromise(memory, "a forked memory continues as one that was never forked", "answers differ")
 
     def refuses_what_it_cannot_store(self) -> None:
-        good = self.samples(2, 3, 50)
+        good = self.samples(3, 3, 50)
         outputs: Outputs = good["outputs"]
+        last = torch.tensor([0, 0, 1])  # the first samples could be stored
+        keys = outputs.keys.where(last[:, None] == 0, torch.nan)
         bad = {
-            "fewer labels than keys": {**good, "labels": good["labels"][:1]},
-            "keys that are not finite": {**good, "outputs": outputs._replace(keys=outputs.keys * torch.nan)},
-            "a label outside the classes": {**good, "labels": good["labels"] + self.n_classes},
+            "fewer labels than keys": {**good, "labels": good["labels"][:2]},
+            "keys that are not finite": {**good, "outputs": outputs._replace(keys=keys)},
+            "a label outside the classes": {**good, "labels": good["labels"] + last * self.n_classes},
         }
         for what, samples in bad.items():
             memory = self.filled(3)
-            before = self.answers(memory)
+            before, nbytes = self.answers(memory), memory.nbytes
             try:
                 self.insert(memory, samples)
             except InvalidSetting:
-                if memory.n_entries == 3 and torch.equal(self.answers(memory), before):
+                if (memory.n_entries, memory.nbytes) == (3, nbytes) and torch.equal(self.answers(memory), before):
                     continue
                 raise BrokenPromise(memory, "a refused insert stores nothing", f"{what}") from None
             except Exception as error:
@@ -280,29 +302,39 @@ class _MemoryCheck:
             raise BrokenPromise(memory, "`fit` chooses one of the settings", f"{fitted}")
         at = read[memory.settings.index(fitted.setting)].cpu()
         combined = memory.combine(learner, at, fitted)
-        if not torch.allclose(combined.sum(dim=1), torch.ones(12), atol=1e-5) or bool((combined < 0).any()):
+        if not distributions(combined, (12, self.n_classes)):
             raise BrokenPromise(memory, "`combine` gives a distribution over classes for each query", f"{combined[0]}")
         unfitted = memory.combine(learner, at, Mixture())
-        if not torch.allclose(unfitted.sum(dim=1), torch.ones(12), atol=1e-5):
+        if not distributions(unfitted, (12, self.n_classes)):
             raise BrokenPromise(memory, "`combine` works with a mixture that is not fitted yet", f"{unfitted[0]}")
 
     def can_be_rekeyed(self) -> None:
-        memory, first, held = self.make(), 0, set[int]()
-        for seed, n in enumerate((12, 5)):
-            samples = self.samples(n, seed, first)
+        memory, other, held = self.make(), self.make(), set[int]()
+        batches = self.samples(12, 0), self.samples(5, 1, 12)
+        for samples in batches:
             held |= set(samples["ids"].tolist())
             held -= set(self.insert(memory, samples).evicted.tolist())
-            first += n
+        fork, before, version = memory.fork(), self.answers(memory), memory.version
         assert isinstance(memory, Rekeyable)
         new, asked = torch.randn(60, self.key_length, generator=torch.Generator().manual_seed(4)), list[int]()
 
-        def renew(ids: Tensor) -> Outputs:
+        def renew(ids: Tensor, only: float = float("inf")) -> Outputs:
             asked.extend(ids.tolist())
+            if len(asked) > only:
+                raise OSError("no outputs")
             return Outputs(torch.full((len(ids), self.n_classes), 1 / self.n_classes), new[ids.cpu()])
 
-        fork, before = memory.fork(), self.answers(memory)
-        estimate, version = memory.estimate_rekey(), memory.version
-        work = memory.rekey(renew)
+        for only in (0, len(held) - 1):  # fails at the first call, and at the last
+            asked.clear()
+            with suppress(Exception):
+                memory.rekey(partial(renew, only=only))
+            after = memory.recall(self.queries(7), memory.settings)[0].probabilities
+            if memory.version != version or not torch.equal(after, before):
+                promise = "a memory is the same as before if re-keying fails"
+                raise BrokenPromise(memory, promise, "its version or answers changed")
+        asked.clear()
+        estimate = memory.estimate_rekey()
+        work = billed(memory, "rekey", memory.rekey(renew))
         if sorted(asked) != sorted(held):
             found = f"asked for {asked}, holds {sorted(held)}"
             raise BrokenPromise(memory, "re-keying renews each entry once, by its id", found)
@@ -313,11 +345,7 @@ class _MemoryCheck:
             raise BrokenPromise(memory, "re-keying takes what `estimate_rekey` says", found)
         if fork.version != version or not torch.equal(self.answers(fork), before):
             raise BrokenPromise(memory, "re-keying leaves forks as they were", "a fork's answers changed")
-        other, first = self.make(), 0
-        for seed, n in enumerate((12, 5)):
-            samples = self.samples(n, seed, first)
-            samples["outputs"] = renew(samples["ids"])
-            self.insert(other, samples)
-            first += n
+        for samples in batches:
+            self.insert(other, {**samples, "outputs": renew(samples["ids"])})
         if not torch.equal(self.answers(memory), self.answers(other)):
             raise BrokenPromise(memory, "a re-keyed memory answers as one filled with the new keys", "they differ")

@@ -7,8 +7,9 @@ from typing import get_args
 import torch
 
 from agent.errors import InvalidSetting, PolicyError
+from agent.operations import OPERATIONS
 from agent.policies import Action, Policy
-from agent.policies.observation import Observation
+from agent.policies.observation import Observation, estimated
 from agent.policies.protocol import Observes, checked_state
 from agent.policies.protocol import check_policy as check_before_lifetime
 from agent.policies.signals import LEARNER_SIGNALS, SIGNALS
@@ -52,8 +53,8 @@ class _PolicyCheck:
 
         Args:
             policy: says what it asks for.
-            seed: of the values.
-            unasked: value of the signals that it does not ask for.
+            seed: of the values, 0 to 1.
+            unasked: factor on the signals and estimates that it does not ask for.
         """
         generator = torch.Generator().manual_seed(seed)
         found = []
@@ -66,9 +67,12 @@ class _PolicyCheck:
                 known = name in LEARNER_SIGNALS or n_entries > 0
                 for each in (name, f"mean_{name}"):
                     if not asked:
-                        values[each] = unasked
+                        values[each] *= unasked
                     elif not known or (each != name and step == 0):
                         values[each] = float("nan")
+            if not policy.needs_estimates:
+                for each in (each for name in OPERATIONS if OPERATIONS[name].learns for each in estimated(name)):
+                    values[each] *= unasked
             whole = {"step": step, "n_chunks": N_CHUNKS, "n_samples": 7, "memory_entries": n_entries}
             values |= {**whole, "memory_nbytes": 100 * n_entries, "seen": step / N_CHUNKS}
             found.append(Observation.of(values))
@@ -115,11 +119,14 @@ class _PolicyCheck:
             raise BrokenPromise(one, "the same observations lead to the same decisions", found)
 
     def reads_nothing_that_it_does_not_ask_for(self) -> None:
-        blind, seeing = self.make(), self.make()
+        blind = self.make()
         first = self.decisions(blind, self.observations(blind))
-        if first != self.decisions(seeing, self.observations(seeing, unasked=0.7)):
-            found = f"`observes` is {blind.observes!r}, and other signals changed a decision"
-            raise BrokenPromise(blind, "a policy reads nothing that it does not ask to see", found)
+        for factor in (0, 1, 3, 30, 1e6):
+            seeing = self.make()
+            if first != self.decisions(seeing, self.observations(seeing, unasked=factor)):
+                asked = f"`observes` is {blind.observes!r}, `needs_estimates` {blind.needs_estimates}"
+                found = f"{asked}, and other fields changed a decision"
+                raise BrokenPromise(blind, "a policy reads nothing that it does not ask to see", found)
 
     def continues_from_its_state(self) -> None:
         policy, restored = self.make(), self.make()

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from math import isfinite
 
 import torch
 
@@ -87,16 +86,15 @@ class _RecipeCheck:
         moves = training.augmentation.draw(1, len(self.labels), torch.Generator().manual_seed(3))[0]
         for _ in range(n):
             loss = training.step(network, optimizers, self.inputs, self.labels, moves, factor=factor)
+        if wrong := _not_finite({"loss": loss, **network.state_dict()}):
+            found = f"after {n} steps on a batch these are not: {wrong}; a lower learning rate may help"
+            raise BrokenPromise(self.make(), "gradient steps leave loss and weights finite", found)
         return float(loss)
 
     def is_a_recipe(self) -> None:
         recipe = self.make()
         if not isinstance(recipe, Recipe):
             raise BrokenPromise(recipe, "a recipe is an agent.learners.Recipe", f"got {recipe!r}"[:200])
-        for group in recipe.groups:
-            lr = group.settings.get("lr")
-            if not isinstance(lr, int | float) or not (isfinite(lr) and lr > 0):
-                raise BrokenPromise(recipe, "each group of parameters has a learning rate above 0", f"lr {lr}")
 
     def trains_each_parameter(self) -> None:
         recipe = self.make()
@@ -157,8 +155,12 @@ class _RecipeCheck:
         given = self.network().eval()
         before = copy.deepcopy(dict(given.state_dict()))
         with own_randomness(recipe):
-            one, other = (self.training().prepared(given, self.inputs)[0] for _ in range(2))
-        if not same(dict(given.state_dict()), before):
+            one = self.training().prepared(given, self.inputs)[0]
+            first = copy.deepcopy(dict(one.state_dict()))
+            other = self.training().prepared(given, self.inputs)[0]
+        if wrong := _not_finite(first):
+            raise BrokenPromise(recipe, "prepare leaves weights finite", f"these are not: {wrong}")
+        if not same([dict(given.state_dict()), dict(one.state_dict())], [before, first]):
             raise BrokenPromise(recipe, "prepare changes only the network that it is given", "another changed")
         if not same(dict(one.state_dict()), dict(other.state_dict())):
             raise BrokenPromise(recipe, "a preparation follows from the inputs alone", "two of the same differ")
@@ -173,3 +175,8 @@ class _RecipeCheck:
         if not last < first:
             found = f"from {first:.3g} to {last:.3g}"
             raise BrokenPromise(self.make(), f"{N_STEPS} steps on a batch lower its loss", found)
+
+
+def _not_finite(values: dict[str, torch.Tensor]) -> str:
+    """Names of the first tensors with NaN or infinity."""
+    return ", ".join([name for name, each in values.items() if not bool(torch.isfinite(each).all())][:3])

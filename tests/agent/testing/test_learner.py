@@ -75,6 +75,92 @@ def test_other_settings_keep_them_too(kind, settings):
     check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
 
 
+class Unbilled(OnlineLearner):
+    def learn(self, inputs, labels):
+        super().learn(inputs, labels)
+
+
+class Refunding(OnlineLearner):
+    def flush(self):
+        return Work(flops=-1)
+
+
+class Fractional(OnlineLearner):
+    def forward(self, inputs):
+        outputs, work = super().forward(inputs)
+        object.__setattr__(work, "flops", float(work.flops))
+        return outputs, work
+
+
+class Centering(OnlineLearner):
+    """Subtracts the mean of the batch from keys."""
+
+    def forward(self, inputs):
+        outputs, work = super().forward(inputs)
+        keys = outputs.keys - outputs.keys.mean(dim=0)
+        return outputs._replace(keys=keys), work
+
+
+class Sociable(OnlineLearner):
+    """Predictions depend on the batch, as those of batch normalization in training mode."""
+
+    def forward(self, inputs):
+        outputs, work = super().forward(inputs)
+        mixed = outputs.probabilities.lerp(outputs.probabilities.mean(dim=0), 0.5) if len(inputs) else outputs[0]
+        return outputs._replace(probabilities=mixed), work
+
+
+class NaN(OnlineLearner):
+    """Diverges without saying so."""
+
+    def forward(self, inputs):
+        outputs, work = super().forward(inputs)
+        return outputs._replace(probabilities=outputs.probabilities * (torch.nan if self.n_steps else 1)), work
+
+
+class Infinite(NaN):
+    def forward(self, inputs):
+        outputs, work = OnlineLearner.forward(self, inputs)
+        return outputs._replace(keys=outputs.keys / 0), work
+
+
+class Brightening(OnlineLearner):
+    def learn(self, inputs, labels):
+        return super().learn(inputs.add_(1), labels)
+
+
+class Relabelling(OnlineLearner):
+    def learn(self, inputs, labels):
+        work = super().learn(inputs, labels)
+        labels.fill_(0)
+        return work
+
+
+class Weightless(OnlineLearner):
+    def weights(self):
+        return {name: torch.zeros_like(each) for name, each in super().weights().items()}
+
+
+class Ticking(OnlineLearner):
+    def forward(self, inputs):
+        self.version = self.lineage.next()
+        return super().forward(inputs)
+
+
+class Counted(OnlineLearner):
+    """Versions are numbers of steps."""
+
+    @property
+    def version(self):
+        return Version("", self.n_steps)
+
+    @version.setter
+    def version(self, value):
+        pass
+
+    n_steps = 0
+
+
 class Incomplete(OnlineLearner):
     key_length = property(lambda self: (_ for _ in ()).throw(AttributeError("key_length")))
 
@@ -252,7 +338,19 @@ class Contrary(OnlineLearner):
 BROKEN = [
     (Incomplete, "offers all that agent.learners.Learner names; missing .'key_length'"),
     (Nameless, "weights are tensors by name"),
-    (Writing, "leaves its inputs as they are"),
+    (Unbilled, "bills are a Work of whole numbers, 0 or more; learn gave None"),
+    (Refunding, "bills are a Work of whole numbers, 0 or more; flush gave"),
+    (Fractional, "bills are a Work of whole numbers, 0 or more; forward gave"),
+    (Centering, "outputs do not depend on other inputs"),
+    (Sociable, "outputs do not depend on other inputs"),
+    (NaN, "a distribution over classes for each input"),
+    (Infinite, "keys are finite"),
+    (Brightening, "tensors that it is given are left as they are"),
+    (Relabelling, "tensors that it is given are left as they are"),
+    (Weightless, "has the weights that predict"),
+    (Ticking, "a forward pass keeps the version"),
+    (Counted, "a learner and its fork differ in version after training"),
+    (Writing, "tensors that it is given are left as they are"),
     (Logits, "a distribution over classes for each input"),
     (LongKeys, "keys have as many numbers as `key_length` says"),
     (Cheap, "takes what `forward_flops` says"),

@@ -6,17 +6,43 @@ import pytest
 import torch
 
 from agent.accounting.work import Work
+from agent.errors import InvalidSetting
 from agent.memory import CacheMemory, RidgeMemory
+from agent.memory.entries import check_entries, normalized
 from agent.memory.mixture import Mixture
-from agent.memory.protocol import Insertion, ReadOut
+from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
+from agent.networks.outputs import Outputs
 from agent.testing import BrokenPromise, check_memory
 from agent.version import Version
 from tests.agent.memory.nearest import NearestMemory
 
 N_CLASSES = 4
+
+
+class Strict(CacheMemory):
+    """Refuses ids that it knows: they are unique in a lifetime."""
+
+    known = frozenset()
+
+    def insert(self, outputs, labels, ids, inputs=None):
+        if self.known & set(ids.tolist()):
+            raise InvalidSetting("expected new ids")
+        done = super().insert(outputs, labels, ids)
+        self.known |= set(ids.tolist())
+        return done
+
+    def state(self):
+        return super().state() | {"known": sorted(self.known)}
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.known = frozenset(state["known"])
+
+
 MEMORIES = {
     "cache": CacheMemory,
     "cache-half": lambda n_classes: CacheMemory(n_classes, dtype=torch.float16),
+    "cache that refuses known ids": Strict,
     "ridge": RidgeMemory,
     "nearest": NearestMemory,
     "nearest, with room for all": lambda n_classes: NearestMemory(n_classes, capacity=1000),
@@ -258,6 +284,138 @@ class Idle(CacheMemory):
         return work
 
 
+class Counting(CacheMemory):
+    def insert(self, outputs, labels, *rest):
+        done = super().insert(outputs, labels, *rest)
+        self.n_entries += not len(labels)
+        return done
+
+
+class Overflowing(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        return ReadOut(read_out.probabilities * (torch.nan if self.n_entries > 100 else 1), None), cache, work
+
+
+class Far(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        return ReadOut(read_out.probabilities, None if read_out.novelty is None else read_out.novelty / 0), cache, work
+
+
+class Scaling(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        return super().recall(queries.mul_(2), settings, cache)
+
+
+class Centering(CacheMemory):
+    def insert(self, outputs, *rest):
+        outputs.keys.sub_(1)
+        return super().insert(outputs, *rest)
+
+
+class Unbilled(CacheMemory):
+    def insert(self, *entry):
+        super().insert(*entry)
+        return Insertion(None)
+
+
+class Fractional(CacheMemory):
+    def recall(self, queries, settings, cache=None):
+        read_out, cache, work = super().recall(queries, settings, cache)
+        return read_out, cache, SimpleNamespace(flops=work.flops / 2)
+
+
+class Free(CacheMemory):
+    def recall_flops(self, n):
+        return 0
+
+    def recall(self, queries, settings, cache=None):
+        return *super().recall(queries, settings, cache)[:2], Work()
+
+
+class Weightless(CacheMemory):
+    nbytes = 0
+
+    def estimate_insert(self, n, key_length):
+        return InsertionEstimate(Work(), 0)
+
+    def insert(self, *entry):
+        super().insert(*entry)
+        return Insertion(Work())
+
+
+class OneByOne(CacheMemory):
+    """Finds the invalid label after storing the samples before it."""
+
+    def insert(self, outputs, labels, ids, inputs=None):
+        check_entries(outputs.keys, labels.clamp_max(N_CLASSES - 1), ids, n_classes=N_CLASSES, key_length=None)
+        work = Work()
+        for i in range(len(ids)):
+            each = slice(i, i + 1)
+            work += super().insert(Outputs(*(values[each] for values in outputs)), labels[each], ids[each]).work
+        return Insertion(work)
+
+
+class Renamed(CacheMemory):
+    def fork(self):
+        fork = super().fork()
+        fork.version = fork.lineage.next()
+        return fork
+
+
+class Branded(CacheMemory):
+    """Mistakes labels once it was forked."""
+
+    shift = 0
+
+    def fork(self):
+        fork = super().fork()
+        self.shift = 1
+        return fork
+
+    def insert(self, outputs, labels, *rest):
+        return super().insert(outputs, (labels + self.shift) % N_CLASSES, *rest)
+
+
+class Confused(Branded):
+    """Mistakes labels once it was restored."""
+
+    fork = CacheMemory.fork
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.shift = 1
+
+
+class Extrapolating(CacheMemory):
+    def combine(self, learner, memory, fitted):
+        return super().combine(learner, memory, fitted) if fitted.fitted else 2 * learner - memory
+
+
+class Dropping(CacheMemory):
+    """Has no keys left if new ones cannot be computed."""
+
+    def rekey(self, renew):
+        blocks, self._blocks = self._blocks, []
+        fresh = super().fork()
+        fresh._blocks = blocks
+        work = CacheMemory.rekey(fresh, renew)
+        self._blocks, self.version = fresh._blocks, self.lineage.next()
+        return work
+
+
+class RowByRow(NearestMemory):
+    """Has half of the keys renewed if the others cannot be computed."""
+
+    def rekey(self, renew):
+        self.keys = self.keys.clone()
+        for row, entry in enumerate(self.ids.split(1)):
+            self.keys[row] = normalized(renew(entry).keys)[0]
+        self.version = self.lineage.next()
+        return self.estimate_rekey()
+
+
 BROKEN = {
     Unread: "the prior is one of the settings",
     Full: "a new memory is empty, and a recall from it takes no FLOPs",
@@ -296,6 +454,22 @@ BROKEN = {
     Twins: "re-keying changes the version",
     Overcharging: "re-keying takes what `estimate_rekey` says",
     Idle: "a re-keyed memory answers as one filled with the new keys",
+    Counting: "an insert of no samples stores nothing",
+    Overflowing: "recall gives a distribution over classes",
+    Far: "novelty is a number for each query",
+    Scaling: "tensors that it is given are left as they are",
+    Centering: "tensors that it is given are left as they are",
+    Unbilled: "bills are a Work of whole numbers",
+    Fractional: "bills are a Work of whole numbers",
+    Free: "a recall bills its matrix products",
+    Weightless: "a memory with entries holds bytes",
+    OneByOne: "a refused insert stores nothing",
+    Renamed: "a fork has the same content",
+    Branded: "a forked memory continues as one that was never forked",
+    Confused: "a restored memory continues as the one that was saved",
+    Extrapolating: "`combine` works with a mixture that is not fitted yet",
+    Dropping: "a memory is the same as before if re-keying fails",
+    RowByRow: "a memory is the same as before if re-keying fails",
 }
 
 

@@ -25,8 +25,19 @@ COUNT = itertools.count()
         (lambda generator: MLP(8, n_classes=4, input_shape=(3, 4, 4), generator=generator), (3, 4, 4)),
         (lambda generator: MLP(8, 1, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
         (lambda generator: MLP(8, 0, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
+        (lambda generator: Persisted(generator), SHAPE),
     ],
-    ids=["resnet-8", "resnet-14", "with constants", "convnet", "a single pixel", "mlp", "vectors", "linear"],
+    ids=[
+        "resnet-8",
+        "resnet-14",
+        "with constants",
+        "convnet",
+        "a single pixel",
+        "mlp",
+        "vectors",
+        "linear",
+        "with a buffer",
+    ],
 )
 def test_our_networks_keep_their_promises(make, shape):
     check_network(make, n_classes=4, input_shape=shape)
@@ -158,6 +169,74 @@ class Idle(Whole):
         self.spare = nn.Parameter(torch.zeros(3))
 
 
+class Unpersisted(Whole):
+    """A running mean that is not saved."""
+
+    persistent = False
+
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.register_buffer("mean", torch.zeros(4), persistent=self.persistent)
+
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        if self.training:
+            self.mean.lerp_(logits.detach().mean(dim=0), 0.1)
+        return logits - self.mean, found
+
+
+class Persisted(Unpersisted):
+    persistent = True
+
+
+class Attribute(Whole):
+    """A scale that is set by the first batch in training."""
+
+    scale = None
+
+    def tapped(self, inputs, places):
+        if self.training and self.scale is None:
+            self.scale = float(inputs.square().mean())
+        return super().tapped(inputs / (self.scale or 1), places)
+
+
+class Uncopied(Whole):
+    """A deep copy has the initial weights."""
+
+    def __deepcopy__(self, memo):
+        return Uncopied(torch.Generator().manual_seed(0))
+
+
+class Stepping(Whole):
+    """A count that only training reads."""
+
+    n_steps = 0
+
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs, places)
+        self.n_steps += self.training
+        return logits / (1 + self.n_steps * self.training), found
+
+
+class Plain(Whole):
+    """PyTorch draws the initial weights."""
+
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.linear = nn.Linear(8, 4)
+
+
+class NaN(Whole):
+    def __init__(self, generator):
+        super().__init__(generator)
+        self.linear.weight.data.fill_(torch.nan)
+
+
+class Refusing(Whole):
+    def __init__(self, generator):
+        raise ValueError("no")
+
+
 class Forgetful(Whole):
     def __init__(self, generator):
         super().__init__(generator)
@@ -180,12 +259,15 @@ BROKEN = [
     (Numbered, "have equal specs"),
     (Lost, "key_places are places of the network"),
     (Twice, "names of places are unique"),
+    (Refusing, r"^Refusing breaks a promise: a new component can be made; it raised ValueError\('no'\)"),
     (Careless, "global random state"),
+    (Plain, "global random state .* as agent/networks/convnet.py"),
     (Stubborn, "follow from the generator; two of different seeds are equal"),
     (Restless, "follow from the generator; two of equal seeds differ"),
     (Narrow, "a finite logit for each input and class"),
     (Infinite, "a finite logit for each input and class"),
-    (Writing, "leaves its inputs as they are"),
+    (NaN, "a finite logit for each input and class"),
+    (Writing, "tensors that it is given are left as they are"),
     (Counting, "in evaluation mode a forward pass changes nothing"),
     (Sociable, "an input's logits do not depend on other inputs"),
     (Talkative, "returns the requested places"),
@@ -196,6 +278,10 @@ BROKEN = [
     (Bulk, "FLOPs are proportional to the batch size"),
     (Idle, "each parameter that requires a gradient gets one; spare"),
     (Forgetful, "restored from its state_dict"),
+    (Unpersisted, "restored from its state_dict"),
+    (Attribute, "restored from its state_dict"),
+    (Stepping, "restored from its state_dict"),
+    (Uncopied, "a network is copied, to the bit"),
 ]
 
 

@@ -1,6 +1,7 @@
 """The kit for policies: for every promise a broken one is named."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -57,6 +58,26 @@ class Peeping(Whole):
         return Action.LEARN if observation.learner_loss > 0.1 else Action.MEMORIZE
 
 
+class Threshold(Whole):
+    """Learns if a field of the observation is above a bar."""
+
+    def __init__(self, field, bar, observes="nothing", needs_estimates=False):
+        self.field, self.bar, self.observes, self.needs_estimates = field, bar, observes, needs_estimates
+
+    def decide(self, observation):
+        return Action.LEARN if getattr(observation, self.field) > self.bar else Action.MEMORIZE
+
+
+class Surprised(Whole):
+    def decide(self, observation):
+        return Action.LEARN if observation.learner_loss > observation.mean_learner_loss else Action.MEMORIZE
+
+
+class Refusing(Whole):
+    def __init__(self):
+        raise ValueError("no")
+
+
 class Forgetful(Whole):
     def state(self):
         return {}
@@ -85,6 +106,9 @@ BROKEN = [
     (Fickle, "the same observations lead to the same decisions"),
     (Drawing, "global random state"),
     (Peeping, "reads nothing that it does not ask to see"),
+    (Surprised, "reads nothing that it does not ask to see"),
+    (Refusing, r"^Refusing breaks a promise: a new component can be made; it raised ValueError\('no'\)"),
+    (partial(Refusing), "^Refusing breaks a promise: a new component can be made"),
     (Forgetful, "a restored policy decides as"),
     (Aliasing, "a fork does not change the original"),
 ]
@@ -92,6 +116,27 @@ BROKEN = [
 
 def test_the_policy_that_others_break_keeps_its_promises():
     check_policy(Whole)
+    check_policy(partial(Threshold, "memorize_cost", 0.5))  # of which the learner tells nothing
+    check_policy(partial(Threshold, "novelty", 0.5, observes="memory"))
+    check_policy(partial(Threshold, "learn_cost", 0.5, needs_estimates=True))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("learner_loss", 1.9),
+        ("mean_learner_loss", 1.9),
+        ("learner_loss", 1e5),
+        ("novelty", 1.0, "learner"),
+        ("mean_memory_entropy", 0.5, "learner"),
+        ("learn_cost", 1.0),
+        ("learn_gflop", 0.5, "memory"),
+    ],
+    ids=str,
+)
+def test_a_policy_that_reads_what_it_does_not_ask_for_is_named(settings):
+    with pytest.raises(BrokenPromise, match="reads nothing that it does not ask to see"):
+        check_policy(partial(Threshold, *settings))
 
 
 @pytest.mark.parametrize(("broken", "promise"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))

@@ -100,9 +100,30 @@ def vandal(network, inputs):
         parameter.data.mul_(1 + next(COUNT))
 
 
+PREPARED = []
+
+
+def trespassing(network, inputs):
+    """Changes the networks that were prepared before."""
+    for each in PREPARED:
+        each.linear.weight.mul_(2)
+    PREPARED.append(network)
+
+
 BROKEN = {
     "no recipe": (lambda: {"lr": 0.1}, "is an agent.learners.Recipe"),
-    "no rate": (lambda: Recipe((ParameterGroup(torch.optim.SGD, {"lr": 0.0}),)), "rate above 0 for each group"),
+    "no rate": (by(torch.optim.SGD, lr=0.0), "^<lambda> .* a new component can be made; it raised .* rate above 0"),
+    "a view of no sense": (lambda: replace(sgd(), views=("mirror",)), "a new component can be made; it raised .*views"),
+    "no precision": (partial(sgd, precision="half"), "^sgd .* a new component can be made; it raised .*precision"),
+    "a rate too high": (partial(sgd, lr=1e10), "steps leave loss and weights finite; after 3 steps .* not: loss"),
+    "a preparation of infinite weights": (
+        lambda: replace(sgd(), prepare=lambda network, inputs: network.linear.weight.mul_(torch.nan)),
+        "prepare leaves weights finite; these are not: linear.weight",
+    ),
+    "a preparation of other networks": (
+        lambda: replace(sgd(), prepare=trespassing),
+        "prepare changes only the network that it is given",
+    ),
     "a parameter of no group": (
         lambda: Recipe((ParameterGroup(torch.optim.SGD, {"lr": 0.1}, names="hidden.*"),)),
         "each parameter that requires a gradient has one optimizer",

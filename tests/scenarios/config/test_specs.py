@@ -285,12 +285,14 @@ def test_what_is_given_reaches_who_wants_it_unless_the_user_says_otherwise() -> 
         (
             "wrld",
             "scenarios",
-            "expected a scenario out of world, bare or package.module.Class, got wrld; `lifetime list scenarios` shows them",
+            "expected a scenario out of world, bare or package.module.Class, got wrld; "
+            "`lifetime list scenarios` shows them",
         ),
         (
             "wrld",
             "tariffs",
-            "expected a tariff out of world, bare or package.module.Class, got wrld; `lifetime list tariffs` shows them",
+            "expected a tariff out of world, bare or package.module.Class, got wrld; "
+            "`lifetime list tariffs` shows them",
         ),
         (
             "wrld",
