@@ -34,8 +34,8 @@ def check_forkable(component: object) -> None:
     if not isinstance(component, Forkable):
         raise InvalidSetting(
             f"expected {type(component).__name__} to be forkable (agent.abilities.Forkable) where lifetimes share an "
-            "agent or are evaluated on the way, got one without fork; run one policy and, if the learner is lazy, evaluate only at the "
-            "end"
+            "agent or are evaluated on the way, got one without fork; run one policy and, if the learner is lazy, "
+            "evaluate only at the end"
         )
 
 
