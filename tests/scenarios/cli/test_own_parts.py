@@ -150,6 +150,17 @@ def test_a_learner_without_further_abilities_lives_alone(lifetime, tmp_path):
         (["--learner", "online:epochs=1e12"], "expected a number of epochs above 0, at most 100000"),
         (["--keys", "+"], "expected --keys of places joined by +, as in stem+features, got +"),
         (["--learner", "my_learner.Prototypes", "--policy", "forecast"], "expected a learner that can estimate"),
+        (
+            [
+                "--learner",
+                "my_learner.Prototypes",
+                "--network",
+                "my_network.WhitenedNet",
+                "--recipe",
+                "my_network.whitening",
+            ],
+            "expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe",
+        ),
         (["--recipe", "my_network.without_rate"], "expected a finite learning rate above 0 for each group"),
         (["--recipe", "my_network.unknown_setting"], "expected settings that SGD takes, got"),
         (["--network", "my_network.Silent"], "expected a network that takes inputs of shape (3, 32, 32), got Silent"),
@@ -188,6 +199,47 @@ def test_a_part_that_fails_is_named_in_one_line_and_leaves_no_run(lifetime, tmp_
         lifetime("simulate", *few, "--policy", "interleaved:k=0"), f"expected my_memory.py to work, got {shown}"
     )
     assert not (tmp_path / "runs/simulate/x").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (
+            "return super().recall(*arguments)[0]",
+            "expected my_memory.Wrong to return what the contract says, got TypeError",
+        ),
+        (
+            "read_out, cache, work = super().recall(*arguments); "
+            "return type(read_out)(read_out.probabilities * float('nan'), read_out.novelty), cache, work",
+            "expected finite class probabilities of the ",
+        ),
+        (
+            "return *super().recall(*arguments)[:2], Work(flops=-5)",
+            "expected a whole number of FLOPs of 0 or more on the",
+        ),
+    ],
+    ids=["another type", "NaN", "a negative bill"],
+)
+def test_a_part_that_returns_what_it_must_not_is_named_in_one_line(lifetime, tmp_path, body, shown):
+    module = tmp_path / "my_memory.py"
+    module.write_text(
+        "from agent.accounting.work import Work\n"
+        + module.read_text()
+        + f"\n\nclass Wrong(NearestMemory):\n    def recall(self, *arguments):\n        {body}\n"
+    )
+    few = [*TINY, "--memory", "my_memory.Wrong", "--runs", tmp_path / "runs", "--policy", "interleaved:k=0"]
+    assert_refused(lifetime("simulate", *few), shown)
+
+
+def test_the_memory_is_given_the_seed_of_the_lifetime(lifetime, tmp_path):
+    module = tmp_path / "my_memory.py"
+    module.write_text(
+        module.read_text() + "\n\nclass Seeded(NearestMemory):\n"
+        "    def __init__(self, n_classes, *, seed=-1):\n        super().__init__(n_classes, capacity=seed)\n"
+    )
+    few = [*TINY, "--memory", "my_memory.Seeded", "--runs", tmp_path / "runs", "--name", "x", "--seed", 7]
+    assert lifetime("simulate", *few, "--policy", "interleaved:k=0").returncode == 0
+    assert json.loads((tmp_path / "runs/simulate/x/summary.json").read_text())["memory_entries"] == 7
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import torch
 
 import agent.errors
 from agent.errors import InvalidSetting
+from scenarios.running import own_code
 from scenarios.running.own_code import ComponentError, _is_own, component_errors
 from scenarios.running.progress import Interrupted
 
@@ -37,6 +39,18 @@ def test_an_error_without_a_message_has_no_colon():
         raise StopIteration
 
     assert "got StopIteration in act" in str(caught(act))
+
+
+def test_in_a_run_with_own_components_an_unexpected_error_is_theirs(monkeypatch):
+    monkeypatch.setattr(own_code, "_own_frame", lambda _: None)  # as in this program, with what they returned
+    message = r"expected my\.Net and my\.Memory to return what the contract says, got ZeroDivisionError: .* in test_own"
+    with pytest.raises(ComponentError, match=message), component_errors(["my.Net", "my.Memory"]):
+        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError), component_errors():
+        _ = 1 / 0
+    for kind in (InvalidSetting, SystemExit):
+        with pytest.raises(kind), component_errors(["my.Net"]):
+            raise kind("a reason")
 
 
 def test_errors_with_advice_interruptions_and_exhausted_memory_stay_what_they_are():
