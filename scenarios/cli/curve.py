@@ -137,9 +137,9 @@ def _table(found: "Curve", *, costs: bool) -> Table:
     """The curve as a table; without costs it fits in 80 columns."""
     config = found.config
     settings = list(found.learners[0].setting)
-    means = f"{', '.join(settings)}: geometric mean; " if settings else ""
+    averaged = f"{', '.join(settings)}: geometric mean; " if settings else ""
     more = (
-        f"{means}10,000 queries: the work to answer that many"
+        f"{averaged}10,000 queries: the work to answer that many"
         if costs
         else f"{', '.join(['w', *settings])} and costs in GFLOP: in a wider window and in curve.csv"
     )
