@@ -24,8 +24,8 @@ def component_errors(own: Collection[str] = ()) -> Iterator[None]:
     """Turn an error of a user's own component into one that the command line shows as one line.
 
     Args:
-        own: the user's own components in the run. They count as the cause of any error that has no advice of its own:
-            what they return may not be what their contracts say.
+        own: the user's own components in the run. They count as the cause of any error that has no advice of its own,
+            but not of those of files: what they return may not be what their contracts say.
 
     Raises:
         ComponentError: the error was raised in user code, or in a library that user code called, or there are `own`
@@ -36,7 +36,7 @@ def component_errors(own: Collection[str] = ()) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         known = isinstance(error, LifetimeError | Interrupted) or is_out_of_memory(error)
         frame = _own_frame(error)
-        if known or (frame is None and not own) or (frame is None and isinstance(error, SystemExit)):
+        if known or (frame is None and (not own or isinstance(error, OSError | SystemExit))):
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         checks = "agent.testing has a check for each kind of component; scenarios.run_lifetime shows the traceback"

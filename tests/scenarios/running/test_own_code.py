@@ -48,7 +48,7 @@ def test_in_a_run_with_own_components_an_unexpected_error_is_theirs(monkeypatch)
         _ = 1 / 0
     with pytest.raises(ZeroDivisionError), component_errors():
         _ = 1 / 0
-    for kind in (InvalidSetting, SystemExit):
+    for kind in (InvalidSetting, SystemExit, OSError):
         with pytest.raises(kind), component_errors(["my.Net"]):
             raise kind("a reason")
 
