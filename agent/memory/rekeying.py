@@ -27,12 +27,15 @@ class Rekeying:
 
     def __post_init__(self) -> None:
         if self.every < 0 or (self.on_learn and self.every):
-            raise InvalidSetting(f"expected re-keying on learning, or every 1 chunk or more, got {self}")
+            raise InvalidSetting(f"expected re-keying on learning, or every 1 chunk or more, got {self!r}")
 
     @property
     def needs_inputs(self) -> bool:
         """Whether the agent must store raw images."""
         return self.on_learn or self.every > 0
+
+    def __str__(self) -> str:
+        return f"every:{self.every}" if self.every else "on-learn" if self.on_learn else "never"
 
     @classmethod
     def parse(cls, text: str) -> "Rekeying":

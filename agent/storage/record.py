@@ -76,6 +76,7 @@ def open_run(
     path = path.absolute()  # user code may change the current directory
     with _writing(path):
         str(path).encode("utf-8")  # TensorBoard needs it, so fail before anything is written
+        parents = [each for each in path.parents if not each.exists()]
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / "lock")
         try:
@@ -91,6 +92,9 @@ def open_run(
     except LifetimeError:
         if is_new and {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
             shutil.rmtree(path, ignore_errors=True)  # no lifetime began: invalid settings leave no run behind
+            with suppress(OSError):
+                for parent in parents:
+                    parent.rmdir()
         raise
     finally:
         lock.release()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agent.errors import InvalidSetting
-from scenarios.analysis.csv_table import csv_table, interval_columns
+from scenarios.analysis.csv_table import interval_columns
 from scenarios.analysis.statistics import Interval, mean_interval, paired_differences
 
 
@@ -175,8 +175,8 @@ def best_at_each_budget(comparison: Comparison, cost: str, accuracy: str) -> lis
     return found
 
 
-def comparison_csv(comparison: Comparison) -> str:
-    """The means as a CSV table (`csv_table`), one line for each schedule.
+def comparison_rows(comparison: Comparison) -> list[dict[str, object]]:
+    """The means as rows of a table (`csv_table`), one for each schedule.
 
     Columns: schedule, seeds (their number), then for each metric its mean under its name, the ends of the interval
     under `<metric>_low` and `<metric>_high`, and the number of seeds for which it is defined under `<metric>_seeds`;
@@ -188,7 +188,7 @@ def comparison_csv(comparison: Comparison) -> str:
         for metric in comparison.metrics:
             row |= interval_columns(metric, schedule.means[metric]) | {f"{metric}_seeds": schedule.counts[metric]}
         rows.append(row)
-    return csv_table(rows)
+    return rows
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from agent.errors import CheckpointError, RunError
 from agent.storage.record import LifetimeRecord
-from scenarios.analysis.csv_table import csv_table, interval_columns
+from scenarios.analysis.csv_table import interval_columns
 from scenarios.analysis.statistics import Interval, mean_interval
 
 
@@ -208,15 +208,15 @@ def matched_share_json(matched: MatchedShares, seeds: Sequence[int]) -> dict[str
     return {"statics": statics, "policies": policies}
 
 
-def matched_share_csv(matched: MatchedShares) -> str:
-    """The means over seeds and the ends of their intervals, one line for each policy."""
+def matched_share_rows(matched: MatchedShares) -> list[dict[str, object]]:
+    """The means over seeds and the ends of their intervals, a row for each policy."""
     rows = []
     for placed in matched.policies:
         row: dict[str, object] = {"policy": placed.policy, "n_seeds": len(placed.courses)}
         for name, interval in _intervals(placed).items():
             row |= interval_columns(name, interval)
         rows.append(row)
-    return csv_table(rows)
+    return rows
 
 
 def _intervals(placed: Placed) -> dict[str, Interval | None]:

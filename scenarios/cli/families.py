@@ -10,10 +10,10 @@ from rich.markup import escape
 
 from agent.errors import InvalidSetting
 from scenarios.cli.options import AsJson
-from scenarios.cli.show import print_json, results_console, results_table
+from scenarios.cli.show import empty_table, print_json, results_console
 from scenarios.config.described import describe
 from scenarios.config.families import FAMILIES, POLICY
-from scenarios.config.members import find
+from scenarios.config.members import Member
 from scenarios.config.specs import FILE
 
 FamilyName = Enum("FamilyName", {name: name for name in FAMILIES}, type=str)  # type: ignore[misc]
@@ -32,13 +32,13 @@ def list_family(
 ) -> None:
     """List the members of a family: what each is, its parameters with types and defaults, and its sources."""
     found = FAMILIES[str(family.value)]
-    files = {FILE: find(f"{FILE}:PATH", POLICY)} if found is POLICY else {}
+    files = {FILE: Member.read(f"{FILE}:PATH", POLICY).factory} if found is POLICY else {}
     members = describe({**found.members, **files})
     if as_json:
         print_json([asdict(each) for each in members])
         return
     console, option = results_console(), found.option
-    table = results_table()
+    table = empty_table()
     table.add_column(option, no_wrap=True)
     table.add_column("what it is", ratio=1)
     for each in members:

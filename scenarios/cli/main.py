@@ -10,23 +10,18 @@ import signal
 import sys
 import threading
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent.errors import LifetimeError, is_out_of_memory
-from scenarios.cli.compare import compare
-from scenarios.cli.curve import curve
-from scenarios.cli.evaluate import evaluate
+from scenarios.cli.commands import compare, curve, evaluate, simulate, train_policy, tree
 from scenarios.cli.families import FORMER_COMMANDS, former_command, list_family
-from scenarios.cli.machine import distribution_version
 from scenarios.cli.resume import resume
 from scenarios.cli.show import program
-from scenarios.cli.simulate import simulate
 from scenarios.cli.stopping import STOP, Stopped
-from scenarios.cli.train_policy import train_policy
-from scenarios.cli.tree import tree
 
 LONGEST = 1000
 """Most characters of an error message, which may repeat input of any length."""
@@ -114,7 +109,7 @@ def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if show_version:
-        print(f"learn-or-memorize {distribution_version('learn-or-memorize')}")
+        print(f"learn-or-memorize {version('learn-or-memorize')}")
         raise typer.Exit
 
 

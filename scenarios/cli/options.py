@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic_core import PydanticUndefined
 
 from agent.errors import InvalidSetting
+from scenarios.config.fields import PANELS, Percents, panel_of
+from scenarios.config.method import Method, Settings
 from scenarios.config.presets import FORMER_OPTIONS, PRESETS, Config, from_toml, resolve
-from scenarios.config.settings import AgentConfig
 
 Runs = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder (default: made from the settings).")]
@@ -24,6 +26,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON 
 
 MOST_WORKERS = 256
 """Largest number of processes of a command; each imports torch."""
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MOST_WORKERS,
+        help="Processes of one thread each, which work side by side, also on one GPU. On a CPU their number changes no "
+        "result. (Default: this process with all its threads; trees: a process for each core.)",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,12 @@ class Options:
     force: Force = False
     data_dir: DataDir = None
     download: Download = False
+    workers: Workers = None
     quiet: Quiet = False
     as_json: AsJson = False
 
 
-def experiment_command(kind: type[AgentConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def experiment_command(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function a command with its own options, those of `Options`, and one for each setting of `kind`.
 
     The function takes `Options`, the given settings by name (None where not given), and its own options.
@@ -52,7 +64,7 @@ def experiment_command(kind: type[AgentConfig]) -> Callable[[Callable[..., None]
 
         @functools.wraps(command)
         def parsed(**given: Any) -> None:
-            shared = Options(**{field.name: given.pop(field.name) for field in fields(Options)})
+            shared = Options(**{field.name: given.pop(field.name) for field in fields(Options) if field.name in given})
             of_command = {parameter.name: given.pop(parameter.name) for parameter in own}
             command(shared, given, **of_command)
 
@@ -68,29 +80,31 @@ def experiment_command(kind: type[AgentConfig]) -> Callable[[Callable[..., None]
     return decorate
 
 
-def _shared_parameters(kind: type[AgentConfig]) -> list[inspect.Parameter]:
+def _shared_parameters(kind: type[Settings]) -> list[inspect.Parameter]:
     presets = "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS[kind].items())
     preset = Annotated[str, typer.Option(help=f"Where the settings start. {presets}.")]
+    names = [field.name for field in fields(Options) if field.name not in kind.unused]
     return [
         _parameter(field.name, preset if field.name == "preset" else field.type, field.default)
         for field in fields(Options)
+        if field.name in names
     ]
 
 
-def _setting_parameters(kind: type[AgentConfig]) -> list[inspect.Parameter]:
+def _setting_parameters(kind: type[Settings]) -> list[inspect.Parameter]:
     parameters = []
-    for name, field in kind.model_fields.items():
-        if name in kind.unused:
-            continue
-        assert isinstance(field.json_schema_extra, dict)
+    shown_fields = {name: field for name, field in kind.model_fields.items() if name not in kind.unused}
+    for name, field in sorted(shown_fields.items(), key=lambda each: PANELS.index(panel_of(each[1]))):
         flag = _flag(name)
         shown: dict[str, Any] = {
             "help": _help(kind, name),
-            "rich_help_panel": field.json_schema_extra["panel"],
+            "rich_help_panel": panel_of(field),
             "show_default": False,
         }
         option: Any
-        if bool in (field.annotation, *get_args(field.annotation)):
+        if field.annotation == tuple[Method, ...]:
+            option = Annotated[list[str] | None, typer.Option(flag, metavar="METHOD", **shown)]
+        elif bool in (field.annotation, *get_args(field.annotation)):
             option = Annotated[bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", **shown)]
         else:
             option = Annotated[str | None, typer.Option(flag, metavar=_metavar(field.annotation), **shown)]
@@ -108,6 +122,17 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def given_settings(options: Options, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a TOML file, then those given on the command line that are not None.
+
+    Raises:
+        InvalidSetting: the file cannot be read, or the name of the run is not a plain folder name.
+    """
+    check_name(options.name)
+    from_file = from_toml(options.config) if options.config else {}
+    return from_file | {name: value for name, value in given.items() if value is not None}
+
+
 def settings_from(kind: type[Config], options: Options, given: Mapping[str, Any]) -> Config:
     """The settings: a preset, then a TOML file, then the given settings that are not None.
 
@@ -115,9 +140,8 @@ def settings_from(kind: type[Config], options: Options, given: Mapping[str, Any]
         InvalidSetting: a setting is invalid, or the name of the run is not a plain folder name.
     """
     overrides = {setting: value for setting, value in given.items() if value is not None}
-    settings = resolve(kind, options.preset, from_toml(options.config) if options.config else {}, overrides)
     check_name(options.name)
-    return settings
+    return resolve(kind, options.preset, from_toml(options.config) if options.config else {}, overrides)
 
 
 def check_name(name: str | None) -> None:
@@ -130,12 +154,14 @@ def check_name(name: str | None) -> None:
         raise InvalidSetting(f"expected --name to be a plain folder name, got {name!r}; --runs gives its parent folder")
 
 
-def _help(kind: type[AgentConfig], name: str) -> str:
+def _help(kind: type[Settings], name: str) -> str:
     field = kind.model_fields[name]
     text = field.description or ""
     if field.default is None:
         return text
     default = field.default
+    if default in ((), PydanticUndefined):
+        return text
     shown = ",".join(f"{k:g}" for k in default) if isinstance(default, tuple) else str(default)
     return f"{text} \\[quick: {shown.lower() if isinstance(default, bool) else shown}]"
 
@@ -146,4 +172,4 @@ def _metavar(annotation: Any) -> str:
     inner = [part for part in get_args(annotation) if part is not types.NoneType]
     if types.NoneType in get_args(annotation):
         return _metavar(inner[0])
-    return {int: "INT", float: "FLOAT", str: "TEXT"}.get(annotation, "LIST")
+    return {int: "INT", float: "FLOAT"}.get(annotation, "LIST" if annotation == get_args(Percents)[0] else "TEXT")

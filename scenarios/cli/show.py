@@ -1,19 +1,34 @@
-"""Numbers and tables as people read them."""
+"""How results are printed."""
 
 import json
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich import box
+from rich import box, table
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-if TYPE_CHECKING:
-    from scenarios.analysis.statistics import Interval
+from scenarios.analysis.report import Report, Table
+
+
+def print_report(report: Report, runs: Path) -> None:
+    """Print the results of a run in a folder of runs."""
+    console = results_console()
+    for part in report.parts:
+        if isinstance(part, str):
+            console.print(part, markup=False, highlight=False, soft_wrap=True)
+        else:
+            _print_widest(console, [part] if isinstance(part, Table) else part)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    width = max([len(kind) for kind, _ in report.facts] + [13] * report.has_trajectories) + 2
+    for kind, found in report.facts:
+        print(f"{kind + ':':<{width}}{', '.join(map(str, found))}")
+    if report.has_trajectories:
+        print(f"{'trajectories:':<{width}}{view_command(runs)}")
 
 
 def results_console() -> Console:
@@ -24,11 +39,26 @@ def results_console() -> Console:
     return console
 
 
-def results_table(title: str | None = None, caption: str | None = None, *, gap: int = 1) -> Table:
-    """An empty table in the style of all results, with a gap of so many characters between columns."""
-    return Table(
-        title=title and escape(title),
-        caption=caption and escape(caption),
+def drawn(shown: Table) -> table.Table:
+    """A table in the style of all results."""
+    drawing = empty_table(shown.title, shown.caption, gap=shown.gap)
+    for column in shown.columns:
+        drawing.add_column(
+            escape(column.heading),
+            justify="left" if column.is_text else "right",
+            no_wrap=not column.folds,
+            overflow="fold" if column.folds else "ellipsis",
+        )
+    for row in shown.rows:
+        drawing.add_row(*map(escape, row))
+    return drawing
+
+
+def empty_table(title: str = "", caption: str = "", *, gap: int = 1) -> table.Table:
+    """A table without columns, with a gap of so many characters between them."""
+    return table.Table(
+        title=escape(title) or None,
+        caption=escape(caption) or None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -37,18 +67,12 @@ def results_table(title: str | None = None, caption: str | None = None, *, gap: 
     )
 
 
-def print_widest(console: Console, tables: Iterable[Table]) -> None:
+def _print_widest(console: Console, tables: Sequence[Table]) -> None:
     """Print the first table that fits the console, or else the last."""
-    for table in tables:
-        if console.measure(table, options=console.options.update_width(1000)).maximum <= console.width:
+    for drawing in map(drawn, tables):
+        if console.measure(drawing, options=console.options.update_width(1000)).maximum <= console.width:
             break
-    console.print(table)
-
-
-def print_notes(console: Console, notes: Iterable[str]) -> None:
-    """Print each note on a line of its own."""
-    for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    console.print(drawing)
 
 
 def print_json(value: Any) -> None:
@@ -67,33 +91,3 @@ def program() -> str:
 def view_command(runs: Path) -> str:
     """The command that shows a folder of runs in TensorBoard."""
     return f"{program()} view{'' if runs == Path('runs') else f' --runs {runs}'}"
-
-
-def percent(share: float | None) -> str:
-    """A share from 0 to 1, in percent with one decimal."""
-    return "-" if share is None else f"{round(100 * share, 1) + 0.0:.1f}"  # no "-0.0"
-
-
-def spread(interval: "Interval | None") -> str:
-    """The mean of shares in percent with its interval, if it has one."""
-    if interval is None or interval.low is None:
-        return percent(interval.estimate if interval else None)
-    return f"{percent(interval.estimate)} [{percent(interval.low)}, {percent(interval.high)}]"
-
-
-def plus_minus(interval: "Interval | None") -> str:
-    """The mean of shares in percent with half the width of its interval, if it has one."""
-    if interval is None:
-        return "-"
-    half = "" if interval.high is None else f" ± {100 * (interval.high - interval.estimate):.1f}"
-    return f"{percent(interval.estimate)}{half}"
-
-
-def gflop(amount: float) -> str:
-    """An amount of work or money: a whole number from 10 on, two digits below."""
-    return f"{amount:,.0f}" if abs(amount) >= 10 else f"{amount:.2g}"
-
-
-def estimate_of(interval: "Interval | None") -> float:
-    """The mean, or 0 if there is none."""
-    return interval.estimate if interval else 0.0

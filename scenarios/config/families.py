@@ -22,6 +22,8 @@ class Family:
     """The base class of a user's own member, as `module:Name`; empty if there is none."""
     result: str = ""
     """What a user's own member must return, as `module:Name`; empty if it is a class whose objects are the members."""
+    in_full: bool = False
+    """Whether specs are written with the defaults of their settings, so that a run records them."""
 
     @property
     def members(self) -> Mapping[str, Callable[..., Any]]:
@@ -51,6 +53,7 @@ NETWORK = Family(
     "agent.networks.registry:NETWORKS",
     own="a subclass of agent.networks.Network (agent.testing.check_network checks it)",
     base="agent.networks.protocol:Network",
+    in_full=True,
 )
 RECIPE = Family(
     "recipe",
@@ -59,6 +62,7 @@ RECIPE = Family(
     "agent.learners.recipe:RECIPES",
     own="a callable that returns an agent.learners.Recipe (agent.testing.check_recipe checks it)",
     result="agent.learners:Recipe",
+    in_full=True,
 )
 LEARNER = Family(
     "learner",
@@ -66,6 +70,7 @@ LEARNER = Family(
     "--learner",
     "agent.learners.registry:LEARNERS",
     own="a class with the contract agent.learners.Learner (agent.testing.check_learner checks it)",
+    in_full=True,
 )
 MEMORY = Family(
     "memory",
@@ -73,6 +78,7 @@ MEMORY = Family(
     "--memory",
     "agent.memory.registry:MEMORIES",
     own="a class with the contract agent.memory.Memory (agent.testing.check_memory checks it)",
+    in_full=True,
 )
 POLICY = Family(
     "policy",
@@ -119,5 +125,3 @@ FAMILIES = {
     each.plural: each for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL, DATASET)
 }
 """By the argument of `lifetime list`."""
-SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
-"""By the setting that holds the spec of one member; a later source of settings may override single keys of it."""

@@ -1,21 +1,35 @@
 """How a setting is declared: its help, its place in `--help`, what it decides, and the types that read text."""
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
-from scenarios.config.specs import spelled
+from agent.errors import InvalidSetting
+from scenarios.config.families import POLICY, Family
+from scenarios.config.members import Member
+from scenarios.config.specs import spelled, split_specs
+
+if TYPE_CHECKING:
+    from agent.memory.rekeying import Rekeying as Rekeying
+else:
+    Rekeying = Any  # agent.memory imports torch
 
 DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream", "Learner", "Memory", "Measuring"
 COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"
+PANELS = (DATA, STREAM, LEARNER, MEMORY, COSTS, SEARCH, TRAINING, MEASURING)
+"""The panels of `--help`, in their order."""
 
-Part = Literal["world", "agent", "free", "idle"]
+Part = Literal["world", "method", "machine", "free", "idle"]
 """What a setting decides, and so whether compared lifetimes may differ in it.
 
-world: the data, the prices and the measurements; all lifetimes must agree. agent: the agent; the labels of lifetimes
-show differences. free: which lifetimes run, and how their results are read. idle: no number; an idle setting is not
-part of a run's identity.
+world: the data, the prices and the measurements; all lifetimes must agree. method: a part of `Method`; the labels of
+lifetimes show differences. machine: where tensors are computed, which decides their last digits. free: which lifetimes
+run, and how their results are read. idle: no number; an idle setting is not part of a run's identity.
 """
 
 
@@ -32,6 +46,12 @@ def setting(default: Any, description: str, panel: str, part: Part = "world", **
     return Field(default, description=description, json_schema_extra={"panel": panel, "part": part}, **limits)
 
 
+def panel_of(field: FieldInfo) -> str:
+    """The panel of a field that `setting` declared."""
+    assert isinstance(field.json_schema_extra, dict)
+    return str(field.json_schema_extra["panel"])
+
+
 def _listed(value: Any) -> Any:
     """A list, also from text such as `10,20,40`, or from a single number."""
     if isinstance(value, str):
@@ -39,28 +59,108 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
-def _joined(value: Any) -> Any:
-    """Specs in one text, also from a list of texts and tables."""
-    return " ".join(str(spelled(each)) for each in value) if isinstance(value, list | tuple) else spelled(value)
+@dataclass(frozen=True)
+class Of:
+    """Marks a field as a member of a family: it reads a spec, also from a table `{name = "static", k = 20}`."""
+
+    family: Family
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema for Pydantic; a member is written as its canonical spec."""
+        to_text = core_schema.plain_serializer_function_ser_schema(str, return_schema=core_schema.str_schema())
+        return core_schema.no_info_plain_validator_function(self.read, serialization=to_text)
+
+    def read(self, value: Any) -> Member:
+        """The member of a spec, a table or a member.
+
+        Raises:
+            InvalidSetting: a malformed spec, or an unknown name or setting.
+            ValueError: a value of another kind.
+        """
+        if isinstance(value, Member):
+            return value
+        text = spelled(value)
+        if not isinstance(text, str):
+            raise ValueError("Input should be a valid string")
+        return Member.read(text, self.family)
+
+
+def read_policies(value: Any) -> Any:
+    """Policies, from text, or from a list of texts, tables and members; each once."""
+    if isinstance(value, str):
+        value = split_specs(value)
+    if not isinstance(value, list | tuple):
+        value = [value]
+    policies = tuple(Of(POLICY).read(each) for each in value)
+    if not policies:
+        raise InvalidSetting("expected at least one policy, got an empty list")
+    for policy in policies:
+        if policies.count(policy) > 1:
+            raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
+    return policies
 
 
 def _places(value: Any) -> Any:
-    """Places joined by `+`, also from a list of them."""
+    """Places of keys, from text that joins them by `+`, or from a list."""
     if isinstance(value, list | tuple):
         value = "+".join(map(str, value))
-    if isinstance(value, str) and "," in value:
+    if not isinstance(value, str):
+        return value
+    if "," in value:
         raise ValueError(f"expected --keys of places joined by + ({value.replace(',', '+')}), got {value}")
-    if isinstance(value, str) and not all(part.strip() for part in value.split("+")):
+    places = tuple(place.strip() for place in value.split("+"))
+    if not all(places):
         raise ValueError(f"expected --keys of places joined by +, as in stem+features, got {value or 'nothing'}")
-    return value
+    return places
 
 
-SpecText = Annotated[str, BeforeValidator(spelled)]
-"""A spec, also from a table: `{name = "static", k = 20}`."""
-SpecList = BeforeValidator(_joined)
-"""Reads specs, also from a list, into one text."""
-Places = BeforeValidator(_places)
-"""Reads places of keys, also from a list, into one text."""
+def _rekeying(value: Any) -> Any:
+    """When keys are renewed, from `never`, `on-learn` or `every:n`."""
+    from agent.memory.rekeying import Rekeying
+
+    if isinstance(value, Rekeying):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("Input should be a valid string")
+    return Rekeying.parse(value)
+
+
+PolicyList = Annotated[
+    tuple[Member, ...],
+    BeforeValidator(read_policies),
+    PlainSerializer(lambda policies: list(map(str, policies)), return_type=list[str]),
+]
+"""Policies, separated by blanks or semicolons."""
+Places = Annotated[
+    tuple[str, ...], BeforeValidator(_places), PlainSerializer(lambda places: "+".join(places), return_type=str)
+]
+"""Places of keys, joined by `+`."""
+RekeyingText = Annotated[Rekeying, BeforeValidator(_rekeying), PlainSerializer(str, return_type=str)]
+"""`never`, `on-learn` or `every:n`."""
 Limit = BeforeValidator(lambda value: None if value in (math.inf, "inf") else value)
 """Reads `inf` as None, for no limit."""
+Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)
+"""Reads infinity as "inf", where None means something else."""
 Percents = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], BeforeValidator(_listed)]
+
+
+def one_line(error: ValidationError, kind: type[BaseModel], former: Mapping[str, str] | None = None) -> str:
+    """An error of Pydantic as the command line shows it.
+
+    Args:
+        error: of a validation.
+        kind: the settings that were validated.
+        former: the option that replaces each setting of earlier versions.
+    """
+    first = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"] or message.startswith("expected "):
+        return message
+    name, got = str(first["loc"][0]), first["input"]
+    flag = "--" + name.replace("_", "-")
+    if first["type"] == "extra_forbidden" and name in (former or {}):
+        return f"expected {(former or {})[name]}, got {flag}, as it was called before"
+    if first["type"] == "extra_forbidden":
+        return f"expected settings out of {', '.join(kind.model_fields)}, got {name}"
+    wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")
+    return f"expected {flag} {wanted}, got {format(got, 'g') if isinstance(got, float) else got}"

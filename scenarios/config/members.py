@@ -8,7 +8,8 @@ program gives them.
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,72 +28,112 @@ from scenarios.config.parameters import (
 from scenarios.config.specs import FILE, PATHS, Spec, parse
 
 
+@dataclass(frozen=True)
+class Member:
+    """A member of a family, with settings: a spec that was read and checked.
+
+    Two specs of one meaning are equal members. As text a member is its canonical spec: settings in the order of the
+    signature, without defaults, or with them where the family is written in full.
+    """
+
+    family: Family
+    name: str
+    settings: Mapping[str, Any]
+    """Values by name, in the order of the signature."""
+
+    @classmethod
+    def read(cls, text: str, family: Family) -> "Member":
+        """The member that a spec names.
+
+        Args:
+            text: `name:key=value,...`, or `package.module.Class:key=value,...` for a user's own member. A policy may
+                be `file:PATH`.
+            family: the family of the member.
+
+        Raises:
+            InvalidSetting: a malformed spec, an unknown name, or an unknown or unreadable setting.
+        """
+        spec = parse(text)
+        factory = _find(spec.name, family)
+        given = _converted(spec, factory)
+        settings = {}
+        for name, (annotation, default) in settable_of(factory).items():
+            if name in given and (name in HIDDEN or spec.name in PATHS or given[name] != default):
+                settings[name] = given[name]
+            elif family.in_full and name not in HIDDEN and default not in (None, REQUIRED, ()):
+                settings[name] = read_as(written(default), options_of(annotation))
+        return cls(family, spec.name, settings)
+
+    @property
+    def spec(self) -> Spec:
+        """Its canonical spec."""
+        return Spec(self.name, {name: written(value) for name, value in self.settings.items()})
+
+    def __str__(self) -> str:
+        return str(self.spec)
+
+    def __repr__(self) -> str:
+        return f"<{self.family.name} {self}>"
+
+    def __hash__(self) -> int:
+        return hash((self.family.name, str(self)))
+
+    @property
+    def factory(self) -> Callable[..., Any]:
+        """The callable that makes it."""
+        return _find(self.name, self.family)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's own, by import path."""
+        return "." in self.name
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder that it is read from; None for a member of another kind."""
+        return self.settings["path"] if self.name in PATHS else None
+
+    def make(self, **given: Any) -> Any:
+        """Make it.
+
+        Args:
+            given: further arguments, for those parameters of the callable that the spec does not set.
+
+        Raises:
+            InvalidSetting: a setting is missing, or the callable raised an error or returned something else.
+        """
+        factory = self.factory
+        parameters = inspect.signature(factory).parameters
+        arguments = {name: value for name, value in given.items() if name in parameters} | dict(self.settings)
+        missing = {
+            name: annotation
+            for name, (annotation, default) in settable_of(factory).items()
+            if default is REQUIRED and name not in arguments
+        }
+        if missing:
+            example = ",".join(f"{name}={example_of(annotation)}" for name, annotation in missing.items())
+            raise InvalidSetting(
+                f"expected {'a setting' if len(missing) == 1 else 'settings'} {', '.join(missing)} for {self.name}, "
+                f"as in {self.name}:{example}"
+            )
+        if not self.is_own:
+            return factory(**arguments)
+        try:
+            found = factory(**arguments)
+        except LifetimeError:
+            raise
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
+            raise InvalidSetting(f"expected {self.name} to take its settings, got {_one_line(error)}") from error
+        family = self.family
+        if family.result_class and not isinstance(found, family.result_class):
+            wanted = family.result.replace(":", ".")
+            raise InvalidSetting(f"expected {self.name} to return {wanted}, got {_kind_of(found)}")
+        return found
+
+
 def make(text: str, family: Family, /, **given: Any) -> Any:
-    """Make the member that a spec names, with its settings.
-
-    Args:
-        text: the spec, `name:key=value,...`, or `package.module.Class:key=value,...` for a user's own member. A policy
-            may be `file:PATH`.
-        family: the family of the member.
-        given: further arguments, for parameters of the member that the spec does not set.
-
-    Raises:
-        InvalidSetting: a malformed spec, an unknown name, an unknown, missing or unreadable setting, or an error of the
-            callable.
-    """
-    spec = parse(text)
-    factory = _find(spec.name, family)
-    settings = _converted(spec, factory)
-    parameters = inspect.signature(factory).parameters
-    arguments = {name: value for name, value in given.items() if name in parameters} | settings
-    missing = {
-        name: annotation
-        for name, (annotation, default) in settable_of(factory).items()
-        if default is inspect.Parameter.empty and name not in arguments
-    }
-    if missing:
-        example = ",".join(f"{name}={example_of(annotation)}" for name, annotation in missing.items())
-        raise InvalidSetting(
-            f"expected {'a setting' if len(missing) == 1 else 'settings'} {', '.join(missing)} for {spec.name}, "
-            f"as in {spec.name}:{example}"
-        )
-    if spec.name in family.members:
-        return factory(**arguments)
-    try:
-        found = factory(**arguments)
-    except LifetimeError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise InvalidSetting(f"expected {spec.name} to take its settings, got {_one_line(error)}") from error
-    if family.result_class and not isinstance(found, family.result_class):
-        wanted = family.result.replace(":", ".")
-        raise InvalidSetting(f"expected {spec.name} to return {wanted}, got {_kind_of(found)}")
-    return found
-
-
-def canonical(text: str, family: Family, *, full: bool = False) -> str:
-    """The canonical spelling of a spec: its settings in the order of the signature, without defaults.
-
-    Args:
-        text: the spec.
-        family: the family of the member.
-        full: include the defaults, except those of hidden settings.
-
-    Raises:
-        InvalidSetting: a malformed spec, or an unknown name or setting.
-    """
-    spec = parse(text)
-    factory = _find(spec.name, family)
-    if spec.name in PATHS:
-        return str(spec)
-    settings = _converted(spec, factory)
-    pairs = []
-    for name, (_, default) in settable_of(factory).items():
-        value = settings.get(name, default)
-        shown = name in settings if name in HIDDEN else value != default or (full and value not in (None, REQUIRED, ()))
-        if shown and value is not REQUIRED:
-            pairs.append(f"{name}={written(value)}")
-    return f"{spec.name}:{','.join(pairs)}" if pairs else spec.name
+    """Make the member that a spec names; see `Member.read` and `Member.make`."""
+    return Member.read(text, family).make(**given)
 
 
 def merged(base: str, text: str, family: Family) -> str:
@@ -107,11 +148,6 @@ def merged(base: str, text: str, family: Family) -> str:
     if "" in spec.settings or "" in before.settings:
         before, spec = (_with_keys(each, _find(spec.name, family)) for each in (before, spec))
     return str(Spec(spec.name, before.settings | spec.settings))
-
-
-def find(text: str, family: Family) -> Callable[..., Any]:
-    """The callable that a spec names; raises InvalidSetting for a malformed spec or an unknown name."""
-    return _find(parse(text).name, family)
 
 
 def _find(name: str, family: Family) -> Callable[..., Any]:

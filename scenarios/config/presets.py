@@ -8,12 +8,19 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from agent.errors import InvalidSetting
-from scenarios.config.families import SPECS
-from scenarios.config.members import merged
-from scenarios.config.settings import AgentConfig, CompareConfig, CurveConfig, SimulateConfig, TrainConfig, TreeConfig
-from scenarios.config.specs import parse, spelled
+from scenarios.config.fields import one_line
+from scenarios.config.method import Settings, overridden
+from scenarios.config.settings import (
+    CompareConfig,
+    CompareRunsConfig,
+    CurveConfig,
+    EvaluateConfig,
+    SimulateConfig,
+    TrainConfig,
+    TreeConfig,
+)
 
-Config = TypeVar("Config", bound=AgentConfig)
+Config = TypeVar("Config", bound=Settings)
 
 FORMER_OPTIONS = {
     "protocol": "--learner online, cooldown or refit (which was called original)",
@@ -131,12 +138,16 @@ TRAIN_PRESETS: dict[str, Preset] = {
 }
 """The settings of trees, without the times, which depend on the method."""
 
-PRESETS: dict[type[AgentConfig], dict[str, Preset]] = {
+NO_PRESETS: dict[str, Preset] = {"quick": Preset("the defaults", {})}
+
+PRESETS: dict[type[Settings], dict[str, Preset]] = {
     CurveConfig: CURVE_PRESETS,
     SimulateConfig: LIFETIME_PRESETS,
     CompareConfig: LIFETIME_PRESETS,
     TreeConfig: TREE_PRESETS,
     TrainConfig: TRAIN_PRESETS,
+    EvaluateConfig: NO_PRESETS,
+    CompareRunsConfig: NO_PRESETS,
 }
 """The presets of each experiment."""
 
@@ -152,29 +163,11 @@ def resolve(kind: type[Config], preset: str, *overrides: dict[str, Any]) -> Conf
         raise InvalidSetting(f"expected a preset out of {', '.join(presets)}, got {preset}")
     settings = dict(presets[preset].settings)
     for override in overrides:
-        override = _as_specs(kind, settings, override)
         for one, other in (("chunks", "chunk_size"), ("chunk_size", "chunks")):
             if one in override and other not in override:
                 settings.pop(other, None)  # each divides the stream into chunks: the last override counts
-        settings |= override
+        settings = overridden(kind, settings, override)
     return validate(kind, settings)
-
-
-def _as_specs(kind: type[Config], settings: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """An override whose specs keep the earlier settings of the same member that they do not set.
-
-    Places of keys belong to a network: another network removes earlier places.
-    """
-    specs = dict(override)
-    for name in SPECS.keys() & override.keys() & kind.model_fields.keys():
-        base, text = settings.get(name, kind.model_fields[name].default), spelled(override[name])
-        if not isinstance(text, str):
-            specs[name] = text  # invalid; validation reports it
-            continue
-        specs[name] = merged(base, text, SPECS[name])
-        if name == "network" and parse(text).name != parse(base).name and "keys" not in override:
-            settings.pop("keys", None)
-    return specs
 
 
 def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
@@ -186,7 +179,7 @@ def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        raise InvalidSetting(_one_line(error, kind)) from None
+        raise InvalidSetting(one_line(error, kind, FORMER_OPTIONS)) from None
 
 
 def from_toml(path: Path) -> dict[str, Any]:
@@ -206,18 +199,3 @@ def from_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidSetting(f"expected a TOML file at {path}, got: {reason}") from None
-
-
-def _one_line(error: ValidationError, kind: type[AgentConfig]) -> str:
-    first = error.errors()[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"] or message.startswith("expected "):
-        return message
-    name, got = str(first["loc"][0]), first["input"]
-    flag = "--" + name.replace("_", "-")
-    if first["type"] == "extra_forbidden" and name in FORMER_OPTIONS:
-        return f"expected {FORMER_OPTIONS[name]}, got {flag}, as it was called before"
-    if first["type"] == "extra_forbidden":
-        return f"expected settings out of {', '.join(kind.model_fields)}, got {name}"
-    wanted = message.replace("Input should be", "to be").replace("Input should have", "to have")
-    return f"expected {flag} {wanted}, got {format(got, 'g') if isinstance(got, float) else got}"

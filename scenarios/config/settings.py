@@ -1,52 +1,57 @@
 """Every setting of every experiment, documented and checked."""
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from scenarios.config.families import COST_MODEL, DATASET, POLICY, RECIPE, SCENARIO, TARIFF
 from scenarios.config.families import LEARNER as LEARNERS
 from scenarios.config.fields import (
     COSTS,
     DATA,
     LEARNER,
     MEASURING,
-    MEMORY,
     SEARCH,
     STREAM,
     TRAINING,
-    Limit,
+    Of,
     Part,
     Percents,
-    Places,
-    SpecList,
-    SpecText,
+    PolicyList,
+    Unlimited,
+    read_policies,
     setting,
 )
-from scenarios.config.members import find
-from scenarios.config.specs import parse, spelled
+from scenarios.config.members import Member
+from scenarios.config.method import (
+    LEARNER_HELP,
+    POLICY_HELP,
+    RECIPE_HELP,
+    AgentSettings,
+    Method,
+    MethodSettings,
+    Settings,
+    completed,
+    is_lazy,
+    listed_methods,
+    member_in,
+)
 
 DEFAULT_CHUNKS = 30
+DEFAULT_POLICIES = "static:k=20 static:k=50 static:k=80 interleaved:k=20 interleaved:k=50 random:p=0.5 loss uncertainty"
 
 UTILITY_HELP = "utility = accuracy - cost weight × cost: accuracy (0 to 1) that one unit of cost is worth"
-_RECIPE_HELP = "how the network is trained, name:key=value,...; `lifetime list recipes` shows them"
-_LEARNER_HELP = (
-    "online: one pass, with rehearsal; cooldown: the same, but a copy is cooled down before each use; refit: trained "
-    "anew on all learned chunks; name:key=value,..., `lifetime list learners` shows them"
-)
 _EVALUATE_HELP = "chunks between evaluations on the test set; 0: only at the end"
 _CONFIDENCE_HELP = "level of all intervals"
 _FIRST_SEED_HELP = "first seed; the others count up from it"
 
 
-class AgentConfig(BaseModel):
-    """Settings of the data and the agent, which every experiment has; the defaults are the preset `quick`."""
+class AgentConfig(AgentSettings):
+    """Settings of the data and the agent; the defaults are the preset `quick`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    unused: ClassVar[frozenset[str]] = frozenset()
-    """Settings that decide nothing in this experiment, so that its command has no option for them."""
-
-    dataset: SpecText = setting(
+    dataset: Annotated[Member, Of(DATASET)] = setting(
         "textures",
         "textures, digits, cifar10, cifar100, or folder:PATH (train/<class>/, test/<class>/); `lifetime list datasets` "
         "shows them",
@@ -70,34 +75,16 @@ class AgentConfig(BaseModel):
     )
     mirror: bool | None = setting(None, "augmentation: mirror left and right (default: by data set)", DATA)
 
-    network: SpecText = setting("resnet", "name:key=value,...; `lifetime list networks` shows them", LEARNER, "agent")
-    recipe: SpecText = setting("sgd", _RECIPE_HELP, LEARNER, "agent")
-    learner: SpecText = setting("online", _LEARNER_HELP, LEARNER, "agent")
-    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "device of all tensors", LEARNER, "agent")
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting("auto", "device of all tensors", LEARNER, "machine")
     compile: bool | None = setting(
         None,
         "fuse the gradient step with torch.compile, which takes a minute at first (default: on cuda only)",
         LEARNER,
-        "agent",
+        "machine",
     )
-
-    memory: SpecText = setting("cache", "name:key=value,...; `lifetime list memories` shows them", MEMORY, "agent")
-    keys: Annotated[str | None, Places] = setting(
-        None,
-        "places whose activations are keys, joined by +: input, or places of the network, as in "
-        "stage1.block0+features (default: by network)",
-        MEMORY,
-        "agent",
-    )
-    pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORY, "agent")
 
     evaluate_every: int = setting(5, _EVALUATE_HELP, MEASURING, ge=0)
     checkpoint_every: int = setting(20, "chunks between checkpoints", MEASURING, "idle", ge=1)
-
-    @property
-    def learner_name(self) -> str:
-        """The learner without its settings."""
-        return parse(self.learner).name
 
 
 class CurveConfig(AgentConfig):
@@ -110,8 +97,8 @@ class CurveConfig(AgentConfig):
         min_length=1,
     )
     chunks: int = setting(20, "chunks in the stream; each k must be a whole number of them", STREAM, ge=1)
-    recipe: SpecText = setting("sgd:lr=0.1", _RECIPE_HELP, LEARNER, "agent")
-    learner: SpecText = setting("cooldown", _LEARNER_HELP, LEARNER, "agent")
+    recipe: Annotated[Member, Of(RECIPE)] = setting("sgd:lr=0.1", RECIPE_HELP, LEARNER, "method")
+    learner: Annotated[Member, Of(LEARNERS)] = setting("cooldown", LEARNER_HELP, LEARNER, "method")
     evaluate_every: int = setting(0, _EVALUATE_HELP, MEASURING, ge=0)
     seeds: int = setting(
         4, "lifetimes for each k, each with its own split, order and initial weights", STREAM, "free", ge=1, le=10**6
@@ -120,7 +107,7 @@ class CurveConfig(AgentConfig):
     warm: bool = setting(
         False, "also report y of a training that continues from the k%-learner (learner refit)", STREAM
     )
-    with_policies: Annotated[str | None, SpecList] = setting(
+    with_policies: PolicyList | None = setting(
         None, "policies to run on the same streams as the k%-learners, separated by spaces or semicolons", STREAM
     )
 
@@ -138,40 +125,28 @@ class CurveConfig(AgentConfig):
                 )
         if len({round(part) for part in parts}) < len(parts):
             raise ValueError("expected each k once, got one twice; change --k")
-        if self.warm and not hasattr(find(self.learner, LEARNERS), "warmed"):
+        if self.warm and not hasattr(self.learner.factory, "warmed"):
             raise ValueError(
-                f"expected --learner refit with --warm: with {self.learner_name} y always continues the k%-learner"
+                f"expected --learner refit with --warm: with {self.learner.name} y always continues the k%-learner"
             )
         return self
 
 
-class LifetimeConfig(AgentConfig):
+class LifetimeConfig(MethodSettings, AgentConfig):
     """Settings of lifetimes under any policy, in any scenario."""
 
-    scenario: SpecText = setting("iid", "name:key=value,...; `lifetime list scenarios` shows them", STREAM)
-    tariff: SpecText = setting("constant", "price of compute over time; `lifetime list tariffs` shows them", COSTS)
+    scenario: Annotated[Member, Of(SCENARIO)] = setting(
+        "iid", "name:key=value,...; `lifetime list scenarios` shows them", STREAM
+    )
+    tariff: Annotated[Member, Of(TARIFF)] = setting(
+        "constant", "price of compute over time; `lifetime list tariffs` shows them", COSTS
+    )
     chunks: int | None = setting(
         None, f"chunks in the stream (default: {DEFAULT_CHUNKS}, or by --chunk-size)", STREAM, ge=1
     )
     chunk_size: int | None = setting(None, "samples in a chunk; the last chunk may be smaller", STREAM, ge=1)
-    cost: SpecText = setting("flops", "cost model, name:key=value,...; `lifetime list costs` shows them", COSTS)
-    budget: Annotated[float | None, Limit] = setting(
-        None,
-        "the most that a lifetime may spend, in the unit of the cost model (inf: no limit); policies see it",
-        COSTS,
-        "agent",
-        ge=0,
-    )
-    rekey: str = setting(
-        "never", "when stale keys are computed again: never, on-learn or every:n (chunks)", MEMORY, "agent"
-    )
-    calibrate_every: int | None = setting(
-        None,
-        "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5, or 0 for a "
-        "lazy learner such as refit)",
-        MEMORY,
-        "agent",
-        ge=0,
+    cost: Annotated[Member, Of(COST_MODEL)] = setting(
+        "flops", "cost model, name:key=value,...; `lifetime list costs` shows them", COSTS
     )
     queries: Annotated[int, Field(ge=0, le=10**9)] | Literal["chunk"] | None = setting(
         None,
@@ -189,7 +164,9 @@ class LifetimeConfig(AgentConfig):
     @property
     def title(self) -> str:
         """Data set, scenario and tariff, for titles of tables and figures."""
-        return f"{self.dataset}, {self.scenario}" + ("" if self.tariff == "constant" else f", {self.tariff} tariff")
+        return f"{self.dataset}, {self.scenario}" + (
+            "" if self.tariff.name == "constant" else f", {self.tariff} tariff"
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -198,12 +175,13 @@ class LifetimeConfig(AgentConfig):
         if not isinstance(values, dict):
             return values
         filled = dict(values)
-        eager = not _is_lazy(str(spelled(filled.get("learner", cls.model_fields["learner"].default))))
         if filled.get("chunks") is None and filled.get("chunk_size") is None:
             filled["chunks"] = cls.model_fields["chunks"].default or DEFAULT_CHUNKS
         filled.setdefault("chunks", None)
-        if filled.get("calibrate_every") is None:
-            filled["calibrate_every"] = 5 if eager else 0
+        learner = member_in(cls, filled, "learner")
+        learners = [method.learner for method in filled.get("methods", ()) if isinstance(method, Method)]
+        learners += [] if learners or learner is None else [learner]
+        eager = not any(map(is_lazy, learners))
         if filled.get("prequential") is None:
             filled["prequential"] = eager
         if filled.get("queries") is None:
@@ -215,18 +193,31 @@ class LifetimeConfig(AgentConfig):
 class SimulateConfig(LifetimeConfig):
     """Settings of one lifetime."""
 
-    policy: SpecText = setting("loss", "name:key=value,...; `lifetime list policies` shows them", STREAM, "free")
+    policy: Annotated[Member, Of(POLICY)] = setting("loss", POLICY_HELP, STREAM, "method")
     seed: int = setting(
         0, "seeds the split and the order of the data, the initial weights and the policy", STREAM, "free", ge=0
     )
+
+    @property
+    def as_method(self) -> Method:
+        """The method of the lifetime, labelled by its policy."""
+        parts = {name: getattr(self, name) for name in Method.model_fields if name != "label"}
+        return Method.of({**parts, "label": str(self.policy)})
 
 
 class CompareConfig(LifetimeConfig):
     """Settings of lifetimes side by side."""
 
-    policies: Annotated[str, SpecList] = setting(
-        "static:k=20 static:k=50 static:k=80 interleaved:k=20 interleaved:k=50 random:p=0.5 loss uncertainty",
-        "policies, separated by spaces or semicolons",
+    policies: PolicyList | None = setting(
+        None,
+        f"policies of one agent, separated by spaces or semicolons (default, without --methods: {DEFAULT_POLICIES})",
+        STREAM,
+        "free",
+    )
+    methods: tuple[Method, ...] = setting(
+        (),
+        "a method, 'label = network:... | recipe:... | learner:... | memory:... | keys:... | policy:...'; what is left "
+        "out is as in the other settings; once for each method",
         STREAM,
         "free",
     )
@@ -239,6 +230,30 @@ class CompareConfig(LifetimeConfig):
         le=10**6,
     )
     first_seed: int = setting(0, _FIRST_SEED_HELP, STREAM, "free", ge=0)
+    confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
+    cost_weight: float | None = setting(None, f"also report {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Complete the methods by the other settings; each policy of `policies` is a method too."""
+        if not isinstance(values, dict):
+            return values
+        written = listed_methods(values.get("methods") or ())
+        policies = values.get("policies")
+        if policies is None and not written:
+            policies = DEFAULT_POLICIES
+        written += [Method.of_policy(policy) for policy in (read_policies(policies) if policies is not None else ())]
+        base = {name: values[name] for name in MethodSettings.model_fields.keys() & values.keys()}
+        return {**values, "policies": None, "methods": completed(written, base)}
+
+
+class CompareRunsConfig(Settings):
+    """Settings of a comparison of finished runs."""
+
+    paths: tuple[Path, ...] = setting(
+        (), "folders of finished runs of simulate or compare", STREAM, "idle", min_length=1
+    )
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     cost_weight: float | None = setting(None, f"also report {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)
 
@@ -258,7 +273,7 @@ class TreeConfig(LifetimeConfig):
         ge=2,
         le=10**9,
     )
-    recipe: SpecText = setting("sgd:batch=16", _RECIPE_HELP, LEARNER, "agent")
+    recipe: Annotated[Member, Of(RECIPE)] = setting("sgd:batch=16", RECIPE_HELP, LEARNER, "method")
     queries: int = setting(0, "trees have no queries", STREAM, ge=0, le=0)
     chunks: int | None = setting(
         8, "chunks in the stream, n: there are 2^n schedules; at most 14, except for beam", STREAM, ge=1
@@ -273,7 +288,7 @@ class TreeConfig(LifetimeConfig):
 
     @model_validator(mode="after")
     def _agree_on_searching(self) -> "TreeConfig":
-        if _is_lazy(self.learner):
+        if is_lazy(self.learner):
             raise ValueError(
                 f"expected a learner that learns at once, such as online, got {self.learner}: a lazy learner has no "
                 "state at every decision"
@@ -286,6 +301,9 @@ class TrainConfig(TreeConfig):
 
     unused: ClassVar[frozenset[str]] = TreeConfig.unused | {"search", "beam_width"}
 
+    trees: Path | None = setting(
+        None, "run of `lifetime tree` to train on, instead of lifetimes, which its settings describe", TRAINING, "idle"
+    )
     method: Literal["cma", "reinforce", "ppo", "forecast"] = setting(
         "cma",
         "cma: a linear threshold policy by CMA-ES; reinforce, ppo: a small network by policy gradient (ppo needs the "
@@ -339,12 +357,33 @@ class TrainConfig(TreeConfig):
         return default | {name: value for name, value in values.items() if value is not None or name not in default}
 
 
-def _is_lazy(learner: str) -> bool:
-    """Whether a learner trains only before a forward pass; raises InvalidSetting for an unknown learner."""
-    return getattr(find(learner, LEARNERS), "lazy", False) is True
+class EvaluateConfig(Settings):
+    """Settings of an evaluation of policies on schedule tables."""
+
+    unused: ClassVar[frozenset[str]] = frozenset(("trees", "config", "data_dir", "download", "workers", "preset"))
+
+    trees: Path = setting(..., "run of `lifetime tree`", STREAM, "idle")
+    policies: PolicyList | None = setting(
+        None,
+        "more policies, separated by spaces or semicolons, as in 'file:PATH loss:threshold=0.9'",
+        STREAM,
+        "free",
+    )
+    tariff: Annotated[Member, Of(TARIFF)] | None = setting(
+        None, "price of compute over time (default: the trees')", COSTS
+    )
+    cost: Annotated[Member, Of(COST_MODEL)] | None = setting(None, "cost model (default: the trees')", COSTS)
+    cost_weight: float | None = setting(None, f"{UTILITY_HELP} (default: the trees')", COSTS, "free", ge=0, le=1e30)
+    budget: Annotated[Annotated[float, Field(ge=0)] | Literal["inf"] | None, Unlimited] = setting(
+        None, "the most that a lifetime may spend (inf: no limit); policies see it (default: the trees')", COSTS
+    )
+    tariff_draws: int = setting(
+        8, "paths of a random tariff (random-walk) for each tree; the result is their mean", COSTS, ge=1, le=10**4
+    )
+    confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
 
 
-def settings_of(kind: type[AgentConfig], part: Part) -> frozenset[str]:
+def settings_of(kind: type[Settings], part: Part) -> frozenset[str]:
     """The names of an experiment's settings that decide this part."""
     extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
     return frozenset(name for name, extra in extras.items() if isinstance(extra, dict) and extra["part"] == part)

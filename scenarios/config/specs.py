@@ -92,18 +92,11 @@ def parse(text: str) -> Spec:
     return Spec(name, settings)
 
 
-def file_name(text: str) -> str:
+def file_name(spec: Spec) -> str:
     """A name for files and folders, such as `static-k20`, different for different specs on any file system.
 
     It ends in a digest of the spec if the spec contains more than small letters and plain numbers.
-
-    Args:
-        text: a canonical spec.
-
-    Raises:
-        InvalidSetting: a malformed spec.
     """
-    spec = parse(text)
     parts, plain = [spec.name], re.fullmatch(r"[a-z]+(-[a-z]+)*", spec.name) is not None
     for key, value in spec.settings.items():
         # unambiguous: a part that ends in a digit is a key and a number, any other is a key, _ and a word
@@ -112,9 +105,18 @@ def file_name(text: str) -> str:
         plain &= re.fullmatch(r"[a-z]+(_[a-z]+)*", key) is not None
         plain &= number or re.fullmatch(r"[a-z]+", value) is not None
     name = "-".join(parts)
-    if plain and len(name) <= 80:
-        return name
-    digest = hashlib.sha256(repr((spec.name, list(spec.settings.items()))).encode()).hexdigest()[:8]
+    return name if plain and len(name) <= 80 else _shortened(name, repr((spec.name, list(spec.settings.items()))))
+
+
+def label_file_name(label: str) -> str:
+    """A name for the files of a label, different for different labels on any file system."""
+    plain = re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", label) is not None
+    return label if plain and len(label) <= 80 else _shortened(label, label)
+
+
+def _shortened(name: str, whole: str) -> str:
+    """The plain characters of a name, and a digest of the whole."""
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^a-z0-9_.]+', '-', name.lower())[:80].strip('-.')}-{digest}".lstrip("-")
 
 

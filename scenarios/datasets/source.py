@@ -19,6 +19,15 @@ PHOTOGRAPHS = Augmentation(shift=4, mirror=True)
 """The augmentation for photographs of 32 x 32 pixels."""
 
 
+@dataclass(frozen=True)
+class Access:
+    """Where data sets and caches are, and whether missing ones may be downloaded."""
+
+    data_dir: Path | None = None
+    """None for the user's cache folder."""
+    download: bool = False
+
+
 class Loading(NamedTuple):
     """How a data set is loaded, besides its own settings."""
 

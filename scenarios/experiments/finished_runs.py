@@ -9,16 +9,17 @@ from typing import Any
 from agent.errors import InvalidSetting, RunError
 from agent.storage.record import CONFIG, SUMMARY, read_object
 from scenarios.analysis.comparison import ScheduleLifetimes
-from scenarios.config.families import SPECS
+from scenarios.config.members import Member
+from scenarios.config.method import Method
 from scenarios.config.presets import validate
-from scenarios.config.settings import CompareConfig, SimulateConfig, settings_of
-from scenarios.config.specs import Spec, file_name, parse, split_specs
-from scenarios.experiments.compare import Compared, make_comparison
+from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
+from scenarios.config.specs import Spec
+from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
+from scenarios.running.experiment import Experiment, Run, nothing
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.summary import metrics_of
 
-_AGENT = settings_of(CompareConfig, "agent")
-_FREE = settings_of(CompareConfig, "free") | settings_of(SimulateConfig, "free") | settings_of(CompareConfig, "idle")
+_OF_WORLD = settings_of(LifetimeConfig, "world")
 
 
 def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | None = None) -> Compared:
@@ -34,25 +35,22 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
         InvalidSetting: runs of different data sets, scenarios or seeds, or two lifetimes of one schedule and seed.
     """
     found = [lifetime for path in paths for lifetime in _lifetimes(path)]
-    reference = found[0]
     notes = _agreement(found)
-    differing = [
-        name
-        for name in reference.settings
-        if name in _AGENT and any(lifetime.settings.get(name) != reference.settings[name] for lifetime in found)
-    ]
+    labels = _labels([lifetime.method for lifetime in found])
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
-    for lifetime in found:
-        label = " ".join([lifetime.policy, *(f"{name}={_label(lifetime.settings, name, found)}" for name in differing)])
+    for label, lifetime in zip(labels, found, strict=True):
         of_label = by_label.setdefault(label, {})
         if lifetime.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
         of_label[lifetime.seed] = lifetime.metrics
-    settings = {name: value for name, value in reference.settings.items() if name not in ("policy", "seed")}
-    try:
-        config = validate(CompareConfig, settings | {"confidence": confidence, "cost_weight": cost_weight})
-    except InvalidSetting as error:
-        raise InvalidSetting(f"{error} (in the settings of the run at {paths[0]})") from None
+    of_world = {name: getattr(found[0].config, name) for name in _OF_WORLD}
+    methods = {label: lifetime.method for label, lifetime in zip(labels, found, strict=True)}
+    config = CompareConfig(
+        **of_world,
+        methods=tuple(method.model_copy(update={"label": label}) for label, method in methods.items()),
+        confidence=confidence,
+        cost_weight=cost_weight,
+    )
     notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
     return make_comparison([ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()], config, notes)
 
@@ -81,9 +79,9 @@ def read_config(path: Path) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Lifetime:
     path: Path
-    policy: str
+    config: LifetimeConfig
+    method: Method
     seed: int
-    settings: Mapping[str, Any]
     data: Any
     versions: Any
     """Versions and machine: processor and threads decide rounding too."""
@@ -95,8 +93,7 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     """Notes on differences between the runs; raises InvalidSetting if they cannot be compared."""
     reference = found[0]
     for lifetime in found[1:]:
-        of_world = [name for name in {**reference.settings, **lifetime.settings} if name not in _AGENT | _FREE]
-        pairs = {name: (reference.settings.get(name), lifetime.settings.get(name)) for name in of_world}
+        pairs = {name: (getattr(reference.config, name), getattr(lifetime.config, name)) for name in _OF_WORLD}
         pairs["data"] = reference.data, lifetime.data
         if reference.data is not None and reference.data == lifetime.data:
             del pairs["dataset"]  # the same content, whatever the path
@@ -104,6 +101,7 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
             pairs[f"the source of {policy}"] = reference.own_code[policy], lifetime.own_code[policy]
         for name, (ours, theirs) in pairs.items():
             if ours != theirs:
+                ours, theirs = (str(each) if isinstance(each, Member) else each for each in (ours, theirs))
                 raise InvalidSetting(
                     f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
                     f"{theirs!r} in {lifetime.path}; compare those apart"
@@ -116,44 +114,82 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
 
 
 def _lifetimes(path: Path) -> list[_Lifetime]:
-    config = read_config(path)
+    described = read_config(path)
     try:
-        settings, versions = config["settings"], [config["versions"], config.get("machine")]
-        data, own_code = config["data"], config.get("own_code", {})
-        found = []
-        for policy, seed, folder in _folders(path, config["experiment"], settings):
-            try:
-                summary = read_object(folder / SUMMARY, "--force starts anew")
-            except FileNotFoundError:
-                raise RunError(
-                    f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
-                ) from None
-            metrics = metrics_of(summary, folder)
-            found.append(_Lifetime(path, policy, seed, settings, data, versions, own_code, metrics))
-        return found
+        versions, data = [described["versions"], described.get("machine")], described["data"]
+        config = _settings(path, described["experiment"], described["settings"])
+        own = described.get("own_code", {})
     except (KeyError, TypeError) as error:
         message = f"expected a run of this program at {path}, got one without or with an invalid {error}"
         raise RunError(message) from None
+    found = []
+    for method, seed, folder in _folders(path, config):
+        try:
+            summary = read_object(folder / SUMMARY, "--force starts anew")
+        except FileNotFoundError:
+            raise RunError(
+                f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
+            ) from None
+        found.append(_Lifetime(path, config, method, seed, data, versions, own, metrics_of(summary, folder)))
+    return found
 
 
-def _folders(path: Path, experiment: Any, settings: Mapping[str, Any]) -> list[tuple[str, int, Path]]:
-    """Policy, seed and folder of each lifetime in a run."""
-    if experiment == "simulate":
-        return [(settings["policy"], settings["seed"], path)]
-    if experiment == "compare":
-        seeds = range(settings["first_seed"], settings["first_seed"] + settings["seeds"])
-        policies = split_specs(settings["policies"])
-        return [(policy, seed, path / f"seed{seed}" / file_name(policy)) for policy in policies for seed in seeds]
-    raise RunError(f"expected a run of simulate or compare at {path}, got one of {experiment}")
+def _settings(path: Path, experiment: str, settings: dict[str, Any]) -> SimulateConfig | CompareConfig:
+    kinds: dict[str, type[SimulateConfig | CompareConfig]] = {"simulate": SimulateConfig, "compare": CompareConfig}
+    if experiment not in kinds:
+        raise RunError(f"expected a run of simulate or compare at {path}, got one of {experiment}")
+    try:
+        return validate(kinds[experiment], settings)
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{error} (in the settings of the run at {path})") from None
 
 
-def _label(settings: Mapping[str, Any], name: str, found: Sequence["_Lifetime"]) -> Any:
-    """A setting as a label shows it: of a spec, the name and the settings that differ from other specs of that name."""
-    value = settings.get(name)
-    if name not in SPECS or not isinstance(value, str):
-        return value
-    spec = parse(value)
-    specs = [parse(str(each.settings[name])) for each in found if each.settings.get(name)]
-    others = [each.settings for each in specs if each.name == spec.name]
-    differing = {key: text for key, text in spec.settings.items() if any(o.get(key) != text for o in others)}
-    return str(Spec(spec.name, differing))
+def _folders(path: Path, config: SimulateConfig | CompareConfig) -> list[tuple[Method, int, Path]]:
+    """Method, seed and folder of each lifetime in a run."""
+    if isinstance(config, SimulateConfig):
+        return [(config.as_method, config.seed, path)]
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    return [(method, seed, path / f"seed{seed}" / method.file_name) for method in config.methods for seed in seeds]
+
+
+def _labels(methods: Sequence[Method]) -> list[str]:
+    """The label of each method; those of policies, and those that others share, show the parts that differ."""
+    differing = [name for name in methods[0].differences(*methods) if name != "policy"]
+    others: dict[str, set[Method]] = {}
+    for method in methods:
+        others.setdefault(method.label, set()).add(method)
+    return [
+        " ".join([method.label, *(f"{name}={_shown(method, name, methods)}" for name in differing)])
+        if method.label == str(method.policy) or len(others[method.label]) > 1
+        else method.label
+        for method in methods
+    ]
+
+
+def _shown(method: Method, name: str, methods: Sequence[Method]) -> str:
+    """A part as a label shows it: of a spec, the name and the settings that differ from other specs of that name."""
+    value = getattr(method, name)
+    if not isinstance(value, Member):
+        return str(method.model_dump(mode="json")[name])
+    of_name = [each.spec.settings for each in (getattr(other, name) for other in methods) if each.name == value.name]
+    settings = value.spec.settings
+    differing = {key: text for key, text in settings.items() if any(other.get(key) != text for other in of_name)}
+    return str(Spec(value.name, differing))
+
+
+def _run(config: CompareRunsConfig, run: Run) -> Compared:
+    compared = compare_runs(config.paths, config.confidence, config.cost_weight)
+    write_comparison(compared, run.directory)
+    return compared
+
+
+COMPARE_RUNS = Experiment(
+    "compare-runs",
+    CompareRunsConfig,
+    words=lambda config: ["runs"],
+    run=_run,
+    report=lambda compared, _, path: report(compared, path),
+    prepare=lambda config, _: nothing(compare_runs(config.paths, config.confidence)),
+    folder="compare",
+    facts=lambda config: {"digest": runs_digest(config.paths)},
+)

@@ -12,59 +12,35 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Trajectory
 from agent.learners.protocol import WarmStarting
-from agent.learners.training import unreported
+from agent.learners.training import Progress, unreported
 from agent.lifetime.loop import Lifetimes
 from agent.policies import Policy, StaticPolicy
 from agent.storage.record import LifetimeRecord, RunDirectory
 from scenarios.analysis.matched_share import MatchedShares, course_of, place
 from scenarios.config.settings import CurveConfig
-from scenarios.config.specs import file_name, split_specs
+from scenarios.config.specs import file_name
 from scenarios.datasets.load import Dataset
+from scenarios.datasets.source import Access
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
-from scenarios.running.factory import build_agent, choose_augmentation, resolve_agent
+from scenarios.experiments.relative_value_tables import report
+from scenarios.running.experiment import Experiment, Run
+from scenarios.running.factory import build_agents, choose_augmentation
+from scenarios.running.identity import dataset_word
 from scenarios.running.progress import CollectingReporter, ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import prior_knowledge
 from scenarios.running.workers import WorkerPool
 from scenarios.running.workload import workload
-from scenarios.running.world import load_data, make_policies, report_dataset, resolve_policies
+from scenarios.running.world import check_settings, load_data, report_dataset
 from scenarios.streams.catalog import ChunkStream, iid_stream
 
 
-def resolve_curve(config: CurveConfig) -> CurveConfig:
-    """The settings with canonical specs of the agent and the policies.
-
-    Raises:
-        InvalidSetting: an empty list of policies, an unknown name or setting, or a policy twice.
-    """
-    resolved = resolve_agent(config)
-    if config.with_policies is not None:
-        resolved["with_policies"] = " ".join(resolve_policies(config.with_policies, config.first_seed))
-    return config.model_copy(update=resolved)
-
-
-def run_curve(
-    config: CurveConfig,
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    *,
-    workers: int | None = None,
-    download: bool = False,
-    data_dir: Path | None = None,
-) -> Curve:
+def run(config: CurveConfig, run: Run) -> Curve:
     """Run the static k%-learners, and policies if the settings name some, under every seed, and write the curve.
 
-    Finished lifetimes in the run directory do not run again; unfinished ones continue from their checkpoint.
-
-    Args:
-        config: resolved settings.
-        run: where everything is written.
-        reporter: receives the progress.
-        workers: processes of one thread each, which run one seed each; their number does not change a bit. None for
-            this process with all its threads.
-        download: download a missing data set.
-        data_dir: where data sets and caches are stored; None for the user's cache folder.
+    Finished lifetimes in the run directory do not run again; unfinished ones continue from their checkpoint. Workers
+    run one seed each.
 
     Raises:
         DatasetError: the data set cannot be loaded.
@@ -73,60 +49,53 @@ def run_curve(
         Interrupted: the reporter stopped the run; a checkpoint is saved.
         RunError: a file cannot be written.
     """
+    directory = run.directory
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     folders = _folders(config)
-    records = {seed: _records(config, run, seed) for seed in seeds}
+    records = {seed: _records(config, directory, seed) for seed in seeds}
     unfinished: dict[int, list[str]] = {}
     for seed in seeds:
         if names := [name for name in folders if records[seed][name].summary() is None]:
             unfinished[seed] = names
         else:
-            run.checkpoints(f"seed{seed}").drop()  # left by a process that was killed just before it deleted them
+            directory.checkpoints(f"seed{seed}").drop()  # left by a process that was killed before it deleted them
     if unfinished:
-        _run_seeds(config, unfinished, run, reporter, workers, data_dir, download)
+        _run_seeds(config, unfinished, run)
     by_name = {name: [records[seed][name] for seed in seeds] for name in folders}
     try:
         curve = read_curve(config, {k: by_name[f"{k:g}"] for k in {*config.k, 100.0}})
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"expected whole summaries of {len(folders) * len(seeds)} lifetimes in {run.path}, got one without or with "
-            f"an invalid {str(error) or type(error).__name__}; --force starts anew"
+            f"expected whole summaries of {len(folders) * len(seeds)} lifetimes in {directory.path}, got one without "
+            f"or with an invalid {str(error) or type(error).__name__}; --force starts anew"
         ) from error
-    if config.with_policies:
-        policies = _policies(config)
-        of_training = notes_on_training(policies, config.dataset, seeds, data_dir)
+    if policies := config.with_policies:
+        of_training = notes_on_training(policies, config.dataset, seeds, run.access.data_dir)
         for note in [*of_training, *notes_on_tariffs(policies)]:
-            reporter.warn(note)
+            run.reporter.warn(note)
         curve = replace(curve, matched=_placed(config, by_name))
-    write_curve(curve, run)
+    write_curve(curve, directory)
     return curve
 
 
-def _run_seeds(
-    config: CurveConfig,
-    unfinished: Mapping[int, list[str]],
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    workers: int | None,
-    data_dir: Path | None,
-    download: bool,
-) -> None:
+def _run_seeds(config: CurveConfig, unfinished: Mapping[int, list[str]], run: Run) -> None:
     """Run the unfinished lifetimes, given by seed: one seed after the other, or side by side in workers."""
+    reporter = run.reporter
     first = next(iter(unfinished))
     reporter.say("data")
-    dataset = load_data(config, first, data_dir=data_dir, download=download, reporter=reporter)
+    dataset = load_data(config, first, run.access, reporter)
     report_dataset(dataset, reporter)
     works = {seed: _work(config, dataset, names) for seed, names in unfinished.items()}
     reporter.expect(sum(works.values()))
-    if workers is not None:
-        _run_side_by_side(config, works, run, reporter, workers, data_dir)
+    if run.workers is not None:
+        _run_side_by_side(config, works, run, run.workers)
         return
     for seed in unfinished:
         if seed != first:
             reporter.say("data")
-            dataset = load_data(config, seed, data_dir=data_dir, download=download, reporter=reporter)
+            dataset = load_data(config, seed, run.access, reporter)
         reporter.say(f"seed {seed}")
-        _run_seed(config, dataset, seed, run, reporter)
+        _run_seed(config, dataset, seed, run.directory, reporter)
 
 
 def _statics(config: CurveConfig) -> dict[str, float]:
@@ -134,43 +103,44 @@ def _statics(config: CurveConfig) -> dict[str, float]:
     return {f"{k:g}": k for k in sorted({*config.k, 100.0})}
 
 
-def _policies(config: CurveConfig) -> list[str]:
-    return split_specs(config.with_policies) if config.with_policies else []
-
-
 def _work(config: CurveConfig, dataset: Dataset, names: Sequence[str]) -> float:
     """The workload of a seed's lifetimes with these names."""
     ks = [k for name, k in _statics(config).items() if name in names]
-    learner = build_agent(config, dataset, seed=config.first_seed, progress=unreported).learner
+    learner = _agent(config, dataset, config.first_seed, unreported).learner
     return workload(config, learner, dataset, ks, len(names) - len(ks))
 
 
 def _folders(config: CurveConfig) -> dict[str, str]:
     """The folder of each lifetime in the folder of its seed, by name."""
     statics = {name: f"k{k:03g}" for name, k in _statics(config).items()}
-    return statics | {policy: file_name(policy) for policy in _policies(config)}
+    return statics | {str(policy): file_name(policy.spec) for policy in config.with_policies or ()}
 
 
 def _records(config: CurveConfig, run: RunDirectory, seed: int) -> dict[str, LifetimeRecord]:
     return {name: run.lifetime(f"seed{seed}/{folder}") for name, folder in _folders(config).items()}
 
 
-def prepare(config: CurveConfig, *, download: bool, data_dir: Path | None) -> None:
+def prepare(config: CurveConfig, access: Access) -> None:
     """Check that the lifetimes of the first seed can begin: load the data, cut the stream, build agent and policies.
 
     Raises:
         DatasetError: the data set cannot be loaded.
         InvalidSetting: the data set or the machine does not allow the settings.
     """
-    seed = config.first_seed
-    dataset = load_data(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
+    seed, reporter = config.first_seed, SilentReporter()
+    dataset = load_data(config, seed, access, reporter)
     stream = iid_stream(dataset, config.chunks, seed=seed)
-    _lifetimes(config, dataset, stream, seed, _policies_by_name(config, seed), SilentReporter())
+    _lifetimes(config, dataset, stream, seed, _policies_by_name(config, seed), reporter)
 
 
 def _policies_by_name(config: CurveConfig, seed: int) -> dict[str, Policy]:
     """The policy of each lifetime of a seed, by name of the lifetime."""
-    return {name: StaticPolicy(k) for name, k in _statics(config).items()} | make_policies(_policies(config), seed)
+    others = {str(policy): policy.make(seed=seed) for policy in config.with_policies or ()}
+    return {name: StaticPolicy(k) for name, k in _statics(config).items()} | others
+
+
+def _agent(config: CurveConfig, dataset: Dataset, seed: int, progress: Progress) -> Agent:
+    return build_agents(config, {"": config}, dataset, seed=seed, progress=progress)[""]
 
 
 def _lifetimes(
@@ -182,24 +152,16 @@ def _lifetimes(
     reporter: ProgressReporter,
 ) -> Lifetimes:
     plan = EvaluationPlan(dataset.validation, dataset.test, every=config.evaluate_every)
-    agent = build_agent(config, dataset, seed=seed, progress=reporter.advance)
-    return Lifetimes(agent, stream, policies, plan)
+    return Lifetimes(_agent(config, dataset, seed, reporter.advance), stream, policies, plan)
 
 
-def _run_side_by_side(
-    config: CurveConfig,
-    works: Mapping[int, float],
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    workers: int,
-    data_dir: Path | None,
-) -> None:
+def _run_side_by_side(config: CurveConfig, works: Mapping[int, float], run: Run, workers: int) -> None:
     """Run each seed in a worker process; `works` holds the workload of each."""
-    waiting = list(works)
+    waiting, reporter = list(works), run.reporter
     with WorkerPool(workers, reporter) as pool:
         while waiting or pool.working:
             while waiting and pool.free:
-                pool.begin(_run_seed_in_worker, config, waiting.pop(0), run.path, data_dir)
+                pool.begin(_run_seed_in_worker, config, waiting.pop(0), run.directory.path, run.access)
             reporter.say(f"{len(works) - len(waiting)} of {len(works)} seeds begun")
             for seed, warnings in pool.ended():
                 reporter.advance(works[seed])
@@ -207,10 +169,10 @@ def _run_side_by_side(
                     reporter.warn(warning)
 
 
-def _run_seed_in_worker(config: CurveConfig, seed: int, path: Path, data_dir: Path | None) -> tuple[int, list[str]]:
+def _run_seed_in_worker(config: CurveConfig, seed: int, path: Path, access: Access) -> tuple[int, list[str]]:
     """A worker's task, which returns warnings; if stopped, it loses the work since the last checkpoint."""
     noting = CollectingReporter()
-    dataset = load_data(config, seed, data_dir=data_dir, download=False, reporter=noting)
+    dataset = load_data(config, seed, access, noting)
     _run_seed(config, dataset, seed, RunDirectory(path), noting)
     return seed, noting.warnings
 
@@ -266,4 +228,16 @@ def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: Labelle
 def _placed(config: CurveConfig, records: Mapping[str, Sequence[LifetimeRecord]]) -> MatchedShares:
     courses = {name: [course_of(record) for record in by_seed] for name, by_seed in records.items()}
     statics = {k: courses[name] for name, k in _statics(config).items()}
-    return place(statics, {policy: courses[policy] for policy in _policies(config)}, config.confidence)
+    policies = {str(policy): courses[str(policy)] for policy in config.with_policies or ()}
+    return place(statics, policies, config.confidence)
+
+
+CURVE = Experiment(
+    "curve",
+    CurveConfig,
+    words=lambda config: [dataset_word(config.dataset), config.learner.name],
+    run=run,
+    report=report,
+    check=lambda config: check_settings(config, config.with_policies or ()),
+    prepare=prepare,
+)

@@ -1,6 +1,5 @@
 """A finished curve: read from the summaries of its lifetimes, and written as JSON, CSV, figure and events."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,11 +8,11 @@ from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from agent.storage.record import LifetimeRecord, RunDirectory
-from scenarios.analysis.csv_table import csv_table, interval_columns
+from scenarios.analysis.csv_table import interval_columns
 from scenarios.analysis.matched_share import (
     MatchedShares,
-    matched_share_csv,
     matched_share_json,
+    matched_share_rows,
     mean_learned,
     mean_marks,
 )
@@ -22,8 +21,8 @@ from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name
 from scenarios.figures.curve import curve_figure
 from scenarios.figures.matched_share import matched_share_figure
-from scenarios.figures.style import figure_png, png_pixels
 from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.results import write_results
 from scenarios.running.summary import N_QUERIES
 
 if TYPE_CHECKING:
@@ -158,17 +157,16 @@ def _gflop(summaries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, ...
     }
 
 
-def write_curve(curve: Curve, run: RunDirectory) -> None:
+def write_curve(curve: Curve, directory: RunDirectory) -> None:
     """Write the curve, and its policies if there are any, as JSON, CSV, figure and TensorBoard events."""
-    run.write("curve.json", json.dumps(curve_json(curve), indent=2) + "\n")
-    run.write("curve.csv", curve_csv(curve))
     config = curve.config
-    points = [at.point for at in curve.learners]
-    png = figure_png(
-        curve_figure(points, dataset=config.dataset, learner=config.learner_name, confidence=config.confidence)
+    figure = curve_figure(
+        [at.point for at in curve.learners],
+        dataset=str(config.dataset),
+        learner=config.learner.name,
+        confidence=config.confidence,
     )
-    run.write("curve.png", png)
-    with run.tensorboard() as board:
+    with directory.tensorboard() as board:
         for at in curve.learners:
             values, step = at.statistics, round(at.point.k * config.chunks / 100)  # a whole number, unlike k
             found: dict[str, Interval | Ratio] = {"x": values.x, "z": values.z, "y": values.y}
@@ -176,18 +174,19 @@ def write_curve(curve: Curve, run: RunDirectory) -> None:
             for name, estimated in found.items():
                 if estimated.estimate is not None:
                     board.add_scalar(f"curve_by_chunks_learned/{name}", estimated.estimate, step)
-        board.add_image("curve", png_pixels(png), dataformats="HWC")
+        write_results(directory, board, "curve", curve_json(curve), curve_rows(curve), figure)
         if curve.matched:
-            _write_matched_shares(curve, curve.matched, run, board)
+            _write_matched_shares(curve, curve.matched, directory, board)
 
 
-def _write_matched_shares(curve: Curve, matched: MatchedShares, run: RunDirectory, board: "SummaryWriter") -> None:
-    run.write("policies.json", json.dumps(policies_json(curve, matched), indent=2) + "\n")
-    run.write("policies.csv", matched_share_csv(matched))
-    png = figure_png(matched_share_figure(matched, title=f"{curve.config.dataset}, {curve.config.learner_name}"))
-    run.write("policies.png", png)
-    board.add_image("policies", png_pixels(png), dataformats="HWC")
-    named = {file_name(each.policy): each.courses for each in matched.policies}
+def _write_matched_shares(
+    curve: Curve, matched: MatchedShares, directory: RunDirectory, board: "SummaryWriter"
+) -> None:
+    config = curve.config
+    figure = matched_share_figure(matched, title=f"{config.dataset}, {config.learner.name}")
+    write_results(directory, board, "policies", policies_json(curve, matched), matched_share_rows(matched), figure)
+    specs = {str(policy): policy.spec for policy in config.with_policies or ()}
+    named = {file_name(specs[each.policy]): each.courses for each in matched.policies}
     paths = {f"by_images_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
     paths["by_images_learned/accuracy_static"] = tuple(mean_marks(courses)[-1] for courses in matched.statics.values())
     for tag, marks in paths.items():
@@ -210,8 +209,8 @@ def policies_json(curve: Curve, matched: MatchedShares) -> dict[str, Any]:
     """The policies and the k%-learners as plain values: intervals, and the values that the figure draws by seed."""
     config = curve.config
     return {
-        "dataset": config.dataset,
-        "learner": config.learner,
+        "dataset": str(config.dataset),
+        "learner": str(config.learner),
         "seeds": curve.seeds,
         "n_test": curve.n_test,
         "chunks": config.chunks,
@@ -242,8 +241,8 @@ def curve_json(curve: Curve) -> dict[str, Any]:
         }
         points.append(point)
     return {
-        "dataset": config.dataset,
-        "learner": config.learner,
+        "dataset": str(config.dataset),
+        "learner": str(config.learner),
         "seeds": curve.seeds,
         "n_train": curve.n_train,
         "n_test": curve.n_test,
@@ -253,8 +252,8 @@ def curve_json(curve: Curve) -> dict[str, Any]:
     }
 
 
-def curve_csv(curve: Curve) -> str:
-    """One line for each k: means over seeds with the bounds of their intervals."""
+def curve_rows(curve: Curve) -> list[dict[str, Any]]:
+    """A row for each k: means over seeds with the bounds of their intervals."""
     rows = []
     for at in curve.learners:
         values = at.statistics
@@ -271,7 +270,7 @@ def curve_csv(curve: Curve) -> str:
         row |= {f"{cost}_gflop": _mean(amounts) for cost, amounts in at.gflop.items()}
         row |= {"memory_entries": _mean(at.memory_entries), "memory_nbytes": _mean(at.memory_nbytes)}
         rows.append(row)
-    return csv_table(rows)
+    return rows
 
 
 def _mean(values: Sequence[float]) -> float:

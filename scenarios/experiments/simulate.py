@@ -5,50 +5,23 @@ from typing import Any
 
 from agent.evaluation.trajectory import Trajectory
 from agent.policies import Policy
-from agent.storage.record import RunDirectory
 from scenarios.config.families import POLICY
 from scenarios.config.members import make
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
+from scenarios.config.specs import file_name
+from scenarios.datasets.source import Access
+from scenarios.experiments.simulation_report import report
+from scenarios.running.experiment import Experiment, Run
+from scenarios.running.identity import dataset_word
 from scenarios.running.lifetimes import run_together
-from scenarios.running.progress import ProgressReporter, SilentReporter
+from scenarios.running.progress import SilentReporter
 from scenarios.running.summary import metrics_of
-from scenarios.running.world import (
-    check_world,
-    load_world,
-    make_lifetimes,
-    resolve_policy,
-    resolve_specs,
-    truth_as_json,
-)
+from scenarios.running.world import check_settings, check_world, load_world, make_alike, truth_as_json
 
 
-def resolve_simulation(config: SimulateConfig) -> SimulateConfig:
-    """The settings with canonical specs.
-
-    Raises:
-        InvalidSetting: an unknown name or setting.
-    """
-    policy = resolve_policy(config.policy, config.seed)
-    return config.model_copy(update={"policy": policy, **resolve_specs(config)})
-
-
-def simulate(
-    config: SimulateConfig,
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    *,
-    download: bool = False,
-    data_dir: Path | None = None,
-) -> dict[str, Any]:
+def run(config: SimulateConfig, run: Run) -> dict[str, Any]:
     """Run a lifetime, from the last checkpoint if there is one; a finished lifetime does not run again.
-
-    Args:
-        config: resolved settings.
-        run: where everything is written.
-        reporter: receives the progress.
-        download: download a missing data set.
-        data_dir: where data sets and caches are stored; None for the user's cache folder.
 
     Returns:
         The summary.
@@ -60,15 +33,18 @@ def simulate(
         TrainingDiverged: from the learner; the records so far stay.
         RunError: a file cannot be written.
     """
-    record = run.lifetime("")
+    directory, reporter = run.directory, run.reporter
+    record, method = directory.lifetime(""), config.as_method
     if record.summary() is None:
         reporter.say("data")
-        world = load_world(config, config.seed, data_dir=data_dir, download=download, reporter=reporter)
-        run.write("scenario.json", truth_as_json(world[1]))
-        run_together(config, config.seed, world, {config.policy: record}, run.checkpoints(), reporter)
+        world = load_world(config, config.seed, run.access, reporter)
+        directory.write("scenario.json", truth_as_json(world[1]))
+        reporter.expect(len(world[1].stream))
+        records, checkpoints = {method.label: record}, directory.checkpoints()
+        run_together(config, config.seed, [method], world, records, checkpoints, reporter)
     summary = record.summary()
-    metrics_of(summary, run.path)
-    run.checkpoints().drop()  # left by a process that was killed just before it deleted them
+    metrics_of(summary, directory.path)
+    directory.checkpoints().drop()  # left by a process that was killed just before it deleted them
     assert summary is not None
     return summary
 
@@ -100,17 +76,28 @@ def run_lifetime(
         TrainingDiverged: from the learner.
     """
     config = resolve(SimulateConfig, preset, {**settings, "seed": seed})
-    config = config.model_copy(update=resolve_specs(config))
+    check_settings(config)
     decider: Policy = make(policy, POLICY, seed=seed) if isinstance(policy, str) else policy
-    folder = None if data_dir is None else Path(data_dir)
-    world = load_world(config, seed, data_dir=folder, download=download, reporter=SilentReporter())
-    lifetimes = make_lifetimes(config, seed, world, {"": decider})
+    access = Access(None if data_dir is None else Path(data_dir), download)
+    world = load_world(config, seed, access, SilentReporter())
+    lifetimes = make_alike(config, seed, world, {"": decider})
     while lifetimes:
         lifetimes.advance()
     [(_, trajectory, _)] = lifetimes.ended()
     return trajectory
 
 
-def prepare(config: SimulateConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Check that the lifetime can begin; see `check_world`."""
-    check_world(config, config.seed, [config.policy], download=download, data_dir=data_dir)
+def _words(config: SimulateConfig) -> list[str]:
+    scenario, policy = file_name(config.scenario.spec), file_name(config.policy.spec)
+    return [dataset_word(config.dataset), scenario, policy, f"seed{config.seed}"]
+
+
+SIMULATE = Experiment(
+    "simulate",
+    SimulateConfig,
+    words=_words,
+    run=run,
+    report=report,
+    check=lambda config: check_settings(config, [config.policy]),
+    prepare=lambda config, access: check_world(config, config.seed, [config.as_method], access),
+)

@@ -15,15 +15,21 @@ from pydantic import TypeAdapter, ValidationError
 from agent.errors import InvalidSetting, RunError
 from agent.operations import OPERATIONS
 from agent.storage.record import RunDirectory, read_object
+from scenarios.analysis.formats import gflop, percent
+from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.settings import TreeConfig, settings_of
+from scenarios.config.specs import file_name
 from scenarios.datasets.load import Dataset, fingerprint
+from scenarios.datasets.source import Access
 from scenarios.oracle.jobs import episode_of, finished_branches, growing_in, read_rows, run_branch
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import assemble, beam_search
 from scenarios.oracle.table import n_nodes, read_table, schedule_of
+from scenarios.running.experiment import Experiment, Run, nothing
+from scenarios.running.identity import dataset_word
 from scenarios.running.progress import ProgressReporter, SilentReporter
-from scenarios.running.workers import WorkerPool
-from scenarios.running.world import cost_model, halves, load_world, make_episode, resolve_specs
+from scenarios.running.workers import WorkerPool, n_cores
+from scenarios.running.world import check_settings, cost_model, halves, load_world, make_episode
 from scenarios.streams.scenario import Scenario
 
 TABLE, ORACLE, TREES = "table.npz", "oracle.json", "tree.json"
@@ -59,44 +65,18 @@ class Oracle:
     exact: bool
 
 
-def resolve_tree(config: TreeConfig) -> TreeConfig:
-    """The settings with canonical specs.
+def check(config: TreeConfig) -> None:
+    """Check the settings without data.
 
     Raises:
-        InvalidSetting: an unknown name or setting, or too many chunks to grow the tree in full.
+        InvalidSetting: an invalid setting, or too many chunks to grow the tree in full.
     """
+    check_settings(config)
     _check_size(config, config.chunks or 1)
-    return config.model_copy(update=resolve_specs(config))
 
 
-def prepare(config: TreeConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Check the settings by a trial construction for the first seed.
-
-    Raises:
-        DatasetError: from loading.
-        InvalidSetting: settings that the data set or the machine do not allow.
-    """
-    _try_seed(config, config.first_seed, SilentReporter(), download=download, data_dir=data_dir)
-
-
-def grow_tables(
-    config: TreeConfig,
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    *,
-    workers: int,
-    download: bool = False,
-    data_dir: Path | None = None,
-) -> list[Oracle]:
+def run(config: TreeConfig, run: Run) -> list[Oracle]:
     """Grow or search the tree of every seed that the run directory does not have yet.
-
-    Args:
-        config: resolved settings.
-        run: the run directory.
-        reporter: receives the progress.
-        workers: number of processes, each with one thread; it does not change the results.
-        download: download a missing data set.
-        data_dir: where data sets and caches are stored; None for the user's cache directory.
 
     Raises:
         DatasetError: from loading.
@@ -105,38 +85,37 @@ def grow_tables(
         TrainingDiverged: from the learner.
         RunError: a file cannot be written or read.
     """
+    directory, reporter = run.directory, run.reporter
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    unfinished = [seed for seed in seeds if not (run.path / _result(config, seed)).exists()]
+    unfinished = [seed for seed in seeds if not (directory.path / _result(config, seed)).exists()]
     if unfinished:
         reporter.say("data")
-        n = _try_seed(config, unfinished[0], reporter, download=download, data_dir=data_dir)
-        with WorkerPool(workers, reporter) as pool:
+        n = _try_seed(config, unfinished[0], run.access, reporter)
+        with WorkerPool(run.workers or n_cores(), reporter) as pool:
             if config.search == "all":
                 reporter.expect(len(unfinished) * n_nodes(n, len(OPERATIONS)))
                 for seed in unfinished:
                     reporter.say(f"seed {seed}")
-                    _grow_seed(config, seed, n, run, reporter, pool, data_dir)
+                    _grow_seed(config, seed, n, run, pool)
             else:
                 reporter.expect(len(unfinished))
                 reporter.say("searching")
                 waiting = list(unfinished)
                 while waiting or pool.working:
                     while waiting and pool.free:
-                        pool.begin(_search_seed, config, run.path, data_dir, waiting.pop(0))
+                        pool.begin(_search_seed, config, directory.path, run.access, waiting.pop(0))
                     reporter.advance(len(pool.ended()))
     for seed in seeds:
-        shutil.rmtree(growing_in(run.path, seed), ignore_errors=True)  # a killed process may have left it
-    oracles = [_read_oracle(config, run, seed) for seed in seeds]
+        shutil.rmtree(growing_in(directory.path, seed), ignore_errors=True)  # a killed process may have left it
+    oracles = [_read_oracle(config, directory, seed) for seed in seeds]
     content = {"cost_weight": config.cost_weight, "unit": cost_model(config).unit, "oracle": [*map(asdict, oracles)]}
-    run.write(TREES, json.dumps(content, indent=2) + "\n")
+    directory.write(TREES, json.dumps(content, indent=2) + "\n")
     return oracles
 
 
-def _try_seed(
-    config: TreeConfig, seed: int, reporter: ProgressReporter, *, download: bool, data_dir: Path | None
-) -> int:
+def _try_seed(config: TreeConfig, seed: int, access: Access, reporter: ProgressReporter) -> int:
     """Reject invalid settings before any process begins; returns the number of chunks."""
-    world = load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter)
+    world = load_world(config, seed, access, reporter)
     make_episode(config, seed, world, "nothing")
     n = len(world[1].stream)
     _check_size(config, n)
@@ -157,18 +136,11 @@ def _result(config: TreeConfig, seed: int) -> str:
     return f"seed{seed}/{TABLE if config.search == 'all' else ORACLE}"
 
 
-def _grow_seed(
-    config: TreeConfig,
-    seed: int,
-    n: int,
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    pool: WorkerPool,
-    data_dir: Path | None,
-) -> None:
-    growing = growing_in(run.path, seed)
+def _grow_seed(config: TreeConfig, seed: int, n: int, run: Run, pool: WorkerPool) -> None:
+    directory, reporter = run.directory, run.reporter
+    growing = growing_in(directory.path, seed)
     finished = finished_branches(growing, n, reporter)
-    task = partial(run_branch, config, seed, n, run.path, data_dir)
+    task = partial(run_branch, config, seed, n, directory.path, run.access)
     waiting = [1]
     while waiting or pool.working:
         branches = []
@@ -187,19 +159,19 @@ def _grow_seed(
             if branch.warning:
                 reporter.warn(branch.warning)
     parts = [read_rows(path, n) for path in sorted(growing.glob("rows*.npz"))]
-    world = load_world(config, seed, data_dir=data_dir, download=False, reporter=SilentReporter())
-    facts = _facts(config, seed, world, data_dir)
+    world = load_world(config, seed, run.access, SilentReporter())
+    facts = _facts(config, seed, world, run.access)
     table = assemble(parts, facts, [len(chunk) for chunk in world[1].stream])
-    run.write(f"seed{seed}/{TABLE}", table.as_npz())
+    directory.write(f"seed{seed}/{TABLE}", table.as_npz())
     shutil.rmtree(growing)
 
 
-def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_dir: Path | None) -> dict[str, Any]:
+def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], access: Access) -> dict[str, Any]:
     dataset, scenario = world
     fitting, evaluated = halves(scenario.validation)
     return {
         "settings": config.model_dump(mode="json"),
-        "data": fingerprint(config.dataset, data_dir),
+        "data": fingerprint(str(config.dataset), access.data_dir),
         "seed": seed,
         "prices": list(scenario.stream.prices),
         "classes": list(dataset.class_names),
@@ -208,8 +180,8 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], data_
     }
 
 
-def _search_seed(config: TreeConfig, path: Path, data_dir: Path | None, seed: int) -> None:
-    episode = episode_of(config, seed, data_dir, "nothing")
+def _search_seed(config: TreeConfig, path: Path, access: Access, seed: int) -> None:
+    episode = episode_of(config, seed, access, "nothing")
     n = episode.observe().n_chunks
     found = beam_search(episode, config.cost_weight, config.beam_width)
     oracle = Oracle(
@@ -225,8 +197,8 @@ def _search_seed(config: TreeConfig, path: Path, data_dir: Path | None, seed: in
     RunDirectory(path).write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
 
 
-def _read_oracle(config: TreeConfig, run: RunDirectory, seed: int) -> Oracle:
-    path = run.path / _result(config, seed)
+def _read_oracle(config: TreeConfig, directory: RunDirectory, seed: int) -> Oracle:
+    path = directory.path / _result(config, seed)
     if config.search != "all":
         try:
             oracle = TypeAdapter(Oracle).validate_python(read_object(path, "--force starts anew"))
@@ -270,3 +242,55 @@ def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     idle = settings_of(TreeConfig, "idle")
     dataset = "folder" if str(settings["dataset"]).startswith("folder:") else settings["dataset"]
     return {name: value for name, value in settings.items() if name not in idle} | {"dataset": dataset}
+
+
+def report(oracles: list[Oracle], config: TreeConfig, path: Path) -> Report:
+    """The report of the best schedules."""
+    unit = cost_model(config).unit
+    found = f" that a beam of {config.beam_width} finds" if config.search == "beam" else ""
+    columns = (
+        Column("seed"),
+        Column("schedule", is_text=True, folds=True),
+        *numbers("utility", "accuracy %", f"cost\n{unit}", "trainings", "unshared"),
+    )
+    table = Table(
+        columns,
+        tuple(
+            (
+                str(oracle.seed),
+                oracle.schedule,
+                percent(oracle.utility),
+                percent(oracle.accuracy),
+                gflop(oracle.spent),
+                f"{oracle.trainings:,}",
+                f"{oracle.separate:,}",
+            )
+            for oracle in oracles
+        ),
+        f"best schedules{found}: {config.title}",
+        f"utility in points: accuracy (on validation images that serve nothing else) - {config.cost_weight:g} × cost "
+        f"in {unit}; trainings: on one chunk each, and how many there would be without sharing",
+        gap=2,
+    )
+    content = {"run": str(path), "oracle": [asdict(oracle) for oracle in oracles]}
+    if config.search == "beam":
+        return Report(content, [table], facts=[("oracle", [path / TREES])], has_trajectories=False)
+    advice = f"evaluate policies: lifetime evaluate {path} --policies '...'"
+    tables = [path / "seed*" / TABLE]
+    return Report(content, [table, advice], facts=[("tables", tables)], has_trajectories=False)
+
+
+def _words(config: TreeConfig) -> list[str]:
+    return [dataset_word(config.dataset), file_name(config.scenario.spec), f"{config.chunks or 'n'}chunks"]
+
+
+TREE = Experiment(
+    "tree",
+    TreeConfig,
+    words=_words,
+    run=run,
+    report=report,
+    check=check,
+    prepare=lambda config, access: nothing(_try_seed(config, config.first_seed, access, SilentReporter())),
+    threads=lambda workers: 1,
+)

@@ -22,6 +22,7 @@ from agent.storage.checkpoint import Checkpoints, must_fit
 from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
+from scenarios.datasets.source import Access
 from scenarios.oracle.search import Rows, expand, grow
 from scenarios.oracle.table import LARGEST_AMOUNT, are_accuracies, decisions_of, first_line
 from scenarios.running.progress import ProgressReporter, SilentReporter
@@ -63,19 +64,19 @@ def finished_branches(growing: Path, n: int, reporter: ProgressReporter) -> dict
     return branches
 
 
-def run_branch(config: TreeConfig, seed: int, n: int, path: Path, data_dir: Path | None, node: int) -> Branch:
+def run_branch(config: TreeConfig, seed: int, n: int, path: Path, access: Access, node: int) -> Branch:
     """Perform every action at a node of a stream of n chunks; if few are left, continue to the end of every lifetime.
 
     It saves a checkpoint for each child that needs a branch of its own, and then the rows.
     """
     run, name = RunDirectory(path), f"seed{seed}/growing"
-    episode, warning = episode_of(config, seed, data_dir, "memory"), ""
+    episode, warning = episode_of(config, seed, access, "memory"), ""
     if node > 1:
         try:
             _load(episode, run.checkpoints(f"{name}/{node}"))
         except CheckpointError as error:
             warning = f"{error}; running the branch again from initialization"
-            episode = episode_of(config, seed, data_dir, "memory")
+            episode = episode_of(config, seed, access, "memory")
             for number in decisions_of(node, len(OPERATIONS)):
                 episode.act(list(actions())[number])
     rows, children = Rows(), []
@@ -134,10 +135,10 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _world(config: TreeConfig, seed: int, data_dir: Path | None) -> tuple[Dataset, Scenario]:
-    return load_world(config, seed, data_dir=data_dir, download=False, reporter=SilentReporter())
+def _world(config: TreeConfig, seed: int, access: Access) -> tuple[Dataset, Scenario]:
+    return load_world(config, seed, access, SilentReporter())
 
 
-def episode_of(config: TreeConfig, seed: int, data_dir: Path | None, observes: Observes) -> Episode:
+def episode_of(config: TreeConfig, seed: int, access: Access, observes: Observes) -> Episode:
     """An episode before its first chunk; a process loads the data of a seed once."""
-    return make_episode(config, seed, _world(config, seed, data_dir), observes)
+    return make_episode(config, seed, _world(config, seed, access), observes)

@@ -9,6 +9,8 @@ import numpy as np
 from agent.errors import InvalidSetting
 from scenarios.analysis.comparison import Comparison, Schedule, ScheduleLifetimes, compare, paired_difference
 from scenarios.analysis.statistics import Interval, Ratio, mean_interval, ratio_of_means
+from scenarios.config.families import POLICY
+from scenarios.config.members import Member
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.oracle.table import ScheduleTable
@@ -89,7 +91,7 @@ class Evaluated:
 
 def evaluate(
     tables: Sequence[ScheduleTable],
-    policies: Sequence[str],
+    policies: Sequence[Member],
     pricing: Pricing,
     *,
     trained_on: Mapping[str, frozenset[int]],
@@ -100,7 +102,7 @@ def evaluate(
 
     Args:
         tables: one for each seed.
-        policies: specs.
+        policies: those to evaluate.
         pricing: tariff, cost model and cost weight for the utilities.
         trained_on: by spec, the seeds of these trees that a policy was trained on.
         n_draws: number of tariff paths for each tree, if the tariff is random; a seed counts with their mean.
@@ -115,31 +117,32 @@ def evaluate(
     n_paths = len(drawn) // len(held_out)
     table_set = TableSet(drawn, pricing)
     statics = static_schedules(table_set.n_chunks)
-    names = list(dict.fromkeys([*policies, *statics]))
+    ran = {str(policy): policy for policy in (*policies, *statics)}
+    names, asked, fixed_shares = list(ran), [str(policy) for policy in policies], [str(each) for each in statics]
     fixed, of_fixed = table_set.fixed()
-    lifetimes = [*(table_set.run(spec) for spec in names), of_fixed, table_set.oracle()]
+    lifetimes = [*(table_set.run(policy) for policy in ran.values()), of_fixed, table_set.oracle()]
     comparison = compare([_mean_over_paths(each, n_paths) for each in lifetimes], confidence)
     of = {schedule.label: schedule for schedule in comparison.schedules}
     rivals: dict[Among, Sequence[str]] = {
-        "statics": statics,
+        "statics": fixed_shares,
         "statics and heuristics": [spec for spec in names if spec not in trained_on],
     }
     return Evaluated(
         comparison,
         pricing,
         table_set.n_chunks,
-        max(statics, key=lambda spec: _mean(of[spec], UTILITY)),
+        max(fixed_shares, key=lambda spec: _mean(of[spec], UTILITY)),
         fixed,
         differences=tuple(
             _difference(of[policy], of[baseline], confidence)
-            for policy in policies
+            for policy in asked
             for baseline in names
             if baseline != policy
         ),
         at_equal_cost=tuple(
             _at_equal_cost(of[policy], among, [of[spec] for spec in specs if spec != policy], confidence)
-            for policy in policies
-            if policy not in statics
+            for policy in asked
+            if policy not in fixed_shares
             for among, specs in rivals.items()
         ),
         left_out=tuple(sorted(seen & {int(table.facts["seed"]) for table in tables})),
@@ -170,10 +173,11 @@ def _mean_over_paths(lifetimes: ScheduleLifetimes, n_paths: int) -> ScheduleLife
     return ScheduleLifetimes(lifetimes.label, by_seed)
 
 
-def static_schedules(n_chunks: int) -> list[str]:
-    """The specs of every k%-learner of a stream, and of every interleaved one."""
-    shares = [f"{100 * i / n_chunks:g}" for i in range(n_chunks + 1)]
-    return [f"static:k={k}" for k in shares] + [f"interleaved:k={k}" for k in shares[1:-1]]
+def static_schedules(n_chunks: int) -> list[Member]:
+    """Every k%-learner of a stream, and every interleaved one."""
+    shares = [float(f"{100 * i / n_chunks:g}") for i in range(n_chunks + 1)]
+    named = [("static", share) for share in shares] + [("interleaved", share) for share in shares[1:-1]]
+    return [Member(POLICY, name, {"k": share}) for name, share in named]
 
 
 def _difference(policy: Schedule, baseline: Schedule, confidence: float) -> PairedDifference:

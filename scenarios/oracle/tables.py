@@ -1,5 +1,6 @@
 """Schedule tables of several seeds under one pricing."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan
@@ -17,8 +18,8 @@ from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
 from agent.randomness import named_seed
 from scenarios.analysis.comparison import ScheduleLifetimes
-from scenarios.config.families import COST_MODEL, POLICY, TARIFF
-from scenarios.config.members import make
+from scenarios.config.families import COST_MODEL, TARIFF
+from scenarios.config.members import Member
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.oracle.priced_table import PricedTable
@@ -36,25 +37,39 @@ class Pricing:
     """Tariff, cost model, cost weight and budget, which determine the utilities on a schedule table.
 
     Attributes:
-        tariff: spec of the price of compute over time.
-        cost: spec of the cost model.
+        tariff: the price of compute over time.
+        cost: the cost model.
         cost_weight: accuracy that one unit of cost is worth.
         budget: cost that a lifetime may spend, which policies observe; None for no budget.
     """
 
-    tariff: str
-    cost: str
+    tariff: Member
+    cost: Member
     cost_weight: float
     budget: float | None = None
+
+    @classmethod
+    def read(cls, tariff: str, cost: str, cost_weight: float, budget: float | None = None) -> "Pricing":
+        """The pricing of two specs; raises as `Member.read` does."""
+        return cls(Member.read(tariff, TARIFF), Member.read(cost, COST_MODEL), cost_weight, budget)
+
+    @classmethod
+    def of_settings(cls, config: TreeConfig) -> "Pricing":
+        """The pricing in the settings of trees."""
+        return cls(config.tariff, config.cost, config.cost_weight, config.budget)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**vars(self), "tariff": str(self.tariff), "cost": str(self.cost)}
 
     @property
     def model(self) -> CostModel:
         """The cost model."""
-        return make(self.cost, COST_MODEL)
+        return self.cost.make()
 
     def of(self, table: ScheduleTable, observes: Observes) -> PricedTable:
         """The table at these prices, for policies with this value of `observes`; its seed draws the tariff."""
-        prices = make(self.tariff, TARIFF, n_chunks=table.n_chunks, seed=int(table.facts["seed"]))
+        prices = self.tariff.make(n_chunks=table.n_chunks, seed=int(table.facts["seed"]))
         checked = checked_prices(prices, table.n_chunks)
         return PricedTable(table, checked, self.model, inf if self.budget is None else self.budget, observes)
 
@@ -114,19 +129,19 @@ class TableSet:
             COST: float(priced.spent[leaf]),
         }
 
-    def run(self, spec: str) -> ScheduleLifetimes:
+    def run(self, policy: Member) -> ScheduleLifetimes:
         """The lifetimes of a policy on every tree; a random policy uses the seed of the tree.
 
         Raises:
-            InvalidSetting: an unknown policy or setting.
+            InvalidSetting: a setting out of its range.
             PolicyError: from a user's own policy.
         """
         by_seed = {}
         for seed in self.by_seed:
-            policy = make(spec, POLICY, seed=seed)
-            check_policy(policy)
-            by_seed[seed] = self.metrics(seed, policy.observes, self.leaf(seed, policy))
-        return ScheduleLifetimes(spec, by_seed)
+            decider = policy.make(seed=seed)
+            check_policy(decider)
+            by_seed[seed] = self.metrics(seed, decider.observes, self.leaf(seed, decider))
+        return ScheduleLifetimes(str(policy), by_seed)
 
     def leaf(self, seed: int, policy: Policy) -> int:
         """The leaf at the end of a lifetime under a new policy; a policy without state decides at all nodes at once."""
@@ -154,7 +169,7 @@ class TableSet:
         return schedule_of(leaf, table.actions), ScheduleLifetimes(FIXED, by_seed)
 
 
-def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: int) -> list[ScheduleTable]:
+def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: Member, n_draws: int) -> list[ScheduleTable]:
     """Each tree under n_draws paths of a random tariff; the trees alone if the tariff is not random.
 
     The first path of a tree is that of a lifetime with the tree's seed. The seed of a table determines its path, so the
@@ -165,7 +180,7 @@ def with_tariffs_drawn(tables: Sequence[ScheduleTable], tariff: str, n_draws: in
     """
 
     def prices(seed: int) -> tuple[float, ...]:
-        return make(tariff, TARIFF, n_chunks=tables[0].n_chunks, seed=seed)
+        return tariff.make(n_chunks=tables[0].n_chunks, seed=seed)
 
     if not tables or prices(0) == prices(1):
         return list(tables)
@@ -216,3 +231,11 @@ def _settings_of(table: ScheduleTable, path: Path) -> dict[str, Any]:
 def _learned_fraction(table: ScheduleTable, leaf: int) -> float:
     learned = [table.operations[number].learns for number in decisions_of(leaf, len(table.actions))]
     return float(np.dot(learned, table.n_samples) / table.n_samples.sum())
+
+
+def tables_digest(tables: Sequence[ScheduleTable]) -> str:
+    """A digest of the contents of tables, independent of their paths."""
+    digest = hashlib.blake2b(digest_size=8)
+    for table in tables:
+        digest.update(table.as_npz())
+    return digest.hexdigest()

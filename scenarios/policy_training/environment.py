@@ -15,11 +15,12 @@ from agent.policies.protocol import Observes
 from scenarios.config.presets import FORMER_OPTIONS, resolve, validate
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
+from scenarios.datasets.source import Access
 from scenarios.oracle.table import ScheduleTable, read_table
 from scenarios.oracle.tables import Pricing
 from scenarios.policy_training.worlds_env import SimulatedLifetime, TableLifetime, World, WorldsEnv
 from scenarios.running.progress import SilentReporter
-from scenarios.running.world import load_world, make_episode, resolve_specs
+from scenarios.running.world import check_settings, load_world, make_episode
 from scenarios.streams.scenario import Scenario
 
 ENVIRONMENT_ID = "LearnOrMemorize/Lifetime-v0"
@@ -161,7 +162,8 @@ def _settings(preset: str, settings: dict[str, Any], overrides: dict[str, Any]) 
     if unknown:
         raise InvalidSetting(f"expected settings out of {', '.join(_SETTINGS)}, got {', '.join(unknown)}")
     config = resolve(TreeConfig, preset, settings, overrides)
-    return config.model_copy(update=resolve_specs(config))
+    check_settings(config)
+    return config
 
 
 def _checked(seeds: Sequence[int]) -> list[int]:
@@ -180,7 +182,7 @@ def _episode(config: TreeConfig, seed: int, observes: Observes, data_dir: Path |
 
 @lru_cache(maxsize=16)
 def _loaded(config: TreeConfig, seed: int, data_dir: Path | None, download: bool) -> tuple[Dataset, Scenario]:
-    return load_world(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
+    return load_world(config, seed, Access(data_dir, download), SilentReporter())
 
 
 def _tabulated(tables: Sequence[Table], overrides: dict[str, Any], observes: Observes) -> tuple[list[World], float]:
@@ -191,7 +193,7 @@ def _tabulated(tables: Sequence[Table], overrides: dict[str, Any], observes: Obs
     for each in tables:
         table = each if isinstance(each, ScheduleTable) else read_table(Path(each))
         config = validate(TreeConfig, {**table.facts["settings"], **overrides})
-        pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
+        pricing = Pricing.of_settings(config)
         worlds.append(World(int(table.facts["seed"]), partial(TableLifetime, pricing.of(table, observes))))
         weights.append(config.cost_weight)
     return worlds, weights[0]

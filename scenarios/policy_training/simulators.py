@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -13,10 +12,11 @@ from agent.policies import Policy
 from agent.policies.protocol import Observes
 from scenarios.config.settings import TreeConfig
 from scenarios.datasets.load import Dataset
+from scenarios.datasets.source import Access
 from scenarios.oracle.tables import TableSet
 from scenarios.policy_training.worlds_env import DecidedLifetime, SimulatedLifetime, TableLifetime
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
-from scenarios.running.world import halved_plan, load_world, make_episode, make_lifetimes
+from scenarios.running.world import halved_plan, load_world, make_alike, make_episode
 from scenarios.streams.scenario import Scenario
 
 MakePolicy = Callable[[int], Policy]
@@ -76,27 +76,18 @@ class LifetimeSimulator(Simulator):
         config: resolved settings of the world and the agent.
         seeds: of the worlds.
         reporter: receives every chunk of every lifetime, and may ask to stop after each.
-        download: download a missing data set.
-        data_dir: directory of data sets and caches; None for the user's cache directory.
+        access: where data sets are.
 
     Raises:
         DatasetError: from loading.
         InvalidSetting: the data sets or the machine do not allow the settings.
     """
 
-    def __init__(
-        self,
-        config: TreeConfig,
-        seeds: Sequence[int],
-        reporter: ProgressReporter,
-        *,
-        download: bool,
-        data_dir: Path | None,
-    ) -> None:
+    def __init__(self, config: TreeConfig, seeds: Sequence[int], reporter: ProgressReporter, access: Access) -> None:
         self.config, self.reporter, self.cost_weight = config, reporter, config.cost_weight
         self.worlds = {seed: seed for seed in seeds}
         self._loaded: Mapping[int, tuple[Dataset, Scenario]] = {
-            seed: load_world(config, seed, data_dir=data_dir, download=download, reporter=reporter) for seed in seeds
+            seed: load_world(config, seed, access, reporter) for seed in seeds
         }
         self.n_chunks = len(self._loaded[self.seeds[0]][1].stream)
         first = self.seeds[0]
@@ -112,7 +103,7 @@ class LifetimeSimulator(Simulator):
         found = np.empty((len(policies), len(self.seeds)))
         for j, (seed, world) in enumerate(self._loaded.items()):
             named = {str(i): make(seed) for i, make in enumerate(policies)}
-            lifetimes = make_lifetimes(self.config, seed, world, named, halved_plan(world[1]))
+            lifetimes = make_alike(self.config, seed, world, named, halved_plan(world[1]))
             while lifetimes:
                 self.reporter.advance(len(lifetimes.advance()))
                 if self.reporter.stopping:

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import CheckpointError, InvalidSetting, RunError
 from agent.policies.file import POLICY_FILE, PolicyFile, policy_file_text, read_policy_file
-from agent.storage.record import RunDirectory, read_object
-from scenarios.config.settings import TrainConfig
+from agent.storage.record import CONFIG, RunDirectory, read_object
+from scenarios.analysis.formats import percent
+from scenarios.analysis.report import Report
+from scenarios.config.presets import resolve
+from scenarios.config.settings import LifetimeConfig, TrainConfig
+from scenarios.datasets.source import Access
 from scenarios.oracle.table import ScheduleTable
-from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
+from scenarios.oracle.tables import OF_PRICES, Pricing, TableSet, read_tables, tables_digest, with_tariffs_drawn
 from scenarios.policy_training.simulators import LifetimeSimulator, Simulator, TableSimulator
 from scenarios.policy_training.trainers import Trainer, make_trainer
+from scenarios.running.experiment import Experiment, Run
+from scenarios.running.identity import dataset_word
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
-from scenarios.running.world import load_world, make_episode, resolve_specs
+from scenarios.running.world import check_settings, load_world, make_episode
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -23,11 +29,11 @@ if TYPE_CHECKING:
 TRAINING = "training.json"
 
 
-def resolve_training(config: TrainConfig) -> TrainConfig:
-    """The settings with canonical specs.
+def check(config: TrainConfig) -> None:
+    """Check the settings without data.
 
     Raises:
-        InvalidSetting: an unknown name or setting, or a method whose libraries are missing.
+        InvalidSetting: an invalid setting, a method whose libraries are missing, or a seed without a table.
     """
     if config.method == "ppo":
         from scenarios.policy_training.ppo import check_installed
@@ -35,7 +41,31 @@ def resolve_training(config: TrainConfig) -> TrainConfig:
         check_installed()
     if config.method == "forecast" and config.observes == "nothing":
         raise InvalidSetting("expected --observes learner or memory for --method forecast, got nothing to forecast by")
-    return config.model_copy(update=resolve_specs(config))
+    check_settings(config)
+
+
+def settings_over_tables(trees: Path, settings: dict[str, Any]) -> TrainConfig:
+    """The settings of the world of schedule tables, overridden by other settings.
+
+    Args:
+        trees: a run of `lifetime tree`.
+        settings: of the training and the prices.
+
+    Raises:
+        InvalidSetting: a setting is of the world, or invalid.
+        RunError: from `read_tables`.
+    """
+    world = LifetimeConfig.model_fields.keys() - OF_PRICES - {"checkpoint_every"}
+    rejected = [f"--{name.replace('_', '-')}" for name in settings if name in world]
+    if rejected:
+        raise InvalidSetting(
+            f"expected no settings of the world beside --trees, which have their own, got {', '.join(rejected)}; leave "
+            "them out"
+        )
+    known = TrainConfig.model_fields.keys() - {"seeds", "first_seed"}
+    found = read_tables(trees)[0].facts["settings"]
+    of_tables = {name: value for name, value in found.items() if name in known}
+    return resolve(TrainConfig, "quick", of_tables, {**settings, "trees": trees.absolute()})
 
 
 def training_tables(tables: Sequence[ScheduleTable], config: TrainConfig) -> list[ScheduleTable]:
@@ -55,26 +85,10 @@ def training_tables(tables: Sequence[ScheduleTable], config: TrainConfig) -> lis
     return found
 
 
-def train_policy(
-    config: TrainConfig,
-    run: RunDirectory,
-    reporter: ProgressReporter,
-    *,
-    tables: Sequence[ScheduleTable] | None,
-    about: Mapping[str, Any],
-    download: bool = False,
-    data_dir: Path | None = None,
-) -> dict[str, Any]:
+def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     """Train a policy, from the last checkpoint if there is one; a finished training returns its result.
 
-    Args:
-        config: resolved settings.
-        run: the directory for checkpoints and results.
-        reporter: receives progress; may ask to stop after each iteration, and in simulated lifetimes after each chunk.
-        tables: to train on; None for simulated lifetimes.
-        about: plain values to add to the policy file.
-        download: download a missing data set.
-        data_dir: directory of data sets and caches; None for the user's cache directory.
+    The reporter may stop the training after each iteration, and in simulated lifetimes after each chunk.
 
     Returns:
         The content of training.json.
@@ -86,32 +100,34 @@ def train_policy(
         TrainingDiverged: from the learner.
         RunError: from writing.
     """
-    if (finished := _finished(run)) is not None:
-        run.checkpoints().drop()  # a process killed just before this step leaves some
+    directory, reporter = run.directory, run.reporter
+    if (finished := _finished(directory)) is not None:
+        directory.checkpoints().drop()  # a process killed just before this step leaves some
         return finished
     simulator: Simulator
-    if tables is None:
+    if config.trees is None:
         reporter.say("data")
-        simulator = LifetimeSimulator(config, _seeds(config), reporter, download=download, data_dir=data_dir)
+        simulator = LifetimeSimulator(config, _seeds(config), reporter, run.access)
     else:
-        pricing = Pricing(config.tariff, config.cost, config.cost_weight, config.budget)
-        drawn = with_tariffs_drawn(training_tables(tables, config), config.tariff, config.tariff_draws)
-        simulator = TableSimulator(TableSet(drawn, pricing))
-    trainer, history = _resumed(config, simulator, run, reporter)
-    with run.tensorboard() as board:
-        policy, reached = _iterate(config, trainer, history, simulator, run, board, reporter)
-    training = {
+        tables = training_tables(read_tables(config.trees), config)
+        drawn = with_tariffs_drawn(tables, config.tariff, config.tariff_draws)
+        simulator = TableSimulator(TableSet(drawn, Pricing.of_settings(config)))
+    trainer, history = _resumed(config, simulator, directory, reporter)
+    with directory.tensorboard() as board:
+        policy, reached = _iterate(config, trainer, history, simulator, directory, board, reporter)
+    described = read_object(directory.path / CONFIG, "--force starts anew")
+    training: dict[str, Any] = {
         "method": config.method,
         "seeds": list(_seeds(config)),
-        "on": "tables" if tables is not None else "lifetimes",
+        "on": "lifetimes" if config.trees is None else "tables",
         "utility": reached,
-        "settings": config.model_dump(mode="json"),
-        **about,
+        "settings": config.model_dump(mode="json", exclude={"trees"}),
+        **{name: described[name] for name in ("versions", "data", "trees_digest") if name in described},
     }
-    run.write(POLICY_FILE, policy_file_text(PolicyFile(policy.kind, policy.settings, training)))
+    directory.write(POLICY_FILE, policy_file_text(PolicyFile(policy.kind, policy.settings, training)))
     content = {"policy": POLICY_FILE, "kind": policy.kind, "utility": reached, "history": history}
-    run.write(TRAINING, json.dumps(content, indent=1) + "\n")
-    run.checkpoints().drop()
+    directory.write(TRAINING, json.dumps(content, indent=1) + "\n")
+    directory.checkpoints().drop()
     return content
 
 
@@ -120,7 +136,7 @@ def _iterate(
     trainer: Trainer,
     history: list[dict[str, float]],
     simulator: Simulator,
-    run: RunDirectory,
+    directory: RunDirectory,
     board: "SummaryWriter",
     reporter: ProgressReporter,
 ) -> tuple[PolicyFile, float]:
@@ -129,7 +145,7 @@ def _iterate(
     Raises:
         Interrupted: the reporter asked to stop; a checkpoint has been written.
     """
-    on_tables, checkpoints = isinstance(simulator, TableSimulator), run.checkpoints()
+    on_tables, checkpoints = isinstance(simulator, TableSimulator), directory.checkpoints()
     assert config.iterations is not None
     if on_tables:
         of_iteration, of_policy = 1, 0
@@ -162,14 +178,17 @@ def _iterate(
         raise
 
 
-def prepare(config: TrainConfig, *, download: bool, data_dir: Path | None) -> None:
-    """Check that lifetimes of the first seed can begin.
+def prepare(config: TrainConfig, access: Access) -> None:
+    """Check that lifetimes of the first seed can begin, or that every seed has a table.
 
     Raises:
         DatasetError: from loading.
-        InvalidSetting: the data set or the machine does not allow the settings.
+        InvalidSetting: the data set, the tables or the machine do not allow the settings.
     """
-    world = load_world(config, config.first_seed, data_dir=data_dir, download=download, reporter=SilentReporter())
+    if config.trees is not None:
+        training_tables(read_tables(config.trees), config)
+        return
+    world = load_world(config, config.first_seed, access, SilentReporter())
     make_episode(config, config.first_seed, world, config.observes)
 
 
@@ -177,28 +196,30 @@ def _seeds(config: TrainConfig) -> range:
     return range(config.first_seed, config.first_seed + config.seeds)
 
 
-def _finished(run: RunDirectory) -> dict[str, Any] | None:
+def _finished(directory: RunDirectory) -> dict[str, Any] | None:
     try:
-        finished = read_object(run.path / TRAINING, "--force starts anew")
+        finished = read_object(directory.path / TRAINING, "--force starts anew")
     except FileNotFoundError:
         return None
     try:
         whole = {"policy", "kind"} <= finished.keys() and bool(finished["history"])
         numbers = [finished["utility"], *(values["utility"] for values in finished["history"])]
-        read_policy_file(run.path / POLICY_FILE)
+        read_policy_file(directory.path / POLICY_FILE)
     except InvalidSetting as error:
         raise RunError(f"{error}, as a finished training left it; --force starts anew") from None
     except (LookupError, TypeError):
         whole, numbers = False, []
     if not whole or not all(isinstance(number, float) and isfinite(number) for number in numbers):
-        raise RunError(f"expected a finished training in {run.path / TRAINING}, got an odd one; --force starts anew")
+        raise RunError(
+            f"expected a finished training in {directory.path / TRAINING}, got an odd one; --force starts anew"
+        )
     return finished
 
 
 def _resumed(
-    config: TrainConfig, simulator: Simulator, run: RunDirectory, reporter: ProgressReporter
+    config: TrainConfig, simulator: Simulator, directory: RunDirectory, reporter: ProgressReporter
 ) -> tuple[Trainer, list[dict[str, float]]]:
-    checkpoints = run.checkpoints()
+    checkpoints = directory.checkpoints()
     for path in checkpoints.found():
         try:
             state = checkpoints.load(path)
@@ -213,3 +234,47 @@ def _resumed(
 def _draw(board: Any, values: Mapping[str, float], iteration: int) -> None:
     for name, value in values.items():
         board.add_scalar(f"training/{name}", value, iteration)
+
+
+def report(trained: dict[str, Any], _: TrainConfig, path: Path) -> Report:
+    """The report of a training."""
+    file = read_policy_file(path / POLICY_FILE)
+    first, last = trained["history"][0], trained["history"][-1]
+    seeds = ", ".join(map(str, file.training["seeds"]))
+    lines = [
+        f"utility, mean over training seeds {seeds}: {percent(trained['utility'])} points, with greedy decisions",
+        f"policies tried: {percent(first['utility'])} in the first of {len(trained['history'])} iterations, "
+        f"{percent(last['utility'])} in the last",
+    ]
+    if file.kind == "linear" and not isinstance(file.settings["bias"], list):  # one sum, for two actions
+        named = zip(file.settings["features"], file.settings["weights"], strict=True)
+        terms = [f"{weight:+.3g} {name}" for name, weight in named]
+        lines.append(f"learns where {file.settings['bias']:.3g} {' '.join(terms)} >= 0")
+    lines.append(f"policy: --policy file:{path / POLICY_FILE}")
+    return Report({"run": str(path), **trained}, lines)
+
+
+def _words(config: TrainConfig) -> list[str]:
+    tariffs = [] if config.tariff.name == "constant" else [config.tariff.name]
+    return [dataset_word(config.dataset), config.scenario.name, *tariffs, config.method]
+
+
+def _facts(config: TrainConfig) -> dict[str, Any]:
+    if config.trees is None:
+        return {}
+    tables = read_tables(config.trees)
+    return {"data": tables[0].facts.get("data"), "trees_digest": tables_digest(tables)}
+
+
+TRAIN_POLICY = Experiment(
+    "train-policy",
+    TrainConfig,
+    words=_words,
+    run=run,
+    report=report,
+    check=check,
+    prepare=prepare,
+    dataset=lambda config: config.dataset if config.trees is None else None,
+    facts=_facts,
+    saves="iteration",
+)

@@ -1,6 +1,6 @@
 """Build an agent from settings."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 
@@ -10,13 +10,12 @@ from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting
 from agent.learners import Learner
 from agent.learners.protocol import Preparable
-from agent.learners.training import Progress, Training
+from agent.learners.training import Progress, Training, unreported
 from agent.memory import Memory
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import KeyPlaces, check_takes
 from agent.randomness import named_generator
-from scenarios.config.families import DATASET, LEARNER, MEMORY, NETWORK, RECIPE
-from scenarios.config.members import canonical, find, make
+from scenarios.config.method import AgentSettings, MethodSettings
 from scenarios.config.settings import AgentConfig
 from scenarios.datasets.load import Dataset
 
@@ -44,25 +43,29 @@ def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
     )
 
 
-def resolve_agent(config: AgentConfig) -> dict[str, Any]:
-    """The specs of network, recipe, learner and memory with all their settings, the places of keys, and the pooling.
+def build_agents(
+    config: AgentConfig,
+    methods: Mapping[str, AgentSettings],
+    dataset: Dataset,
+    *,
+    seed: int,
+    progress: Progress = unreported,
+) -> dict[str, Agent]:
+    """Agents at initialization, by name: untrained network, empty memory.
+
+    Args:
+        config: settings of data and machine.
+        methods: settings of each agent, which differ in no part of the learner; equal ones give one agent.
+        dataset: gives the number of classes, normalization and augmentation.
+        seed: seeds the initial weights, the learner and the memory.
+        progress: called with the learner's work.
 
     Raises:
-        InvalidSetting: an unknown member or setting.
+        InvalidSetting: settings contradict each other, or this machine does not allow them.
     """
-    specs = {
-        family.name: canonical(getattr(config, family.name), family, full=True)
-        for family in (NETWORK, RECIPE, LEARNER, MEMORY)
-    }
-    specs["dataset"] = canonical(config.dataset, DATASET)
-    make(config.recipe, RECIPE)  # rejects an invalid recipe before the run begins
-    suited = getattr(find(config.network, NETWORK), "key_places", None)
-    keys = "+".join(suited) if config.keys is None and isinstance(suited, tuple) else config.keys
-    return {**specs, "keys": keys, "pool": _pools(config)}
-
-
-def _pools(config: AgentConfig) -> bool:
-    return bool(getattr(find(config.memory, MEMORY), "pools_keys", False)) if config.pool is None else config.pool
+    first, *_ = methods.values()
+    agent = build_agent(config, dataset, seed=seed, progress=progress, method=first)
+    return dict.fromkeys(methods, agent)
 
 
 def build_agent(
@@ -71,23 +74,12 @@ def build_agent(
     *,
     seed: int,
     progress: Progress,
-    rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
+    method: AgentSettings,
 ) -> Agent:
-    """An agent at initialization: untrained network, empty memory.
-
-    Args:
-        config: its settings.
-        dataset: gives the number of classes, normalization and augmentation.
-        seed: seeds the initial weights, the learner and the memory.
-        progress: called with the learner's work.
-        rekeying: when stale keys are computed again.
-
-    Raises:
-        InvalidSetting: settings contradict each other, or this machine does not allow them.
-    """
+    """TEMP."""
     device = choose_device(config.device)
     training = Training(
-        make(config.recipe, RECIPE),
+        method.recipe.make(),
         normalization=dataset.normalization,
         suited=choose_augmentation(config, dataset),
         device=device,
@@ -96,20 +88,21 @@ def build_agent(
     )
     shape = tuple(dataset.train.inputs.shape[1:])
     generator = named_generator(seed, "weights")
-    network = make(config.network, NETWORK, n_classes=dataset.n_classes, input_shape=shape, generator=generator)
+    network = method.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
     check_takes(network, shape, dataset.n_classes)
-    places = () if config.keys is None else tuple(place.strip() for place in config.keys.split("+"))
-    keys = KeyPlaces(places, _pools(config))
-    memory = make(config.memory, MEMORY, n_classes=dataset.n_classes, device=device, seed=seed)
-    learner = make(config.learner, LEARNER, network=network, training=training, keys=keys, seed=seed)
-    for spec, component, contract in ((config.memory, memory, Memory), (config.learner, learner, Learner)):
+    keys = KeyPlaces(method.keys or (), bool(method.pool))
+    memory = method.memory.make(n_classes=dataset.n_classes, device=device, seed=seed)
+    learner = method.learner.make(network=network, training=training, keys=keys, seed=seed)
+    for member, component, contract in ((method.memory, memory, Memory), (method.learner, learner, Learner)):
         if lacks := missing_members(component, contract):
             raise InvalidSetting(
-                f"expected {spec} to offer all that agent.{contract.__name__} names, got one without {', '.join(lacks)}"
+                f"expected {member} to offer all that agent.{contract.__name__} names, got one without "
+                f"{', '.join(lacks)}"
             )
     if training.recipe.prepare and not isinstance(learner, Preparable):
         raise InvalidSetting(
             f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
-            f"{config.recipe}, got {config.learner}; another recipe, or another learner"
+            f"{method.recipe}, got {method.learner}; another recipe, or another learner"
         )
+    rekeying = method.rekey if isinstance(method, MethodSettings) else Rekeying()
     return Agent(learner, memory, rekeying=rekeying)

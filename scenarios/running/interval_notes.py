@@ -17,7 +17,7 @@ def notes_on_intervals(config: AgentConfig, *, n_together: int, of: str) -> list
             f"all seeds share the data of seed {config.data_seed} (--data-seed): the intervals cover other orders, "
             "initial weights and draws of the policy, but no other data"
         )
-    elif config.dataset in GENERATED:
+    elif config.dataset.name in GENERATED:
         covered = "each seed draws its own images, order, initial weights and policy: the intervals cover all of them"
     else:
         covered = (

@@ -1,23 +1,36 @@
 """Run the lifetimes of one seed together, with records and checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agent.agent import Agent
 from agent.evaluation.trajectory import Trajectory
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord
+from scenarios.config.method import Method
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import facts_of, hyperparameters
-from scenarios.running.world import make_lifetimes, make_policies
+from scenarios.running.world import make_lifetimes
 from scenarios.streams.scenario import Scenario
+
+
+def sharing_a_learner(methods: Sequence[Method]) -> list[list[Method]]:
+    """Methods in groups that differ in no part of the learner, in the order of their first members.
+
+    The lifetimes of a group share the learner, and its forward passes, for as long as their policies decide alike.
+    """
+    groups: dict[tuple[object, ...], list[Method]] = {}
+    for method in methods:
+        groups.setdefault((method.network, method.recipe, method.learner), []).append(method)
+    return list(groups.values())
 
 
 def run_together(
     config: LifetimeConfig,
     seed: int,
+    methods: Sequence[Method],
     world: tuple[Dataset, Scenario],
     records: Mapping[str, LifetimeRecord],
     checkpoints: Checkpoints,
@@ -26,10 +39,11 @@ def run_together(
     """Run each unfinished lifetime, from the last checkpoint if there is one; the reporter may stop the run.
 
     Args:
-        config: resolved settings.
-        seed: seeds the agent and the policies.
+        config: settings of the world.
+        seed: seeds the agents and the policies.
+        methods: one for each lifetime, which differ in no part of the learner.
         world: data set and scenario of the same seed.
-        records: of each lifetime, by the spec of its policy.
+        records: of each lifetime, by the label of its method.
         checkpoints: of these lifetimes together.
         reporter: receives the progress.
 
@@ -39,17 +53,15 @@ def run_together(
         TrainingDiverged: from the learner; the records so far stay.
         RunError: a file cannot be written, or there are checkpoints but none can be used.
     """
-    _, scenario = world
-    n_unfinished = sum(record.summary() is None for record in records.values())
-    reporter.expect(len(scenario.stream) * n_unfinished)
+    by_label = {method.label: method for method in methods}
 
-    def finish(policy: str, trajectory: Trajectory, agent: Agent) -> None:
-        facts = facts_of(config, seed, policy, world, trajectory)
-        settings = hyperparameters(config, seed, policy)
-        records[policy].finish(trajectory, facts, settings=settings, weights=agent.learner.weights())
+    def finish(label: str, trajectory: Trajectory, agent: Agent) -> None:
+        facts = facts_of(config, seed, by_label[label], world, trajectory)
+        settings = hyperparameters(config, seed, by_label[label])
+        records[label].finish(trajectory, facts, settings=settings, weights=agent.learner.weights())
 
     run_recorded(
-        lambda policies: make_lifetimes(config, seed, world, make_policies(policies, seed)),
+        lambda labels: make_lifetimes(config, seed, world, {label: by_label[label] for label in labels}),
         records,
         checkpoints,
         reporter,

@@ -7,17 +7,17 @@ from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
 from agent.policies.file import read_policy_file
+from scenarios.config.members import Member
 from scenarios.config.presets import FORMER_OPTIONS
-from scenarios.config.specs import FILE, parse
 from scenarios.datasets.load import fingerprint
 
 
-def policy_files(specs: Iterable[str]) -> dict[str, Path]:
-    """The path in each spec `file:PATH`, by spec; other specs are left out."""
-    return {spec: Path(parsed.settings["path"]) for spec in specs if (parsed := parse(spec)).name == FILE}
+def policy_files(policies: Iterable[Member]) -> dict[str, Path]:
+    """The path of each policy from a file, by its spec; other policies are left out."""
+    return {str(policy): policy.path for policy in policies if policy.path is not None}
 
 
-def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[int]:
+def seeds_trained_on(path: Path, dataset: Member | None, data: str | None) -> frozenset[int]:
     """The seeds of a data set that the policy in a file was trained on; none for a policy written by hand.
 
     A seed with another scenario or tariff has the same images, and counts as trained on. Another seed of a generated
@@ -27,7 +27,7 @@ def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[in
 
     Args:
         path: the policy file.
-        dataset: the name of the data set.
+        dataset: the data set; None to check the file alone.
         data: its fingerprint (`scenarios.datasets.load.fingerprint`); None if it has none or it is unknown.
 
     Raises:
@@ -43,8 +43,9 @@ def seeds_trained_on(path: Path, dataset: str, data: str | None) -> frozenset[in
             f"expected the policy file {path} to name the data set and the seeds that it was trained on, got none or "
             "invalid ones; train the policy again"
         )
-    same = theirs == dataset
-    if theirs.startswith("folder:") and dataset.startswith("folder:"):
+    ours = str(dataset)
+    same = theirs == ours
+    if theirs.startswith("folder:") and ours.startswith("folder:"):
         fingerprints = {data, training.get("data")}
         same = len(fingerprints) == 1 or None in fingerprints
     return frozenset(listed) if same else frozenset()
@@ -68,7 +69,7 @@ def _training_of(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return training, settings
 
 
-def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
+def notes_on_tariffs(policies: Iterable[Member]) -> list[str]:
     """Notes about policies that were trained under a tariff and run here at a constant price.
 
     Raises:
@@ -86,12 +87,14 @@ def notes_on_tariffs(policies: Iterable[str]) -> list[str]:
     return notes
 
 
-def notes_on_training(policies: Sequence[str], dataset: str, seeds: Sequence[int], data_dir: Path | None) -> list[str]:
+def notes_on_training(
+    policies: Iterable[Member], dataset: Member, seeds: Sequence[int], data_dir: Path | None
+) -> list[str]:
     """Notes about policies that run on seeds that they were trained on.
 
     Args:
-        policies: their specs.
-        dataset: the name of the data set; a folder that cannot be read counts as any folder.
+        policies: those that run.
+        dataset: the data set; a folder that cannot be read counts as any folder.
         seeds: the seeds of the lifetimes.
         data_dir: where fingerprints are stored; None for the user's cache directory.
 
@@ -102,7 +105,7 @@ def notes_on_training(policies: Sequence[str], dataset: str, seeds: Sequence[int
     if not paths:
         return []
     try:
-        data = fingerprint(dataset, data_dir)
+        data = fingerprint(str(dataset), data_dir)
     except DatasetError:
         data = None
     notes = []

@@ -13,6 +13,7 @@ from agent.errors import RunError
 from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json
 from scenarios.analysis.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
+from scenarios.config.method import Method
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.running.world import cost_model
@@ -22,21 +23,28 @@ N_QUERIES = 10_000
 """Number of queries for which tables report the cost of answers, independent of the size of the test set."""
 
 
-def hyperparameters(config: LifetimeConfig, seed: int, policy: str) -> dict[str, Any]:
+def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[str, Any]:
     """The settings in TensorBoard's table of hyperparameters."""
-    shown = ("dataset", "scenario", "tariff", "cost", "rekey", "network", "recipe", "learner", "memory", "keys")
-    return {"policy": policy, "seed": seed, **{name: getattr(config, name) for name in shown}}
+    of_world, of_method = (each.model_dump(mode="json") for each in (config, method))
+    shown = ("network", "recipe", "learner", "memory", "keys", "rekey")
+    return {
+        "policy": of_method["policy"],
+        "seed": seed,
+        **{name: of_world[name] for name in ("dataset", "scenario", "tariff", "cost")},
+        **{name: of_method[name] for name in shown},
+    }
 
 
 def facts_of(
-    config: LifetimeConfig, seed: int, policy: str, world: tuple[Dataset, Scenario], trajectory: Trajectory
+    config: LifetimeConfig, seed: int, method: Method, world: tuple[Dataset, Scenario], trajectory: Trajectory
 ) -> dict[str, Any]:
     """The facts in the summary of a lifetime, in addition to its last step."""
     dataset, scenario = world
     ends = scenario.ends if trajectory.initial_scores else ()
     matrix = [trajectory.initial_scores, *(trajectory.steps[end].scores for end in ends)]
     return {
-        "policy": policy,
+        "method": method.label,
+        "policy": str(method.policy),
         "seed": seed,
         "n_chunks": len(scenario.stream),
         "n_validation": len(scenario.validation),

@@ -117,3 +117,8 @@ def _exit_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)  # nobody waits for the result
+
+
+def n_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

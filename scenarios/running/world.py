@@ -1,99 +1,72 @@
 """Build the world and the lifetimes of the settings: the data set, the scenario, and the lifetimes in it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import inf
-from pathlib import Path
-from typing import Any
 
 from agent.accounting.costs import CostModel
 from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.training import unreported
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes
-from agent.memory.rekeying import Rekeying
 from agent.policies import Policy
 from agent.policies.protocol import Observes
-from scenarios.config.families import COST_MODEL, POLICY, SCENARIO, TARIFF
-from scenarios.config.members import canonical, make
+from scenarios.config.members import Member
+from scenarios.config.method import Method
 from scenarios.config.settings import AgentConfig, LifetimeConfig
-from scenarios.config.specs import split_specs
 from scenarios.datasets.load import Dataset, load_dataset
-from scenarios.running.factory import build_agent, resolve_agent
+from scenarios.datasets.source import Access
+from scenarios.running.factory import build_agents
 from scenarios.running.progress import ProgressReporter, SilentReporter
-from scenarios.running.provenance import policy_files, seeds_trained_on
+from scenarios.running.provenance import seeds_trained_on
 from scenarios.streams.chunking import Chunking
 from scenarios.streams.scenario import Scenario
 
 
-def resolve_policies(text: str, seed: int) -> tuple[str, ...]:
-    """The canonical specs of the policies in a text.
-
-    Args:
-        text: specs, separated by blanks or semicolons.
-        seed: for a trial construction of each policy.
+def check_settings(config: AgentConfig, policies: Iterable[Member] = ()) -> None:
+    """Make what can be made without data, so that invalid settings raise before a run begins.
 
     Raises:
-        InvalidSetting: no policy, an unknown name or setting, or a policy twice.
+        InvalidSetting: a setting is missing, out of its range, or refused by a user's own component.
     """
-    policies = [resolve_policy(spec, seed) for spec in split_specs(text)]
+    config.recipe.make()
+    if isinstance(config, LifetimeConfig):
+        config.cost.make()
+        config.tariff.make(n_chunks=1, seed=0)
+    check_policies(policies)
+
+
+def check_policies(policies: Iterable[Member]) -> None:
+    """Make policies on trial, and read their files; raises InvalidSetting."""
     for policy in policies:
-        if policies.count(policy) > 1:
-            raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
-    return tuple(policies)
-
-
-def resolve_policy(spec: str, seed: int) -> str:
-    """The canonical spec of one policy; see `resolve_policies`."""
-    make(spec, POLICY, seed=seed)
-    for path in policy_files([spec]).values():
-        seeds_trained_on(path, "", None)  # rejects an invalid file before the run begins
-    return canonical(spec, POLICY)
-
-
-def resolve_specs(config: LifetimeConfig) -> dict[str, Any]:
-    """The canonical specs of scenario, tariff, cost model and the parts of the agent; all are checked without data.
-
-    Raises:
-        InvalidSetting: an unknown name or setting.
-    """
-    Rekeying.parse(config.rekey)
-    make(config.cost, COST_MODEL)
-    make(config.tariff, TARIFF, n_chunks=1, seed=0)
-    return {
-        "scenario": canonical(config.scenario, SCENARIO),
-        "tariff": canonical(config.tariff, TARIFF),
-        "cost": canonical(config.cost, COST_MODEL),
-        **resolve_agent(config),
-    }
+        policy.make(seed=0)
+        if policy.path is not None:
+            seeds_trained_on(policy.path, None, None)
 
 
 def cost_model(config: LifetimeConfig) -> CostModel:
     """The cost model of the settings."""
-    return make(config.cost, COST_MODEL)
+    return config.cost.make()
 
 
-def load_data(
-    config: AgentConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
-) -> Dataset:
+def load_data(config: AgentConfig, seed: int, access: Access, reporter: ProgressReporter) -> Dataset:
     """The data set of the settings; raises as `load_dataset` does."""
     return load_dataset(
-        config.dataset,
+        str(config.dataset),
         seed=seed if config.data_seed is None else config.data_seed,
         n_train=config.train_size,
         n_validation=config.validation_size,
         n_test=config.test_size,
-        data_dir=data_dir,
-        download=download,
+        data_dir=access.data_dir,
+        download=access.download,
         progress=reporter.reach,
         max_megapixels=config.max_megapixels,
     )
 
 
 def load_world(
-    config: LifetimeConfig, seed: int, *, data_dir: Path | None, download: bool, reporter: ProgressReporter
+    config: LifetimeConfig, seed: int, access: Access, reporter: ProgressReporter
 ) -> tuple[Dataset, Scenario]:
     """The data set, and the scenario with its prices and queries.
 
@@ -101,12 +74,12 @@ def load_world(
         DatasetError: the data set cannot be loaded.
         InvalidSetting: the data set does not allow the settings.
     """
-    dataset = load_data(config, seed, data_dir=data_dir, download=download, reporter=reporter)
+    dataset = load_data(config, seed, access, reporter)
     report_dataset(dataset, reporter)
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
-    scenario = make(config.scenario, SCENARIO, **given)
-    prices = make(config.tariff, TARIFF, n_chunks=len(scenario.stream), seed=seed)
+    scenario = config.scenario.make(**given)
+    prices = config.tariff.make(n_chunks=len(scenario.stream), seed=seed)
     return dataset, scenario.priced(prices, config.queries or 0)
 
 
@@ -117,30 +90,58 @@ def report_dataset(dataset: Dataset, reporter: ProgressReporter) -> None:
         reporter.tell(f"data: {note}")
 
 
-def check_world(
-    config: LifetimeConfig, seed: int, policies: Sequence[str], *, data_dir: Path | None, download: bool
-) -> None:
-    """Check that lifetimes can begin: load the data, cut the stream, build the agent.
+def check_world(config: LifetimeConfig, seed: int, methods: Iterable[Method], access: Access) -> None:
+    """Check that lifetimes can begin: load the data, cut the stream, build the agents.
 
     Raises:
         DatasetError: the data set cannot be loaded.
         InvalidSetting: the data set or the machine does not allow the settings.
     """
-    world = load_world(config, seed, data_dir=data_dir, download=download, reporter=SilentReporter())
-    make_lifetimes(config, seed, world, make_policies(policies, seed))
+    world = load_world(config, seed, access, SilentReporter())
+    for method in methods:
+        make_lifetimes(config, seed, world, {method.label: method})
 
 
 def make_lifetimes(
+    config: LifetimeConfig, seed: int, world: tuple[Dataset, Scenario], methods: Mapping[str, Method]
+) -> Lifetimes:
+    """Lifetimes at initialization under methods that share a learner.
+
+    Args:
+        config: settings of the world.
+        seed: seeds the agents and the policies.
+        world: data set and scenario of the same seed.
+        methods: of each lifetime, by its name; they differ in no part of the learner.
+
+    Raises:
+        InvalidSetting: the data set or the machine does not allow the settings.
+    """
+    dataset, scenario = world
+    agents = build_agents(config, methods, dataset, seed=seed)
+    [agent] = set(agents.values())  # TEMP
+    [first, *_] = methods.values()
+    return Lifetimes(
+        agent,
+        scenario.stream,
+        {name: method.policy.make(seed=seed) for name, method in methods.items()},
+        _evaluation_plan(config, scenario),
+        costs=cost_model(config),
+        budget=inf if first.budget is None else first.budget,
+        calibrate_every=first.calibrate_every or 0,
+    )
+
+
+def make_alike(
     config: LifetimeConfig,
     seed: int,
     world: tuple[Dataset, Scenario],
     policies: Mapping[str, Policy],
     plan: EvaluationPlan | None = None,
 ) -> Lifetimes:
-    """Lifetimes at initialization.
+    """Lifetimes at initialization of the agent in the settings under several policies.
 
     Args:
-        config: resolved settings.
+        config: settings of the world and the agent.
         seed: seeds the agent.
         world: data set and scenario of the same seed.
         policies: by name.
@@ -150,7 +151,7 @@ def make_lifetimes(
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = world
-    agent = build_agent(config, dataset, seed=seed, progress=unreported, rekeying=Rekeying.parse(config.rekey))
+    [agent] = build_agents(config, {"": config}, dataset, seed=seed).values()
     return Lifetimes(
         agent,
         scenario.stream,
@@ -165,9 +166,9 @@ def make_lifetimes(
 def make_episode(config: LifetimeConfig, seed: int, world: tuple[Dataset, Scenario], observes: Observes) -> Episode:
     """A lifetime at initialization that the caller decides, with an evaluation by `halved_plan` after every chunk.
 
-    The caller sees what `observes` names before it decides. Raises as `make_lifetimes` does.
+    The caller sees what `observes` names before it decides. Raises as `make_alike` does.
     """
-    return Episode(make_lifetimes(config, seed, world, {"": Undecided(observes)}, halved_plan(world[1], every=1)))
+    return Episode(make_alike(config, seed, world, {"": Undecided(observes)}, halved_plan(world[1], every=1)))
 
 
 def halved_plan(scenario: Scenario, *, every: int = 0) -> EvaluationPlan:
@@ -217,8 +218,3 @@ def truth_as_json(scenario: Scenario) -> str:
     """What only the experimenter knows about a scenario, as JSON."""
     truth = {"experience": scenario.experience, "price": scenario.stream.prices, **scenario.truth}
     return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
-
-
-def make_policies(specs: Iterable[str], seed: int) -> dict[str, Policy]:
-    """The policies of specs, by spec; raises as `members.make` does."""
-    return {spec: make(spec, POLICY, seed=seed) for spec in specs}

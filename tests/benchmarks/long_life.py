@@ -24,6 +24,7 @@ from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory
 from agent.storage.record import open_run
 from scenarios.config.settings import SimulateConfig
+from scenarios.datasets.source import Access
 from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
@@ -121,7 +122,7 @@ class Growth:
 def live(n_chunks: int, checkpoint_every: int) -> None:
     """Live the lifetime, looking at the process twenty times on the way."""
     config = settings(n_chunks, checkpoint_every)
-    world = load_world(config, config.seed, data_dir=None, download=False, reporter=SilentReporter())
+    world = load_world(config, config.seed, Access(), SilentReporter())
     growth = Growth(max(1, n_chunks // 20))
     advance: Callable[[Lifetimes], dict[str, Step]] = Lifetimes.advance
 
@@ -133,8 +134,9 @@ def live(n_chunks: int, checkpoint_every: int) -> None:
     with tempfile.TemporaryDirectory() as folder, patch.object(Lifetimes, "advance", watched):
         path = Path(folder) / "run"
         with open_run(path, config.model_dump(mode="json")) as run:
-            records = {config.policy: run.lifetime("")}
-            run_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
+            method = config.as_method
+            records = {method.label: run.lifetime("")}
+            run_together(config, config.seed, [method], world, records, run.checkpoints(), SilentReporter())
         on_disk = {file.name.split(".tfevents")[0]: file.stat().st_size for file in path.iterdir()}
         print("on disk, bytes a chunk:", ", ".join(f"{name} {size / n_chunks:,.0f}" for name, size in on_disk.items()))
     growth.summarize()

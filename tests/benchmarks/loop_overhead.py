@@ -29,6 +29,7 @@ from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, open_run
 from agent.storage.tensorboard import Events
 from scenarios.config.settings import SimulateConfig
+from scenarios.datasets.source import Access
 from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
@@ -84,13 +85,14 @@ def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:
 
 def live(config: SimulateConfig, folder: Path, stopwatch: Stopwatch) -> None:
     """Live and record one lifetime, as the stopwatch looks on."""
-    world = load_world(config, config.seed, data_dir=None, download=False, reporter=SilentReporter())
+    world = load_world(config, config.seed, Access(), SilentReporter())
     with (
         open_run(folder, config.model_dump(mode="json")) as run,
         stopwatch.watching(PARTS, rest=AROUND, threads=THREADS),
     ):
-        records = {config.policy: run.lifetime("")}
-        run_together(config, config.seed, world, records, run.checkpoints(), SilentReporter())
+        method = config.as_method
+        records = {method.label: run.lifetime("")}
+        run_together(config, config.seed, [method], world, records, run.checkpoints(), SilentReporter())
 
 
 def report(title: str, n_chunks: int, stopwatch: Stopwatch) -> None:

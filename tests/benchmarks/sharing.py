@@ -9,13 +9,12 @@ from functools import partial
 from statistics import median
 
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.training import unreported
 from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
 from scenarios.datasets.load import load_dataset
-from scenarios.running.factory import build_agent
+from scenarios.running.factory import build_agents
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 
@@ -26,12 +25,12 @@ ROUNDS = 3
 def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
     """Lives k%-learners together, as the experiment does."""
     config = resolve(CurveConfig, "quick", {"learner": f"{learner}:epochs=4", "evaluate_every": 0, "device": "cpu"})
-    dataset = load_dataset(config.dataset, seed=0, n_train=None, n_validation=None, n_test=None)
+    dataset = load_dataset(str(config.dataset), seed=0, n_train=None, n_validation=None, n_test=None)
     stream = iid_stream(dataset, config.chunks, seed=0)
     plan = EvaluationPlan(dataset.validation, dataset.test)
 
     def lived(ks: tuple[int, ...]) -> None:
-        agent = build_agent(config, dataset, seed=0, progress=unreported)
+        agent = build_agents(config, {"": config}, dataset, seed=0)[""]
         for _ in run_lifetimes(agent, stream, {f"k{k}": StaticPolicy(k) for k in ks}, plan):
             pass
 

@@ -16,10 +16,11 @@ from scenarios.analysis.comparison import (
     ScheduleLifetimes,
     best_at_each_budget,
     compare,
-    comparison_csv,
     comparison_json,
+    comparison_rows,
     pareto_front,
 )
+from scenarios.analysis.csv_table import csv_table
 from scenarios.analysis.statistics import Interval, mean_interval
 
 
@@ -152,7 +153,7 @@ def test_a_mean_is_over_the_seeds_that_have_the_metric():
 
 
 def test_csv_has_a_line_a_schedule_and_every_digit():
-    text = comparison_csv(compare([CHEAP, lived('odd, "name"', [1, 1, 3], [0.1, None, 0.2])]))
+    text = csv_table(comparison_rows(compare([CHEAP, lived('odd, "name"', [1, 1, 3], [0.1, None, 0.2])])))
     assert text.endswith("\n")
     assert "\r" not in text
     cheap, odd = csv.DictReader(io.StringIO(text))
@@ -168,10 +169,10 @@ def test_csv_has_a_line_a_schedule_and_every_digit():
         expected.high,
     ]
     assert (float(odd["accuracy"]), odd["accuracy_seeds"]) == (pytest.approx(0.15), "2")
-    nothing = next(csv.DictReader(io.StringIO(comparison_csv(compare([lived("a", [1], [None])])))))
+    nothing = next(csv.DictReader(io.StringIO(csv_table(comparison_rows(compare([lived("a", [1], [None])]))))))
     assert (nothing["accuracy"], nothing["accuracy_low"], nothing["accuracy_seeds"]) == ("", "", "0")
     assert float(odd["cost"]) == pytest.approx(5 / 3)
-    (single,) = csv.DictReader(io.StringIO(comparison_csv(compare([lived("a", [1], [0.5])]))))
+    (single,) = csv.DictReader(io.StringIO(csv_table(comparison_rows(compare([lived("a", [1], [0.5])])))))
     assert (single["accuracy"], single["accuracy_low"]) == ("0.5", "")
 
 

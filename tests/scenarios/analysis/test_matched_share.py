@@ -11,13 +11,14 @@ import pytest
 
 from agent.errors import RunError
 from agent.storage.record import LifetimeRecord
+from scenarios.analysis.csv_table import csv_table
 from scenarios.analysis.matched_share import (
     Course,
     Mark,
     accuracy_at,
     course_of,
-    matched_share_csv,
     matched_share_json,
+    matched_share_rows,
     mean_marks,
     place,
 )
@@ -93,7 +94,7 @@ def test_json_and_csv_hold_what_is_drawn():
     assert (loss["policy"], loss["difference"], tariff["difference"]["estimate"]) == ("loss", None, 0.0)
     assert loss["by_seed"][0]["learned_by_chunk"] == [0.3, 0.6]
     assert loss["by_seed"][0]["evaluations"][-1] == {"chunks": 2, "learned": 0.6, "agent": 0.65, "learner": 0.1}
-    rows = list(csv.DictReader(io.StringIO(matched_share_csv(matched))))
+    rows = list(csv.DictReader(io.StringIO(csv_table(matched_share_rows(matched)))))
     assert [(row["policy"], row["n_seeds"], row["difference"]) for row in rows] == [
         ("loss", "2", ""),
         ("tariff", "2", "0.0"),

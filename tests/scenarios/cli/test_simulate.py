@@ -14,7 +14,7 @@ from PIL import Image
 
 from agent.policies.registry import POLICIES
 from agent.storage.record import open_run
-from scenarios.cli.code_digest import digest_of
+from scenarios.running.code_digest import digest_of
 from scenarios.streams.catalog import SCENARIOS
 from tests.scenarios import commands
 from tests.scenarios.commands import (
@@ -407,7 +407,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(lifetime, tmp_path, argument
             '{"experiment": "simulate", "preset": "quick", "settings": {"depth": 8}}',
             "got --depth, as it was called before (in the settings of the run at",
         ),
-        ('{"experiment": "compare-runs", "preset": "quick", "settings": {}}', "a comparison of finished runs"),
+        ('{"experiment": "dance", "preset": "quick", "settings": {}}', "expected a run of simulate, compare, "),
     ],
 )
 def test_only_a_run_can_be_resumed(lifetime, tmp_path, config, message):

@@ -19,6 +19,7 @@ from scenarios.config.settings import TreeConfig
 from scenarios.oracle import grow as trees
 from scenarios.oracle import jobs as branches
 from scenarios.oracle.table import read_table
+from scenarios.running.experiment import Run
 from scenarios.running.progress import Interrupted
 from scenarios.running.workers import WorkerPool
 from tests.scenarios import commands
@@ -178,13 +179,13 @@ def test_progress_counts_every_node_once(monkeypatch, tmp_path):
 
     monkeypatch.setattr(trees, "WorkerPool", Alone)
     given = dict(zip([word[2:].replace("-", "_") for word in TINY[::2]], TINY[1::2], strict=True))
-    config = trees.resolve_tree(TreeConfig.model_validate(given))
+    config = TreeConfig.model_validate(given)
     first, second = Counting(), Counting()
     first.left = 3
     with open_run(tmp_path / "run", {}) as directory:
         with pytest.raises(Interrupted):
-            trees.grow_tables(config, directory, first, workers=1)
-        trees.grow_tables(config, directory, second, workers=1)
+            trees.run(config, Run(directory, first, workers=1))
+        trees.run(config, Run(directory, second, workers=1))
     assert 0 < first.done < first.expected == 62
     assert second.done == second.expected == 62
 

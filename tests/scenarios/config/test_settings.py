@@ -1,6 +1,8 @@
 import pytest
 
 from agent.errors import InvalidSetting
+from scenarios.config.families import LEARNER, RECIPE
+from scenarios.config.members import Member
 from scenarios.config.presets import CURVE_PRESETS, from_toml, resolve
 from scenarios.config.settings import CurveConfig
 
@@ -35,7 +37,7 @@ def test_every_preset_is_valid_and_every_setting_documented(preset):
         ({"seeds": "0"}, "expected --seeds to be greater than or equal to 1, got 0"),
         ({"chunks": "2.5"}, "expected --chunks to be a valid integer"),
         ({"warm": True}, "expected --learner refit with --warm: with cooldown y always continues"),
-        ({"learning_rate": 1}, "expected settings out of dataset, .* got learning_rate"),
+        ({"learning_rate": 1}, "expected settings out of network, .* got learning_rate"),
         ({"confidence": "1"}, "expected --confidence to be less than or equal to 0.999999, got 1"),
         ({"train_size": "0"}, "expected --train-size to be greater than or equal to 1, got 0"),
     ],
@@ -60,18 +62,22 @@ def test_later_settings_win_and_typed_values_are_read():
 
 def test_a_spec_of_the_same_name_changes_only_the_keys_that_it_names():
     config = resolve(CurveConfig, "cifar10-small", {"recipe": "sgd:lr=0.5"}, {"recipe": {"name": "sgd", "momentum": 0}})
-    assert config.recipe == "sgd:lr=0.5,batch=125,momentum=0"
-    assert resolve(CurveConfig, "quick", {"recipe": "sgd:0.2,batch=8"}).recipe == "sgd:lr=0.2,batch=8"
-    assert resolve(CurveConfig, "cifar10-small", {"recipe": "adamw"}).recipe == "adamw"
-    assert resolve(CurveConfig, "cifar10-small", {"learner": "cooldown"}).learner == "cooldown"
+    assert config.recipe == Member.read("sgd:lr=0.5,batch=125,momentum=0", RECIPE)
+    assert str(config.recipe) == "sgd:lr=0.5,momentum=0,weight_decay=0.0001,batch=125,views=plain,precision=auto"
+    recipe = resolve(CurveConfig, "quick", {"recipe": "sgd:0.2,batch=8"}).recipe
+    assert recipe == Member.read("sgd:lr=0.2,batch=8", RECIPE)
+    assert resolve(CurveConfig, "cifar10-small", {"recipe": "adamw"}).recipe == Member.read("adamw", RECIPE)
+    cooldown = resolve(CurveConfig, "cifar10-small", {"learner": "cooldown"}).learner
+    assert cooldown == Member.read("cooldown", LEARNER)
 
 
 def test_places_of_keys_are_those_of_the_network_that_they_were_said_of():
-    assert resolve(CurveConfig, "cifar10-small").keys == "stage2.block0.relu+stage2.block0"
+    assert resolve(CurveConfig, "cifar10-small").keys == ("stage2.block0.relu", "stage2.block0")
     assert resolve(CurveConfig, "cifar10-small", {"network": "resnet:width=4"}).keys is not None
     assert resolve(CurveConfig, "cifar10-small", {"network": "mlp"}).keys is None
-    assert (
-        resolve(CurveConfig, "cifar10-small", {"network": "mlp", "keys": ["input", "hidden0"]}).keys == "input+hidden0"
+    assert resolve(CurveConfig, "cifar10-small", {"network": "mlp", "keys": ["input", "hidden0"]}).keys == (
+        "input",
+        "hidden0",
     )
 
 
@@ -82,7 +88,10 @@ def test_settings_from_toml(tmp_path):
     )
     config = resolve(CurveConfig, "quick", from_toml(path))
     assert (config.k, config.evaluate_every) == ((20, 40), 2)
-    assert (config.recipe, config.learner) == ("sgd:lr=0.1,weight_decay=0", "online")
+    assert (config.recipe, config.learner) == (
+        Member.read("sgd:lr=0.1,weight_decay=0", RECIPE),
+        Member.read("online", LEARNER),
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,10 +115,11 @@ def test_the_k_that_an_error_recommends_is_accepted():
 def test_the_presets_for_cifar10_are_those_of_the_paper():
     paper = resolve(CurveConfig, "cifar10-paper")
     assert (paper.train_size, paper.validation_size) == (45000, 5000)
-    assert (paper.recipe, paper.learner) == ("sgd:lr=0.09,batch=125", "refit:epochs=180,schedule=steps")
-    assert (paper.network, paper.keys, paper.pool) == ("resnet:depth=32,width=16", "cache3", False)
+    assert paper.recipe == Member.read("sgd:lr=0.09,batch=125", RECIPE)
+    assert paper.learner == Member.read("refit:epochs=180,schedule=steps", LEARNER)
+    assert (str(paper.network), paper.keys, paper.pool) == ("resnet:depth=32,width=16", ("cache3",), False)
     assert paper.k == tuple(range(10, 100, 10))
     small = resolve(CurveConfig, "cifar10-small")
     cooled = resolve(CurveConfig, "cifar10-cooldown")
     assert (cooled.train_size, cooled.network, cooled.keys) == (small.train_size, small.network, small.keys)
-    assert (small.train_size, small.learner_name, small.k) == (10000, "refit", (20, 40, 60, 80))
+    assert (small.train_size, small.learner.name, small.k) == (10000, "refit", (20, 40, 60, 80))

@@ -22,7 +22,7 @@ from agent.policies import (
 )
 from scenarios.config.described import Described, Parameter, describe
 from scenarios.config.families import FAMILIES, POLICY, SCENARIO, TARIFF
-from scenarios.config.members import canonical, make
+from scenarios.config.members import Member, make
 from scenarios.config.specs import Spec, file_name, parse, spelled, split_specs
 from tests.agent.policies.test_policies import EXAMPLES
 from tests.agent.toys import same
@@ -98,7 +98,7 @@ def test_specs_are_read(text: str, spec: Spec) -> None:
     ],
 )
 def test_in_full_every_setting_has_a_value_and_the_first_its_key(text: str, expected: str) -> None:
-    assert canonical(text, POLICY, full=True) == expected
+    assert str(Member.read(text, replace(POLICY, in_full=True))) == expected
 
 
 def test_a_first_value_without_a_key_comes_once_and_first() -> None:
@@ -121,8 +121,8 @@ LISTS = replace(SCENARIO, registry=f"{HERE}:LISTED")
 def test_the_parts_of_a_list_are_joined_by_plus() -> None:
     assert make("listed:a+b,sizes=3+4", LISTS) == {"places": ("a", "b"), "sizes": (3, 4)}
     assert make("listed:a,sizes=none", LISTS) == {"places": ("a",), "sizes": None}
-    assert canonical("world:share=1e16", WORLD) == "world:share=1e16"
-    assert canonical("listed:sizes=3 + 4,places=a", LISTS) == "listed:places=a,sizes=3+4"
+    assert str(Member.read("world:share=1e16", WORLD)) == "world:share=1e16"
+    assert str(Member.read("listed:sizes=3 + 4,places=a", LISTS)) == "listed:places=a,sizes=3+4"
     with pytest.raises(InvalidSetting, match=r"sizes of listed to be an integer, joined by \+ or none, got 3\+x"):
         make("listed:sizes=3+x", LISTS)
     assert [each.type for each in describe(LISTED)[0].parameters] == ["text+text...", "integer+integer...|none"]
@@ -135,13 +135,6 @@ def test_tables_and_lists_say_what_text_says() -> None:
     for table in ({"k": 20}, {"name": "static", "k": "20,p=3"}, {"name": 3}):
         with pytest.raises(InvalidSetting, match="expected a table with a name"):
             spelled(table)
-
-
-def written(spec: Spec) -> str:
-    if spec.name == "file":
-        return f"file:{spec.settings['path']}"
-    settings = ",".join(f"{key}={value}" for key, value in spec.settings.items())
-    return f"{spec.name}:{settings}" if settings else spec.name
 
 
 AFTER = "expected settings key=value, separated by commas, after 'static:', got "
@@ -183,8 +176,8 @@ def test_malformed_specs_are_refused(text: str, message: str) -> None:
 )
 def test_all_that_follows_file_is_a_path(text: str, path: str) -> None:
     assert parse(text) == Spec("file", {"path": path})
-    assert canonical(text, POLICY) == f"file:{path}"
-    assert re.fullmatch(r"file-path_[a-z0-9_.-]+-[0-9a-f]{8}", file_name(text))
+    assert str(Member.read(text, POLICY)) == f"file:{path}"
+    assert re.fullmatch(r"file-path_[a-z0-9_.-]+-[0-9a-f]{8}", named(text))
 
 
 @pytest.mark.parametrize("text", ["file", "file:", "file: ", "file:./ a", "file:a /", "file:a\nb"])
@@ -195,8 +188,8 @@ def test_file_wants_a_path(text: str) -> None:
 
 def test_different_policy_files_have_different_folders() -> None:
     paths = ["a/b.json", "a-b.json", "A/b.json", "a/b,json", "b.json", "x/a/b.json"]
-    assert len({file_name(f"file:{path}").lower() for path in paths}) == len(paths)
-    assert file_name("file:./a/b.json") == file_name("file:a/b.json")
+    assert len({named(f"file:{path}").lower() for path in paths}) == len(paths)
+    assert named("file:./a/b.json") == named("file:a/b.json")
 
 
 def test_a_policy_is_made_as_its_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +211,7 @@ def test_any_text_is_a_spec_or_a_one_line_error(text: str) -> None:
     except InvalidSetting as error:
         refusal = str(error)
     else:
-        assert parse(written(spec)) == spec
+        assert parse(str(spec)) == spec
         return
     assert refusal.isprintable()
 
@@ -389,7 +382,7 @@ def test_a_policy_of_ones_own_is_imported_from_the_current_directory(own_module:
     assert isinstance(policy, Policy)
     assert vars(policy) == {"k": 2.5, "name": "y", "seed": 7}
     assert type(make(f"{own_module}.Plain", POLICY, seed=7)).__name__ == "Plain"
-    assert canonical(f"{own_module}.Own:name=y,k=3", POLICY) == f"{own_module}.Own:name=y"
+    assert str(Member.read(f"{own_module}.Own:name=y,k=3", POLICY)) == f"{own_module}.Own:name=y"
 
 
 @pytest.mark.parametrize(
@@ -427,8 +420,8 @@ def test_a_class_that_is_no_policy_is_refused_in_one_line(path: str, message: st
     ],
 )
 def test_a_policy_has_one_spelling(text: str, expected: str) -> None:
-    assert canonical(text, POLICY) == expected
-    assert canonical(expected, POLICY) == expected
+    assert str(Member.read(text, POLICY)) == expected
+    assert str(Member.read(expected, POLICY)) == expected
 
 
 SETTINGS = {
@@ -468,8 +461,8 @@ def policy_specs(draw: st.DrawFn) -> str:
 
 @given(policy_specs())
 def test_the_canonical_spelling_makes_the_same_policy(text: str) -> None:
-    short = canonical(text, POLICY)
-    assert canonical(short, POLICY) == short
+    short = str(Member.read(text, POLICY))
+    assert str(Member.read(short, POLICY)) == short
     first, second = (make(spelling, POLICY, seed=9) for spelling in (text, short))
     assert type(first) is type(second)
     assert same(first.state(), second.state())
@@ -477,14 +470,20 @@ def test_the_canonical_spelling_makes_the_same_policy(text: str) -> None:
 
 @given(policy_specs(), policy_specs())
 def test_different_policies_have_different_files(a: str, b: str) -> None:
-    a, b = (canonical(text, POLICY) for text in (a, b))
+    a, b = (str(Member.read(text, POLICY)) for text in (a, b))
     assume(a != b)
-    assert file_name(a) != file_name(b)
+    assert named(a) != named(b)
 
 
 NAMES = st.from_regex(r"[a-bA][a-b0-9_-]{0,3}", fullmatch=True)
 KEYS = st.from_regex(r"[a-b][a-b0-9_]{0,3}", fullmatch=True)
 VALUES = st.from_regex(r"[a-bA-B0-1._-]{1,4}", fullmatch=True)
+
+
+def named(text):
+    return file_name(parse(text))
+
+
 SPECS = st.builds(Spec, NAMES, st.dictionaries(KEYS, VALUES, max_size=2))
 
 
@@ -492,7 +491,7 @@ SPECS = st.builds(Spec, NAMES, st.dictionaries(KEYS, VALUES, max_size=2))
 def test_different_specs_have_different_files_even_where_case_does_not_count(a: Spec, b: Spec) -> None:
     names = []
     for spec in a, b:
-        names.append(file_name(written(spec)))
+        names.append(file_name(spec))
         assert re.fullmatch(r"[a-z0-9_][a-z0-9_.-]*", names[-1])
         assert not names[-1].endswith(".")
     assume(a.name != b.name or list(a.settings.items()) != list(b.settings.items()))
@@ -509,12 +508,12 @@ def test_different_specs_have_different_files_even_where_case_does_not_count(a: 
     ],
 )
 def test_file_names_are_readable(text: str, expected: str) -> None:
-    assert file_name(text) == expected
+    assert named(text) == expected
 
 
 @pytest.mark.parametrize("text", ["own.module.Class:k=2", "a:folder=../../etc", "a:b=" + "c" * 300, "é"])
 def test_odd_specs_end_in_a_digest(text: str) -> None:
-    assert re.fullmatch(r"([a-z0-9_][a-z0-9_.-]{0,80}-)?[0-9a-f]{8}", file_name(text))
+    assert re.fullmatch(r"([a-z0-9_][a-z0-9_.-]{0,80}-)?[0-9a-f]{8}", named(text))
 
 
 def test_a_family_is_described() -> None:

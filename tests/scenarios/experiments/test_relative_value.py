@@ -9,9 +9,11 @@ from agent.learners.training import Training
 from agent.storage.record import open_run
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
-from scenarios.experiments.relative_value import run_curve
+from scenarios.experiments.relative_value import CURVE
 from scenarios.experiments.relative_value_report import LearnerAt
 from scenarios.running import world
+from scenarios.running.experiment import Run
+from scenarios.running.factory import build_agents
 from tests.scenarios.worlds import colours
 
 TINY = {
@@ -63,7 +65,7 @@ def small_world(monkeypatch):
 def live(path, settings, log=None):
     config = resolve(CurveConfig, "quick", settings)
     with open_run(path, {"settings": config.model_dump(mode="json")}) as run:
-        return run_curve(config, run, log or Log())
+        return CURVE.run(config, Run(run, log or Log()))
 
 
 @pytest.mark.slow
@@ -178,9 +180,7 @@ def test_settings_reach_the_agent(tmp_path):
     dataset = colours()
     changed = {"shift": 2, "mirror": True, "recipe": "sgd:lr=0.3", "learner": "online:ema_decay=0.5"}
     config: CurveConfig = resolve(CurveConfig, "quick", TINY, changed)
-    from scenarios.running.factory import build_agent
-
-    learner = build_agent(config, dataset, seed=0, progress=lambda n: None).learner
+    learner = build_agents(config, {"": config}, dataset, seed=0)[""].learner
     assert (learner.training.augmentation.shift, learner.training.augmentation.mirror) == (2, True)
     assert (learner.training.recipe.lr, learner.ema_decay, learner.network.width) == (0.3, 0.5, 2)
     assert (learner.training.recipe.batch_size, learner.epochs) == (5, 2)

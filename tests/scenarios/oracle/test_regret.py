@@ -15,27 +15,53 @@ from agent.errors import InvalidSetting, PolicyError, RunError
 from agent.policies import Action, Policy, PolicyFile, policy_file_text
 from scenarios.analysis.comparison import ScheduleLifetimes, compare
 from scenarios.analysis.statistics import mean_interval
-from scenarios.config.families import POLICY, TARIFF
-from scenarios.config.members import make
-from scenarios.oracle.evaluate import evaluate_policies, pricing_of, short_labels, shown, tables_digest, trained_on
+from scenarios.config.families import DATASET
+from scenarios.config.fields import read_policies
+from scenarios.config.members import Member
+from scenarios.config.presets import validate
+from scenarios.config.settings import EvaluateConfig
+from scenarios.oracle.evaluate import evaluate_policies, pricing_of, trained_on
+from scenarios.oracle.evaluation_report import short_labels, shown
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.regret import _at_equal_cost, evaluate, static_schedules
 from scenarios.oracle.table import read_table, schedule_of
-from scenarios.oracle.tables import ACCURACY, COST, REGRET, UTILITY, Pricing, TableSet, read_tables, with_tariffs_drawn
+from scenarios.oracle.tables import (
+    ACCURACY,
+    COST,
+    REGRET,
+    UTILITY,
+    Pricing,
+    TableSet,
+    read_tables,
+    tables_digest,
+    with_tariffs_drawn,
+)
 from scenarios.running.provenance import seeds_trained_on
 from tests.scenarios.tables import PAYING, paying, planted, synthetic
 
-PRICING = Pricing("day-night:period=4", "prices:gflop=0.3,megabyte_written=700,megabyte_chunk=90", 0.02)
+PRICING = Pricing.read("day-night:period=4", "prices:gflop=0.3,megabyte_written=700,megabyte_chunk=90", 0.02)
 BLIND = ["static:k=50", "interleaved:k=50", "random", "tariff", "periodic:period=3", "budget:gflop=9"]
 LOOKING = ["loss", "uncertainty", "disagreement", "novelty", "linucb", "thompson", "forecast"]
-NO_PRICES = dict.fromkeys(("tariff", "cost", "cost_weight", "budget"))
+
+
+def policies(text):
+    return read_policies(text)
+
+
+def dataset(text):
+    return Member.read(text, DATASET)
+
+
+def prices(**given):
+    return validate(EvaluateConfig, {"trees": ".", **given})
+
 
 small = st.integers(0, 10**6).flatmap(lambda seed: st.integers(1, 5).map(lambda n: synthetic(seed, n)))
 
 
 def spent_slowly(table, pricing, actions):
     """What a lifetime that does not look pays, step by step."""
-    prices = make(pricing.tariff, TARIFF, n_chunks=table.n_chunks, seed=table.facts["seed"])
+    prices = pricing.tariff.make(n_chunks=table.n_chunks, seed=table.facts["seed"])
     model, node, spent = pricing.model, 1, 0.0
     for i, learns in enumerate(actions):
         node = 2 * node + learns
@@ -74,7 +100,7 @@ def test_utilities_and_regrets_are_those_of_slow_code(table):
 def test_who_observes_nothing_has_no_negative_regret_and_who_looks_pays_for_it(table):
     table_set, seed = TableSet([table], PRICING), table.facts["seed"]
     for spec in BLIND:
-        assert table_set.run(spec).by_seed[seed][REGRET] >= 0
+        assert table_set.run(*policies(spec)).by_seed[seed][REGRET] >= 0
     for leaf in range(1 << table.n_chunks, 2 << table.n_chunks):
         costs = [table_set.metrics(seed, level, leaf)[COST] for level in ("nothing", "learner", "memory")]
         assert costs == pytest.approx(sorted(costs), rel=1e-12)  # the same, where looking computes the keys
@@ -101,14 +127,14 @@ def test_static_schedules_learn_every_number_of_chunks(n):
     specs = static_schedules(n)
     assert len(set(specs)) == len(specs) == n + 1 + max(0, n - 1)
     for family, counts in (("static", range(n + 1)), ("interleaved", range(1, n))):
-        policies = [make(spec, POLICY, seed=0) for spec in specs if spec.startswith(family)]
+        policies = [spec.make(seed=0) for spec in specs if spec.name == family]
         assert [policy.n_learned(n) for policy in policies] == list(counts)
 
 
 def test_a_static_schedule_learns_its_chunks_in_a_tree_of_seven():
     table_set = TableSet([synthetic(3, 7)], PRICING)
     for i, spec in enumerate(static_schedules(7)[:8]):
-        leaf = table_set.leaf(3, make(spec, POLICY, seed=3))
+        leaf = table_set.leaf(3, spec.make(seed=3))
         assert schedule_of(leaf) == "L" * i + "M" * (7 - i)
 
 
@@ -119,7 +145,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def evaluated(tables):
-    return evaluate_policies(tables, "random:p=0.3 static:k=30", PRICING, 0.9)
+    return evaluate_policies(tables, policies("random:p=0.3 static:k=30"), PRICING, 0.9)
 
 
 def schedule(evaluated, label):
@@ -146,7 +172,7 @@ def test_leads_are_paired_by_seed(evaluated):
 
 
 def test_every_policy_leads_over_every_other_but_itself(evaluated):
-    statics = static_schedules(4)
+    statics = [*map(str, static_schedules(4))]
     policies = {difference.policy for difference in evaluated.differences}
     pairs = {(difference.policy, difference.baseline) for difference in evaluated.differences}
     assert pairs == {(a, b) for a in policies for b in policies | set(statics) if a != b}
@@ -157,9 +183,9 @@ def test_every_policy_leads_over_every_other_but_itself(evaluated):
 
 def test_at_equal_cost_heuristics_are_rivals_and_trained_policies_are_not(tables, policy):
     trained = policy({"settings": {"dataset": "digits"}, "seeds": [0]})
-    found = evaluate_policies(tables, trained, PRICING, 0.95).at_equal_cost
+    found = evaluate_policies(tables, policies(trained), PRICING, 0.95).at_equal_cost
     by_kind = {(each.policy, each.among): each for each in found}
-    statics = set(static_schedules(4))
+    statics = set(map(str, static_schedules(4)))
     names = {each.policy for each in found}
     assert {among for _, among in by_kind} == {"statics", "statics and heuristics"}
     for name in names:
@@ -182,8 +208,8 @@ def test_the_oracle_s_regret_is_nothing_and_nobody_blind_is_better(evaluated):
 
 
 def test_regret_without_anything_to_regret_has_no_ratio():
-    pricing = Pricing("constant", "flops", 0.0)
-    found = evaluate_policies([paying(seed) for seed in range(3)], "static:k=100 static:k=0", pricing, 0.95)
+    pricing = Pricing.read("constant", "flops", 0.0)
+    found = evaluate_policies([paying(seed) for seed in range(3)], policies("static:k=100 static:k=0"), pricing, 0.95)
     [difference] = [
         each for each in found.differences if (each.policy, each.baseline) == ("static:k=0", "static:k=100")
     ]
@@ -241,20 +267,22 @@ def policy(tmp_path):
 def test_trees_that_were_trained_on_are_left_out(tables, policy):
     one = policy({"settings": {"dataset": "textures"}, "seeds": [0, 3, 77]})
     other = policy({"settings": {"dataset": "textures"}, "seeds": [1]}, "other.json")
-    found = evaluate_policies(tables, f"{one} {other}", PRICING, 0.95)
+    found = evaluate_policies(tables, policies(f"{one} {other}"), PRICING, 0.95)
     assert (found.comparison.seeds, found.left_out) == ((2, 4), (0, 1, 3))
-    assert evaluate_policies(tables, one, PRICING, 0.95).comparison.seeds == (1, 2, 4)
+    assert evaluate_policies(tables, policies(one), PRICING, 0.95).comparison.seeds == (1, 2, 4)
 
 
 def test_other_data_and_policies_by_hand_leave_all_in(tables, policy):
     for training in ({}, {"settings": {"dataset": "digits"}, "seeds": [0, 1, 2, 3, 4]}):
-        found = evaluate_policies(tables, policy(training), PRICING, 0.95)
+        found = evaluate_policies(tables, policies(policy(training)), PRICING, 0.95)
         assert (found.comparison.seeds, found.left_out) == ((0, 1, 2, 3, 4), ())
 
 
 def test_nothing_left_to_evaluate_on_is_refused(tables, policy):
     with pytest.raises(InvalidSetting, match=r"that no policy was trained on, got only those of 0, 1, 2, 3, 4; grow"):
-        evaluate_policies(tables, policy({"settings": {"dataset": "textures"}, "seeds": list(range(9))}), PRICING, 0.95)
+        evaluate_policies(
+            tables, policies(policy({"settings": {"dataset": "textures"}, "seeds": list(range(9))})), PRICING, 0.95
+        )
 
 
 def test_settings_of_before_are_refused_with_their_new_place(tmp_path):
@@ -264,7 +292,7 @@ def test_settings_of_before_are_refused_with_their_new_place(tmp_path):
     with pytest.raises(
         InvalidSetting, match=r"expected --recipe sgd:lr=\.\.\. among the settings .* got lr, as it was"
     ):
-        seeds_trained_on(path, "textures", None)
+        seeds_trained_on(path, dataset("textures"), None)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +314,11 @@ def test_a_training_that_nobody_understands_is_refused(tables, policy, training,
 
 @pytest.mark.parametrize("spec", LOOKING)
 def test_who_learns_while_living_is_newborn_in_each_tree(tables, spec):
-    together = TableSet(tables, PRICING).run(spec).by_seed
-    alone = {table.facts["seed"]: TableSet([table], PRICING).run(spec).by_seed[table.facts["seed"]] for table in tables}
+    together = TableSet(tables, PRICING).run(*policies(spec)).by_seed
+    alone = {
+        table.facts["seed"]: TableSet([table], PRICING).run(*policies(spec)).by_seed[table.facts["seed"]]
+        for table in tables
+    }
     assert together == alone
 
 
@@ -319,7 +350,7 @@ def test_a_policy_of_one_s_own_that_fails_is_one_line(tables):
     }
     for name, message in refused.items():
         with pytest.raises((InvalidSetting, PolicyError), match=re.escape(message)):
-            evaluate_policies(tables, f"{__name__}.{name}", PRICING, 0.95)
+            evaluate_policies(tables, policies(f"{__name__}.{name}"), PRICING, 0.95)
 
 
 # Prices
@@ -327,9 +358,9 @@ def test_a_policy_of_one_s_own_that_fails_is_one_line(tables):
 
 def test_prices_are_the_trees_where_none_are_given():
     table = synthetic(0, 2, tariff="random-walk", cost="cloud", cost_weight=7, budget=3)
-    assert pricing_of([table], NO_PRICES) == Pricing("random-walk", "cloud", 7.0, 3.0)
+    assert pricing_of([table], prices()) == Pricing.read("random-walk", "cloud", 7.0, 3.0)
     given = {"tariff": "day-night:day=2.0", "cost": "flops", "cost_weight": 0.0, "budget": inf}
-    assert pricing_of([table], given) == Pricing("day-night:day=2", "flops", 0.0, None)
+    assert pricing_of([table], prices(**given)) == Pricing.read("day-night:day=2", "flops", 0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +376,7 @@ def test_prices_are_the_trees_where_none_are_given():
 )
 def test_prices_that_cannot_be_are_refused(tables, given, message):
     with pytest.raises(InvalidSetting, match=message):
-        pricing_of(tables, NO_PRICES | given)
+        pricing_of(tables, prices(**given))
 
 
 # Tables of a run
@@ -427,39 +458,39 @@ def test_policy_files_are_called_by_the_folders_of_their_runs():
 
 def test_few_static_schedules_are_shown(evaluated):
     labels = shown(evaluated)
-    statics = [label for label in labels if label in static_schedules(4)]
+    statics = [label for label in labels if label in [*map(str, static_schedules(4))]]
     assert set(statics) == {"static:k=0", "static:k=100", evaluated.best_static}
     assert {"oracle", "best fixed schedule", "random:p=0.3", "static:k=30", "forecast:cost_weight=0.02"} <= set(labels)
 
 
 def test_the_best_policy_of_a_paying_tree_is_that_of_the_tariff():
     tables = [paying(seed) for seed in (1, 2)]
-    pricing = pricing_of(tables, NO_PRICES)
-    assert pricing == Pricing(**PAYING)
-    found = evaluate(tables, ["tariff"], pricing, trained_on={})
+    pricing = pricing_of(tables, prices())
+    assert pricing == Pricing.read(**PAYING)
+    found = evaluate(tables, policies("tariff"), pricing, trained_on={})
     assert found.fixed == "MLML"
     assert schedule(found, "tariff").means[REGRET].estimate == pytest.approx(0)
     assert json.dumps([each.by_seed for each in found.comparison.schedules], allow_nan=False)
 
 
 def test_paths_of_a_tariff_are_averaged_for_each_tree():
-    tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("random-walk:sigma=0.5", "flops", 0.01)
-    found = evaluate(tables, ["tariff"], pricing, trained_on={}, n_draws=3)
+    tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing.read("random-walk:sigma=0.5", "flops", 0.01)
+    found = evaluate(tables, policies("tariff"), pricing, trained_on={}, n_draws=3)
     assert (found.n_paths, found.comparison.seeds) == (3, (0, 1))
-    every = TableSet(with_tariffs_drawn(tables, pricing.tariff, 3), pricing).run("tariff")
+    every = TableSet(with_tariffs_drawn(tables, pricing.tariff, 3), pricing).run(*policies("tariff"))
     for metric in (UTILITY, REGRET, COST, ACCURACY):
         paths = [values[metric] for values in every.by_seed.values()]
         means = [values[metric] for values in schedule(found, "tariff").by_seed.values()]
         assert means == pytest.approx([np.mean(paths[:3]), np.mean(paths[3:])])
-    constant = evaluate(tables, ["tariff"], PRICING, trained_on={}, n_draws=3)
+    constant = evaluate(tables, policies("tariff"), PRICING, trained_on={}, n_draws=3)
     assert constant.n_paths == 1
 
 
 def test_regret_is_to_the_best_schedule_of_who_does_not_look():
-    table, pricing = synthetic(3, 3), Pricing("constant", "flops", 0.05)
+    table, pricing = synthetic(3, 3), Pricing.read("constant", "flops", 0.05)
     n_leaves = 1 << table.n_chunks
     best = max(table.accuracy[n_leaves:, 0] - 0.05 * PricedTable(table, (1.0,) * 3, pricing.model).spent[n_leaves:])
-    values = TableSet([table], pricing).run("loss:threshold=0").by_seed[3]
+    values = TableSet([table], pricing).run(*policies("loss:threshold=0")).by_seed[3]
     looking = PricedTable(table, (1.0,) * 3, pricing.model, observes="learner")
     reached = table.accuracy[-1, 0] - 0.05 * looking.spent[-1]
     assert looking.spent[-1] > PricedTable(table, (1.0,) * 3, pricing.model).spent[-1]
@@ -468,12 +499,13 @@ def test_regret_is_to_the_best_schedule_of_who_does_not_look():
 
 
 def test_the_best_static_schedule_is_that_of_the_highest_utility():
-    tables, pricing = [synthetic(seed, 3) for seed in (0, 1)], Pricing("constant", "flops", 1e6)  # nothing is worth it
-    found = evaluate(tables, ["tariff"], pricing, trained_on={})
+    tables = [synthetic(seed, 3) for seed in (0, 1)]
+    pricing = Pricing.read("constant", "flops", 1e6)  # nothing is worth it
+    found = evaluate(tables, policies("tariff"), pricing, trained_on={})
     utilities = {each.label: each.means[UTILITY].estimate for each in found.comparison.schedules}
-    assert found.best_static == max(static_schedules(3), key=utilities.get)
+    assert found.best_static == max(map(str, static_schedules(3)), key=utilities.get)
     accuracies = {each.label: each.means[ACCURACY].estimate for each in found.comparison.schedules}
-    assert found.best_static != max(static_schedules(3), key=accuracies.get)
+    assert found.best_static != max(map(str, static_schedules(3)), key=accuracies.get)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +522,7 @@ def test_a_data_set_is_known_however_it_is_spelled(tmp_path, theirs, ours, print
     training = {"settings": {"dataset": theirs}, "seeds": [0, 3], "data": print_of_theirs}
     path = tmp_path / "policy.json"
     path.write_text(policy_file_text(PolicyFile("linear", {"features": [], "weights": [], "bias": 1.0}, training)))
-    assert seeds_trained_on(path, ours, print_of_ours) == (frozenset({0, 3}) if same else frozenset())
+    assert seeds_trained_on(path, dataset(ours), print_of_ours) == (frozenset({0, 3}) if same else frozenset())
 
 
 @pytest.mark.parametrize(
@@ -509,4 +541,4 @@ def test_a_training_that_is_told_oddly_is_refused(tmp_path, training):
     path = tmp_path / "policy.json"
     path.write_text(policy_file_text(PolicyFile("linear", {"features": [], "weights": [], "bias": 1.0}, training)))
     with pytest.raises(InvalidSetting, match="to name the data set and the seeds that it was trained on"):
-        seeds_trained_on(path, "textures", None)
+        seeds_trained_on(path, dataset("textures"), None)

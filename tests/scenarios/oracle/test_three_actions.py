@@ -31,6 +31,7 @@ from agent.policies import (
 from agent.policies.observation import Observation
 from agent.testing import check_policy
 from scenarios.config.settings import TrainConfig
+from scenarios.datasets.source import Access
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, assemble, beam_search, grow
 from scenarios.oracle.table import n_nodes, read_table, schedule_of
@@ -42,7 +43,7 @@ from scenarios.policy_training.reinforce import ReinforceTrainer, drawn_by
 from scenarios.policy_training.simulators import TableSimulator
 from scenarios.policy_training.worlds_env import TableLifetime, World, WorldsEnv
 from scenarios.running.progress import SilentReporter
-from scenarios.running.world import load_world, make_episode, resolve_specs
+from scenarios.running.world import load_world, make_episode
 from tests.agent.three_actions import BOTH, both  # noqa: F401 (a fixture)
 from tests.agent.toys import same, toy_agent, toy_images, toy_stream
 from tests.scenarios import commands
@@ -265,7 +266,7 @@ def test_numbers_are_drawn_by_their_probabilities():
 
 def simulator():
     tables = [table_with_settings(table_of(seed)) for seed in (0, 1)]
-    return TableSimulator(TableSet(tables, Pricing("constant", "energy", 200.0)))
+    return TableSimulator(TableSet(tables, Pricing.read("constant", "energy", 200.0)))
 
 
 @pytest.mark.slow
@@ -329,8 +330,7 @@ def test_an_episode_of_a_world_can_be_decided_three_ways():
     from scenarios.config.settings import TreeConfig
 
     config = TreeConfig.model_validate({**SETTINGS, "dataset": "textures"})
-    config = config.model_copy(update=resolve_specs(config))
-    world = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
+    world = load_world(config, 0, Access(), SilentReporter())
     torch.set_num_threads(1)
     episode = make_episode(config, 0, world, "learner")
     seen = episode.observe()

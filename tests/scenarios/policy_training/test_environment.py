@@ -23,6 +23,7 @@ from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting, RunError
 from agent.policies.observation import Observation
 from scenarios.config.settings import TreeConfig
+from scenarios.datasets.source import Access
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, assemble, grow
 from scenarios.oracle.table import schedule_of
@@ -30,7 +31,7 @@ from scenarios.policy_training import environment
 from scenarios.policy_training.environment import ENVIRONMENT_ID, LifetimeEnv
 from scenarios.running import world as worlds
 from scenarios.running.progress import SilentReporter
-from scenarios.running.world import load_world, make_episode, resolve_specs
+from scenarios.running.world import load_world, make_episode
 
 ROOT = Path(__file__).parents[3]
 TINY = {
@@ -62,8 +63,7 @@ def _one_thread():
 def planted(seed, **changed):
     """A tree, grown as `lifetime tree` grows it, but by this process."""
     config = TreeConfig.model_validate(TINY | changed)
-    config = config.model_copy(update=resolve_specs(config))
-    world = load_world(config, seed, data_dir=None, download=False, reporter=SilentReporter())
+    world = load_world(config, seed, Access(), SilentReporter())
     rows = Rows()
     grow(make_episode(config, seed, world, "memory"), 1, rows)
     facts = {"settings": config.model_dump(mode="json"), "seed": seed, "prices": list(world[1].stream.prices)}
@@ -196,10 +196,10 @@ def test_test_images_are_not_looked_at(monkeypatch):
 
 def test_a_world_is_loaded_once(monkeypatch):
     loaded = []
-    monkeypatch.setattr(environment, "load_world", lambda config, seed, **_: loaded.append(seed) or load(config, seed))
+    monkeypatch.setattr(environment, "load_world", lambda config, seed, *_: loaded.append(seed) or load(config, seed))
 
     def load(config, seed):
-        return load_world(config, seed, data_dir=None, download=False, reporter=SilentReporter())
+        return load_world(config, seed, Access(), SilentReporter())
 
     environment._loaded.cache_clear()
     for _ in range(2):
@@ -357,7 +357,7 @@ def test_what_float32_cannot_hold_stays_within_the_space(tables):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"chunk": 3}, "expected settings out of dataset, train_size, .*, got chunk"),
+        ({"chunk": 3}, "expected settings out of network, .*, got chunk"),
         ({"test_size": 3}, "expected settings out of .*, got test_size"),
         ({"chunks": 0}, "expected --chunks to be greater than or equal to 1, got 0"),
         ({"tariff": "free"}, "expected a tariff out of constant, .*, got free"),

@@ -15,9 +15,10 @@ import torch
 from agent.policies import Action, PolicyFile, StaticPolicy, policy_file_text
 from agent.policies.forecast import ForecastPolicy
 from agent.randomness import named_generator
-from scenarios.config.families import POLICY
-from scenarios.config.members import make
+from scenarios.config.families import POLICY, TARIFF
+from scenarios.config.members import Member, make
 from scenarios.config.settings import TrainConfig
+from scenarios.datasets.source import Access
 from scenarios.oracle.table import schedule_of
 from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
 from scenarios.policy_training import forecast, reinforce
@@ -27,7 +28,6 @@ from scenarios.policy_training.reinforce import ReinforceTrainer, SamplingPolicy
 from scenarios.policy_training.simulators import LifetimeSimulator, TableSimulator
 from scenarios.policy_training.trainers import make_trainer
 from scenarios.running.progress import Interrupted, SilentReporter
-from scenarios.running.world import resolve_specs
 from tests.scenarios.policy_training.test_environment import TINY, planted
 from tests.scenarios.tables import BETA, PAYING, paying, synthetic
 
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 without_ppo = pytest.mark.skipif(find_spec("stable_baselines3") is None, reason="needs Stable-Baselines3 (extra ppo)")
 METHODS = ["cma", "reinforce", pytest.param("ppo", marks=without_ppo), "forecast"]
 every = pytest.mark.parametrize("method", METHODS)
-PRICING = Pricing("random-walk", "cloud", 1e9, 2e-10)
+PRICING = Pricing.read("random-walk", "cloud", 1e9, 2e-10)
 SPECS = ["static:k=50", "random", "loss", "novelty", "disagreement", "linucb", "thompson", "forecast"]
 
 
@@ -48,13 +48,13 @@ def configured(method, **settings):
 def simulator():
     """Some random trees."""
     return TableSimulator(
-        TableSet([synthetic(seed, 3) for seed in (2, 5)], Pricing("day-night:period=2", "flops", 0.01))
+        TableSet([synthetic(seed, 3) for seed in (2, 5)], Pricing.read("day-night:period=2", "flops", 0.01))
     )
 
 
 def paid():
     """Trees in which learning pays by night."""
-    return TableSimulator(TableSet([paying(seed) for seed in (0, 1)], Pricing(**PAYING)))
+    return TableSimulator(TableSet([paying(seed) for seed in (0, 1)], Pricing.read(**PAYING)))
 
 
 def written(trainer):
@@ -267,9 +267,8 @@ def test_policies_decide_at_all_nodes_as_they_do_one_by_one(method):
 def simulators():
     """The same worlds as tables and to be lived in."""
     config = TrainConfig.model_validate(TINY | {"cost_weight": PRICING.cost_weight})
-    config = config.model_copy(update=resolve_specs(config))
     tables = TableSimulator(TableSet([planted(seed) for seed in (0, 3)], PRICING))
-    return tables, LifetimeSimulator(config, (0, 3), SilentReporter(), download=False, data_dir=None)
+    return tables, LifetimeSimulator(config, (0, 3), SilentReporter(), Access())
 
 
 def test_living_is_looking_up_to_the_bit(simulators):
@@ -284,7 +283,6 @@ def test_living_is_looking_up_to_the_bit(simulators):
 @every
 def test_training_in_lives_is_training_on_tables_to_the_bit(simulators, method):
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight, observes="memory")
-    config = config.model_copy(update=resolve_specs(config))
     tabulated, lived = (make_trainer(config, each) for each in simulators)
     assert tabulated.iterate() == lived.iterate()
     assert written(tabulated) == written(lived)
@@ -317,7 +315,6 @@ class Told(SilentReporter):
 def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkeypatch):
     lifetimes = simulators[1]
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
-    config = config.model_copy(update=resolve_specs(config))
     trainer, undisturbed = (make_trainer(config, lifetimes) for _ in range(2))
     monkeypatch.setattr(lifetimes, "reporter", StopsSoon(3))
     with pytest.raises(Interrupted):
@@ -344,18 +341,18 @@ def test_a_tariff_that_is_drawn_is_drawn_several_times_for_each_tree():
     config = configured("cma", tariff="random-walk:sigma=0.5", tariff_draws=3)
     drawn = with_tariffs_drawn(tables, config.tariff, config.tariff_draws)
     assert [table.facts["seed"] for table in drawn[::3]] == [0, 1]
-    table_set = TableSet(drawn, Pricing(config.tariff, "flops", 0.0))
+    table_set = TableSet(drawn, Pricing(config.tariff, config.cost, 0.0))
     paths = [table_set.priced(table.facts["seed"], "nothing").prices for table in drawn]
     assert len(set(paths)) == 6
     assert list(TableSimulator(table_set).worlds.values()) == [0, 0, 0, 1, 1, 1]
-    assert with_tariffs_drawn(tables, "day-night", 3) == tables
+    assert with_tariffs_drawn(tables, Member.read("day-night", TARIFF), 3) == tables
 
 
 def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
     """Paths of one world differ in their prices alone: they are no witnesses of how much worlds differ."""
-    drawn = with_tariffs_drawn([synthetic(seed) for seed in (0, 1)], "random-walk:sigma=0.5", 3)
+    drawn = with_tariffs_drawn([synthetic(seed) for seed in (0, 1)], Member.read("random-walk:sigma=0.5", TARIFF), 3)
     trainer = ForecastTrainer(
-        configured("forecast"), TableSimulator(TableSet(drawn, Pricing("random-walk:sigma=0.5", "flops", 0.0)))
+        configured("forecast"), TableSimulator(TableSet(drawn, Pricing.read("random-walk:sigma=0.5", "flops", 0.0)))
     )
     worlds = []
     monkeypatch.setattr(forecast, "fit_prior", lambda x, y, of, **_: worlds.extend(of.tolist()) or ((0.0,) * 4, ()))
@@ -368,7 +365,7 @@ def test_living_is_told_of_chunk_by_chunk(simulators, method, monkeypatch):
     told = Told()
     monkeypatch.setattr(simulators[1], "reporter", told)
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
-    make_trainer(config.model_copy(update=resolve_specs(config)), simulators[1]).iterate()
+    make_trainer(config, simulators[1]).iterate()
     worlds = 1 if method == "ppo" else len(simulators[1].seeds)
     assert sum(told.advances) == config.population * worlds * simulators[1].n_chunks
     assert len(told.advances) >= simulators[1].n_chunks

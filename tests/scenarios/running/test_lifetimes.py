@@ -15,18 +15,20 @@ from agent.storage import checkpoint
 from agent.storage.checkpoint import CHECKPOINT, PREVIOUS
 from agent.storage.record import open_run
 from scenarios.analysis.metrics import transfer_metrics
+from scenarios.config.fields import read_policies
 from scenarios.config.settings import SimulateConfig
+from scenarios.datasets.source import Access
 from scenarios.running import lifetimes, world
 from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import Interrupted, SilentReporter
-from scenarios.running.world import check_world, load_world, resolve_specs
+from scenarios.running.world import check_world, load_world
 from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.tariffs import TARIFFS
 from tests.agent.storage.test_checkpoint import Trap
 from tests.scenarios.commands import kept, points
 from tests.scenarios.worlds import colours
 
-POLICIES = ("static:k=50", "loss", "disagreement", "random:p=0.5")
+POLICIES = ("static:k=50", "loss", "disagreement", "random")
 SETTINGS = {
     "dataset": "textures",
     "chunks": 8,
@@ -50,15 +52,18 @@ EXPERIENCES = {
 
 @pytest.fixture(autouse=True)
 def _world(monkeypatch):
-    def load(name, *, seed, n_train, n_validation, n_test, data_dir, download, progress, max_megapixels):
+    def load(name, *, seed, n_train, n_validation, n_test, **_):
         return colours(seed=seed)
 
     monkeypatch.setattr(world, "load_dataset", load)
 
 
 def settings(**changed):
-    config = SimulateConfig.model_validate(SETTINGS | changed)
-    return config.model_copy(update=resolve_specs(config))
+    return SimulateConfig.model_validate(SETTINGS | changed)
+
+
+def methods(config, policies):
+    return [config.model_copy(update={"policy": policy}).as_method for policy in read_policies(policies)]
 
 
 class Patience(SilentReporter):
@@ -84,10 +89,12 @@ class Patience(SilentReporter):
 def lived(path, config, reporter=None, *, policies=POLICIES, seed=0):
     """Live, from where the run directory stands; returns the summaries by policy."""
     reporter = reporter or Patience()
-    world = load_world(config, seed, data_dir=None, download=False, reporter=reporter)
+    world = load_world(config, seed, Access(), reporter)
     with open_run(path, config.model_dump(mode="json")) as run:
-        records = {policy: run.lifetime(policy.replace(":", "-")) for policy in policies}
-        run_together(config, seed, world, records, run.checkpoints(), reporter)
+        together = methods(config, policies)
+        records = {method.label: run.lifetime(method.label.replace(":", "-")) for method in together}
+        reporter.expect(len(world[1].stream) * sum(record.summary() is None for record in records.values()))
+        run_together(config, seed, together, world, records, run.checkpoints(), reporter)
         return {policy: record.summary() for policy, record in records.items()}
 
 
@@ -425,7 +432,7 @@ def measured(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(world, "load_dataset", lambda _, *, seed, **__: colours(seed=seed))
         [summary] = lived(path / "run", config, policies=("disagreement",)).values()
-        _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
+        _, scenario = load_world(config, 0, Access(), SilentReporter())
     return scenario, summary, steps_of(path / "run", "disagreement")
 
 
@@ -563,7 +570,7 @@ def test_prices_are_those_of_the_tariff(tmp_path, tariff):
     (tmp_path / "prices.csv").write_text("1\n2\n0.5\n4\n1\n1\n3\n1\n")
     config = settings(tariff=examples.get(tariff, tariff))
     lived(tmp_path / "run", config, policies=("tariff",))
-    _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
+    _, scenario = load_world(config, 0, Access(), SilentReporter())
     steps = steps_of(tmp_path / "run", "tariff")
     assert [step["price"] for step in steps] == list(scenario.stream.prices)
     assert [step["action"] == "learn" for step in steps] == [price <= 1 for price in scenario.stream.prices]
@@ -579,10 +586,10 @@ def test_a_budget_is_shown_to_the_policy_and_not_overdrawn(tmp_path):
 
 
 def test_trying_tells_what_living_would(tmp_path):
-    check_world(settings(), 0, POLICIES, data_dir=None, download=False)
+    check_world(config := settings(), 0, methods(config, POLICIES), Access())
     with pytest.raises(InvalidSetting, match="expected 1 to 40 chunks for 40 training images, got 41"):
-        check_world(settings(chunks=41), 0, POLICIES, data_dir=None, download=False)
+        check_world(config := settings(chunks=41), 0, methods(config, POLICIES), Access())
     with pytest.raises(InvalidSetting, match="expected 1 to 3 experiences for 3 classes, got 5"):
-        check_world(settings(scenario="recurring"), 0, POLICIES, data_dir=None, download=False)
+        check_world(config := settings(scenario="recurring"), 0, methods(config, POLICIES), Access())
     with pytest.raises(InvalidSetting, match=r"expected keys from places of ResNet\(depth=8"):
-        check_world(settings(keys="stage9"), 0, POLICIES, data_dir=None, download=False)
+        check_world(config := settings(keys="stage9"), 0, methods(config, POLICIES), Access())

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from agent.lifetime.loop import Lifetimes
+from scenarios.config.families import POLICY
+from scenarios.config.members import make
 from scenarios.config.settings import SimulateConfig
+from scenarios.datasets.source import Access
 from scenarios.running.progress import SilentReporter
-from scenarios.running.world import cost_model, load_world, make_lifetimes, make_policies, resolve_specs
+from scenarios.running.world import cost_model, load_world, make_alike
 from scenarios.streams.catalog import SCENARIOS
 from scenarios.streams.scenario import ChunkStream
 
@@ -45,6 +48,10 @@ def permuted(stream: ChunkStream) -> ChunkStream:
     return ChunkStream(stream.data, visits, stream.normalization, stream.prices, stream.queries)
 
 
+def made(policies):
+    return {policy: make(policy, POLICY, seed=0) for policy in policies}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -52,11 +59,10 @@ def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
     config = SimulateConfig.model_validate(
         SETTINGS | LEARNERS[learner] | {"scenario": EXAMPLES.get(scenario, scenario)}
     )
-    config = config.model_copy(update=resolve_specs(config))
-    dataset, as_it_is = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
+    dataset, as_it_is = load_world(config, 0, Access(), SilentReporter())
     found = []
     for stream in (as_it_is.stream, permuted(as_it_is.stream)):
-        lifetimes = make_lifetimes(config, 0, (dataset, replace(as_it_is, stream=stream)), make_policies(POLICIES, 0))
+        lifetimes = make_alike(config, 0, (dataset, replace(as_it_is, stream=stream)), made(POLICIES))
         steps: dict = {}
         while lifetimes:
             for name, step in lifetimes.advance().items():
@@ -71,8 +77,8 @@ def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
 @pytest.mark.parametrize("kind", ["contrast", "hue", "corruption"])
 def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
     config = SimulateConfig.model_validate(SETTINGS | {"scenario": f"drift:kind={kind}"})
-    _, scenario = load_world(config, 0, data_dir=None, download=False, reporter=SilentReporter())
-    lifetimes = make_lifetimes(config, 0, (_, scenario), make_policies(("interleaved:k=50",), 0))
+    _, scenario = load_world(config, 0, Access(), SilentReporter())
+    lifetimes = make_alike(config, 0, (_, scenario), made(("interleaved:k=50",)))
     assert isinstance(lifetimes, Lifetimes)
     assert cost_model(config).name == "flops"
     usable = [int(lifetimes.plan.usable(step).sum()) for step in range(len(scenario.stream))]
@@ -87,7 +93,7 @@ def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
 def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
     def world(seed, **data):
         config = SimulateConfig.model_validate(SETTINGS | {"scenario": EXAMPLES.get(scenario, scenario), **data})
-        return load_world(config, seed, data_dir=None, download=False, reporter=SilentReporter())
+        return load_world(config, seed, Access(), SilentReporter())
 
     (one, stream), (other, later) = world(1, data_seed=5), world(2, data_seed=5)
     for name in ("train", "validation", "test"):

@@ -7,7 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scenarios.cli.code_digest import digest_of
+import torch
+
+from scenarios.datasets.image_decoding import decoder_versions
+from scenarios.running.code_digest import digest_of
 
 _VERSIONED = (
     "learn-or-memorize",
@@ -43,8 +46,6 @@ def versions(*, decoders: bool = False) -> dict[str, str]:
     """The versions of Python, of the libraries, and of the program's code; those of image decoders if asked."""
     found = {"python": platform.python_version()} | {name: distribution_version(name) for name in _VERSIONED}
     if decoders:
-        from scenarios.datasets.image_decoding import decoder_versions
-
         found |= {f"{DECODER}{name}": number for name, number in decoder_versions().items()}
     return found | {"source": digest_of()}
 
@@ -64,8 +65,6 @@ def machine(device: str, threads: int | None) -> dict[str, Any]:
         device: cpu, cuda or mps.
         threads: threads of a process; None for the default of torch.
     """
-    import torch
-
     return {
         "processor": platform.machine(),
         "threads": threads or torch.get_num_threads(),

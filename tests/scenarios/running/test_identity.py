@@ -6,10 +6,11 @@ import shutil
 
 import pytest
 
-from scenarios.cli import code_digest, machine
-from scenarios.cli.code_digest import digest_of, what_it_does
-from scenarios.cli.identity import default_name, describe, identity_of, run_folder, same_run
 from scenarios.config.settings import SimulateConfig
+from scenarios.datasets.source import Access
+from scenarios.running import code_digest, identity, machine
+from scenarios.running.code_digest import digest_of, what_it_does
+from scenarios.running.identity import default_name, identity_of, run_folder, same_run
 from tests.scenarios.commands import assert_refused, kept, lifetime
 from tests.scenarios.datasets.test_load import write_tree
 
@@ -22,6 +23,10 @@ TINY = (
 
 def config(**changed):
     return SimulateConfig.model_validate({"device": "cpu", **changed})
+
+
+def describe(experiment, preset, config, data_dir=None):
+    return identity.describe(experiment, preset, config, dataset=config.dataset, threads=None, access=Access(data_dir))
 
 
 @pytest.fixture
@@ -61,14 +66,14 @@ def test_the_digest_is_of_the_code_that_lives_and_not_of_what_shows_it(tmp_path,
     root = code_digest.Path(code_digest.__file__).parents[2]
     for package in ("agent", "scenarios"):
         shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code_digest, "__file__", str(tmp_path / "scenarios/cli/code_digest.py"))
+    monkeypatch.setattr(code_digest, "__file__", str(tmp_path / "scenarios/running/code_digest.py"))
 
     def digest():
         digest_of.cache_clear()
         return digest_of()
 
     before = digest()
-    for name in ("scenarios/cli/curve.py", "scenarios/figures/curve.py", "scenarios/config/settings.py"):
+    for name in ("scenarios/cli/commands.py", "scenarios/figures/curve.py", "scenarios/config/settings.py"):
         (tmp_path / name).write_text(
             (tmp_path / name).read_text(encoding="utf-8") + "\nA_TABLE = 1\n", encoding="utf-8"
         )
@@ -114,7 +119,7 @@ def test_versions_of_decoders_are_part_of_runs_on_folders_alone(photos, tmp_path
         ]
 
     textures, folder = identities()
-    monkeypatch.setattr("scenarios.datasets.image_decoding.decoder_versions", lambda: {"pillow": "1.0"})
+    monkeypatch.setattr("scenarios.running.machine.decoder_versions", lambda: {"pillow": "1.0"})
     assert identities()[0] == textures
     assert identities()[1] != folder
 

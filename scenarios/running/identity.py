@@ -9,23 +9,31 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
-from scenarios.cli.code_digest import digest_of_module
-from scenarios.cli.machine import DECODER, machine, versions
-from scenarios.cli.show import program
-from scenarios.config.families import SPECS
-from scenarios.config.settings import AgentConfig, settings_of
-from scenarios.config.specs import FILE, parse, split_specs
+from agent.storage.record import CONFIG
+from scenarios.config.members import Member
+from scenarios.config.method import Settings
+from scenarios.config.settings import AgentConfig, CompareRunsConfig, EvaluateConfig, TrainConfig, settings_of
+from scenarios.config.specs import FILE
+from scenarios.datasets.load import fingerprint
+from scenarios.datasets.source import Access
+from scenarios.running.code_digest import digest_of_module
+from scenarios.running.machine import DECODER, machine, versions
 
 _DECIDING = ("python", "torch", "numpy", "scipy", "source")
 """Versions that decide the numbers of every run; some runs have more (`_versions_that_decide`)."""
 
-_NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge", "trees"})
-"""Parts of a description that are not part of the identity; the digest of trees identifies them."""
+_NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge"})
+"""Parts of a description that are not part of the identity."""
+
+_IDLE = frozenset().union(
+    *(settings_of(kind, "idle") for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig))
+)
+"""Settings that are not part of the identity; digests identify the trees and the runs that some of them name."""
 
 PRIOR_KNOWLEDGE = (
     "number of classes",
@@ -37,33 +45,25 @@ PRIOR_KNOWLEDGE = (
 
 
 def describe(
-    experiment: str,
-    preset: str,
-    settings: AgentConfig,
-    *,
-    reads_data: bool = True,
-    threads: int | None = None,
-    data_dir: Path | None = None,
+    experiment: str, preset: str, config: Settings, *, dataset: Member | None, threads: int | None, access: Access
 ) -> dict[str, Any]:
     """The content of config.json.
 
     Args:
         experiment: its name.
         preset: the preset that the settings started from.
-        settings: resolved settings.
-        reads_data: whether the run reads the data set.
+        config: the settings.
+        dataset: the data set that the run reads; None if it reads none.
         threads: threads of a process; None for the default of torch.
-        data_dir: where fingerprints of folders are stored; None for the user's cache folder.
+        access: where data sets are.
 
     Returns:
         Plain values. `data` is None if the run reads no data set, or if the data set needs no fingerprint or is
         missing: a finished run can be shown without its data, and an unfinished one fails when it loads them.
     """
-    from scenarios.datasets.load import fingerprint
-
-    plain = settings.model_dump(mode="json")
+    plain = config.model_dump(mode="json")
     try:
-        data = fingerprint(settings.dataset, data_dir) if reads_data else None
+        data = fingerprint(str(dataset), access.data_dir) if dataset else None
     except DatasetError:
         data = None
     described = {
@@ -72,10 +72,10 @@ def describe(
         "settings": plain,
         "data": data,
         "prior_knowledge": list(PRIOR_KNOWLEDGE),
-        "versions": versions(decoders=_is_folder(settings.dataset)),
+        "versions": versions(decoders=_is_folder(str(dataset))),
         "machine": machine(plain.get("device", "cpu"), threads),
     }
-    own = own_code(plain)
+    own = own_code(config)
     return described | ({"own_code": own} if own else {})
 
 
@@ -88,8 +88,7 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     settings, found = described.get("settings"), described.get("versions")
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
-        idle = settings_of(AgentConfig, "idle")
-        identity["settings"] = {name: value for name, value in settings.items() if name not in idle}
+        identity["settings"] = {name: value for name, value in settings.items() if name not in _IDLE}
         if _is_folder(dataset):
             identity["settings"]["dataset"] = "folder"
     if isinstance(found, dict):
@@ -132,7 +131,7 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
         if len(others) > 1:
             raise InvalidSetting(
                 f"expected one run with these settings, got {len(others)} on different data, and the folder of the "
-                f"data set, which decides between them, is missing; `{program()} resume {others[0]}` shows one of them"
+                f"data set, which decides between them, is missing; `lifetime resume {others[0]}` shows one of them"
             )
     return others[0] if others else default
 
@@ -158,8 +157,6 @@ def _digest(identity: Mapping[str, Any]) -> str:
 
 
 def _identity_in(path: Path) -> dict[str, Any]:
-    from agent.storage.record import CONFIG
-
     try:
         found = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -167,15 +164,26 @@ def _identity_in(path: Path) -> dict[str, Any]:
     return identity_of(found) if isinstance(found, dict) else {}
 
 
-def own_code(settings: dict[str, Any]) -> dict[str, str]:
+def members_of(config: Settings) -> list[Member]:
+    """Every member in the settings, those of methods included."""
+    found: list[Member] = []
+    for value in vars(config).values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, Member):
+                found.append(each)
+            elif isinstance(each, Settings):
+                found += members_of(each)
+    return list(dict.fromkeys(found))
+
+
+def own_code(config: Settings) -> dict[str, str]:
     """Digests of the policy files and of the user's own modules in the settings, by spec."""
-    specs = [*_policies(settings), *(settings[name] for name in SPECS if settings.get(name))]
-    return {spec: digest for spec in specs if (digest := _spec_digest(spec))}
+    return {str(member): digest for member in members_of(config) if (digest := _digest_of(member))}
 
 
-def own_components(specs: Iterable[str]) -> list[str]:
-    """The import paths of the user's own components among specs."""
-    return [name for name in (parse(spec).name for spec in specs) if "." in name]
+def own_components(config: Settings) -> list[str]:
+    """The import paths of the user's own components in the settings."""
+    return list(dict.fromkeys(member.name for member in members_of(config) if member.is_own))
 
 
 def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
@@ -184,30 +192,22 @@ def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     return {*_DECIDING, *of_training, *of_data}
 
 
-def dataset_word(dataset: str) -> str:
+def dataset_word(dataset: Member) -> str:
     """The data set as one word of a folder name."""
-    return dataset.removeprefix("folder:").rstrip("/").rpartition("/")[2] or "folder"
+    return str(dataset).removeprefix("folder:").rstrip("/").rpartition("/")[2] or "folder"
 
 
 def _is_folder(dataset: str) -> bool:
     return dataset.startswith("folder:")
 
 
-def _policies(settings: dict[str, Any]) -> list[str]:
-    """The specs of the policies; the path of a single policy file may contain spaces."""
-    if several := settings.get("policies") or settings.get("with_policies"):
-        return split_specs(several)
-    return [settings["policy"]] if settings.get("policy") else []
-
-
-def _spec_digest(spec: str) -> str | None:
+def _digest_of(member: Member) -> str | None:
     """The digest of a policy file or of the modules of a user's own member; None for members of this program."""
-    parsed = parse(spec)
-    if parsed.name == FILE:
-        file = parsed.settings["path"]
-        try:
-            return hashlib.blake2b(Path(os.path.expanduser(file)).read_bytes(), digest_size=8).hexdigest()  # noqa: PTH111
-        except OSError as error:
-            raise InvalidSetting(f"expected a readable policy file at {file}, got: {error.strerror}") from error
-    module_name, dot, _ = parsed.name.rpartition(".")
-    return digest_of_module(module_name) if dot else None
+    if member.is_own:
+        return digest_of_module(member.name.rpartition(".")[0])
+    if member.name != FILE or member.path is None:
+        return None
+    try:
+        return hashlib.blake2b(Path(os.path.expanduser(member.path)).read_bytes(), digest_size=8).hexdigest()  # noqa: PTH111
+    except OSError as error:
+        raise InvalidSetting(f"expected a readable policy file at {member.path}, got: {error.strerror}") from error

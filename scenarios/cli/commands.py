@@ -1,0 +1,144 @@
+"""The command of each experiment."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent.errors import InvalidSetting
+from scenarios.cli.experiment import run_command
+from scenarios.cli.options import Options, experiment_command, given_settings, settings_from
+from scenarios.config.presets import resolve
+from scenarios.config.settings import (
+    CompareConfig,
+    CompareRunsConfig,
+    CurveConfig,
+    EvaluateConfig,
+    SimulateConfig,
+    TrainConfig,
+    TreeConfig,
+)
+
+
+@experiment_command(SimulateConfig)
+def simulate(options: Options, given: dict[str, Any]) -> None:
+    """Simulate one lifetime: for each chunk of a stream, a policy decides whether the agent learns or memorizes it.
+
+    Settings come from a preset, then from a TOML file, then from the options below. The same command, given again,
+    continues an interrupted run from its last checkpoint, and shows a finished one.
+    """
+    run_command("simulate", options, lambda: settings_from(SimulateConfig, options, given), anew=options.force)
+
+
+@experiment_command(CompareConfig)
+def compare(
+    options: Options,
+    given: dict[str, Any],
+    run: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of finished runs, instead of --policies and --methods.")
+    ] = None,
+) -> None:
+    """Compare lifetimes: those of finished runs, or of --policies and --methods over --seeds.
+
+    A method names the parts in which lifetimes differ, as in --methods 'ridge = memory:ridge | policy:static:k=50'.
+    Gives means and intervals over paired seeds, the Pareto front of accuracy against cost, and the best schedule at
+    each budget. Methods of one seed run together and share the work that they have in common. The same command, given
+    again, continues an interrupted comparison, and shows a finished one.
+    """
+    if run:
+        run_command("compare-runs", options, lambda: _of_runs(run, options, given), anew=options.force)
+    else:
+        run_command("compare", options, lambda: settings_from(CompareConfig, options, given), anew=options.force)
+
+
+def _of_runs(paths: list[Path], options: Options, given: dict[str, Any]) -> CompareRunsConfig:
+    """The settings of a comparison of finished runs.
+
+    Raises:
+        InvalidSetting: other settings were given.
+    """
+    of_lifetimes = {
+        "config": options.config,
+        "data_dir": options.data_dir,
+        "download": options.download or None,
+        "preset": None if options.preset == "quick" else options.preset,
+        "workers": options.workers,
+    }
+    overrides = {name: value for name, value in {**given, **of_lifetimes}.items() if value is not None}
+    if overrides.keys() - {"confidence", "cost_weight"}:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in overrides)
+        raise InvalidSetting(
+            f"expected no settings beside finished runs, which have their own, got {flags}; leave them out"
+        )
+    return resolve(CompareRunsConfig, "quick", {"paths": paths, **overrides})
+
+
+@experiment_command(CurveConfig)
+def curve(options: Options, given: dict[str, Any]) -> None:
+    """Measure the relative value of learning over memorizing.
+
+    k%-learners learn from the first k% of a stream and memorize the rest. With x the accuracy of the learner after
+    k%, y after all of it, and z of learner and memory together, R(k) = (y - x) / (z - x): how many times as valuable
+    it is to learn the rest as to memorize it.
+
+    Settings come from a preset, then from a TOML file, then from the options below. The same command, given again,
+    continues an interrupted run, and shows a finished one.
+    """
+    run_command("curve", options, lambda: settings_from(CurveConfig, options, given), anew=options.force)
+
+
+@experiment_command(TreeConfig)
+def tree(options: Options, given: dict[str, Any]) -> None:
+    """Simulate every schedule of a short stream, and find the best one: the oracle that policies are compared with.
+
+    Schedules that begin alike share the work of their common part, so a tree of n chunks takes 2^n - 1 trainings on a
+    chunk instead of n 2^(n-1). The result is a table of the observations, the costs and the accuracy at every node.
+    `lifetime evaluate` and `lifetime train-policy` use the table to simulate a policy in a millisecond or less, under
+    any tariff and cost model. Utility is accuracy - cost weight × cost, on validation images that serve nothing else.
+
+    The same command, given again, continues interrupted trees, and shows finished ones.
+    """
+    run_command("tree", options, lambda: settings_from(TreeConfig, options, given), anew=options.force)
+
+
+@experiment_command(TrainConfig)
+def train_policy(options: Options, given: dict[str, Any]) -> None:
+    """Train a policy to decide between learning and memorizing, for the highest mean utility.
+
+    It is trained on the tables of `lifetime tree` (--trees RUN), where a lifetime takes microseconds, or in lifetimes.
+    The result is a file, policy.json, for the option --policy file:PATH of any command. The file lists the seeds that
+    the policy was trained on: `lifetime evaluate` leaves them out.
+
+    The same command, given again, continues an interrupted training, and shows a finished one.
+    """
+
+    def settings() -> TrainConfig:
+        found = given_settings(options, given)
+        trees = found.pop("trees", None)
+        if trees is None:
+            return settings_from(TrainConfig, options, given)
+        if options.preset != "quick":
+            raise InvalidSetting("expected no --preset beside --trees, which have settings of their own; leave it out")
+        from scenarios.policy_training.train import settings_over_tables
+
+        return settings_over_tables(Path(trees), found)
+
+    run_command("train-policy", options, settings, anew=options.force)
+
+
+@experiment_command(EvaluateConfig)
+def evaluate(
+    options: Options, given: dict[str, Any], trees: Annotated[Path, typer.Argument(help="Run of `lifetime tree`.")]
+) -> None:
+    """Evaluate policies on schedule tables: utility, regret to the oracle, and gain over static schedules.
+
+    The program's own heuristics and all static schedules are evaluated too. Trees of seeds that a policy was trained
+    on are left out. Regret is the utility of the best schedule of a seed, in hindsight, minus that of the policy. The
+    best schedule is chosen on the images that measure its accuracy, so regret is overestimated, for all policies
+    alike. Every difference is paired by seed. No lifetime is simulated: the command takes seconds.
+    """
+
+    def settings() -> EvaluateConfig:
+        return settings_from(EvaluateConfig, options, {**given, "trees": trees})
+
+    run_command("evaluate", options, settings, anew=options.force)

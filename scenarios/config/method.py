@@ -1,0 +1,272 @@
+"""A method: what decides one lifetime in a given world, as a value."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+
+from agent.errors import InvalidSetting
+from scenarios.config.families import FAMILIES, LEARNER, MEMORY, NETWORK, POLICY, RECIPE, Family
+from scenarios.config.fields import COSTS, STREAM, Limit, Of, Places, RekeyingText, one_line, setting
+from scenarios.config.fields import LEARNER as LEARNERS
+from scenarios.config.fields import MEMORY as MEMORIES
+from scenarios.config.members import Member, merged
+from scenarios.config.specs import file_name, label_file_name, parse, shown, spelled
+
+SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
+"""The family of each setting that holds one member; a later source of settings may override single keys of it."""
+
+RECIPE_HELP = "how the network is trained, name:key=value,...; `lifetime list recipes` shows them"
+LEARNER_HELP = (
+    "online: one pass, with rehearsal; cooldown: the same, but a copy is cooled down before each use; refit: trained "
+    "anew on all learned chunks; name:key=value,..., `lifetime list learners` shows them"
+)
+POLICY_HELP = "name:key=value,...; `lifetime list policies` shows them"
+
+
+class Settings(BaseModel):
+    """Settings that are documented, checked and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    unused: ClassVar[frozenset[str]] = frozenset()
+    """Settings that decide nothing in an experiment, so that its command has no option for them."""
+
+
+class AgentSettings(Settings):
+    """The parts of an agent."""
+
+    network: Annotated[Member, Of(NETWORK)] = setting(
+        "resnet", "name:key=value,...; `lifetime list networks` shows them", LEARNERS, "method"
+    )
+    recipe: Annotated[Member, Of(RECIPE)] = setting("sgd", RECIPE_HELP, LEARNERS, "method")
+    learner: Annotated[Member, Of(LEARNER)] = setting("online", LEARNER_HELP, LEARNERS, "method")
+    memory: Annotated[Member, Of(MEMORY)] = setting(
+        "cache", "name:key=value,...; `lifetime list memories` shows them", MEMORIES, "method"
+    )
+    keys: Places | None = setting(
+        None,
+        "places whose activations are keys, joined by +: input, or places of the network, as in "
+        "stage1.block0+features (default: by network)",
+        MEMORIES,
+        "method",
+    )
+    pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORIES, "method")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit(cls, values: Any) -> Any:
+        """Fill in the keys that suit the network and the memory, so that config.json records them."""
+        if not isinstance(values, dict):
+            return values
+        network, memory = member_in(cls, values, "network"), member_in(cls, values, "memory")
+        suited: dict[str, Any] = {}
+        if network is not None and values.get("keys") is None:
+            places = getattr(network.factory, "key_places", None)
+            suited["keys"] = places if isinstance(places, tuple) else None
+        if memory is not None and values.get("pool") is None:
+            suited["pool"] = bool(getattr(memory.factory, "pools_keys", False))
+        return {**values, **suited}
+
+
+class MethodSettings(AgentSettings):
+    """The parts of an agent, when its keys are renewed and its mixture is fitted, and what it may spend."""
+
+    rekey: RekeyingText = setting(
+        "never", "when stale keys are computed again: never, on-learn or every:n (chunks)", MEMORIES, "method"
+    )
+    calibrate_every: int | None = setting(
+        None,
+        "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5, or 0 for a "
+        "lazy learner such as refit)",
+        MEMORIES,
+        "method",
+        ge=0,
+    )
+    budget: Annotated[float | None, Limit] = setting(
+        None,
+        "the most that a lifetime may spend, in the unit of the cost model (inf: no limit); policies see it",
+        COSTS,
+        "method",
+        ge=0,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calibrate(cls, values: Any) -> Any:
+        """Fill in the default that depends on the learner, so that config.json records it."""
+        if not isinstance(values, dict) or values.get("calibrate_every") is not None:
+            return values
+        learner = member_in(cls, values, "learner")
+        return {**values, "calibrate_every": 0 if learner is not None and is_lazy(learner) else 5}
+
+
+class Method(MethodSettings):
+    """A method: network, recipe, learner, memory, keys and policy under a label.
+
+    Methods are compared in one world: each field is a setting in which compared lifetimes may differ. What is left out
+    is as in the preset `quick`, until `under` completes the method by other settings.
+
+        Method(label="ridge", memory="ridge:sketch=512", policy="static:k=50")
+    """
+
+    label: str = ""
+    """Its name in figures and tables; by default made from the parts that were given."""
+    policy: Annotated[Member, Of(POLICY)] = setting("loss", POLICY_HELP, STREAM, "method")
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, values: Any, handler: Any) -> "Method":
+        """Keep what was given, and label the method by it."""
+        if isinstance(values, Method):
+            return values
+        if not isinstance(values, Mapping):
+            raise ValueError(f"Input should be a method, as in 'ridge = memory:ridge | policy:loss', not {values!r}")
+        given = {str(name).replace("-", "_"): value for name, value in values.items() if name != "label"}
+        label = values.get("label") or ""
+        if not isinstance(label, str) or label != label.strip() or not label.isprintable():
+            raise ValueError(f"expected a label of printable characters, without blanks at its ends, got {label!r}")
+        method: Method = handler({**given, "label": label or _label(given)})
+        method._given = given
+        return method
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Method) and self.label == other.label and not self.differences(other)
+
+    def __hash__(self) -> int:
+        return hash((self.label, *(getattr(self, name) for name in _parts())))
+
+    @classmethod
+    def read(cls, text: str) -> "Method":
+        """The method of a text, `label = part:spec | part:spec ...`; the label may be left out.
+
+        Raises:
+            InvalidSetting: a malformed text, an unknown part, or a part that cannot be read.
+        """
+        label, equals, rest = text.partition("=")
+        if not equals or re.search(r"[:|]", label):  # the first = belongs to a spec
+            label, rest = "", text
+        parts: dict[str, str] = {}
+        for written in rest.split("|"):
+            name, colon, value = (part.strip() for part in written.partition(":"))
+            if not colon or not value:
+                raise InvalidSetting(
+                    f"expected a method as in 'ridge = memory:ridge | policy:static:k=50', with parts out of "
+                    f"{', '.join(_parts())}, got {shown(text.strip())}"
+                )
+            if name in parts:
+                raise InvalidSetting(f"expected each part of a method once, got {name} twice in {shown(text.strip())}")
+            parts[name] = value
+        return cls.of({**parts, "label": label.strip()})
+
+    @classmethod
+    def of(cls, value: Any) -> "Method":
+        """A method of a text, a table or a method.
+
+        Raises:
+            InvalidSetting: it cannot be read; in one line.
+        """
+        from pydantic import ValidationError
+
+        if isinstance(value, str):
+            return cls.read(value)
+        if isinstance(value, Mapping) and (unknown := [name for name in value if name not in (*_parts(), "label")]):
+            raise InvalidSetting(f"expected parts of a method out of {', '.join(_parts())}, got {unknown[0]}")
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise InvalidSetting(one_line(error, cls)) from None
+
+    @classmethod
+    def of_policy(cls, policy: Member) -> "Method":
+        """The method of a policy alone."""
+        return cls.of({"policy": policy})
+
+    def under(self, base: Mapping[str, Any]) -> "Method":
+        """This method, with what it leaves out as in other settings.
+
+        A spec of the same member as in `base` changes only the keys that it names; another network drops the keys.
+        """
+        return Method.of({**overridden(Method, dict(base), self._given), "label": self.label})
+
+    @property
+    def file_name(self) -> str:
+        """A name for its files."""
+        return file_name(self.policy.spec) if self.label == str(self.policy) else label_file_name(self.label)
+
+    def differences(self, *others: "Method") -> list[str]:
+        """The names of the parts in which this method differs from any of the others."""
+        return [name for name in _parts() if any(getattr(self, name) != getattr(each, name) for each in others)]
+
+
+def _parts() -> list[str]:
+    return [name for name in Method.model_fields if name != "label"]
+
+
+def _label(given: Mapping[str, Any]) -> str:
+    """The label of a method without one: its parts as they were given; that of a policy alone is the policy."""
+    texts = {name: str(spelled(value)) for name, value in given.items() if name in _parts()}
+    if texts.keys() == {"policy"}:
+        return str(Of(POLICY).read(given["policy"]))
+    return " | ".join(f"{name}:{text}" for name, text in texts.items())
+
+
+def overridden(kind: type[BaseModel], settings: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others in their place, of which specs keep the keys that they do not set.
+
+    Places of keys belong to a network: another network removes earlier places.
+
+    Args:
+        kind: gives the defaults of `settings`.
+        settings: as texts, tables or values.
+        override: in the same way.
+    """
+    specs = dict(override)
+    for name in SPECS.keys() & override.keys() & kind.model_fields.keys():
+        base, text = (_text(each) for each in (settings.get(name, kind.model_fields[name].default), override[name]))
+        if text is None or base is None:
+            continue  # invalid; validation reports it
+        specs[name] = merged(base, text, SPECS[name])
+        if name == "network" and parse(text).name != parse(base).name and "keys" not in override:
+            settings = {each: value for each, value in settings.items() if each != "keys"}
+    return settings | specs
+
+
+def _text(value: Any) -> str | None:
+    """A spec as text; None for a value that is none."""
+    text = str(value) if isinstance(value, Member) else spelled(value)
+    return text if isinstance(text, str) else None
+
+
+def listed_methods(value: Any) -> list[Method]:
+    """Methods from a text, a table, a method, or a list of them; a table of tables gives labels as keys."""
+    if isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values()):
+        value = [{"label": label, **each} for label, each in value.items()]
+    return [Method.of(each) for each in (value if isinstance(value, list | tuple) else [value])]
+
+
+def completed(methods: Iterable[Method], base: Mapping[str, Any]) -> tuple[Method, ...]:
+    """Methods with what they leave out as in `base`.
+
+    Raises:
+        InvalidSetting: two methods of one label.
+    """
+    found = tuple(method.under(base) for method in methods)
+    names = [method.file_name for method in found]
+    for method in found:
+        if names.count(method.file_name) > 1:
+            raise InvalidSetting(f"expected a label for each method, got {method.label} twice; label them apart")
+    return found
+
+
+def member_in(kind: type[BaseModel], values: Mapping[str, Any], name: str) -> Member | None:
+    """The member in raw values, or the default of its field; None if it cannot be read, which validation reports."""
+    family: Family = SPECS[name]
+    text = _text(values.get(name, kind.model_fields[name].default))
+    return None if text is None else Member.read(text, family)
+
+
+def is_lazy(learner: Member) -> bool:
+    """Whether a learner trains only before a forward pass."""
+    return getattr(learner.factory, "lazy", False) is True

@@ -1,0 +1,162 @@
+"""A finished comparison: made from lifetimes, written as JSON, CSV and figure, and shown as tables."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from agent.accounting.utility import utility
+from agent.storage.record import RunDirectory
+from scenarios.analysis.comparison import (
+    Best,
+    Comparison,
+    Schedule,
+    ScheduleLifetimes,
+    best_at_each_budget,
+    compare,
+    comparison_json,
+    comparison_rows,
+    pareto_front,
+)
+from scenarios.analysis.formats import estimate_of, gflop, percent, plus_minus, spread
+from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.config.settings import CompareConfig
+from scenarios.figures.pareto import pareto_figure
+from scenarios.running.results import write_results
+
+COST, ACCURACY = "total_cost", "final_accuracy"
+
+
+_COSTS = {
+    **{account: f"{account}_gflop" for account in ("learn", "memorize", "answer", "rekey", "calibrate", "decide")},
+    "total": "total_gflop",
+    "without\ncalibrating": "total_gflop_without_calibration",
+    "10,000\nqueries": "answer_10000_gflop",
+}
+"""The metric of each column, by heading."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison with its title and its results."""
+
+    title: str
+    unit: str
+    """The unit of costs."""
+    comparison: Comparison
+    best: tuple[Best, ...]
+    cost_weight: float | None = None
+    """The weight in the metric `utility`; None without that metric."""
+    notes: tuple[str, ...] = ()
+    """Notes for a careful reader."""
+
+
+def make_comparison(schedules: Sequence[ScheduleLifetimes], config: CompareConfig, notes: list[str]) -> Compared:
+    """Compare schedules with the confidence and the cost weight of the settings, and add to the notes."""
+    if config.cost_weight is not None:
+        schedules = [_with_utility(schedule, config.cost_weight) for schedule in schedules]
+    comparison = compare(schedules, config.confidence)
+    if config.prequential and not all(method.calibrate_every for method in config.methods):
+        notes = [*notes, "w is 1 until the end: the agent's prequential accuracy is the learner's alone"]
+    best = best_at_each_budget(comparison, COST, ACCURACY)
+    unit = config.cost.make().unit
+    return Compared(config.title, unit, comparison, tuple(best), config.cost_weight, tuple(notes))
+
+
+def _with_utility(schedule: ScheduleLifetimes, cost_weight: float) -> ScheduleLifetimes:
+    by_seed = {}
+    for seed, metrics in schedule.by_seed.items():
+        accuracy, spent = metrics[ACCURACY], metrics[COST]
+        worth = None if accuracy is None or spent is None else utility(accuracy, spent, cost_weight)
+        by_seed[seed] = metrics | {"utility": worth}
+    return ScheduleLifetimes(schedule.label, by_seed)
+
+
+def write_comparison(compared: Compared, directory: RunDirectory) -> None:
+    """Write comparison.json, .csv and .png, and the figure to TensorBoard."""
+    comparison = compared.comparison
+    content = {
+        "title": compared.title,
+        "unit": compared.unit,
+        "cost_weight": compared.cost_weight,
+        **comparison_json(comparison),
+        "front": [schedule.label for schedule in pareto_front(comparison, COST, ACCURACY)],
+        "best": [asdict(best) for best in compared.best],
+        "notes": list(compared.notes),
+    }
+    figure = pareto_figure(comparison, cost=COST, accuracy=ACCURACY, unit=compared.unit, title=compared.title)
+    with directory.tensorboard() as board:
+        write_results(directory, board, "comparison", content, comparison_rows(comparison), figure)
+
+
+def report(compared: Compared, path: Path) -> Report:
+    """The report of a comparison that was written to a folder."""
+    figure = path / "comparison.png"
+    return Report(
+        json.loads((path / "comparison.json").read_text(encoding="utf-8")),
+        [[_table(compared, costs=True), _table(compared, costs=False)], _best(compared)],
+        compared.notes,
+        facts=[("figure", [figure]), ("table", [path / "comparison.csv", path / "comparison.json"])],
+        figures=[figure],
+    )
+
+
+def _table(compared: Compared, *, costs: bool) -> Table:
+    """The schedules, with work by account only if `costs`."""
+    comparison, unit = compared.comparison, compared.unit
+    confidence = f"{100 * comparison.confidence:g}% t intervals over seeds"
+    n = len(comparison.seeds)
+    of_costs = (
+        "costs in GFLOP, means; 10,000 queries: the work to answer that many at the end"
+        if costs
+        else "costs by account: in a wider window and in comparison.csv"
+    )
+    weight = compared.cost_weight
+    worth = "" if weight is None else f"; utility in points: final accuracy - {weight:g} × total cost in {unit}"
+    shares = {"final": "final_accuracy", "prequential": "prequential_accuracy", "anytime": "average_anytime_accuracy"}
+    if any(schedule.means["forgetting"] for schedule in comparison.schedules):
+        shares["forgetting"] = "forgetting"
+    if "utility" in comparison.metrics:
+        shares["utility"] = "utility"
+    amounts = dict(_COSTS) if costs else {}
+    priced = unit != "GFLOP"
+    if priced:
+        amounts[f"storage\n{unit}"] = "storage_cost"
+    if priced or not costs:
+        amounts[f"total\n{unit}"] = "total_cost"
+    rows = []
+    for schedule in sorted(comparison.schedules, key=lambda each: estimate_of(each.means["total_cost"])):
+        row = [schedule.label, percent(estimate_of(schedule.means["learned_fraction"]))]
+        row += [_mean(schedule, metric, n) for metric in shares.values()]
+        row += [gflop(estimate_of(schedule.means[metric])) for metric in amounts.values()]
+        rows.append(tuple(row))
+    return Table(
+        (Column("schedule", is_text=True, folds=not costs), *numbers("learned", *shares, *amounts)),
+        tuple(rows),
+        f"{compared.title}, {n} seed{'s' * (n > 1)}",
+        f"accuracies in %, means ± half of {confidence}; {of_costs}{worth}",
+    )
+
+
+def _mean(schedule: Schedule, metric: str, n_seeds: int) -> str:
+    """The mean of a metric, with the number of its seeds if some seeds lack it."""
+    count = schedule.counts[metric]
+    return plus_minus(schedule.means[metric]) + (f" ({count} of {n_seeds})" if 0 < count < n_seeds else "")
+
+
+def _best(compared: Compared) -> Table:
+    columns = (
+        Column(f"budget, {compared.unit}"),
+        Column("schedule", is_text=True, folds=True),
+        Column("ahead of", is_text=True, folds=True),
+        Column("by (paired, points)", is_text=True),
+    )
+    return Table(
+        columns,
+        tuple(
+            (gflop(best.budget), best.label, best.runner_up or "-", spread(best.difference)) for best in compared.best
+        ),
+        "best final accuracy at each budget",
+        "the same seeds choose the two schedules and give the interval; no interval is corrected for that, nor for the "
+        "number of budgets",
+    )

@@ -1,0 +1,111 @@
+"""The report of a curve."""
+
+from pathlib import Path
+
+from scenarios.analysis.formats import gflop, percent, spread
+from scenarios.analysis.matched_share import MatchedShares
+from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.analysis.statistics import Ratio
+from scenarios.config.settings import CurveConfig
+from scenarios.experiments.relative_value_report import Curve, curve_json, policies_json
+
+_COSTS = {
+    "learn\nGFLOP": "learn",
+    "memorize\nGFLOP": "memorize",
+    "total\nGFLOP": "total",
+    "without\ncalibrating": "total_without_calibration",
+    "10,000\nqueries": "answer_10000",
+}
+"""The cost of a k%-learner in each column, by heading."""
+
+
+def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
+    """The report of a curve that was written to a folder."""
+    statistics = [at.statistics for at in curve.learners]
+    ratios = [(name, ratio) for values in statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
+    reasons = dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason)
+    parts: list[str | Table | list[Table]] = [[_table(curve, costs=True), _table(curve, costs=False)]]
+    parts += [f"{name} undetermined: {reason}." for name, reason in reasons]
+    content, figures = curve_json(curve), [path / "curve.png"]
+    files = [("figure", figures[:1]), ("table", [path / "curve.csv", path / "curve.json"])]
+    if curve.matched:
+        content |= {"policies": policies_json(curve, curve.matched)["policies"]}
+        parts += _policies(curve, curve.matched)
+        files.append(("policies", [path / f"policies.{kind}" for kind in ("png", "csv", "json")]))
+        figures.append(path / "policies.png")
+    return Report(content, parts, curve.notes, files, figures)
+
+
+def _policies(curve: Curve, matched: MatchedShares) -> list[str | Table | list[Table]]:
+    config = curve.config
+    rows = tuple(
+        (
+            placed.policy,
+            percent(placed.learned.estimate),
+            spread(placed.accuracy),
+            percent(placed.static.estimate if placed.static else None),
+            spread(placed.difference),
+            gflop(placed.gflop.estimate),
+        )
+        for placed in matched.policies
+    )
+    columns = numbers("learned\n%", "final accuracy", "static", "ahead", "spent\nGFLOP")
+    table = Table(
+        (Column("policy", is_text=True, folds=True), *columns),
+        rows,
+        "policies on the same streams",
+        f"accuracies in %, with {100 * config.confidence:g}% t intervals; static: z at the share that the policy "
+        "learned, interpolated between the k%-learners; ahead: paired by seed, in points",
+    )
+    lines = []
+    if any(placed.difference is None for placed in matched.policies):
+        lines.append(f"static undetermined: less was learned than by any k%-learner ({min(matched.statics):g}%).")
+    if not config.evaluate_every:
+        lines.append("Only ends are drawn: nothing was evaluated earlier. --evaluate-every draws trajectories.")
+    return ["", table, *lines]
+
+
+def _table(curve: Curve, *, costs: bool) -> Table:
+    """The curve as a table; without costs it fits in 80 columns."""
+    config = curve.config
+    settings = list(curve.learners[0].setting)
+    averaged = f"{', '.join(settings)}: geometric mean; " if settings else ""
+    more = (
+        f"{averaged}10,000 queries: the work to answer that many"
+        if costs
+        else f"{', '.join(['w', *settings])} and costs in GFLOP: in a wider window and in curve.csv"
+    )
+    headings = ["k %", "x", "z", "y", "y - x", "z - x", "R", "1/R"]
+    headings += ["y warm", "R warm"] if config.warm else []
+    headings += ["w", *settings, *_COSTS] if costs else []
+    rows = []
+    for at in curve.learners:
+        values = at.statistics
+        means = [values.x, values.z, values.y, values.y_minus_x, values.z_minus_x]
+        row = [f"{at.point.k:g}", *(percent(interval.estimate) for interval in means)]
+        row += [_ratio(values.R), _ratio(values.share)]
+        if warm := at.warm_statistics:
+            row += [percent(warm.y.estimate), _ratio(warm.R)]
+        if costs:
+            row += [_fitted(value) for value in (at.mean_w, *at.typical_setting.values())]
+            row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in _COSTS.values()]
+        rows.append(tuple(row))
+    return Table(
+        numbers(*headings),
+        tuple(rows),
+        f"{config.dataset}, learner {config.learner.name}, {config.seeds} seed{'s' * (config.seeds > 1)}",
+        f"accuracies in %; R = (y - x) / (z - x): ratio of means [{100 * config.confidence:g}% Fieller interval]; "
+        f"{more}",
+        gap=2 if costs else 1,
+    )
+
+
+def _fitted(value: float | None) -> str:
+    """A mixing weight or a setting of the memory."""
+    return "-" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _ratio(ratio: Ratio) -> str:
+    if ratio.estimate is None:
+        return "undetermined"
+    return f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -1,0 +1,86 @@
+"""The report of one lifetime."""
+
+from pathlib import Path
+from typing import Any
+
+from agent.operations import OPERATIONS
+from agent.storage.record import LifetimeRecord
+from scenarios.analysis.formats import gflop, percent
+from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.config.settings import SimulateConfig
+
+
+def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Report:
+    """The report of a summary."""
+    metrics, unit = summary["metrics"], summary["cost_unit"]
+    decisions = _decisions(path, summary["step"] + 1)
+    done = {"learn": "learned", "memorize": "memorized"}
+    counts = [
+        f"{decisions.count(operation.letter)} {done.get(name, name)} ({operation.letter})"
+        for name, operation in reversed(OPERATIONS.items())
+    ]
+    entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
+    per_query, recall = (gflop(metrics[f"{name}_mflop_per_query"] or 0) for name in ("answer", "recall"))
+    return Report(
+        {"run": str(path), **summary},
+        [
+            f"{config.title}, policy {config.policy}, seed {config.seed}",
+            f"{len(decisions)} chunks: {', '.join(counts)}",
+            *([decisions] if len(decisions) <= 400 else []),
+            _accuracies(metrics, config),
+            _costs(metrics, unit, priced=unit != "GFLOP" or config.tariff.name != "constant"),
+        ],
+        facts=[
+            (
+                "memory",
+                [
+                    f"{entries:,.0f} entries, {gflop(megabytes)} MB; answering a query takes {per_query} MFLOP, "
+                    f"{recall} of them in memory"
+                ],
+            ),
+            ("lifetime", [path / "summary.json", path / "trajectory.jsonl"]),
+        ],
+    )
+
+
+def _decisions(path: Path, n_chunks: int) -> str:
+    """The letters of the decisions, one for each chunk."""
+    return "".join(OPERATIONS[step.action].letter for step in LifetimeRecord(path).steps(n_chunks))
+
+
+def _accuracies(metrics: dict[str, float | None], config: SimulateConfig) -> Table:
+    final = ("final_accuracy", "learner_accuracy", "memory_accuracy")
+    before = ("prequential_accuracy", "prequential_learner_accuracy", "prequential_memory_accuracy")
+    rows = [("at the end, on the test set", *(percent(metrics[name]) for name in final))]
+    if metrics["prequential_accuracy"] is not None:
+        title = "prequential: each chunk before its use"
+        if not config.calibrate_every:
+            title += " (w is 1 until the end: the agent is the learner)"
+        shares = [percent(metrics[name]) for name in before]
+        if metrics["prequential_memory_accuracy"] is not None:
+            shares[-1] += f" of {metrics['prequential_memory_samples']:,.0f} images"
+        rows.append((title, *shares))
+    others = {
+        "average anytime": "average_anytime_accuracy",
+        "worst case": "worst_case_accuracy",
+        "forgetting (minus backward transfer)": "forgetting",
+        "forward transfer": "forward_transfer",
+    }
+    rows += [(title, percent(metrics[name]), "", "") for title, name in others.items() if metrics[name] is not None]
+    columns = (Column("accuracy, %", is_text=True, folds=True), *numbers("agent", "learner", "memory"))
+    return Table(columns, tuple(rows))
+
+
+def _costs(metrics: dict[str, float | None], unit: str, *, priced: bool) -> Table:
+    """Work by account, and its cost if `priced`."""
+    rows = []
+    for account in ("learn", "memorize", "answer", "rekey", "calibrate", "decide", "storage", "total"):
+        work, cost = metrics.get(f"{account}_gflop"), metrics[f"{account}_cost"]
+        if work or cost or account in ("learn", "memorize", "answer"):
+            rows.append((account, "" if work is None else gflop(work), gflop(cost or 0.0)))
+    work, cost = metrics["total_gflop_without_calibration"], metrics["total_cost_without_calibration"]
+    rows.append(("total without calibration", gflop(work or 0.0), gflop(cost or 0.0)))
+    rows.append(("10,000 more queries", gflop(metrics["answer_10000_gflop"] or 0.0), ""))
+    columns = (Column("work and cost" if priced else "work", is_text=True), *numbers("GFLOP", f"cost, {unit}"))
+    n = len(columns) if priced else len(columns) - 1
+    return Table(columns[:n], tuple(row[:n] for row in rows))

@@ -1,0 +1,150 @@
+"""An experiment: settings that are checked, a run that can be interrupted, and a report of its results."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from agent.storage.record import RunDirectory, open_run
+from scenarios.analysis.report import Report
+from scenarios.config.members import Member
+from scenarios.config.settings import Settings
+from scenarios.datasets.source import Access
+from scenarios.running.factory import choose_device
+from scenarios.running.identity import describe, own_components, run_folder, same_run
+from scenarios.running.own_code import component_errors
+from scenarios.running.progress import ProgressReporter
+
+Config = TypeVar("Config", bound=Settings)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run works with, besides its settings."""
+
+    directory: RunDirectory
+    reporter: ProgressReporter
+    access: Access = Access()  # noqa: RUF009 (frozen)
+    workers: int | None = None
+    """Processes of one thread each, whose number changes no result; None for this process with its threads."""
+
+
+def nothing(*_: Any) -> None:
+    """Check nothing."""
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[Config, Result]):
+    """One experiment. Everything that differs between experiments is in here; what is alike is done once, below."""
+
+    name: str
+    config: type[Config]
+    words: Callable[[Config], list[str]]
+    """The words of the run folder's default name."""
+    run: Callable[[Config, Run], Result]
+    """Starts or continues the run; a finished run is only read."""
+    report: Callable[[Result, Config, Path], Report]
+    """The report of a result, given the settings and the folder of the run."""
+    check: Callable[[Config], None] = nothing
+    """Checks the settings without data."""
+    prepare: Callable[[Config, Access], None] = nothing
+    """Checks with the data that a run can begin."""
+    dataset: Callable[[Config], Member | None] = lambda config: getattr(config, "dataset", None)
+    """The data set that the run reads; None if it reads none, so that it needs no device either."""
+    facts: Callable[[Config], Mapping[str, Any]] = lambda config: {}
+    """Further content of config.json, which is part of the run's identity."""
+    threads: Callable[[int | None], int | None] = lambda workers: 1 if workers else None
+    """Threads of each process, given the number of workers; None for the default of torch."""
+    saves: str = "chunk"
+    """What an interrupted run has saved last."""
+    folder: str = ""
+    """The folder of its runs; by default its name."""
+
+
+@dataclass(frozen=True)
+class Begun(Generic[Config, Result]):
+    """An experiment with its settings, and the folder that its run has or will have."""
+
+    experiment: Experiment[Config, Result]
+    config: Config
+    described: Mapping[str, Any]
+    """The content of config.json."""
+    path: Path
+
+    def execute(self, reporter: ProgressReporter, access: Access, workers: int | None, *, anew: bool = False) -> Report:
+        """Start, continue or read the run, and report its results.
+
+        Args:
+            reporter: receives the progress.
+            access: where data sets are.
+            workers: see `Run`.
+            anew: delete what the folder holds first, if the settings are valid.
+
+        Raises:
+            LifetimeError: as the experiment does; what was saved stays.
+            Interrupted: the reporter stopped the run.
+        """
+        own = own_components(self.config)
+        if anew:  # invalid settings must not delete the earlier run
+            with component_errors(own):
+                self.experiment.prepare(self.config, access)
+        with (
+            redirect_stdout(sys.stderr),  # the user's code may print
+            open_run(self.path, self.described, anew=anew, compared=same_run) as directory,
+            component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
+        ):
+            result = self.experiment.run(self.config, Run(directory, reporter, access, workers))
+            return self.experiment.report(result, self.config, self.path)
+
+
+@contextmanager
+def reading_settings() -> Iterator[None]:
+    """While settings are read and checked, the user's code may print, but not among the results, and may fail."""
+    with redirect_stdout(sys.stderr), component_errors():
+        yield
+
+
+def begin(
+    experiment: Experiment[Config, Result],
+    config: Config,
+    access: Access,
+    *,
+    preset: str = "",
+    workers: int | None = None,
+    runs: Path = Path("runs"),
+    name: str | None = None,
+    path: Path | None = None,
+) -> Begun[Config, Result]:
+    """Check the settings of an experiment, and find the folder of its run; nothing is written.
+
+    Args:
+        experiment: which one.
+        config: its settings.
+        access: where data sets are.
+        preset: where the settings started from.
+        workers: see `Run`.
+        runs: folder of all runs.
+        name: of the run's folder; None for one made from the settings.
+        path: folder of a run that is continued; None to find it by `runs` and `name`.
+
+    Raises:
+        InvalidSetting: the settings contradict each other or this machine.
+    """
+    with reading_settings():
+        experiment.check(config)
+        dataset = experiment.dataset(config)
+        if dataset is not None:
+            config = config.model_copy(update={"device": choose_device(config.device).type})  # type: ignore[attr-defined]
+        described = {
+            **describe(
+                experiment.name, preset, config, dataset=dataset, threads=experiment.threads(workers), access=access
+            ),
+            **experiment.facts(config),
+        }
+        found = path or run_folder(
+            runs / (experiment.folder or experiment.name), name, experiment.words(config), described
+        )
+    return Begun(experiment, config, described, found)
