@@ -72,6 +72,7 @@ def build_agent(
     seed: int,
     progress: Progress,
     rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
+    calibrate_every: int = 0,
 ) -> Agent:
     """An agent at initialization: untrained network, empty memory.
 
@@ -81,6 +82,7 @@ def build_agent(
         seed: seeds the initial weights, the learner and the memory.
         progress: called with the learner's work.
         rekeying: when stale keys are computed again.
+        calibrate_every: chunks between fits of the mixture that the agent pays for.
 
     Raises:
         InvalidSetting: settings contradict each other, or this machine does not allow them.
@@ -112,4 +114,4 @@ def build_agent(
             f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
             f"{config.recipe}, got {config.learner}; another recipe, or another learner"
         )
-    return Agent(learner, memory, rekeying=rekeying)
+    return Agent(learner, memory, rekeying=rekeying, calibrate_every=calibrate_every)

@@ -150,7 +150,14 @@ def make_lifetimes(
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = world
-    agent = build_agent(config, dataset, seed=seed, progress=unreported, rekeying=Rekeying.parse(config.rekey))
+    agent = build_agent(
+        config,
+        dataset,
+        seed=seed,
+        progress=unreported,
+        rekeying=Rekeying.parse(config.rekey),
+        calibrate_every=config.calibrate_every or 0,
+    )
     return Lifetimes(
         agent,
         scenario.stream,
@@ -158,7 +165,6 @@ def make_lifetimes(
         plan or _evaluation_plan(config, scenario),
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
-        calibrate_every=config.calibrate_every or 0,
     )
 
 
