@@ -2,79 +2,49 @@
 
 import copy
 import time
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-from agent.abilities import Resumable, fork_of, state_of
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.data.sample_store import SampleStore
 from agent.errors import InvalidSetting
+from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.scores import Prediction
 from agent.learners import Learner
-from agent.learners.protocol import Estimating, LearningEstimate, Preparable
+from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
 from agent.memory.mixture import Mixture, Setting
 from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
+from agent.networks.keys import Columns
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
 from agent.operations import Action, Estimate
 from agent.version import Version
 
 
-@dataclass(frozen=True)
-class CachedOutputs:
-    """An agent's outputs on fixed inputs, for the next `look` at them by this agent or a fork."""
-
-    learner: Version
-    """Version of the learner that computed them."""
-    memory: Version
-    """Version of the memory at the recall."""
-    outputs: Outputs
-    looked: Work
-    """Work of the forward pass."""
-    settings: tuple[Setting, ...]
-    """Settings of the recall."""
-    recall: Any
-    """The memory's own cache of the recall."""
-    recalled: Work
-    """Total work of the recall, equal to that of one from scratch."""
-
-
-class Admitted(NamedTuple):
-    """The samples that the learner has been given since its last flush, and their prices."""
-
-    n_samples: int = 0
-    priced: float = 0.0
-    """Sum over the samples of the price of compute when each was given."""
-
-    def plus(self, chunk: Chunk) -> "Admitted":
-        """With one more chunk."""
-        return Admitted(self.n_samples + len(chunk), self.priced + len(chunk) * chunk.price)
-
-    @property
-    def price(self) -> float:
-        """Price of compute for the flush: the mean over the samples."""
-        return self.priced / self.n_samples if self.n_samples else 1.0
-
-
 class Agent:
     """A learner and a memory; every method that computes returns its work or its bill.
 
-    Work is billed at the price of the chunk that ordered it, even if the learner does it later.
+    Work is billed at the price of the chunk that ordered it, even if the learner does it later. Several agents may
+    share a learner (`share`) and do what concerns it in turns; each is billed for all of it.
 
     Args:
         learner: learns by gradient descent.
         memory: an episodic memory.
         mixture: how their predictions are combined before `calibrate` fits it.
         rekeying: when keys of older networks are renewed; the agent stores raw images only if it needs them for that.
+        calibrate_every: chunks between fits of the mixture that the agent pays for; it also fits when the memory gets
+            its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
+            on the account `evaluate`.
+        keys: the columns of the learner's keys that are this agent's (`agent.networks.keys.joint_keys`); None for all.
 
     Raises:
-        InvalidSetting: re-keying of a memory that is not `Rekeyable`.
+        InvalidSetting: re-keying of a memory that is not `Rekeyable`, or a negative number of chunks.
     """
 
     def __init__(
@@ -83,16 +53,20 @@ class Agent:
         memory: Memory[Any],
         mixture: Mixture | None = None,
         rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
+        calibrate_every: int = 0,
+        keys: Columns | None = None,
     ) -> None:
         if rekeying.needs_inputs and not isinstance(memory, Rekeyable):
             raise InvalidSetting(
                 "expected a memory whose entries can be renewed (agent.memory.Rekeyable), got "
                 f"{type(memory).__name__}; --rekey never"
             )
-        self.learner = learner
+        if calibrate_every < 0:
+            raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
+        self.shared = SharedLearner(learner)
         self.memory = memory
         self.mixture = mixture or Mixture()
-        self.rekeying = rekeying
+        self.rekeying, self.calibrate_every, self.keys = rekeying, calibrate_every, keys
         self.raw_images = SampleStore(torch.device("cpu"))
         """Inputs of the entries in memory, if `rekeying` needs them; see `agent.memory.rekeying`."""
         self.n_chunks = 0
@@ -100,8 +74,12 @@ class Agent:
         """Samples given to the memory so far; also the id of the next one."""
         self.seen_classes: set[int] = set()
         """Classes of the samples that were learned or memorized."""
-        self.admitted = Admitted()
         self._keyed_by: Version | None = learner.version  # that computed all keys in memory; None if several did
+
+    @property
+    def learner(self) -> Learner:
+        """The learner, which other agents may share; see `SharedLearner.learner`."""
+        return self.shared.learner
 
     @property
     def memory_nbytes(self) -> int:
@@ -118,44 +96,48 @@ class Agent:
         """Whether the memory holds keys from an older network."""
         return self.memory.n_entries > 0 and self._keyed_by != self.learner.version
 
+    @property
+    def rekeying_due(self) -> bool:
+        """Whether the periodic re-keying follows the last chunk."""
+        return self.rekeying.every > 0 and self.n_chunks % self.rekeying.every == 0
+
+    @property
+    def calibration_due(self) -> bool:
+        """Whether a calibration follows the last chunk."""
+        if not self.calibrate_every:
+            return False
+        return self.n_chunks % self.calibrate_every == 0 or (self.memory.n_entries > 0 and not self.mixture.fitted)
+
     def perform(self, action: Action, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
-        """Perform an action on a chunk, and the periodic re-keying after it.
+        """Perform an action on a chunk.
 
         Args:
             action: the decision.
             chunk: the current one.
-            outputs: of the current learner on the chunk, if they are known and paid for.
+            outputs: of this agent on the chunk (`forward`), if they are known and paid for.
         """
         bill = action.operation.perform(self, chunk, outputs)
         self.n_chunks += 1
-        if not self.rekeying.every or self.n_chunks % self.rekeying.every:
-            return bill
-        return bill + self.flush() + self._rekey(chunk.price)
+        return bill
 
     def learn(self, chunk: Chunk) -> Bill:
         """Let the learner learn from the chunk."""
-        bill = self.prepare(chunk)
-        bill.append(Charge("learn", self.learner.learn(chunk.inputs, chunk.labels), chunk.price))
+        bill = self.prepare(chunk) + self.shared.learn(chunk)
         self.seen_classes.update(chunk.labels.tolist())
-        if self.learner.pending:
-            self.admitted = self.admitted.plus(chunk)
-        elif self.rekeying.on_learn:
+        if self.rekeying.on_learn and not self.learner.pending:
             bill += self._rekey(chunk.price)
         return bill
 
     def prepare(self, chunk: Chunk) -> Bill:
         """Prepare the network from the first chunk, if the learner is `Preparable`; no work for later chunks."""
-        if self.n_chunks or not isinstance(self.learner, Preparable):
-            return []
-        work = self.learner.prepare(chunk.inputs)
-        return [Charge("learn", work, chunk.price)] if work != Work() else []
+        return [] if self.n_chunks else self.shared.prepare(chunk)
 
     def memorize(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
         """Store the chunk in memory under keys of the current learner; `outputs` are those of `perform`."""
         bill = self.prepare(chunk) + self.flush()
         work = Work()
         if outputs is None:
-            outputs, work = self.learner.forward(chunk.inputs)
+            outputs, work = self.forward(chunk.inputs)
         first, n_before = self.n_memorized, self.memory.n_entries
         ids = torch.arange(first, first + len(chunk))
         inputs = chunk.inputs if self.memory.needs_inputs else None
@@ -178,11 +160,12 @@ class Agent:
 
         The bill uses the mean price of the pending samples, so each chunk pays its share at its own price.
         """
-        if not self.learner.pending:
-            return []
-        price, self.admitted = self.admitted.price, Admitted()
-        bill: Bill = [Charge("learn", self.learner.flush(), price)]
-        return bill + (self._rekey(price) if self.rekeying.on_learn else [])
+        bill = self.shared.flush()
+        return bill + self._rekey(bill[0].price) if bill and self.rekeying.on_learn else bill
+
+    def rekey_if_due(self, price: float) -> Bill:
+        """The periodic re-keying, if it follows the last chunk; `price` is that chunk's."""
+        return self.flush() + self._rekey(price) if self.rekeying_due else []
 
     def _rekey(self, price: float) -> Bill:
         if not self.stale:
@@ -191,7 +174,8 @@ class Agent:
 
         def renew(ids: Int64[Tensor, " n"]) -> Outputs:
             nonlocal forward
-            outputs, work = self.learner.forward(inputs_of(self.raw_images, ids))
+            inputs = inputs_of(self.raw_images, ids)  # a new tensor, which no other agent has
+            outputs, work = self.shared.forward(inputs, self.keys, remembered=False)
             forward += work
             return outputs
 
@@ -208,8 +192,8 @@ class Agent:
         """
         if not self.learner.pending:
             return []
-        price, rekeying = self.admitted.price, self._rekeying_on_learn()
-        bill: Bill = [Charge("learn", self._learning(inputs[:0]).later, price)]
+        price, rekeying = self.shared.admitted.price, self._rekeying_on_learn()
+        bill: Bill = [Charge("learn", self.shared.estimate(inputs[:0]).later, price)]
         return bill + ([Charge("rekey", rekeying, price)] if rekeying != Work() else [])
 
     def estimate_learning(self, chunk: Chunk) -> Estimate:
@@ -218,10 +202,10 @@ class Agent:
         It includes re-keying on learning, but not re-keying every n chunks, which no single decision causes, nor the
         bytes of the learner's samples.
         """
-        (at_once, later), rekeying = self._learning(chunk.inputs), self._rekeying_on_learn()
+        (at_once, later), rekeying = self.shared.estimate(chunk.inputs), self._rekeying_on_learn()
         if later == Work():
             return Estimate([Charge("learn", at_once + rekeying, chunk.price)])
-        share = len(chunk) / (self.admitted.n_samples + len(chunk))
+        share = len(chunk) / (self.shared.admitted.n_samples + len(chunk))
         shared = Charge("learn", later + rekeying, chunk.price)
         return Estimate([Charge("learn", at_once, chunk.price)], (shared,), share)
 
@@ -232,7 +216,7 @@ class Agent:
             chunk: the current one.
             looked: whether the outputs of the current learner on it are known and paid for.
         """
-        insertion = self.memory.estimate_insert(len(chunk), self.learner.key_length(chunk.inputs.shape[1:]))
+        insertion = self.memory.estimate_insert(len(chunk), self.key_length(chunk.inputs.shape[1:]))
         written, held = 0, insertion.held_nbytes
         if self.rekeying.needs_inputs and len(chunk):
             written = raw_nbytes(chunk.inputs)
@@ -242,12 +226,6 @@ class Agent:
         bill = [*pending, Charge("memorize", insertion.work + Work(flops, written), chunk.price)]
         return Estimate(bill, held_nbytes=held)
 
-    def _learning(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
-        """The learner's estimate; no work if it is not `Estimating`."""
-        if isinstance(self.learner, Estimating):
-            return self.learner.estimate(inputs)
-        return LearningEstimate(Work(), Work())
-
     def _rekeying_on_learn(self) -> Work:
         """The work of the re-keying that follows a change of the learner."""
         if not self.rekeying.on_learn or not len(self.raw_images):
@@ -255,6 +233,21 @@ class Agent:
         assert isinstance(self.memory, Rekeyable)
         flops = self.learner.forward_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
         return Work(flops) + self.memory.estimate_rekey()
+
+    def key_length(self, shape: Shape) -> int:
+        """Numbers in the agent's key of an input of `shape`."""
+        return self.keys.length if self.keys else self.learner.key_length(shape)
+
+    def check_stores(self, chunk: Chunk) -> None:
+        """Raise InvalidSetting if the memory cannot store keys of such chunks, or the learner has fewer columns."""
+        n_columns = self.learner.key_length(chunk.inputs.shape[1:])
+        if self.keys and not 0 <= self.keys.first < self.keys.end <= n_columns:
+            raise InvalidSetting(f"expected columns of the learner's {n_columns} numbers in a key, got {self.keys}")
+        self.estimate_memorizing(chunk, looked=False)
+
+    def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
+        """The learner's outputs, with the agent's part of the keys; the learner must be flushed."""
+        return self.shared.forward(inputs, self.keys)
 
     def answering(self, n: int, shape: Shape) -> Work:
         """The work of answering n queries of `shape`: a forward pass and a look-up at one setting for each."""
@@ -284,7 +277,7 @@ class Agent:
             outputs, looked = before.outputs, before.looked
         else:
             before = None
-            outputs, looked = self.learner.forward(inputs)
+            outputs, looked = self.forward(inputs)
             spent = looked
         if before and (before.settings != settings or before.memory != self.memory.version):
             before = None
@@ -361,34 +354,61 @@ class Agent:
 
     def fork(self) -> "Agent":
         """An independent agent with the same past, which draws the same random numbers."""
-        fork = copy.copy(self)
-        fork.learner, fork.memory = fork_of(self.learner), self.memory.fork()
-        fork.raw_images, fork.seen_classes = self.raw_images.fork(), set(self.seen_classes)
+        [fork] = fork_together([self])
         return fork
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` restores the agent to the bit."""
+        return {**self.shared.state(), **self.own_state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.shared.load_state(state)
+        self.load_own_state(state)
+
+    def own_state(self) -> dict[str, Any]:
+        """The state without that of the learner, which agents may share."""
         return {
-            "learner": state_of(self.learner),
             "memory": self.memory.state(),
             "mixture": self.mixture.as_json(),
             "raw_images": self.raw_images.state(),
             "n_chunks": self.n_chunks,
             "n_memorized": self.n_memorized,
             "seen_classes": sorted(self.seen_classes),
-            "admitted": list(self.admitted),
             "stale": self.stale,
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
-        assert isinstance(self.learner, Resumable)
-        self.learner.load_state(state["learner"])
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """Restore what `own_state` returned, after the learner."""
         self.memory.load_state(state["memory"])
         self.mixture = Mixture.from_json(state["mixture"])
         self.raw_images.load_state(state["raw_images"])
         self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
         self.seen_classes = set(state["seen_classes"])
-        n_samples, priced = state["admitted"]
-        self.admitted = Admitted(n_samples, priced)
         self._keyed_by = None if state["stale"] else self.learner.version
+
+
+def share(agents: Sequence[Agent]) -> None:
+    """Let agents at initialization share their learner.
+
+    Raises:
+        InvalidSetting: they have different learners.
+    """
+    shared = agents[0].shared
+    for agent in agents:
+        if agent.learner is not shared.learner:
+            raise InvalidSetting(
+                "expected agents of one learner (the same object), got two; run lifetimes of different learners apart"
+            )
+        agent.shared = shared
+
+
+def fork_together(agents: Sequence[Agent]) -> list[Agent]:
+    """Forks of agents that share a learner, which share a fork of it."""
+    shared, forks = agents[0].shared.fork(), []
+    for agent in agents:
+        fork = copy.copy(agent)
+        fork.shared, fork.memory = shared, agent.memory.fork()
+        fork.raw_images, fork.seen_classes = agent.raw_images.fork(), set(agent.seen_classes)
+        forks.append(fork)
+    return forks

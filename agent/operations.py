@@ -49,6 +49,11 @@ class Operation:
     """Performs it, given the `agent.agent.Agent`, the chunk, and the outputs on it; None if they are not known."""
     estimate: Callable[..., Estimate]
     """Estimates it, given agent and chunk; the keyword `looked` says whether the outputs are known and paid for."""
+    shares: bool = False
+    """Whether agents that share a learner may perform it and go on sharing; else each takes a fork of its own first.
+
+    They may if `perform` changes the learner only by `prepare`, `learn`, `flush` and `memorize` of the agent, in an
+    order that does not depend on the agent, and uses it only after the last change."""
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -60,6 +65,7 @@ OPERATIONS: dict[str, Operation] = {
         accounts=("memorize",),
         perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs),
         estimate=lambda agent, chunk, looked: agent.estimate_memorizing(chunk, looked=looked),
+        shares=True,
     ),
     "learn": Operation(
         letter="L",
@@ -69,6 +75,7 @@ OPERATIONS: dict[str, Operation] = {
         accounts=("learn", "rekey"),
         perform=lambda agent, chunk, outputs: agent.learn(chunk),
         estimate=lambda agent, chunk, looked: agent.estimate_learning(chunk),
+        shares=True,
     ),
 }
 """Operations by name, an identifier. Their position is their number in schedule tables and environments.

@@ -21,7 +21,7 @@ from agent.learners.training import (
     weights_of,
 )
 from agent.networks.flops import flops_per_sample
-from agent.networks.keys import KeyPlaces
+from agent.networks.keys import Keys
 from agent.networks.protocol import Network
 from agent.randomness import named_generator
 from agent.version import Version
@@ -62,7 +62,7 @@ class CooldownLearner(NetworkLearner):
         self,
         network: Network,
         training: Training,
-        keys: KeyPlaces,
+        keys: Keys,
         *,
         share: float = 0.1,
         epochs: float = 4,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from agent.accounting.work import Work
 from agent.learners.training import Training
-from agent.networks.keys import KeyPlaces
+from agent.networks.keys import Keys
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 from agent.version import Lineage
@@ -27,7 +27,7 @@ class NetworkLearner:
     predictor: Network
     """The network that predicts, in evaluation mode."""
 
-    def __init__(self, training: Training, keys: KeyPlaces) -> None:
+    def __init__(self, training: Training, keys: Keys) -> None:
         self.training, self.keys = training, keys
         self.lineage = Lineage()
         self.version = self.lineage.next()

@@ -26,7 +26,7 @@ from agent.learners.training import (
     weights_of,
 )
 from agent.networks.flops import flops_per_sample
-from agent.networks.keys import KeyPlaces
+from agent.networks.keys import Keys
 from agent.networks.protocol import Network
 from agent.randomness import clone_generator, named_generator
 
@@ -60,7 +60,7 @@ class RefitLearner(NetworkLearner):
         self,
         network: Network,
         training: Training,
-        keys: KeyPlaces,
+        keys: Keys,
         *,
         epochs: float = 4,
         schedule: ScheduleName = "one-cycle",

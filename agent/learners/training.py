@@ -19,7 +19,7 @@ from agent.data.augmentation import Augmentation, Normalization, moved
 from agent.errors import InvalidSetting, TrainingDiverged
 from agent.learners.recipe import Recipe
 from agent.networks.flops import flops_per_sample
-from agent.networks.keys import KeyPlaces, tapped
+from agent.networks.keys import Keys, tapped
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 
@@ -149,7 +149,7 @@ class Training:
         return loss.detach()
 
     @torch.inference_mode()
-    def look(self, network: Network, inputs: Shaped[Tensor, "n ..."], keys: KeyPlaces) -> tuple[Outputs, Work]:
+    def look(self, network: Network, inputs: Shaped[Tensor, "n ..."], keys: Keys) -> tuple[Outputs, Work]:
         """Forward passes in evaluation mode, in batches of bounded size, over all views of the inputs.
 
         Raises:

@@ -1,110 +1,92 @@
-"""The loop: lifetimes on one stream that share an agent for as long as their policies decide alike."""
+"""The loop: lifetimes on one stream that share work for as long as it is the same."""
 
 import copy
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
+from operator import attrgetter
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.abilities import Resumable, check_forkable
 from agent.accounting.costs import CostModel
 from agent.accounting.ledger import Ledger
-from agent.accounting.work import Bill, Charge, Work
-from agent.agent import Agent
+from agent.agent import Agent, fork_together, share
 from agent.data.chunk import Chunk
 from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
 from agent.evaluation.plan import EvaluationPlan
-from agent.evaluation.scores import Scores, accuracies, score
-from agent.evaluation.trajectory import Step, Trajectory, scores_as_json, scores_from_json
+from agent.evaluation.scores import Scores
+from agent.evaluation.trajectory import Step, Trajectory
 from agent.learners.protocol import Estimating
-from agent.lifetime.branch import BRANCH_SHAPE, Branch, Lifetime
-from agent.memory import ReadOut
+from agent.lifetime.acting import perform
+from agent.lifetime.branch import BRANCH_SHAPE, Branch
+from agent.lifetime.cohort import Cohort
+from agent.lifetime.lifetime import Lifetime
+from agent.lifetime.measuring import calibrate, evaluate, evaluate_at_initialization, finish
+from agent.lifetime.observing import look, look_again, observations, prepare
 from agent.memory.mixture import Mixture
-from agent.networks.outputs import Outputs
 from agent.operations import OPERATIONS, Action
 from agent.policies import Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
-from agent.policies.signals import learner_signals, memory_signals
 from agent.storage.checkpoint import check_shape
 
 
-@dataclass(frozen=True)
-class _Observed:
-    """The current chunk as the lifetimes of a branch observe it."""
-
-    observations: dict[str, Observation]
-    """By name of the lifetime."""
-    outputs: Outputs | None = None
-    """The learner's outputs for the chunk, if they were computed and will still hold when the chunk is memorized."""
-    looked: Work = Work()  # noqa: RUF009 (frozen)
-    """Work of that forward pass; the lifetimes that observe it have paid for it."""
-
-
 class Lifetimes:
-    """Lifetimes under several policies, all from the same initial agent and on the same stream.
+    """Lifetimes on the same stream under several policies, of one agent or of several that share a learner.
 
-    The lifetimes share one agent for as long as their policies decide alike, and fork it where they differ; on a CPU
-    each trajectory, with its costs, equals to the bit that of its policy alone. Branches run one after the other,
-    those that memorize first, so that few agents exist at a time.
+    Lifetimes of one agent share it for as long as their policies decide alike, and fork it where they differ. Several
+    agents, with memories and settings of their own, share the learner for as long as they have it do the same: it
+    trains once, and passes each chunk and each evaluation set through the network once. On a CPU each trajectory, with
+    its costs, equals to the bit that of the lifetime alone. Branches run one after the other, those that memorize
+    first, so that few agents exist at a time.
 
     Args:
-        agent: at initialization; the lifetimes change it and do not copy it.
+        agents: at initialization, one for all lifetimes or one for each by name; the lifetimes change them and do not
+            copy them. All have the same learner (the same object).
         stream: chunks by position; several branches may read the same chunk.
-        policies: by name, each an object of its own.
+        policies: by name of the lifetime, each an object of its own.
         plan: what to measure, and when.
         costs: prices; by default of FLOPs alone.
-        budget: what a lifetime may spend, in the unit of `costs`; policies see it and may overdraw it.
-        calibrate_every: chunks between fits of the mixture that the agent pays for; it also fits when the memory gets
-            its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
-            on the account `evaluate`.
+        budget: what a lifetime may spend, in the unit of `costs`, for all or for each by name; policies see it and may
+            overdraw it.
 
     Raises:
         InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed or needs estimates that the
-            learner cannot give, a memory that cannot store the learner's keys, or a learner that cannot be forked
-            where that is needed.
+            learner cannot give, agents of different learners, a memory that cannot store its keys, or a learner that
+            cannot be forked where that is needed.
     """
 
     def __init__(
         self,
-        agent: Agent,
+        agents: Agent | Mapping[str, Agent],
         stream: Sequence[Chunk],
         policies: Mapping[str, Policy],
         plan: EvaluationPlan,
         *,
         costs: CostModel | None = None,
-        budget: float = inf,
-        calibrate_every: int = 0,
+        budget: float | Mapping[str, float] = inf,
     ) -> None:
         if not len(stream):
             raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
         if not policies:
             raise InvalidSetting("expected at least 1 policy, got none")
-        if not budget >= 0:
-            raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
-        if calibrate_every < 0:
-            raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
-        for policy in policies.values():
-            check_policy(policy)
-            if policy.needs_estimates and not isinstance(agent.learner, Estimating):
-                raise InvalidSetting(
-                    f"expected a learner that can estimate (agent.learners.protocol.Estimating) for "
-                    f"{type(policy).__name__}, got {type(agent.learner).__name__}; another policy, or another learner"
-                )
-        agent.estimate_memorizing(stream[0], looked=False)  # a memory that cannot store such keys refuses them now
-        on_the_way = plan.every or plan.after or plan.prequential
-        if len(policies) > 1 or (agent.learner.lazy and on_the_way):
-            check_forkable(agent.learner)  # now, and not at the first fork
+        agent_of, budget_of = _by_name(agents, policies, "agent"), _by_name(budget, policies, "budget")
+        cohorts: dict[Agent, Cohort] = {}
+        for name, policy in policies.items():
+            _check(policy, agent_of[name], budget_of[name])
+            cohort = cohorts.setdefault(agent_of[name], Cohort([], agent_of[name]))
+            cohort.lifetimes.append(Lifetime(name, policy, Ledger(costs), budget_of[name]))
+        share(list(cohorts))
+        for agent in cohorts:
+            agent.check_stores(stream[0])
+        learner = next(iter(cohorts)).learner
+        if len(policies) > 1 or (learner.lazy and (plan.every or plan.after or plan.prequential)):
+            check_forkable(learner)  # now, and not at the first fork
         self.stream, self.plan = stream, plan
-        self.budget, self.calibrate_every = budget, calibrate_every
-        lifetimes = [Lifetime(name, policy, Ledger(costs)) for name, policy in policies.items()]
-        self._branches = [Branch(lifetimes, agent)]
+        self._branches = [Branch(list(cohorts.values()))]
         self._ended: list[tuple[str, Trajectory, Agent]] = []
-        self._observed: _Observed | None = None
-        self.initial_scores: Scores | None = None
+        self._observed: dict[str, Observation] | None = None
 
     def __bool__(self) -> bool:
         """Whether any lifetime has chunks left."""
@@ -113,7 +95,7 @@ class Lifetimes:
     @property
     def resumable(self) -> bool:
         """Whether every learner can be saved."""
-        return all(isinstance(branch.agent.learner, Resumable) for branch in self._branches)
+        return all(isinstance(branch.shared.learner, Resumable) for branch in self._branches)
 
     def advance(self) -> dict[str, Step]:
         """Process one chunk on one branch as its policies decide; returns the step of each lifetime on it.
@@ -128,13 +110,31 @@ class Lifetimes:
     def observe(self) -> dict[str, Observation]:
         """Observations of the next chunk for the lifetimes on the current branch; a second call returns the same.
 
-        Empty if these lifetimes decided before they were forked from others.
+        Empty if these lifetimes decided before they were split off from others.
         """
         if self._observed is None:
-            if self.initial_scores is None and self.plan.groups is not None:
-                self._evaluate_at_initialization()
             self._observed = self._observe()
-        return self._observed.observations
+        return self._observed
+
+    def _observe(self) -> dict[str, Observation]:
+        branch = self._branches[-1]
+        if branch.decided is not None:
+            if branch.decided.operation.outputs_account and any(each.observes for each in branch.lifetimes):
+                look_again(branch, self.stream[branch.step])
+            return {}
+        chunk = self.stream[branch.step]
+        if self.plan.groups is not None and branch.lifetimes[0].initial_scores is None:
+            evaluate_at_initialization(branch, self.plan, chunk.price)
+        prepare(branch, chunk)
+        observers = [lifetime for lifetime in branch.lifetimes if lifetime.observes]
+        if branch.pending and 0 < len(observers) < len(branch.lifetimes):
+            self._branches.insert(-1, branch.part(observers))  # only observers must train before they decide
+            observers = []
+        if observers:
+            branch.flush()
+        if observers or self.plan.prequential:
+            look(branch, chunk, self.plan)
+        return observations(branch, chunk, len(self.stream))
 
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Perform the actions on the observed chunk; returns the step of each lifetime on the branch.
@@ -145,50 +145,50 @@ class Lifetimes:
             actions: for each lifetime in `observe`.
         """
         self.observe()
-        observed, self._observed = self._observed, None
-        assert observed is not None
-        branch = self._branches[-1]
+        self._observed = None
+        branch = self._branches.pop()
         if branch.decided is None:
-            first, *others = sorted({actions[lifetime.name] for lifetime in branch.lifetimes}, key=_number)
+            first, *others = sorted({actions[each.name] for each in branch.lifetimes}, key=attrgetter("number"))
             for other in reversed(others):
                 parting = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] == other]
-                self._branches.insert(-1, branch.part(parting, other))
+                self._branches.append(branch.part(parting, other))
             branch.decided = first
-        chunk, outputs = self.stream[branch.step], observed.outputs
-        action, branch.decided = branch.decided, None
-        account = action.operation.outputs_account
-        bill = branch.agent.perform(action, chunk, outputs if account else None)
-        in_full = bill
-        if account and outputs is not None:
-            in_full = _with_forward_pass(bill, Charge(account, observed.looked, chunk.price))
-        for lifetime in branch.lifetimes:  # those that observe the outputs have paid for them already
-            lifetime.pay(in_full if lifetime.policy.observes == "nothing" else bill)
-        last = branch.step + 1 == len(self.stream)
-        if self._calibrates(branch) and not last:
-            branch.flush()
-            usable = self.plan.usable(branch.step)
-            branch.validation, fitted = branch.agent.calibrate(self.plan.validation, branch.validation, usable)
-            branch.pay([Charge("calibrate", fitted, chunk.price)])
-        scores, mixture = None, None
-        if self.plan.evaluates_after(branch.step, len(self.stream)):
-            scores, mixture = self._finish(branch) if last else self._evaluate(branch, chunk.price)
-        branch.expect(branch.agent.estimate_flush(chunk.inputs))
-        for lifetime in branch.lifetimes:
-            lifetime.ledger.hold(branch.agent.nbytes)
-            lifetime.write_down(branch.agent, chunk, action, branch.prequential, scores, mixture)
-        branch.step, branch.prequential = branch.step + 1, None
-        if last:
-            self._branches.pop()
-            for lifetime in branch.lifetimes:
-                trajectory = Trajectory(tuple(lifetime.steps), lifetime.ledger.seconds(), self.initial_scores)
-                self._ended.append((lifetime.name, trajectory, branch.agent))
-        return {lifetime.name: lifetime.steps[-1] for lifetime in branch.lifetimes}
+        chunk, action, branch.decided = self.stream[branch.step], branch.decided, None
+        ended = []
+        for acting in [branch] if action.operation.shares else branch.apart():
+            perform(acting, action, chunk)
+            ended += self._after(acting, action, chunk)
+        self._branches += [each for each in reversed(ended) if each.step < len(self.stream)]
+        return {lifetime.name: lifetime.steps[-1] for each in ended for lifetime in each.lifetimes}
 
-    def _calibrates(self, branch: Branch) -> bool:
-        if not self.calibrate_every:
-            return False
-        first = branch.agent.memory.n_entries > 0 and not branch.agent.mixture.fitted
-        return first or (branch.step + 1) % self.calibrate_every == 0
+    def _after(self, branch: Branch, action: Action, chunk: Chunk) -> list[Branch]:
+        """What follows an action: re-keying, calibration, an evaluation, the records; returns the branches that remain.
+
+        If only some agents need the learner's pending work now, they go on with a fork of it.
+        """
+        last = branch.step + 1 == len(self.stream)
+        flushing = [each for each in branch.cohorts if last or each.agent.rekeying_due or each.agent.calibration_due]
+        branches = branch.part_cohorts(flushing) if branch.pending else [branch]
+        for each in branches:
+            if any(cohort in flushing for cohort in each.cohorts):
+                each.flush()
+                for cohort in each.in_turn():
+                    cohort.pay(cohort.agent.rekey_if_due(chunk.price))
+            self._measure(each, action, chunk, last=last)
+        return branches
+
+    def _measure(self, branch: Branch, action: Action, chunk: Chunk, *, last: bool) -> None:
+        """Calibrate and evaluate, if it is time, and write the step down."""
+        measured: Sequence[tuple[Scores | None, Mixture | None]] = [(None, None)] * len(branch.cohorts)
+        if not last:
+            calibrate(branch, self.plan, chunk.price)
+        if self.plan.evaluates_after(branch.step, len(self.stream)):
+            measured = finish(branch, self.plan) if last else evaluate(branch, self.plan, chunk.price)
+        for cohort, (scores, mixture) in zip(branch.cohorts, measured, strict=True):
+            cohort.end_step(chunk, action, scores, mixture)
+            if last:
+                self._ended += cohort.ended()
+        branch.step += 1
 
     def fork(self) -> "Lifetimes":
         """An independent copy."""
@@ -205,135 +205,13 @@ class Lifetimes:
         ended, self._ended = self._ended, []
         return ended
 
-    def _observe(self) -> "_Observed":
-        """Answer the queries that come before the next chunk, and compute the signals that policies ask for."""
-        branch = self._branches[-1]
-        if branch.decided is not None:
-            return _Observed({})
-        chunk = self.stream[branch.step]
-        branch.pay(branch.agent.prepare(chunk))
-        observers = [lifetime for lifetime in branch.lifetimes if lifetime.policy.observes != "nothing"]
-        if chunk.queries:
-            branch.flush()
-            branch.pay([Charge("answer", branch.agent.answering(chunk.queries, chunk.inputs.shape[1:]), chunk.price)])
-        if branch.agent.learner.pending and 0 < len(observers) < len(branch.lifetimes):
-            self._branches.insert(-1, branch.part(observers))  # only observers must train before they decide
-            observers = []
-        if observers:
-            branch.flush()
-        looks = bool(observers) or self.plan.prequential
-        looker = branch.agent.fork() if looks and branch.agent.learner.pending else branch.agent
-        if not looks:
-            return _Observed(self._observations(branch, chunk, None, None))
-        outputs, looked, read_out = self._look(branch, looker, chunk)
-        observations = self._observations(branch, chunk, outputs, read_out)
-        return _Observed(observations, outputs, looked) if looker is branch.agent else _Observed(observations)
-
-    def _observations(
-        self, branch: Branch, chunk: Chunk, outputs: Outputs | None, read_out: ReadOut | None
-    ) -> dict[str, Observation]:
-        """The observation of each lifetime, from the outputs for the chunk."""
-        looking = {lifetime.policy.observes != "nothing" for lifetime in branch.lifetimes}
-        estimates = {
-            looked: {name: each.estimate(branch.agent, chunk, looked=looked) for name, each in OPERATIONS.items()}
-            for looked in looking
-        }
-        observations = {}
-        for lifetime in branch.lifetimes:
-            lifetime.observed = None
-            looked = lifetime.policy.observes != "nothing"
-            if outputs and looked:
-                seen = learner_signals(outputs, chunk.labels)
-                if lifetime.policy.observes == "memory":
-                    seen |= memory_signals(outputs, read_out, chunk.labels)
-                lifetime.observed = seen | lifetime.averages.observe(seen)
-            observations[lifetime.name] = lifetime.observation(
-                branch.agent, chunk, len(self.stream), self.budget, estimates[looked]
-            )
-        return observations
-
-    def _look(self, branch: Branch, looker: Agent, chunk: Chunk) -> tuple[Outputs, Work, ReadOut | None]:
-        """Compute the outputs for a chunk before it is used, and charge the lifetimes that observe them.
-
-        Prequential accuracy uses answers that are billed already at no further cost; work beyond them, and beyond what
-        the policy observes, goes to the account `evaluate`.
-        """
-        flushed = [work for _, work, _ in looker.flush()]
-        read_out, compared = None, Work()
-        if self.plan.prequential or any(lifetime.policy.observes == "memory" for lifetime in branch.lifetimes):
-            prediction, cached, read_out, _ = looker.answer(chunk.inputs)
-            outputs, looked, compared = cached.outputs, cached.looked, cached.recalled
-            if self.plan.prequential:
-                branch.prequential = accuracies(prediction, chunk.labels)
-        else:
-            outputs, looked = looker.learner.forward(chunk.inputs)
-        by_asking = {"nothing": Work(), "learner": looked, "memory": looked + compared}
-        by_measuring = {"nothing": looked + compared, "learner": compared, "memory": Work()}
-        unasked = max(0, len(chunk) - chunk.queries)
-        for lifetime in branch.lifetimes:
-            lifetime.pay([Charge("decide", by_asking[lifetime.policy.observes], chunk.price)])
-            if self.plan.prequential:
-                measuring = _share(by_measuring[lifetime.policy.observes], unasked, len(chunk))
-                lifetime.pay([Charge("evaluate", work, chunk.price) for work in (*flushed, measuring)])
-        return outputs, looked, read_out if looker.memory.n_entries else None
-
-    def _evaluate_at_initialization(self) -> None:
-        [branch] = self._branches
-        prediction, branch.test, _, spent = branch.agent.answer(self.plan.test.inputs, at_every_setting=True)
-        branch.pay([Charge("evaluate", spent, self.stream[0].price)])
-        self.initial_scores = score(prediction, self.plan)
-
-    def _evaluate(self, branch: Branch, price: float) -> tuple[Scores, Mixture]:
-        """Predict the test set before the end, for the experimenter.
-
-        A learner with work pending is evaluated as a fork, and everything goes to the account `evaluate`, so that
-        evaluations change neither the agent nor what it pays.
-        """
-        agent = branch.agent.fork() if branch.agent.learner.pending else branch.agent
-        spent = [work for _, work, _ in agent.flush()]
-        mixture = agent.mixture
-        if not self.calibrate_every:
-            usable = self.plan.usable(branch.step)
-            mixture, branch.validation, fitted = agent.fit(self.plan.validation, branch.validation, usable)
-            spent.append(fitted)
-        test = self.plan.test.inputs
-        prediction, branch.test, _, answered = agent.answer(test, branch.test, mixture, at_every_setting=True)
-        branch.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
-        return score(prediction, self.plan), mixture
-
-    def _finish(self, branch: Branch) -> tuple[Scores, Mixture]:
-        """Train what is pending, calibrate at a price of 1 (the stream is over), and predict the test set.
-
-        The FLOPs of this last calibration are charged in full even if earlier evaluations, on the account `evaluate`,
-        have cached part of it. So are those of predicting the test set, on that account.
-        """
-        agent = branch.agent
-        branch.flush()
-        usable = self.plan.usable(branch.step)
-        branch.validation, fitted = agent.calibrate(self.plan.validation, branch.validation, usable)
-        if branch.validation and not self.calibrate_every:
-            in_full = branch.validation.looked + branch.validation.recalled
-            fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
-        on_the_way = branch.test is not None and len(branch.test.settings) > 1
-        test = self.plan.test.inputs
-        prediction, branch.test, _, _ = agent.answer(test, branch.test, at_every_setting=on_the_way)
-        looked, recalled = branch.test.looked, branch.test.recalled
-        measured = Work(
-            agent.answering(len(test), test.shape[1:]).flops, 0, looked.seconds + recalled.seconds, len(test)
-        )
-        branch.pay([Charge("calibrate", fitted), Charge("evaluate", measured)])
-        return score(prediction, self.plan), agent.mixture
-
     def state(self) -> dict[str, Any]:
         """Tensors and plain values from which `load_state` continues to the bit, without the past steps.
 
         Only between two chunks: an observed chunk would be charged twice.
         """
         assert self._observed is None, "a chunk has been observed and not acted on"
-        return {
-            "initial_scores": scores_as_json(self.initial_scores) if self.initial_scores else None,
-            "branches": [branch.state() for branch in self._branches],
-        }
+        return {"branches": [branch.state() for branch in self._branches]}
 
     @staticmethod
     def check_state(state: dict[str, Any], path: Path) -> None:
@@ -346,38 +224,46 @@ class Lifetimes:
         Raises:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
-        check_shape(state, {"initial_scores": (dict, NoneType), "branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
+        check_shape(state, {"branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
         if any(n < 0 for n in Lifetimes.n_steps_in(state).values()):
             raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
-        if not Lifetimes.n_steps_in(state):
+        cohorts = [branch["cohorts"] for branch in state["branches"]]
+        if not cohorts or not all(each and all(cohort["lifetimes"] for cohort in each) for each in cohorts):
             raise CheckpointError(f"expected a checkpoint of lifetimes at {path}, got one of none")
 
     @staticmethod
     def n_steps_in(state: dict[str, Any]) -> dict[str, int]:
         """The number of past steps of each lifetime in a state; lifetimes that had ended are not in it."""
-        return {name: branch["step"] for branch in state["branches"] for name in branch["lifetimes"]}
+        return {
+            name: branch["step"]
+            for branch in state["branches"]
+            for cohort in branch["cohorts"]
+            for name in cohort["lifetimes"]
+        }
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
         """Restore what `state` returned, and the past steps of each lifetime; only before the first chunk."""
         [initial] = self._branches
         lifetimes = {lifetime.name: lifetime for lifetime in initial.lifetimes}
-        agents = [initial.agent, *(initial.agent.fork() for _ in state["branches"][1:])]
-        self._branches = [
-            Branch.from_state(saved, agents, lifetimes, steps, self.plan)
-            for saved, agents in zip(state["branches"], agents, strict=True)
+        agent_of = {each.name: cohort.agent for cohort in initial.cohorts for each in cohort.lifetimes}
+        agents = [
+            [agent_of[next(iter(cohort["lifetimes"]))] for cohort in saved["cohorts"]] for saved in state["branches"]
         ]
-        self.initial_scores = scores_from_json(state["initial_scores"]) if state["initial_scores"] else None
+        agents = [agents[0], *map(fork_together, agents[1:])]
+        self._branches = [
+            Branch.from_state(saved, own, lifetimes, steps, self.plan)
+            for saved, own in zip(state["branches"], agents, strict=True)
+        ]
 
 
 def run_lifetimes(
-    agent: Agent,
+    agents: Agent | Mapping[str, Agent],
     stream: Sequence[Chunk],
     policies: Mapping[str, Policy],
     plan: EvaluationPlan,
     *,
     costs: CostModel | None = None,
-    budget: float = inf,
-    calibrate_every: int = 0,
+    budget: float | Mapping[str, float] = inf,
     on_step: Callable[[str, Step], Any] | None = None,
 ) -> Iterator[tuple[str, Trajectory, Agent]]:
     """Run a lifetime under each policy; the arguments are those of `Lifetimes`.
@@ -392,7 +278,7 @@ def run_lifetimes(
         InvalidSetting: an empty stream, or no policies.
         TrainingDiverged: from the learner.
     """
-    lifetimes = Lifetimes(agent, stream, policies, plan, costs=costs, budget=budget, calibrate_every=calibrate_every)
+    lifetimes = Lifetimes(agents, stream, policies, plan, costs=costs, budget=budget)
     while lifetimes:
         for name, step in lifetimes.advance().items():
             if on_step:
@@ -408,13 +294,12 @@ def run_lifetime(
     *,
     costs: CostModel | None = None,
     budget: float = inf,
-    calibrate_every: int = 0,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Trajectory:
     """Run one lifetime; see `Lifetimes`."""
     named = (lambda _, step: on_step(step)) if on_step else None
-    settings: dict[str, Any] = {"costs": costs, "budget": budget, "calibrate_every": calibrate_every, "on_step": named}
-    [(_, trajectory, _)] = run_lifetimes(agent, stream, {"": policy}, plan, **settings)
+    ended = run_lifetimes(agent, stream, {"": policy}, plan, costs=costs, budget=budget, on_step=named)
+    [(_, trajectory, _)] = ended
     return trajectory
 
 
@@ -440,22 +325,25 @@ def ask(policy: Policy, observation: Observation) -> Action:
     return action
 
 
-def _number(action: Action) -> int:
-    return action.number
+Value = TypeVar("Value")
 
 
-def _with_forward_pass(bill: Bill, forward: Charge) -> Bill:
-    """A bill with the forward pass that its operation was spared.
-
-    It goes into the last charge of its account and price, as if the operation had done it: two charges would round
-    differently.
-    """
-    for i, charge in reversed(list(enumerate(bill))):
-        if (charge.account, charge.price) == (forward.account, forward.price):
-            return [*bill[:i], charge._replace(work=forward.work + charge.work), *bill[i + 1 :]]
-    return [*bill, forward]
+def _by_name(given: Value | Mapping[str, Value], names: Iterable[str], what: str) -> Mapping[str, Value]:
+    """A value for each name, from one for all or from a mapping."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names, given)
+    if missing := [name for name in names if name not in given]:
+        raise InvalidSetting(f"expected {what}s for all lifetimes, got none for {', '.join(missing)}")
+    return given
 
 
-def _share(work: Work, n: int, of: int) -> Work:
-    """The share of n samples in the work on `of` samples."""
-    return Work(work.flops * n // max(of, 1), work.nbytes, work.seconds, work.samples * n // max(of, 1))
+def _check(policy: Policy, agent: Agent, budget: float) -> None:
+    """Refuse a lifetime that cannot begin."""
+    if not budget >= 0:
+        raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
+    check_policy(policy)
+    if policy.needs_estimates and not isinstance(agent.learner, Estimating):
+        raise InvalidSetting(
+            f"expected a learner that can estimate (agent.learners.protocol.Estimating) for "
+            f"{type(policy).__name__}, got {type(agent.learner).__name__}; another policy, or another learner"
+        )

@@ -1,7 +1,8 @@
-"""Where keys are read in a network."""
+"""Where keys are read in a network, by one agent or by several that share it."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -47,12 +48,7 @@ class KeyPlaces:
 
     def length(self, network: Network, shape: Shape) -> int:
         """Numbers in the key of an input of `shape`."""
-        key = self, *identity_of(network), shape
-        if key not in _LENGTHS:
-            with torch.inference_mode():
-                twin, one = on_meta(network, shape)
-                _LENGTHS[key] = self.read(tapped(twin, one, self.of(network))[1]).shape[1]
-        return _LENGTHS[key]
+        return _length(self, network, shape)
 
     def read(self, activations: dict[str, Tensor]) -> Float[Tensor, "n length"]:
         """Keys in float32: each place pooled or flattened, concatenated; not normalized (the memory does that)."""
@@ -63,7 +59,88 @@ class KeyPlaces:
         return torch.cat(parts, dim=1)
 
 
-_LENGTHS: dict[tuple[KeyPlaces, type[Network], str, Shape], int] = {}
+@dataclass(frozen=True)
+class JointKeys:
+    """The keys of several agents that share a network, side by side: one forward pass reads them all.
+
+    A learner takes it in place of `KeyPlaces`; each agent takes its `Columns` of what the learner gives. `joint_keys`
+    makes both.
+
+    Args:
+        parts: keys of each agent, by names of places alone: neither aliases nor the network's default.
+    """
+
+    parts: tuple[KeyPlaces, ...]
+
+    def of(self, network: Network) -> tuple[str, ...]:
+        """The places in `network`, each once; raises InvalidSetting as `KeyPlaces.of` does."""
+        return tuple(dict.fromkeys(place for part in self.parts for place in part.of(network)))
+
+    def length(self, network: Network, shape: Shape) -> int:
+        """Numbers in the joint key of an input of `shape`."""
+        return _length(self, network, shape)
+
+    def read(self, activations: dict[str, Tensor]) -> Float[Tensor, "n length"]:
+        """The keys of each part, concatenated."""
+        of_parts = [{place: activations[place] for place in activations if place in part.names} for part in self.parts]
+        return torch.cat([part.read(own) for part, own in zip(self.parts, of_parts, strict=True)], dim=1)
+
+
+Keys = KeyPlaces | JointKeys
+"""What a learner is given to read keys with."""
+
+
+class Columns(NamedTuple):
+    """The part of a learner's keys that belongs to one agent: columns from `first` up to `end`, exclusive."""
+
+    first: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Numbers in a key of the agent."""
+        return self.end - self.first
+
+    def of(self, keys: Float[Tensor, "n joint"]) -> Float[Tensor, "n length"]:
+        """These columns as a tensor of its own, so that arithmetic on it rounds as it does where they are all."""
+        return keys[:, self.first : self.end].contiguous()
+
+
+def joint_keys(wanted: Sequence[KeyPlaces], network: Network, shape: Shape) -> tuple[Keys, tuple[Columns | None, ...]]:
+    """The keys that a learner must read for several agents, and the columns of each agent in them.
+
+    Args:
+        wanted: the keys of each agent; equal ones are read once.
+        network: that is read.
+        shape: of an input.
+
+    Returns:
+        What the learner is given, and for each agent its columns; None for all columns.
+
+    Raises:
+        InvalidSetting: a place that the network does not have.
+    """
+    resolved = [replace(keys, names=keys.of(network)) for keys in wanted]
+    parts = tuple(dict.fromkeys(resolved))
+    if len(parts) == 1:
+        return wanted[0], (None,) * len(wanted)
+    columns, first = {}, 0
+    for part in parts:
+        columns[part] = Columns(first, first + part.length(network, shape))
+        first = columns[part].end
+    return JointKeys(parts), tuple(columns[each] for each in resolved)
+
+
+_LENGTHS: dict[tuple[Keys, type[Network], str, Shape], int] = {}
+
+
+def _length(keys: Keys, network: Network, shape: Shape) -> int:
+    key = keys, *identity_of(network), shape
+    if key not in _LENGTHS:
+        with torch.inference_mode():
+            twin, one = on_meta(network, shape)
+            _LENGTHS[key] = keys.read(tapped(twin, one, keys.of(network))[1]).shape[1]
+    return _LENGTHS[key]
 
 
 def tapped(

@@ -1,6 +1,7 @@
 """Build an agent from settings."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
@@ -13,8 +14,9 @@ from agent.learners.protocol import Preparable
 from agent.learners.training import Progress, Training, unreported
 from agent.memory import Memory
 from agent.memory.rekeying import Rekeying
-from agent.networks.keys import KeyPlaces, check_takes
+from agent.networks.keys import KeyPlaces, check_takes, joint_keys
 from agent.randomness import named_generator
+from scenarios.config.members import Member
 from scenarios.config.method import AgentSettings, MethodSettings
 from scenarios.config.settings import AgentConfig
 from scenarios.datasets.load import Dataset
@@ -51,35 +53,22 @@ def build_agents(
     seed: int,
     progress: Progress = unreported,
 ) -> dict[str, Agent]:
-    """Agents at initialization, by name: untrained network, empty memory.
+    """Agents at initialization, by name, which share an untrained learner; their memories are empty.
 
     Args:
         config: settings of data and machine.
-        methods: settings of each agent, which differ in no part of the learner; equal ones give one agent.
+        methods: settings of each agent, which differ in no part of the learner; equal ones give the same agent.
         dataset: gives the number of classes, normalization and augmentation.
-        seed: seeds the initial weights, the learner and the memory.
+        seed: seeds the initial weights, the learner and the memories.
         progress: called with the learner's work.
 
     Raises:
         InvalidSetting: settings contradict each other, or this machine does not allow them.
     """
-    first, *_ = methods.values()
-    agent = build_agent(config, dataset, seed=seed, progress=progress, method=first)
-    return dict.fromkeys(methods, agent)
-
-
-def build_agent(
-    config: AgentConfig,
-    dataset: Dataset,
-    *,
-    seed: int,
-    progress: Progress,
-    method: AgentSettings,
-) -> Agent:
-    """TEMP."""
+    first = next(iter(methods.values()))
     device = choose_device(config.device)
     training = Training(
-        method.recipe.make(),
+        first.recipe.make(),
         normalization=dataset.normalization,
         suited=choose_augmentation(config, dataset),
         device=device,
@@ -88,21 +77,46 @@ def build_agent(
     )
     shape = tuple(dataset.train.inputs.shape[1:])
     generator = named_generator(seed, "weights")
-    network = method.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
+    network = first.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
     check_takes(network, shape, dataset.n_classes)
-    keys = KeyPlaces(method.keys or (), bool(method.pool))
-    memory = method.memory.make(n_classes=dataset.n_classes, device=device, seed=seed)
-    learner = method.learner.make(network=network, training=training, keys=keys, seed=seed)
-    for member, component, contract in ((method.memory, memory, Memory), (method.learner, learner, Learner)):
-        if lacks := missing_members(component, contract):
-            raise InvalidSetting(
-                f"expected {member} to offer all that agent.{contract.__name__} names, got one without "
-                f"{', '.join(lacks)}"
-            )
+    parts = {name: _agent_parts(method) for name, method in methods.items()}
+    different = list(dict.fromkeys(parts.values()))
+    keys, columns = joint_keys([each.keys for each in different], network, shape)
+    learner = _checked(
+        first.learner.make(network=network, training=training, keys=keys, seed=seed), first.learner, Learner
+    )
     if training.recipe.prepare and not isinstance(learner, Preparable):
         raise InvalidSetting(
             f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
-            f"{method.recipe}, got {method.learner}; another recipe, or another learner"
+            f"{first.recipe}, got {first.learner}; another recipe, or another learner"
         )
-    rekeying = method.rekey if isinstance(method, MethodSettings) else Rekeying()
-    return Agent(learner, memory, rekeying=rekeying)
+    agents = {}
+    for each, own in zip(different, columns, strict=True):
+        memory = each.memory.make(n_classes=dataset.n_classes, device=device, seed=seed)
+        _check(memory, each.memory, Memory)
+        agents[each] = Agent(learner, memory, rekeying=each.rekey, calibrate_every=each.calibrate_every, keys=own)
+    return {name: agents[each] for name, each in parts.items()}
+
+
+class _AgentParts(NamedTuple):
+    """What makes an agent beside its learner."""
+
+    memory: Member
+    keys: KeyPlaces
+    rekey: Rekeying
+    calibrate_every: int
+
+
+def _agent_parts(method: AgentSettings) -> _AgentParts:
+    keys = KeyPlaces(method.keys or (), bool(method.pool))
+    if not isinstance(method, MethodSettings):
+        return _AgentParts(method.memory, keys, Rekeying(), 0)
+    return _AgentParts(method.memory, keys, method.rekey, method.calibrate_every or 0)
+
+
+def _check(component: object, member: Member, contract: type) -> None:
+    """Raise InvalidSetting for a component that lacks members of its contract."""
+    if lacks := missing_members(component, contract):
+        raise InvalidSetting(
+            f"expected {member} to offer all that agent.{contract.__name__} names, got one without {', '.join(lacks)}"
+        )

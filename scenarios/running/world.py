@@ -118,16 +118,13 @@ def make_lifetimes(
     """
     dataset, scenario = world
     agents = build_agents(config, methods, dataset, seed=seed)
-    [agent] = set(agents.values())  # TEMP
-    [first, *_] = methods.values()
     return Lifetimes(
-        agent,
+        agents,
         scenario.stream,
         {name: method.policy.make(seed=seed) for name, method in methods.items()},
         _evaluation_plan(config, scenario),
         costs=cost_model(config),
-        budget=inf if first.budget is None else first.budget,
-        calibrate_every=first.calibrate_every or 0,
+        budget={name: inf if method.budget is None else method.budget for name, method in methods.items()},
     )
 
 
@@ -159,7 +156,6 @@ def make_alike(
         plan or _evaluation_plan(config, scenario),
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
-        calibrate_every=config.calibrate_every or 0,
     )
 
 

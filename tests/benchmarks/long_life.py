@@ -97,7 +97,7 @@ class Growth:
             return
         seconds = time.perf_counter() - self._start
         gc.collect()
-        agent, trajectory = branch.agent.nbytes, held_nbytes(branch.lifetimes[0].steps, set())
+        agent, trajectory = branch.cohorts[0].agent.nbytes, held_nbytes(branch.lifetimes[0].steps, set())
         resident = resident_nbytes()
         self.rows.append((step.step + 1, resident, agent, trajectory))
         rest, mb = resident - agent - trajectory, 1e6

@@ -16,12 +16,13 @@ from statistics import median
 
 import torch
 
-import agent.agent
-import agent.lifetime.loop
+import agent.lifetime.measuring
+import agent.lifetime.observing
+import agent.memory.mixture
 from agent.accounting.ledger import Ledger
 from agent.agent import Agent
 from agent.learners import OnlineLearner
-from agent.lifetime.branch import Lifetime
+from agent.lifetime.lifetime import Lifetime
 from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory
 from agent.policies.thresholds import NoveltyPolicy
@@ -45,15 +46,15 @@ PARTS: dict[str, Places] = {
         (OnlineLearner, "forward"),
         (CacheMemory, "insert"),
         (CacheMemory, "recall"),
-        (agent.agent, "fit_mixture"),
+        (agent.memory.mixture, "fit_mixture"),
     ],
     CHECKPOINTS: [(Lifetimes, "state"), (LifetimeRecord, "sync"), (Checkpoints, "save")],
     "stream: gathering the chunk": [(ChunkStream, "__getitem__")],
     "what learner and memory make of the chunk": [
-        (agent.lifetime.loop, "learner_signals"),
-        (agent.lifetime.loop, "memory_signals"),
+        (agent.lifetime.observing, "learner_signals"),
+        (agent.lifetime.observing, "memory_signals"),
     ],
-    "scoring predictions": [(agent.lifetime.loop, "accuracies"), (agent.lifetime.loop, "score")],
+    "scoring predictions": [(agent.lifetime.observing, "accuracies"), (agent.lifetime.measuring, "score")],
     "looking, mixing": [(Agent, "look"), (Agent, "answer"), (Agent, "fit"), (Agent, "memorize"), (Agent, "learn")],
     "estimating costs": [(Agent, "estimate_learning"), (Agent, "estimate_memorizing")],
     "observation": [(Lifetime, "observation")],

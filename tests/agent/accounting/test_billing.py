@@ -176,9 +176,7 @@ def test_answers_are_billed_when_they_are_given():
 def test_totals_do_not_depend_on_what_the_experimenter_measures(make):
     def life(plan):
         agent = toy_agent(make)
-        lifetimes = Lifetimes(
-            agent, stream((1, 2, 1, 3, 1, 2)), {"": POLICIES["interleaved"]()}, plan, calibrate_every=0
-        )
+        lifetimes = Lifetimes(agent, stream((1, 2, 1, 3, 1, 2)), {"": POLICIES["interleaved"]()}, plan)
         while lifetimes:
             lifetimes.advance()
         [(_, trajectory, _)] = lifetimes.ended()

@@ -100,8 +100,8 @@ PRICED = [replace(chunk, price=price) for chunk, price in zip(STREAM, (1, 2, 0.5
 
 def lifetimes(make, policies, *, memory="cache", rekeying=NEVER, calibrate_every=0, **plan):
     agent = toy_agent(make, memory=memory)
-    agent.rekeying = rekeying
-    settings = {"costs": COST_MODELS["energy"](), "budget": 1.0, "calibrate_every": calibrate_every}
+    agent.rekeying, agent.calibrate_every = rekeying, calibrate_every
+    settings = {"costs": COST_MODELS["energy"](), "budget": 1.0}
     return Lifetimes(agent, PRICED, policies, replace(PLAN, **plan), **settings)
 
 
@@ -192,8 +192,10 @@ def test_rekeying_brings_every_key_up_to_date():
         agent = toy_agent(online)
         agent.rekeying = rekeying
         decided = (Action.LEARN, Action.MEMORIZE, Action.MEMORIZE, Action.LEARN)
-        work = [agent.perform(action, chunk) for action, chunk in zip(decided, STREAM[:4], strict=True)]
-        return agent, [flops for bill in work for account, flops, _ in bill if account == "rekey"]
+        work = []
+        for action, chunk in zip(decided, STREAM[:4], strict=True):
+            work += agent.perform(action, chunk) + agent.rekey_if_due(chunk.price)
+        return agent, [flops for account, flops, _ in work if account == "rekey"]
 
     stale, never = memory_of(NEVER)
     fresh, work = memory_of(Rekeying(on_learn=True))

@@ -45,7 +45,8 @@ def begun(policy, tariff=(1.0,) * N, *, rekey="never", calibrate_every=0, model=
     agent = toy_agent(memory=rekey if rekey in ("ridge", "nearest") else "cache")
     agent.rekeying = Rekeying.parse({"ridge": "never", "nearest": "on-learn"}.get(rekey, rekey))
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, tariff, strict=True)]
-    settings = {"costs": MODELS[model], "budget": budget, "calibrate_every": calibrate_every}
+    agent.calibrate_every = calibrate_every
+    settings = {"costs": MODELS[model], "budget": budget}
     return Lifetimes(agent, stream, {"": policy}, PLAN, **settings)
 
 

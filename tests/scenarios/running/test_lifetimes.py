@@ -250,7 +250,7 @@ def with_code(path, tmp_path):
 
 def that_does_not_fit(path, _):
     saved = torch.load(path, weights_only=True)
-    weights = saved["state"]["branches"][0]["agent"]["learner"]
+    weights = saved["state"]["branches"][0]["learner"]
     weights.clear()
     torch.save(saved, path)
 
@@ -264,24 +264,26 @@ def altered(alter):
     return spoil
 
 
-without_memory = altered(lambda state: state["branches"][0]["agent"].pop("memory"))
+without_memory = altered(lambda state: state["branches"][0]["cohorts"][0]["agent"].pop("memory"))
 with_an_odd_step = altered(lambda state: state["branches"][0].update(step="2"))
 with_odd_work = altered(
-    lambda state: next(iter(state["branches"][0]["lifetimes"].values()))["ledger"]["accounts"].update(
+    lambda state: next(iter(state["branches"][0]["cohorts"][0]["lifetimes"].values()))["ledger"]["accounts"].update(
         learn=["x", 0, 0.0, 0]
     )
 )
 with_infinite_costs = altered(
-    lambda state: next(iter(state["branches"][0]["lifetimes"].values()))["ledger"]["costs"].update(learn=float("nan"))
+    lambda state: next(iter(state["branches"][0]["cohorts"][0]["lifetimes"].values()))["ledger"]["costs"].update(
+        learn=float("nan")
+    )
 )
-of_another_age = altered(lambda state: state["branches"][0]["agent"].update(n_chunks=99))
+of_another_age = altered(lambda state: state["branches"][0]["cohorts"][0]["agent"].update(n_chunks=99))
 of_no_lifetimes = altered(lambda state: state["branches"].clear())
 
 
 def of_other_policies(path, _):
     saved = torch.load(path, weights_only=True)
-    for branch in saved["state"]["branches"]:
-        branch["lifetimes"] = {f"{name},x=1": life for name, life in branch["lifetimes"].items()}
+    for cohort in (cohort for branch in saved["state"]["branches"] for cohort in branch["cohorts"]):
+        cohort["lifetimes"] = {f"{name},x=1": life for name, life in cohort["lifetimes"].items()}
     torch.save(saved, path)
 
 

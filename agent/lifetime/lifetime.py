@@ -1,0 +1,172 @@
+"""One lifetime: a policy, its ledger, and the steps so far."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, nan
+from types import NoneType
+from typing import Any
+
+from agent.accounting.ledger import STORAGE, Ledger
+from agent.accounting.work import ACCOUNTS, Account, Bill
+from agent.agent import Agent
+from agent.data.chunk import Chunk
+from agent.evaluation.scores import Accuracy, Scores
+from agent.evaluation.trajectory import Step, scores_as_json, scores_from_json
+from agent.learners.protocol import Estimating
+from agent.memory.mixture import Mixture
+from agent.operations import OPERATIONS, Action, Estimate
+from agent.policies import Policy
+from agent.policies.observation import Observation, estimated
+from agent.policies.protocol import checked_state
+from agent.policies.signals import RunningAverages
+from agent.storage.checkpoint import ANY
+
+NUMBER = (int, float)
+LIFETIME_SHAPE: dict[str, Any] = {
+    "policy": dict,
+    "ledger": {
+        "accounts": {account: [NUMBER] for account in ACCOUNTS},
+        "costs": dict.fromkeys((*ACCOUNTS, STORAGE), NUMBER),
+        "byte_chunks": int,
+        "pending": list,
+    },
+    "averages": {"sums": {ANY: NUMBER}, "n": {ANY: int}},
+    "observed": (dict, NoneType),
+    "initial_scores": (dict, NoneType),
+}
+"""Shape of a lifetime's state (`agent.storage.checkpoint.check_shape`); that of the policy is open."""
+
+
+@dataclass(eq=False)
+class Lifetime:
+    """The state that belongs to one lifetime alone, even while it shares its agent with others."""
+
+    name: str
+    policy: Policy
+    ledger: Ledger
+    budget: float = inf
+    """What it may spend, in the unit of the ledger's costs; the policy sees it and may overdraw it."""
+    averages: RunningAverages = field(default_factory=RunningAverages)
+    steps: list[Step] = field(default_factory=list)
+    observed: dict[str, float] | None = None
+    """Signals of the current chunk that the policy asked for."""
+    initial_scores: Scores | None = None
+    """Before the first chunk, if the plan has `groups`."""
+
+    @property
+    def observes(self) -> bool:
+        """Whether its policy observes signals of the chunk, for which the learner must be flushed."""
+        return self.policy.observes != "nothing"
+
+    def fork(self) -> "Lifetime":
+        """An independent copy."""
+        policy = copy.copy(self.policy)
+        fork = Lifetime(self.name, policy, Ledger(self.ledger.model), self.budget)
+        fork.load_state(self.state(), self.steps)
+        return fork
+
+    def pay(self, bill: Bill) -> None:
+        """Charge a bill."""
+        for charge in bill:
+            self.ledger.charge(*charge)
+
+    def observation(self, agent: Agent, chunk: Chunk, n_chunks: int, estimates: Mapping[str, Estimate]) -> Observation:
+        """What the policy may know about a chunk.
+
+        Args:
+            agent: in its state before the chunk.
+            chunk: the current one.
+            n_chunks: length of the stream.
+            estimates: of each operation, by its name, given what this policy observes.
+        """
+        ledger = self.ledger
+        before = self.steps[-1] if self.steps else None
+        samples = max(before.samples, 1) if before else 1
+        spent = ledger.spent()
+        learning_accounts: tuple[Account, ...] = ("learn", "rekey") if agent.rekeying.on_learn else ("learn",)
+        values = {
+            "step": chunk.step,
+            "n_chunks": n_chunks,
+            "n_samples": len(chunk),
+            "seen": chunk.step / n_chunks,
+            "learned": (before.learned if before else 0) / samples,
+            "memorized": agent.n_memorized / samples,
+            "memory_entries": agent.memory.n_entries,
+            "memory_nbytes": agent.memory_nbytes,
+            "price": chunk.price,
+            "spent": spent,
+            "left": max(0.0, self.budget - spent),
+            "spent_gflop": ledger.flops() / 1e9,
+            "learning_spent": ledger.spent(learning_accounts),
+            "learning_spent_gflop": ledger.flops(learning_accounts) / 1e9,
+            **(self.observed or {}),
+        }
+        for name, estimate in estimates.items():
+            unknown = OPERATIONS[name].learns and not isinstance(agent.learner, Estimating)
+            found = (nan, nan) if unknown else (estimate.flops / 1e9, self.cost_of(estimate))
+            values |= dict(zip(estimated(name), found, strict=True))
+        return Observation.of(values)
+
+    def cost_of(self, estimate: Estimate) -> float:
+        """Cost of an action, with that of storing for one chunk the bytes that it adds."""
+        shared = estimate.share * self.ledger.cost_of(estimate.shared)
+        return self.ledger.cost_of(estimate.bill) + shared + self.ledger.model.of_holding(estimate.held_nbytes)
+
+    def write_down(
+        self,
+        agent: Agent,
+        chunk: Chunk,
+        action: Action,
+        prequential: Accuracy | None,
+        scores: Scores | None,
+        mixture: Mixture | None,
+    ) -> None:
+        """Append the step that has just ended."""
+        before = self.steps[-1] if self.steps else None
+        once = agent.memory.recall_flops(0)
+        step = Step(
+            step=chunk.step,
+            action=action.name,
+            samples=(before.samples if before else 0) + len(chunk),
+            learned=(before.learned if before else 0) + (len(chunk) if action.operation.learns else 0),
+            price=chunk.price,
+            memory_entries=agent.memory.n_entries,
+            memory_nbytes=agent.memory_nbytes,
+            held_nbytes=agent.nbytes,
+            query_flops=agent.memory.recall_flops(1) - once,
+            answer_flops=agent.answering(1, chunk.inputs.shape[1:]).flops - once,
+            recall_flops=once,
+            work=dict(self.ledger.accounts),
+            costs=dict(self.ledger.costs),
+            byte_chunks=self.ledger.byte_chunks,
+            pending_cost=self.ledger.cost_of(self.ledger.pending),
+            pending_flops=sum(charge.work.flops for charge in self.ledger.pending),
+            spent=self.ledger.spent(),
+            spent_gflop=self.ledger.flops() / 1e9,
+            observed=self.observed,
+            prequential=prequential,
+            scores=scores,
+            mixture=mixture if mixture and mixture.fitted else None,
+        )
+        self.steps.append(step)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, without the steps."""
+        return {
+            "policy": checked_state(self.policy),
+            "ledger": self.ledger.state(),
+            "averages": self.averages.state(),
+            "observed": self.observed,
+            "initial_scores": scores_as_json(self.initial_scores) if self.initial_scores else None,
+        }
+
+    def load_state(self, state: dict[str, Any], steps: Sequence[Step]) -> None:
+        """Restore what `state` returned, after `steps`."""
+        self.policy.load_state(state["policy"])
+        self.ledger.load_state(state["ledger"])
+        self.averages.load_state(state["averages"])
+        self.observed = state["observed"]
+        scores = state["initial_scores"]
+        self.initial_scores = scores_from_json(scores) if scores else None
+        self.steps = list(steps)

@@ -1,0 +1,69 @@
+"""What comes after an action: calibration, and evaluations on the test set."""
+
+from agent.accounting.work import Charge, Work
+from agent.evaluation.plan import EvaluationPlan
+from agent.evaluation.scores import Scores, score
+from agent.lifetime.branch import Branch
+from agent.memory.mixture import Mixture
+
+
+def evaluate_at_initialization(branch: Branch, plan: EvaluationPlan, price: float) -> None:
+    """Predict the test set before the first chunk, for the experimenter."""
+    for cohort in branch.in_turn():
+        prediction, cohort.test, _, spent = cohort.agent.answer(plan.test.inputs, at_every_setting=True)
+        cohort.pay([Charge("evaluate", spent, price)])
+        for lifetime in cohort.lifetimes:
+            lifetime.initial_scores = score(prediction, plan)
+
+
+def calibrate(branch: Branch, plan: EvaluationPlan, price: float) -> None:
+    """Fit the mixtures of the agents whose calibration is due; the learner must be flushed."""
+    for cohort in branch.in_turn():
+        if cohort.agent.calibration_due:
+            usable = plan.usable(branch.step)
+            cohort.validation, fitted = cohort.agent.calibrate(plan.validation, cohort.validation, usable)
+            cohort.pay([Charge("calibrate", fitted, price)])
+
+
+def evaluate(branch: Branch, plan: EvaluationPlan, price: float) -> list[tuple[Scores, Mixture]]:
+    """Predict the test set before the end, for the experimenter; the scores and the mixture of each cohort.
+
+    A learner with work pending is evaluated as a fork, and everything goes to the account `evaluate`, so that
+    evaluations change neither the agents nor what they pay.
+    """
+    measured = []
+    for cohort, agent, spent in branch.flushed():
+        mixture = agent.mixture
+        if not agent.calibrate_every:
+            usable = plan.usable(branch.step)
+            mixture, cohort.validation, fitted = agent.fit(plan.validation, cohort.validation, usable)
+            spent.append(fitted)
+        test = plan.test.inputs
+        prediction, cohort.test, _, answered = agent.answer(test, cohort.test, mixture, at_every_setting=True)
+        cohort.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
+        measured.append((score(prediction, plan), mixture))
+    return measured
+
+
+def finish(branch: Branch, plan: EvaluationPlan) -> list[tuple[Scores, Mixture]]:
+    """Calibrate at a price of 1 (the stream is over), and predict the test set; the learner must be flushed.
+
+    The FLOPs of this last calibration are charged in full even if earlier evaluations, on the account `evaluate`,
+    have cached part of it. So are those of predicting the test set, on that account.
+    """
+    measured = []
+    for cohort in branch.in_turn():
+        agent = cohort.agent
+        cohort.validation, fitted = agent.calibrate(plan.validation, cohort.validation, plan.usable(branch.step))
+        if cohort.validation and not agent.calibrate_every:
+            in_full = cohort.validation.looked + cohort.validation.recalled
+            fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
+        on_the_way = cohort.test is not None and len(cohort.test.settings) > 1
+        test = plan.test.inputs
+        prediction, cohort.test, _, _ = agent.answer(test, cohort.test, at_every_setting=on_the_way)
+        looked, recalled = cohort.test.looked, cohort.test.recalled
+        flops = agent.answering(len(test), test.shape[1:]).flops
+        measured_work = Work(flops, 0, looked.seconds + recalled.seconds, len(test))
+        cohort.pay([Charge("calibrate", fitted), Charge("evaluate", measured_work)])
+        measured.append((score(prediction, plan), agent.mixture))
+    return measured

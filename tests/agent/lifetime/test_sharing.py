@@ -1,0 +1,395 @@
+"""Agents that share a learner: each lifetime equals to the bit the one that its method lives alone."""
+
+import random
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from math import inf
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from agent.accounting.costs import COST_MODELS
+from agent.accounting.work import Charge, Work
+from agent.agent import Agent
+from agent.errors import ContractError, InvalidSetting
+from agent.evaluation.plan import EvaluationPlan
+from agent.learners import CooldownLearner, OnlineLearner, RefitLearner
+from agent.lifetime.loop import Lifetimes
+from agent.memory import CacheMemory, RidgeMemory
+from agent.memory.rekeying import Rekeying
+from agent.networks.keys import Columns, KeyPlaces, joint_keys
+from agent.operations import OPERATIONS
+from agent.policies import (
+    DisagreementPolicy,
+    ForecastPolicy,
+    InterleavedPolicy,
+    LossPolicy,
+    Policy,
+    RandomPolicy,
+    StaticPolicy,
+)
+from tests.agent.memory.nearest import NearestMemory
+from tests.agent.three_actions import BOTH, both  # noqa: F401 (a fixture)
+from tests.agent.toys import N_CLASSES, same, toy_images, toy_network, toy_stream, toy_training
+
+KINDS = {
+    "online": partial(OnlineLearner, epochs=2, ema_decay=0.9),
+    "cooldown": partial(CooldownLearner, epochs=2, share=0.5),
+    "refit": partial(RefitLearner, epochs=2),
+}
+WHOLE, POOLED = KeyPlaces(pooled=False), KeyPlaces(pooled=True)
+MEMORIES = {
+    "cache": (CacheMemory, WHOLE),
+    "cache of other keys": (CacheMemory, KeyPlaces(("stem", "features"))),
+    "ridge": (RidgeMemory, POOLED),
+    "nearest": (partial(NearestMemory, capacity=20), POOLED),
+}
+POLICIES = {
+    "k40": lambda: StaticPolicy(40),
+    "k100": lambda: StaticPolicy(100),
+    "interleaved": lambda: InterleavedPolicy(40),
+    "loss": lambda: LossPolicy(0.97),
+    "disagreement": lambda: DisagreementPolicy(0.3),
+    "forecast": lambda: ForecastPolicy(noise=0.1),
+}
+STREAM = toy_stream([8, 8, 8, 5, 8, 8])
+PRICES = (1, 2, 0.5, 1, 3, 1)
+PLAN = EvaluationPlan(toy_images(12, seed=50), toy_images(15, seed=60))
+PLANS = {
+    "plain": {},
+    "evaluated": {"every": 2, "prequential": True},
+    "experiences": {"every": 1, "groups": torch.arange(15) % 3, "prequential": True},
+    "asked": {"after": frozenset({2}), "queries": 3},
+}
+
+
+class Method(NamedTuple):
+    """What is not the learner."""
+
+    memory: str = "cache"
+    policy: str = "k40"
+    rekey: str = "never"
+    calibrate_every: int = 0
+    budget: float = inf
+
+
+METHODS = [
+    Method(memory, policy, rekey, calibrate_every, budget)
+    for memory, policy, rekey, calibrate_every, budget in product(
+        MEMORIES, POLICIES, ("never", "on-learn", "every:3"), (0, 2, 3), (0.5, inf)
+    )
+    if memory != "ridge" or rekey == "never"
+]
+
+
+def drawn(n, seed):
+    """Different methods, with each part of them several times."""
+    return random.Random(seed).sample(METHODS, n)
+
+
+def lifetimes(kind, methods, names=None, **how):
+    """Lifetimes of the methods, of one learner; `names` are those that live, by default all."""
+    methods = {str(i): method for i, method in enumerate(methods)} if isinstance(methods, list) else methods
+    network, shape = toy_network(), STREAM[0].inputs.shape[1:]
+    keys, columns = joint_keys([MEMORIES[each.memory][1] for each in methods.values()], network, shape)
+    learner = KINDS[kind](network, toy_training(), keys, seed=0)
+    agents = {}
+    for (name, method), own in zip(methods.items(), columns, strict=True):
+        memory, rekeying = MEMORIES[method.memory][0](N_CLASSES), Rekeying.parse(method.rekey)
+        agents[name] = Agent(learner, memory, rekeying=rekeying, calibrate_every=method.calibrate_every, keys=own)
+    queries = how.pop("queries", 0)
+    stream = [replace(chunk, price=price, queries=queries) for chunk, price in zip(STREAM, PRICES, strict=True)]
+    policies = {name: POLICIES[methods[name].policy]() for name in names or methods}
+    budget = {name: method.budget for name, method in methods.items()}
+    plan = replace(PLAN, **how)
+    return Lifetimes(agents, stream, policies, plan, costs=COST_MODELS["energy"](), budget=budget)
+
+
+def as_json(trajectory):
+    return [step.as_json() for step in trajectory.steps], trajectory.initial_scores
+
+
+def lived(lifetimes):
+    """Trajectory and final state by name."""
+    ended = {}
+    while lifetimes:
+        lifetimes.advance()
+        ended |= {name: (as_json(trajectory), agent.state()) for name, trajectory, agent in lifetimes.ended()}
+    return ended
+
+
+def assert_same(together, alone):
+    assert together.keys() == alone.keys()
+    for name, (trajectory, state) in together.items():
+        assert trajectory == alone[name][0]
+        assert same(state, alone[name][1])
+
+
+def each_alone(kind, methods, **how):
+    return {str(i): lived(lifetimes(kind, [method], **how))["0"] for i, method in enumerate(methods)}
+
+
+# Equal to lifetimes alone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_that_share_a_learner_live_as_each_would_alone(kind):
+    methods = [
+        Method("cache"),
+        Method("cache of other keys", calibrate_every=2),
+        Method("ridge", "disagreement", calibrate_every=3),
+        Method("cache", "loss", "on-learn", 2, 0.5),
+        Method("nearest", rekey="every:3"),
+        Method("ridge"),
+    ]
+    how = PLANS["experiences"]
+    assert_same(lived(lifetimes(kind, methods, **how)), each_alone(kind, methods, **how))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", PLANS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_the_methods_are(kind, how):
+    for seed in range(3):
+        methods = drawn(12, seed)
+        assert_same(lived(lifetimes(kind, methods, **PLANS[how])), each_alone(kind, methods, **PLANS[how]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["evaluated", "asked"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_policy_with_every_memory_and_setting(kind, how):
+    """The learner is the same throughout, but for the flushes of those that re-key or calibrate."""
+    methods = [method for method in METHODS if method.policy == "interleaved" and method.budget == inf]
+    assert_same(lived(lifetimes(kind, methods, **PLANS[how])), each_alone(kind, methods, **PLANS[how]))
+
+
+def test_methods_with_one_agent_share_it_too():
+    learner = KINDS["online"](toy_network(), toy_training(), POOLED)
+    one, other = Agent(learner, CacheMemory(N_CLASSES)), Agent(learner, RidgeMemory(N_CLASSES))
+    policies = {"a": StaticPolicy(40), "b": StaticPolicy(40), "c": StaticPolicy(40)}
+    shared = Lifetimes({"a": one, "b": other, "c": one}, STREAM, policies, PLAN)
+    while shared:
+        shared.advance()
+    (_, _, a), (_, _, c), (_, _, b) = shared.ended()
+    assert a is c is one
+    assert b is other
+    assert a.learner is b.learner
+
+
+# Checkpoints and forks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", PLANS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_go_on_from_any_checkpoint_to_the_bit(kind, how, tmp_path):
+    methods = dict(enumerate(drawn(10, seed=7)))
+    methods = {str(i): method for i, method in methods.items()}
+    whole, saved, steps, ended = lifetimes(kind, methods, **PLANS[how]), [], {name: [] for name in methods}, {}
+    while whole:
+        for name, step in whole.advance().items():
+            steps[name].append(step)
+        ended |= {name: (as_json(trajectory), agent.state()) for name, trajectory, agent in whole.ended()}
+        if whole:
+            saved.append(tmp_path / f"{len(saved)}.pt")
+            torch.save(whole.state(), saved[-1])
+    for path in saved[:: max(1, len(saved) // 8)]:
+        state = torch.load(path, weights_only=True)
+        Lifetimes.check_state(state, path)
+        n_lived = Lifetimes.n_steps_in(state)
+        resumed = lifetimes(kind, methods, names=n_lived, **PLANS[how])
+        resumed.load_state(state, {name: steps[name][:n] for name, n in n_lived.items()})
+        assert_same(lived(resumed), {name: ended[name] for name in n_lived})
+
+
+def test_a_checkpoint_has_a_shared_learner_once():
+    shared = lifetimes("online", [Method("cache"), Method("ridge"), Method("cache of other keys")])
+    shared.advance()
+    [branch] = shared.state()["branches"]
+    assert "network" in branch["learner"]
+    assert [cohort["agent"].keys() & {"learner"} for cohort in branch["cohorts"]] == [set()] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forks_go_their_own_ways(kind):
+    methods = [Method("cache", calibrate_every=2), Method("ridge", "loss"), Method("cache of other keys")]
+    whole = lived(lifetimes(kind, methods, **PLANS["evaluated"]))
+    forked = lifetimes(kind, methods, **PLANS["evaluated"])
+    forks = []
+    while forked:
+        forked.observe()
+        forks.append(forked.fork())
+        forked.advance()
+    for fork in forks[::3]:
+        ended = {name: (as_json(trajectory), agent.state()) for name, trajectory, agent in fork.ended()}
+        assert_same(ended | lived(fork), whole)
+
+
+# Work that is done once
+
+
+class Counting(OnlineLearner):
+    """Notes what it does, forks included."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.done = []
+
+    def learn(self, inputs, labels):
+        self.done.append("learn")
+        return super().learn(inputs, labels)
+
+    def forward(self, inputs):
+        self.done.append(f"forward {len(inputs)}")
+        return super().forward(inputs)
+
+
+def done_by(memories, policies, **how):
+    network, shape = toy_network(), STREAM[0].inputs.shape[1:]
+    keys, columns = joint_keys([MEMORIES[memory][1] for memory in memories], network, shape)
+    learner = Counting(network, toy_training(), keys, epochs=1)
+    calibrate_every = how.pop("calibrate_every", 0)
+    agents = {
+        memory: Agent(learner, MEMORIES[memory][0](N_CLASSES), calibrate_every=calibrate_every, keys=own)
+        for memory, own in zip(memories, columns, strict=True)
+    }
+    lived(Lifetimes(agents, STREAM, {name: policies() for name in memories}, replace(PLAN, **how)))
+    return sorted(learner.done)
+
+
+@pytest.mark.parametrize("policy", ["k40", "loss"])
+@pytest.mark.parametrize("how", [{}, {"every": 2, "prequential": True}, {"calibrate_every": 2, "every": 1}])
+def test_a_learner_of_several_agents_does_what_it_does_for_one(policy, how):
+    together, alone = (done_by(names, POLICIES[policy], **how) for names in (list(MEMORIES), ["cache"]))
+    assert together == alone
+    assert "learn" in alone
+    assert {"forward 8", "forward 12", "forward 15"} <= set(alone)
+
+
+def test_a_learner_is_forked_only_where_decisions_differ():
+    done = done_by(
+        list(MEMORIES), iter([StaticPolicy(40), StaticPolicy(40), StaticPolicy(60), StaticPolicy(60)]).__next__
+    )
+    assert done.count("learn") == 4  # 2 or 4 chunks of 6, of which the first 2 are learned together
+
+
+# Operations of third parties
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operation_that_may_do_anything_is_performed_apart(kind, both, monkeypatch):  # noqa: F811
+    class Scripted(Policy):
+        def __init__(self, observes="nothing"):
+            self.observes = observes
+
+        def decide(self, observation):
+            return list(map(type(BOTH), ("learn", "both", "memorize", "both", "both", "learn")))[observation.step]
+
+    monkeypatch.setitem(POLICIES, "scripted", Scripted)
+    monkeypatch.setitem(POLICIES, "scripted and looking", lambda: Scripted("memory"))
+    methods = [
+        Method("cache", "scripted"),
+        Method("ridge", "scripted and looking", calibrate_every=2),
+        Method("cache of other keys", "scripted", "on-learn"),
+        Method("cache", "k40"),
+    ]
+    how = PLANS["evaluated"]
+    assert_same(lived(lifetimes(kind, methods, **how)), each_alone(kind, methods, **how))
+
+
+def test_outputs_that_were_paid_for_are_paid_for_once_by_those_who_part(both, monkeypatch):  # noqa: F811
+    """Of three that look, two decide otherwise than the one that stays on the branch."""
+    for name, action in (("all M", "memorize"), ("all B", "both")):
+
+        class Always(Policy):
+            observes = "learner"
+
+            def __init__(self, name):
+                self.name = name
+
+            def decide(self, observation):
+                return type(BOTH)(self.name)
+
+        monkeypatch.setitem(POLICIES, name, partial(Always, action))
+    methods = [Method("cache", "all M"), Method("cache", "all B"), Method("ridge", "all B")]
+    assert_same(lived(lifetimes("online", methods)), each_alone("online", methods))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_operation_that_says_so_is_shared(both, monkeypatch, seed):  # noqa: F811
+    def perform(agent, chunk, outputs):
+        return agent.learn(chunk) + agent.memorize(chunk)
+
+    operation = replace(OPERATIONS["both"], perform=perform, outputs_account=None, shares=True)
+    monkeypatch.setitem(OPERATIONS, "both", operation)
+    monkeypatch.setitem(POLICIES, "k40", lambda: RandomPolicy(0.5, seed=seed))
+    monkeypatch.setitem(POLICIES, "k100", lambda: Dice(seed))
+    methods = [Method("cache", "k100"), Method("ridge", "k100"), Method("cache of other keys", "k40", "on-learn", 2)]
+    for kind in KINDS:
+        assert_same(lived(lifetimes(kind, methods)), each_alone(kind, methods))
+
+
+class Dice(Policy):
+    """Any of the operations."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def decide(self, observation):
+        return type(BOTH)(random.Random(100 * self.seed + observation.step).choice(list(OPERATIONS)))
+
+
+def test_an_operation_that_says_so_wrongly_is_refused(both, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(POLICIES, "dice", lambda: Dice(0))
+    operation = replace(OPERATIONS["both"], shares=True)  # memorizes, and then learns
+    monkeypatch.setitem(OPERATIONS, "both", operation)
+    methods = [Method("cache", "dice"), Method("ridge", "dice")]
+    with pytest.raises(
+        ContractError, match="to use it after its last change in an operation, got a use before `learn`"
+    ):
+        lived(lifetimes("online", methods))
+
+    def perform(agent, chunk, outputs):
+        return agent.learn(chunk) if isinstance(agent.memory, CacheMemory) else [Charge("learn", Work(), chunk.price)]
+
+    monkeypatch.setitem(OPERATIONS, "both", replace(operation, perform=perform))
+    with pytest.raises(ContractError, match="have it do the same, got 1 calls by one and 0 by another, out of learn"):
+        lived(lifetimes("online", methods))
+
+
+# Refused
+
+
+def test_agents_of_different_learners_are_refused():
+    agents = {
+        name: Agent(KINDS["online"](toy_network(), toy_training(), POOLED), CacheMemory(N_CLASSES)) for name in "ab"
+    }
+    policies = {name: StaticPolicy(40) for name in agents}
+    with pytest.raises(InvalidSetting, match=r"expected agents of one learner \(the same object\), got two"):
+        Lifetimes(agents, STREAM, policies, PLAN)
+
+
+def test_an_agent_or_a_budget_that_is_missing_is_named():
+    agent = Agent(KINDS["online"](toy_network(), toy_training(), POOLED), CacheMemory(N_CLASSES))
+    policies = {name: StaticPolicy(40) for name in "ab"}
+    with pytest.raises(InvalidSetting, match="expected agents for all lifetimes, got none for b"):
+        Lifetimes({"a": agent}, STREAM, policies, PLAN)
+    with pytest.raises(InvalidSetting, match="expected budgets for all lifetimes, got none for a, b"):
+        Lifetimes(agent, STREAM, policies, PLAN, budget={})
+
+
+@pytest.mark.parametrize("columns", [Columns(0, 9), Columns(4, 4), Columns(-1, 3)])
+def test_columns_that_the_learner_lacks_are_refused(columns):
+    learner = KINDS["online"](toy_network(), toy_training(), POOLED)
+    agent = Agent(learner, CacheMemory(N_CLASSES), keys=columns)
+    with pytest.raises(InvalidSetting, match="expected columns of the learner's 8 numbers in a key, got Columns"):
+        Lifetimes(agent, STREAM, {"": StaticPolicy(40)}, PLAN)
+
+
+def test_calibrations_must_be_some_chunks_apart():
+    learner = KINDS["online"](toy_network(), toy_training(), POOLED)
+    with pytest.raises(InvalidSetting, match="expected 0 or more chunks between calibrations, got -1"):
+        Agent(learner, CacheMemory(N_CLASSES), calibrate_every=-1)
