@@ -82,9 +82,8 @@ def build_agents(
     parts = {name: _agent_parts(method) for name, method in methods.items()}
     different = list(dict.fromkeys(parts.values()))
     keys, columns = joint_keys([each.keys for each in different], network, shape)
-    learner = _checked(
-        first.learner.make(network=network, training=training, keys=keys, seed=seed), first.learner, Learner
-    )
+    learner = first.learner.make(network=network, training=training, keys=keys, seed=seed)
+    _check(learner, first.learner, Learner)
     if training.recipe.prepare and not isinstance(learner, Preparable):
         raise InvalidSetting(
             f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
