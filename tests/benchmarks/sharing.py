@@ -1,16 +1,25 @@
-"""What a curve costs in lifetimes: ten k's run together, against ten lifetimes and against one.
+"""What lifetimes together cost in lifetimes: ten k's, and methods of one learner with different memories.
 
-`python -m tests.benchmarks sharing`. The lifetimes are those of `lifetime curve` with its defaults, seed 0, and are not
-recorded.
+`python -m tests.benchmarks sharing`. The lifetimes of the k's are those of `lifetime curve` with its defaults, seed 0,
+and are not recorded; the methods live in the same world.
 """
 
 from collections.abc import Callable
 from functools import partial
 from statistics import median
 
+import torch
+
+from agent.agent import Agent
+from agent.data.augmentation import Augmentation
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.training import unreported
+from agent.learners import OnlineLearner
+from agent.learners.recipe import sgd
+from agent.learners.training import Training, unreported
 from agent.lifetime.loop import run_lifetimes
+from agent.memory import CacheMemory, RidgeMemory
+from agent.networks.keys import KeyPlaces, joint_keys
+from agent.networks.resnet import ResNet
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
@@ -38,9 +47,56 @@ def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
     return lived
 
 
+MEMORIES = {
+    "cache": (CacheMemory, KeyPlaces(pooled=False)),
+    "cache, pooled keys": (CacheMemory, KeyPlaces(pooled=True)),
+    "ridge": (RidgeMemory, KeyPlaces(pooled=True)),
+}
+
+
+def methods() -> Callable[[tuple[str, ...]], None]:
+    """Lives methods that differ in their memory together: half learned, calibrated and evaluated every 5 chunks."""
+    config = resolve(CurveConfig, "quick", {"device": "cpu"})
+    dataset = load_dataset(config.dataset, seed=0, n_train=None, n_validation=None, n_test=None)
+    stream, shape = iid_stream(dataset, config.chunks, seed=0), dataset.train.inputs.shape[1:]
+    plan = EvaluationPlan(dataset.validation, dataset.test, every=5)
+
+    def lived(names: tuple[str, ...]) -> None:
+        network = ResNet(8, 8, n_classes=dataset.n_classes, generator=torch.Generator().manual_seed(0))
+        keys, columns = joint_keys([MEMORIES[name][1] for name in names], network, shape)
+        learner = OnlineLearner(
+            network, Training(sgd(), dataset.normalization, Augmentation(shift=4, mirror=True)), keys, epochs=4
+        )
+        agents = {
+            name: Agent(learner, MEMORIES[name][0](dataset.n_classes), calibrate_every=5, keys=own)
+            for name, own in zip(names, columns, strict=True)
+        }
+        for _ in run_lifetimes(agents, stream, {name: StaticPolicy(50) for name in names}, plan):
+            pass
+
+    return lived
+
+
+def measure_methods() -> list[Ratio]:
+    """Together, against each of them apart and against one alone; about a minute."""
+    lived, names = methods(), tuple(MEMORIES)
+    together, one, apart = alternately(
+        partial(lived, names),
+        partial(lived, names[:1]),
+        lambda: [lived((name,)) for name in names],
+        rounds=ROUNDS,
+        warm_up=False,
+    )
+    what, seconds = f"{len(names)} memories, one online learner", f"{median(together):.1f} s"
+    return [
+        Ratio(what, "one of them alone", ratios(together, one), detail=seconds),
+        Ratio("each of the memories apart", "all together", ratios(apart, together)),
+    ]
+
+
 def measure() -> list[Ratio]:
-    """Both learners with a trunk; about five minutes."""
-    found = []
+    """Methods of one learner, and the k's of both learners with a trunk; about six minutes."""
+    found = measure_methods()
     for learner in ("online", "cooldown"):
         lived = lifetimes(learner)
 
