@@ -21,8 +21,9 @@ its saving, and `help(agent.Trajectory)` and `help(agent.Step)` describe the res
 
 To build an agent yourself: `Agent(learner, memory)`, with an `OnlineLearner` or `RefitLearner` of a `ResNet`, and a
 `CacheMemory`. Then call `run_lifetime(agent, stream, policy, plan)` with any sequence of `Chunk` as the stream, or
-`run_lifetimes` for several policies that share work. Any class that satisfies the protocol `Learner` or `Memory` can be
-used.
+`run_lifetimes` for several policies, or several agents of one learner, that share work: `joint_keys` gives the keys of
+all agents to the learner, and each agent its columns. Any class that satisfies the protocol `Learner` or `Memory` can
+be used.
 """
 
 from importlib import import_module
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from agent.memory.rekeying import Rekeying as Rekeying
     from agent.networks import Network as Network
     from agent.networks.keys import KeyPlaces as KeyPlaces
+    from agent.networks.keys import joint_keys as joint_keys
     from agent.networks.resnet import ResNet as ResNet
     from agent.policies import Action as Action
     from agent.policies import Policy as Policy
@@ -79,6 +81,7 @@ _HOME = {
     "Step": "evaluation.trajectory",
     "Trajectory": "evaluation.trajectory",
     "Training": "learners.training",
+    "joint_keys": "networks.keys",
     "run_lifetime": "lifetime.loop",
     "run_lifetimes": "lifetime.loop",
 }

@@ -124,7 +124,7 @@ class Agent:
         """Let the learner learn from the chunk."""
         bill = self.prepare(chunk) + self.shared.learn(chunk)
         self.seen_classes.update(chunk.labels.tolist())
-        if self.rekeying.on_learn and not self.learner.pending:
+        if self.rekeying.on_learn and not self.shared.pending:
             bill += self._rekey(chunk.price)
         return bill
 

@@ -53,7 +53,7 @@ class Operation:
     """Whether agents that share a learner may perform it and go on sharing; else each takes a fork of its own first.
 
     They may if `perform` changes the learner only by `prepare`, `learn`, `flush` and `memorize` of the agent, in an
-    order that does not depend on the agent, and uses it only after the last change."""
+    order that does not depend on the agent, and uses its outputs only after the last change, for re-keying too."""
 
 
 OPERATIONS: dict[str, Operation] = {

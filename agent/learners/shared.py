@@ -64,7 +64,7 @@ class SharedLearner:
         self._learner = learner
         self.admitted = admitted
         self._readings: frozenset[Columns | None] = frozenset()  # of the agents that take turns
-        self._done: list[tuple[str, Bill]] = []  # in this round of turns
+        self._done: list[_Call] = []  # in this round of turns
         self._n_told = 0  # calls in `_done` that the agent whose turn it is has made
         self._looks: list[_Look] = []
 
@@ -78,9 +78,14 @@ class SharedLearner:
         if self._behind:
             raise ContractError(
                 f"expected agents that share a learner to use it after its last change in an operation, got a use "
-                f"before `{self._done[self._n_told][0]}`; give the operation shares=False"
+                f"before `{self._done[self._n_told].name}`; give the operation shares=False"
             )
         return self._learner
+
+    @property
+    def pending(self) -> bool:
+        """Whether the learner has samples to learn from, after the calls of the agent whose turn it is."""
+        return self._done[self._n_told - 1].pending if self._behind and self._n_told else self._learner.pending
 
     @property
     def _behind(self) -> bool:
@@ -106,7 +111,7 @@ class SharedLearner:
                 if self._n_told != n_calls:
                     raise ContractError(
                         f"expected agents that share a learner to have it do the same, got {n_calls} calls by one and "
-                        f"{self._n_told} by another, out of {', '.join(name for name, _ in self._done)}; give the "
+                        f"{self._n_told} by another, out of {', '.join(call.name for call in self._done)}; give the "
                         "operation shares=False"
                     )
         finally:
@@ -118,14 +123,14 @@ class SharedLearner:
         Calls without a bill have done nothing and are not noted.
         """
         if self._behind:
-            done, bill = self._done[self._n_told]
-            if done != name:  # then the first agent's call did nothing at this point, or it did not come
+            done = self._done[self._n_told]
+            if done.name != name:  # then the first agent's call did nothing at this point, or it did not come
                 return []
             self._n_told += 1
-            return list(bill)
+            return list(done.bill)
         bill = call()
         if bill and self._readings:
-            self._done.append((name, list(bill)))
+            self._done.append(_Call(name, list(bill), self._learner.pending))
             self._n_told += 1
         return bill
 
@@ -204,6 +209,15 @@ class SharedLearner:
         self._learner.load_state(state["learner"])
         n_samples, priced = state["admitted"]
         self.admitted, self._looks = Admitted(n_samples, priced), []
+
+
+class _Call(NamedTuple):
+    """What an agent has had the learner do."""
+
+    name: str
+    bill: Bill
+    pending: bool
+    """Whether the learner had samples to learn from afterwards."""
 
 
 class _Look(NamedTuple):

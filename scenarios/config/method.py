@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import InvalidSetting
 from scenarios.config.families import FAMILIES, LEARNER, MEMORY, NETWORK, POLICY, RECIPE, Family
@@ -123,7 +123,7 @@ class Method(MethodSettings):
             return values
         if not isinstance(values, Mapping):
             raise ValueError(f"Input should be a method, as in 'ridge = memory:ridge | policy:loss', not {values!r}")
-        given = {str(name).replace("-", "_"): value for name, value in values.items() if name != "label"}
+        given = {name: value for name, value in values.items() if name != "label"}
         label = values.get("label") or ""
         if not isinstance(label, str) or label != label.strip() or not label.isprintable():
             raise ValueError(f"expected a label of printable characters, without blanks at its ends, got {label!r}")
@@ -144,13 +144,14 @@ class Method(MethodSettings):
         Raises:
             InvalidSetting: a malformed text, an unknown part, or a part that cannot be read.
         """
-        label, equals, rest = text.partition("=")
-        if not equals or re.search(r"[:|]", label):  # the first = belongs to a spec
+        labelled = re.match(r"(?P<label>.*?)\s*=\s*(?=[\w-]+\s*:)", text, re.DOTALL)
+        label, rest = (labelled["label"], text[labelled.end() :]) if labelled else ("", text)
+        if _part_name(label) in _parts() and ":" in label:  # this = belongs to a spec
             label, rest = "", text
         parts: dict[str, str] = {}
         for written in rest.split("|"):
-            name, colon, value = (part.strip() for part in written.partition(":"))
-            if not colon or not value:
+            name, value = _part_name(written), written.partition(":")[2].strip()
+            if not value:
                 raise InvalidSetting(
                     f"expected a method as in 'ridge = memory:ridge | policy:static:k=50', with parts out of "
                     f"{', '.join(_parts())}, got {shown(text.strip())}"
@@ -167,16 +168,20 @@ class Method(MethodSettings):
         Raises:
             InvalidSetting: it cannot be read; in one line.
         """
-        from pydantic import ValidationError
-
         if isinstance(value, str):
             return cls.read(value)
-        if isinstance(value, Mapping) and (unknown := [name for name in value if name not in (*_parts(), "label")]):
-            raise InvalidSetting(f"expected parts of a method out of {', '.join(_parts())}, got {unknown[0]}")
+        named = ""
+        if isinstance(value, Mapping):
+            value = {_part_name(name): part for name, part in value.items()}
+            named = f" (in the method {value['label']})" if value.get("label") else ""
+            if unknown := [name for name in value if name not in (*_parts(), "label")]:
+                raise InvalidSetting(
+                    f"expected parts of a method out of {', '.join(_parts())}, got {unknown[0]}{named}"
+                )
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise InvalidSetting(one_line(error, cls)) from None
+            raise InvalidSetting(f"{one_line(error, cls)}{named}") from None
 
     @classmethod
     def of_policy(cls, policy: Member) -> "Method":
@@ -202,6 +207,11 @@ class Method(MethodSettings):
 
 def _parts() -> list[str]:
     return [name for name in Method.model_fields if name != "label"]
+
+
+def _part_name(text: Any) -> str:
+    """The name of a part at the beginning of a text, with _ for -."""
+    return str(text).partition(":")[0].strip().replace("-", "_")
 
 
 def _label(given: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Methods side by side, over seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agent.storage.record import LifetimeRecord
 from scenarios.analysis.comparison import ScheduleLifetimes
@@ -32,6 +32,7 @@ def run(config: CompareConfig, run: Run) -> Compared:
         RunError: a file cannot be written, or a summary is invalid.
     """
     seeds = range(config.first_seed, config.first_seed + config.seeds)
+    _check_unfinished(config, seeds, run)
     schedules = [ScheduleLifetimes(method.label, {}) for method in config.methods]
     for seed in seeds:
         records = run_seed(config, seed, run)
@@ -45,10 +46,22 @@ def run(config: CompareConfig, run: Run) -> Compared:
     return compared
 
 
+def _records(config: CompareConfig, seed: int, run: Run) -> dict[str, LifetimeRecord]:
+    """The records of a seed's lifetimes, by the labels of their methods."""
+    return {method.label: run.directory.lifetime(f"seed{seed}/{method.file_name}") for method in config.methods}
+
+
+def _check_unfinished(config: CompareConfig, seeds: Iterable[int], run: Run) -> None:
+    """Check that every method can live in the world, before the first of them does."""
+    for seed in seeds:
+        if any(record.summary() is None for record in _records(config, seed, run).values()):
+            check_world(config, seed, config.methods, run.access)
+            return
+
+
 def run_seed(config: CompareConfig, seed: int, run: Run) -> Mapping[str, LifetimeRecord]:
     """Run the unfinished lifetimes of a seed; returns the record of each, by the label of its method."""
-    directory, reporter = run.directory, run.reporter
-    records = {method.label: directory.lifetime(f"seed{seed}/{method.file_name}") for method in config.methods}
+    directory, reporter, records = run.directory, run.reporter, _records(config, seed, run)
     unfinished = sum(record.summary() is None for record in records.values())
     world = None
     for number, methods in enumerate(sharing_a_learner(config.methods)):

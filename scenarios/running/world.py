@@ -99,7 +99,11 @@ def check_world(config: LifetimeConfig, seed: int, methods: Iterable[Method], ac
     """
     world = load_world(config, seed, access, SilentReporter())
     for method in methods:
-        make_lifetimes(config, seed, world, {method.label: method})
+        try:
+            make_lifetimes(config, seed, world, {method.label: method})
+        except InvalidSetting as error:
+            named = "" if method.label == str(method.policy) else f" (in the method {method.label})"
+            raise InvalidSetting(f"{error}{named}") from None
 
 
 def make_lifetimes(

@@ -1,7 +1,7 @@
-"""What a curve costs in lifetimes: ten k's run together, against ten lifetimes and against one.
+"""What lifetimes together cost in lifetimes: ten k's, and methods of one learner with different memories.
 
-`python -m tests.benchmarks sharing`. The lifetimes are those of `lifetime curve` with its defaults, seed 0, and are not
-recorded.
+`python -m tests.benchmarks sharing`. The lifetimes of the k's are those of `lifetime curve` with its defaults, seed 0,
+and are not recorded; the methods live in the same world.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
-from scenarios.config.settings import CurveConfig
+from scenarios.config.settings import CompareConfig, CurveConfig
 from scenarios.datasets.load import load_dataset
 from scenarios.running.factory import build_agents
 from scenarios.streams.catalog import iid_stream
@@ -37,9 +37,46 @@ def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
     return lived
 
 
+MEMORIES = {"cache": "memory:cache", "pooled": "memory:cache | pool:true", "ridge": "memory:ridge"}
+
+
+def methods() -> Callable[[tuple[str, ...]], None]:
+    """Lives methods that differ in their memory together: half learned, calibrated and evaluated every 5 chunks."""
+    texts = [f"{label} = {parts} | policy:static:k=50" for label, parts in MEMORIES.items()]
+    config = resolve(CompareConfig, "quick", {"device": "cpu", "methods": texts, "chunks": 20})
+    dataset = load_dataset(str(config.dataset), seed=0)
+    stream = iid_stream(dataset, 20, seed=0)
+    plan = EvaluationPlan(dataset.validation, dataset.test, every=5)
+
+    def lived(names: tuple[str, ...]) -> None:
+        chosen = {method.label: method for method in config.methods if method.label in names}
+        agents = build_agents(config, chosen, dataset, seed=0)
+        for _ in run_lifetimes(agents, stream, {name: StaticPolicy(50) for name in names}, plan):
+            pass
+
+    return lived
+
+
+def measure_methods() -> list[Ratio]:
+    """Together, against each of them apart and against one alone; about a minute."""
+    lived, names = methods(), tuple(MEMORIES)
+    together, one, apart = alternately(
+        partial(lived, names),
+        partial(lived, names[:1]),
+        lambda: [lived((name,)) for name in names],
+        rounds=ROUNDS,
+        warm_up=False,
+    )
+    what, seconds = f"{len(names)} memories, one online learner", f"{median(together):.1f} s"
+    return [
+        Ratio(what, "one of them alone", ratios(together, one), detail=seconds),
+        Ratio("each of the memories apart", "all together", ratios(apart, together)),
+    ]
+
+
 def measure() -> list[Ratio]:
-    """Both learners with a trunk; about five minutes."""
-    found = []
+    """Methods of one learner, and the k's of both learners with a trunk; about six minutes."""
+    found = measure_methods()
     for learner in ("online", "cooldown"):
         lived = lifetimes(learner)
 

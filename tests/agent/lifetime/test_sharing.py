@@ -16,6 +16,7 @@ from agent.agent import Agent
 from agent.errors import ContractError, InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
 from agent.learners import CooldownLearner, OnlineLearner, RefitLearner
+from agent.learners.training import Training
 from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory, RidgeMemory
 from agent.memory.rekeying import Rekeying
@@ -27,7 +28,6 @@ from agent.policies import (
     InterleavedPolicy,
     LossPolicy,
     Policy,
-    RandomPolicy,
     StaticPolicy,
 )
 from tests.agent.memory.nearest import NearestMemory
@@ -152,8 +152,8 @@ def test_methods_that_share_a_learner_live_as_each_would_alone(kind):
 @pytest.mark.parametrize("how", PLANS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_the_methods_are(kind, how):
-    for seed in range(3):
-        methods = drawn(12, seed)
+    for seed in range(2):
+        methods = drawn(10, seed)
         assert_same(lived(lifetimes(kind, methods, **PLANS[how])), each_alone(kind, methods, **PLANS[how]))
 
 
@@ -186,8 +186,7 @@ def test_methods_with_one_agent_share_it_too():
 @pytest.mark.parametrize("how", PLANS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_go_on_from_any_checkpoint_to_the_bit(kind, how, tmp_path):
-    methods = dict(enumerate(drawn(10, seed=7)))
-    methods = {str(i): method for i, method in methods.items()}
+    methods = {str(i): method for i, method in enumerate(drawn(8, seed=7))}
     whole, saved, steps, ended = lifetimes(kind, methods, **PLANS[how]), [], {name: [] for name in methods}, {}
     while whole:
         for name, step in whole.advance().items():
@@ -231,49 +230,42 @@ def test_forks_go_their_own_ways(kind):
 # Work that is done once
 
 
-class Counting(OnlineLearner):
-    """Notes what it does, forks included."""
+@pytest.fixture
+def done(monkeypatch):
+    """Gradient steps, and forward passes with the number of inputs, of whatever is lived."""
+    noted, step, look = [], Training.step, Training.look
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.done = []
+    def looking(self, network, inputs, keys):
+        noted.append(f"forward {len(inputs)}")
+        return look(self, network, inputs, keys)
 
-    def learn(self, inputs, labels):
-        self.done.append("learn")
-        return super().learn(inputs, labels)
+    monkeypatch.setattr(Training, "step", lambda *args, **named: noted.append("step") or step(*args, **named))
+    monkeypatch.setattr(Training, "look", looking)
 
-    def forward(self, inputs):
-        self.done.append(f"forward {len(inputs)}")
-        return super().forward(inputs)
+    def of(*args, **how):
+        noted.clear()
+        lived(lifetimes(*args, **how))
+        return sorted(noted)
 
-
-def done_by(memories, policies, **how):
-    network, shape = toy_network(), STREAM[0].inputs.shape[1:]
-    keys, columns = joint_keys([MEMORIES[memory][1] for memory in memories], network, shape)
-    learner = Counting(network, toy_training(), keys, epochs=1)
-    calibrate_every = how.pop("calibrate_every", 0)
-    agents = {
-        memory: Agent(learner, MEMORIES[memory][0](N_CLASSES), calibrate_every=calibrate_every, keys=own)
-        for memory, own in zip(memories, columns, strict=True)
-    }
-    lived(Lifetimes(agents, STREAM, {name: policies() for name in memories}, replace(PLAN, **how)))
-    return sorted(learner.done)
+    return of
 
 
+@pytest.mark.parametrize("calibrate_every", [0, 2])
 @pytest.mark.parametrize("policy", ["k40", "loss"])
-@pytest.mark.parametrize("how", [{}, {"every": 2, "prequential": True}, {"calibrate_every": 2, "every": 1}])
-def test_a_learner_of_several_agents_does_what_it_does_for_one(policy, how):
-    together, alone = (done_by(names, POLICIES[policy], **how) for names in (list(MEMORIES), ["cache"]))
-    assert together == alone
-    assert "learn" in alone
-    assert {"forward 8", "forward 12", "forward 15"} <= set(alone)
+@pytest.mark.parametrize("how", ["plain", "evaluated", "experiences", "asked"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_learner_of_several_agents_does_what_it_does_for_one(done, kind, how, policy, calibrate_every):
+    methods = [Method(memory, policy, calibrate_every=calibrate_every) for memory in MEMORIES]
+    alone = done(kind, methods[:1], **PLANS[how])
+    assert done(kind, methods, **PLANS[how]) == alone
+    assert {"step", "forward 12", "forward 15"} <= set(alone)
 
 
-def test_a_learner_is_forked_only_where_decisions_differ():
-    done = done_by(
-        list(MEMORIES), iter([StaticPolicy(40), StaticPolicy(40), StaticPolicy(60), StaticPolicy(60)]).__next__
-    )
-    assert done.count("learn") == 4  # 2 or 4 chunks of 6, of which the first 2 are learned together
+def test_a_learner_is_forked_only_where_decisions_differ(done):
+    methods = [Method(memory, policy) for policy in ("k40", "k100") for memory in MEMORIES]
+    steps = done("online", methods).count("step")
+    assert steps == done("online", [Method(policy="k40"), Method(policy="k100")]).count("step")
+    assert steps == done("online", [Method(policy="k100")]).count("step")
 
 
 # Operations of third parties
@@ -318,18 +310,18 @@ def test_outputs_that_were_paid_for_are_paid_for_once_by_those_who_part(both, mo
     assert_same(lived(lifetimes("online", methods)), each_alone("online", methods))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_an_operation_that_says_so_is_shared(both, monkeypatch, seed):  # noqa: F811
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operation_that_says_so_is_shared(kind, both, monkeypatch, done):  # noqa: F811
     def perform(agent, chunk, outputs):
         return agent.learn(chunk) + agent.memorize(chunk)
 
     operation = replace(OPERATIONS["both"], perform=perform, outputs_account=None, shares=True)
     monkeypatch.setitem(OPERATIONS, "both", operation)
-    monkeypatch.setitem(POLICIES, "k40", lambda: RandomPolicy(0.5, seed=seed))
-    monkeypatch.setitem(POLICIES, "k100", lambda: Dice(seed))
-    methods = [Method("cache", "k100"), Method("ridge", "k100"), Method("cache of other keys", "k40", "on-learn", 2)]
-    for kind in KINDS:
-        assert_same(lived(lifetimes(kind, methods)), each_alone(kind, methods))
+    monkeypatch.setitem(POLICIES, "dice", lambda: Dice(3))
+    methods = [Method("cache", "dice"), Method("ridge", "dice"), Method("cache of other keys", "dice", "on-learn", 2)]
+    assert_same(lived(lifetimes(kind, methods)), each_alone(kind, methods))
+    alone, together = (done(kind, some).count("step") for some in (methods[:1], methods[:2]))
+    assert together == alone
 
 
 class Dice(Policy):
