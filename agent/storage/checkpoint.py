@@ -5,7 +5,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,11 @@ class Checkpoints:
         return saved["state"]
 
     def drop(self) -> None:
-        """Remove all checkpoints."""
+        """Remove all checkpoints, and their folder if nothing else is in it."""
         for name in (CHECKPOINT, PREVIOUS, _NEW):
             (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 @contextmanager
