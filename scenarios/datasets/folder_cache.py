@@ -56,6 +56,15 @@ def write_record(cache_dir: Path, record: FolderRecord) -> None:
         _logger.debug("fingerprint not stored: %s", error)
 
 
+def cache_dir_of(data_dir: Path | None) -> Path:
+    """Where data sets and caches are stored: `data_dir`, or the user's cache directory."""
+    if data_dir is not None:
+        return data_dir
+    from platformdirs import user_cache_path
+
+    return user_cache_path("learn-or-memorize")
+
+
 def decoded_file(cache_dir: Path, name: str) -> Path:
     """The path of the file `name` of decoded images."""
     return cache_dir / "folders" / name
@@ -91,7 +100,7 @@ def _check_images(images: np.ndarray, shape: tuple[int, ...]) -> None:
 def write_decoded(file: Path, images: UInt8[np.ndarray, "n 3 size size"], **more: np.ndarray) -> bool:
     """Store the decoded images, and what belongs to them; if that fails, log a warning and return False."""
     try:
-        write_atomically(file, lambda stream: np.savez(stream, images=images, **more))
+        write_atomically(file, lambda stream: np.savez(stream, images=images, **more))  # type: ignore[arg-type]
     except OSError as error:
         _logger.warning(
             "expected a writable cache directory (--data-dir), got %s; the images will be decoded again next time",

@@ -89,6 +89,7 @@ def load_data(
         download=download,
         progress=reporter.reach,
         max_megapixels=config.max_megapixels,
+        image_size=config.image_size,
     )
 
 
