@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import re
 import struct
 import warnings
@@ -81,7 +82,8 @@ def quiet_decoding(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL + 1)
-        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 5e5) + 1  # Pillow refuses what has more than twice as many
+        # Pillow refuses what has more than twice as many.
+        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 5e5) + 1 if math.isfinite(max_megapixels) else None
         try:
             yield
         finally:

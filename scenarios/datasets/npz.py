@@ -64,11 +64,12 @@ def archive_at(path: Path) -> Path:
 def _read(file: Path) -> Mapping[str, np.ndarray]:
     """The arrays of the data set, by the names that they have in the archive."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DatasetError(
-                    f"expected an archive with x_train and y_train at {file}, got a single array; use numpy.savez"
-                )
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise DatasetError(
+                f"expected an archive with x_train and y_train at {file}, got a single array; use numpy.savez"
+            )
+        with loaded as archive:
             wanted = [f"{kind}_{end}" for kind in "xy" for end in PARTS] + [CLASS_NAMES]
             if "x_train" not in archive.files:
                 raise DatasetError(

@@ -50,9 +50,7 @@ def decoded(monkeypatch):
     """The paths that were decoded, in any order."""
     paths = []
     decode = image_folder.decode_image
-    monkeypatch.setattr(
-        image_folder, "decode_image", lambda path, *how: (paths.append(path), decode(path, *how))[1]
-    )
+    monkeypatch.setattr(image_folder, "decode_image", lambda path, *how: (paths.append(path), decode(path, *how))[1])
     return paths
 
 
