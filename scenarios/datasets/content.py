@@ -25,7 +25,7 @@ from scenarios.datasets.image_decoding import IMAGE_SIZE, decoder_versions
 from scenarios.datasets.source import Progress
 
 _FORMAT_VERSION = 2  # of the decoded images: increase it when decoding gives other pixels
-_FILES_PER_TASK = 128  # a task for each file would cost more than decoding a small file
+_ROWS_PER_TASK = 128  # a task for each row would cost more than decoding a small file
 _READ_NBYTES = 1 << 20
 _CLOCK_TICK_SECONDS = 0.02  # file systems may give two changes within this time the same time stamp
 
@@ -186,15 +186,18 @@ def in_threads(n: int, work: Callable[[int], None], progress: Progress | None, w
         workers: threads; None for one on each core.
     """
 
+    workers = workers or os.cpu_count() or 1
+    at_once = max(1, min(_ROWS_PER_TASK, n // (4 * workers)))
+
     def work_from(start: int) -> int:
-        stop = min(start + _FILES_PER_TASK, n)
+        stop = min(start + at_once, n)
         for row in range(start, stop):
             work(row)
         return stop
 
-    with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as threads:
+    with ThreadPoolExecutor(max_workers=workers) as threads:
         try:
-            for done in threads.map(work_from, range(0, n, _FILES_PER_TASK)):
+            for done in threads.map(work_from, range(0, n, at_once)):
                 if progress is not None:
                     progress(done, n)
         except BaseException:

@@ -1,7 +1,6 @@
 """Data sets in Parquet files with a column of encoded images and one of labels, as public data hubs export them."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxtyping import UInt8
 from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError
 from scenarios.datasets.classes import classes_of
-from scenarios.datasets.content import check_unchanged, decoded_once, list_file, record_of
+from scenarios.datasets.content import check_unchanged, decoded_once, in_threads, list_file, record_of
 from scenarios.datasets.fingerprints import identified_by
 from scenarios.datasets.folder_cache import FolderRecord
 from scenarios.datasets.image_decoding import IMAGE_SIZE, MAX_MEGAPIXELS, decode_bytes, quiet_decoding
@@ -25,7 +24,8 @@ from scenarios.datasets.source import PHOTOGRAPHS, Loading, Progress, Source, sc
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS_AT_ONCE = 256  # whose encoded images are in memory
+_NBYTES_AT_ONCE = 64 * 2**20  # of encoded images in memory
+_LEAST_ROWS, _MOST_ROWS = 16, 8192  # of a batch
 
 
 def parquet_fingerprint(path: Path, loading: Loading) -> str:
@@ -181,21 +181,43 @@ def _decode_all(
     """Decode the images of all files, in their order, a batch of rows at a time."""
     images = np.empty((n, 3, size, size), np.uint8)
     start = 0
-    with quiet_decoding(max_megapixels), ThreadPoolExecutor() as threads:
+
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(start + done, n)
+
+    with quiet_decoding(max_megapixels):
         for file in files:
             first, listed = start, list_file(file)
             with _opened(file) as opened:
-                for batch in opened.iter_batches(_ROWS_AT_ONCE, columns=[column]):
-                    names = [f"row {start - first + row} of {file}" for row in range(len(batch))]
-                    encoded = zip(_encoded(batch.column(0)), names, strict=True)
-                    decoded = threads.map(lambda each: _decode(each[0], each[1], max_megapixels, size), encoded)
-                    for row, pixels in enumerate(decoded, start):
-                        images[row] = pixels
+                n_rows = max(1, opened.metadata.num_rows)
+                at_once = min(max(_NBYTES_AT_ONCE * n_rows // listed.nbytes, _LEAST_ROWS), _MOST_ROWS)
+                for batch in opened.iter_batches(at_once, columns=[column]):
+                    decode = partial(
+                        _decode_row,
+                        images[start : start + len(batch)],
+                        _encoded(batch.column(0)),
+                        (start - first, file),
+                        max_megapixels,
+                    )
+                    in_threads(len(batch), decode, report)
                     start += len(batch)
-                    if progress is not None:
-                        progress(start, n)
             check_unchanged(listed)
     return images
+
+
+def _decode_row(
+    images: UInt8[np.ndarray, "n 3 size size"],
+    encoded: list[bytes | None],
+    origin: tuple[int, Path],
+    max_megapixels: float,
+    row: int,
+) -> None:
+    """Decode one image of a batch; `origin` is the first row of the batch in its file, and the file."""
+    content, name = encoded[row], f"row {origin[0] + row} of {origin[1]}"
+    if not content:
+        raise DatasetError(f"expected an encoded image, got no bytes in {name}; remove the row, or embed the image")
+    images[row] = decode_bytes(content, name, max_megapixels, images.shape[-1]).transpose(2, 0, 1)
 
 
 def _encoded(column: "pa.Array") -> list[bytes | None]:
@@ -204,9 +226,3 @@ def _encoded(column: "pa.Array") -> list[bytes | None]:
     if types.is_struct(column.type):
         column = column.flatten()[column.type.get_field_index("bytes")]  # null where the image is
     return column.to_pylist()
-
-
-def _decode(content: bytes | None, name: str, max_megapixels: float, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
-    if not content:
-        raise DatasetError(f"expected an encoded image, got no bytes in {name}; remove the row, or embed the image")
-    return decode_bytes(content, name, max_megapixels, size).transpose(2, 0, 1)
