@@ -1,5 +1,6 @@
 """Labels of any kind as positions in a list of class names."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,15 +68,15 @@ def _as_named(
     values: Shaped[np.ndarray, " classes"], labels: dict[str, Int64[Tensor, " _"]], names: list[str], origin: str
 ) -> Classes:
     """The same classes by their given names and in their order."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if twice := sorted(name for name, n in Counter(names).items() if n > 1):
         raise DatasetError(f"expected each class name once in {origin}, got {_listed(twice)} twice; rename the classes")
     if values.dtype.kind == "U":
         if unknown := sorted(set(values.tolist()) - set(names)):
             raise DatasetError(
                 f"expected labels out of the {len(names)} class names of {origin}, got {_listed(unknown)}; correct them"
             )
-        place = np.array([names.index(value) for value in values.tolist()])
+        numbers = {name: number for number, name in enumerate(names)}
+        place = np.array([numbers[value] for value in values.tolist()])
     else:
         if int(values[0]) < 0 or int(values[-1]) >= len(names):
             raise DatasetError(
@@ -85,9 +86,10 @@ def _as_named(
         place = values.astype(np.int64)
     order = np.argsort(place)
     rank = torch.from_numpy(np.argsort(order))
-    unused = [name for number, name in enumerate(names) if number not in set(place.tolist())]
+    used = set(place.tolist())
+    unused = [name for number, name in enumerate(names) if number not in used]
     notes = (f"left out {len(unused)} of {len(names)} classes, without training samples: {_listed(unused)}",)
-    kept = tuple(names[number] for number in place[order].tolist())
+    kept = tuple(names[number] for number in sorted(used))
     return Classes(kept, {part: rank[each] for part, each in labels.items()}, notes if unused else ())
 
 

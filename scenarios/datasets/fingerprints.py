@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from agent.errors import DatasetError, LifetimeError
+from agent.errors import DatasetError, InvalidSetting, LifetimeError
 from scenarios.config.families import DATASET, Family
 from scenarios.config.members import find, make
 from scenarios.config.specs import PATHS, parse
@@ -41,12 +41,18 @@ def content_fingerprint(spec: str, loading: Loading) -> str | None:
 
     Raises:
         InvalidSetting: an unknown name or setting.
-        DatasetError: the files cannot be read, or the fingerprint of a user's own data set is not a text.
+        DatasetError: the files cannot be read, or a user's own data set cannot be imported, or its fingerprint fails or
+            is not a text.
     """
     name = parse(spec).name
     own = "." in name
     with contextlib.redirect_stdout(sys.stderr) if own else contextlib.nullcontext():  # the user's code may print
-        factory = find(spec, DATASET)
+        try:
+            factory = find(spec, DATASET)
+        except InvalidSetting as error:
+            if own:  # as files that are missing: a finished run is shown without its data
+                raise DatasetError(str(error)) from error
+            raise
         hook = getattr(factory, "fingerprint", None)
         if hook is None:
             return None

@@ -101,7 +101,8 @@ def _several_parts(root: Path, named: dict[Path, str]) -> ParquetFiles:
             "seed"
         )
     names = _listed([str(file.relative_to(root)) for file in others])
-    notes = (f"left out {len(others)} Parquet files of other parts: {names}",) if others else ()
+    counted = "1 Parquet file of another part" if len(others) == 1 else f"{len(others)} Parquet files of other parts"
+    notes = (f"left out {counted}: {names}",) if others else ()
     return ParquetFiles(root, {part: files for part, files in parts.items() if files}, notes)
 
 

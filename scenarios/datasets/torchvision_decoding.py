@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -267,7 +268,8 @@ def _names(samples: Any) -> list[str] | None:
         found = getattr(samples, attribute, None)
         if isinstance(found, list | tuple) and found:
             names = [each if isinstance(each, str) else ", ".join(map(str, each)) for each in found]
-            return [f"{name} ({row})" if names.count(name) > 1 else name for row, name in enumerate(names)]
+            counts = Counter(names)
+            return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(names)]
     places = getattr(samples, "class_to_idx", None)
     if isinstance(places, dict) and sorted(places.values()) == list(range(len(places))):
         return sorted(places, key=lambda name: places[name])

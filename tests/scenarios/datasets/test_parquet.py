@@ -138,7 +138,7 @@ def test_layouts(load, tmp_path, names, sizes):
 
 def test_files_of_other_parts_are_left_out_with_a_note(load, hub):
     write(hub / "data" / "extra-00000-of-00001.parquet", table(3, seed=5))
-    assert load(hub).notes == ("left out 1 Parquet files of other parts: data/extra-00000-of-00001.parquet",)
+    assert load(hub).notes == ("left out 1 Parquet file of another part: data/extra-00000-of-00001.parquet",)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ EXPERIENCES = {
 
 @pytest.fixture(autouse=True)
 def _world(monkeypatch):
-    def load(name, *, seed, n_train, n_validation, n_test, data_dir, download, progress, max_megapixels):
+    def load(name, *, seed, n_train, n_validation, n_test, data_dir, download, progress, max_megapixels, image_size):
         return colours(seed=seed)
 
     monkeypatch.setattr(world, "load_dataset", load)
