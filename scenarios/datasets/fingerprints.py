@@ -105,20 +105,38 @@ def _type_of(found: object) -> str:
 def without_path(spec: str) -> str:
     """The spec of a data set without the path of its files, whose content identifies them.
 
-    `folder:/photos` becomes `folder`, and `parquet:/photos,label=fine` becomes `parquet:label=fine`. Any other spec
-    stays as it is.
+    `folder:/photos` becomes `folder`, and `parquet:/photos,label=fine` becomes `parquet:label=fine`. Any other text,
+    such as a malformed spec in a file, stays as it is.
     """
-    name = spec.partition(":")[0].strip()
-    if name not in PATHS:
+    settings = _settings_with_path(spec)
+    if settings is None:
         return spec
-    settings = {key: value for key, value in parse(spec).settings.items() if key != "path"}
-    pairs = ",".join(f"{key}={value}" for key, value in settings.items())
+    name = _name_of(spec)
+    pairs = ",".join(f"{key}={value}" for key, value in settings.items() if key != "path")
     return f"{name}:{pairs}" if pairs else name
 
 
 def path_of(spec: str) -> str | None:
-    """The path of the files of a data set in its spec; None for a data set without one."""
-    return parse(spec).settings["path"] if spec.partition(":")[0].strip() in PATHS else None
+    """The path of the files of a data set in its spec; None for a data set without one, or a malformed spec."""
+    settings = _settings_with_path(spec)
+    return None if settings is None else settings["path"]
+
+
+def reads_files(spec: str) -> bool:
+    """Whether a data set may have a fingerprint, so that a missing one says that its files are missing."""
+    name = _name_of(spec)
+    return name in PATHS or name == "torchvision" or "." in name
+
+
+def _name_of(spec: str) -> str:
+    return spec.partition(":")[0].strip()
+
+
+def _settings_with_path(spec: str) -> dict[str, str] | None:
+    if _name_of(spec) in PATHS:
+        with contextlib.suppress(InvalidSetting):
+            return parse(spec).settings
+    return None
 
 
 def decodes_images(spec: str, image_size: int | None = None) -> bool:
@@ -128,5 +146,5 @@ def decodes_images(spec: str, image_size: int | None = None) -> bool:
         spec: of the data set.
         image_size: side of the images; None for the default of the data set.
     """
-    name = spec.partition(":")[0].strip()
+    name = _name_of(spec)
     return name in _DECODED or (image_size is not None and name not in ("textures", "digits"))

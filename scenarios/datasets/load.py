@@ -24,7 +24,7 @@ from scenarios.datasets.image_decoding import MAX_MEGAPIXELS
 from scenarios.datasets.image_folder import folder_fingerprint, read_image_folder
 from scenarios.datasets.npz import npz
 from scenarios.datasets.parquet import parquet
-from scenarios.datasets.resizing import with_image_size
+from scenarios.datasets.resizing import check_image_size, with_image_size
 from scenarios.datasets.source import Loading, Progress, Source, scaled
 from scenarios.datasets.textures import TEXTURE_CLASSES, make_textures
 from scenarios.datasets.torchvision_sets import torchvision
@@ -34,8 +34,6 @@ GENERATED = frozenset({"textures"})
 
 _VALIDATION_SHARE = 0.1  # of the images outside the test part
 _TEST_SHARE = 0.2  # of a data set without its own test part
-
-_LEAST_IMAGE_SIZE, _MOST_IMAGE_SIZE = 8, 512  # pixels, as in the settings
 
 _N_SHOWN_LETTERS = 24  # of the name of a class in an overview
 
@@ -117,10 +115,7 @@ def load_dataset(
     | `textures` | drawn from the seed | 1,000 | 500 | 3,000 |
     | `digits` | scikit-learn's 1,797, 8 x 8 enlarged | 400 | 200 | the rest: 1,197 |
     | `cifar10`, `cifar100` | torchvision's 60,000 | the official 10,000 | 10% of the others: 5,000 | the rest: 45,000 |
-    | `torchvision:NAME` | see `read_torchvision` | its own, or 20% | its own, or 10% of the others | the rest |
-    | `folder:PATH` | see `read_image_folder` | its own, or 20% | its own, or 10% of the others | the rest |
-    | `npz:PATH` | see `read_npz` | its own, or 20% | its own, or 10% of the others | the rest |
-    | `parquet:PATH` | see `read_parquet` | its own, or 20% | its own, or 10% of the others | the rest |
+    | any other | see its function | its own, or 20% | its own, or 10% of the others | the rest |
 
     Args:
         name: a spec of one of `DATASETS`, or of a callable that returns a `Source`.
@@ -145,10 +140,7 @@ def load_dataset(
             raise InvalidSetting(f"expected {option} of at least 1 image, got {size}; ask for more")
     if not 0 < max_megapixels < math.inf:
         raise InvalidSetting(f"expected --max-megapixels above 0 and finite, got {max_megapixels:g}; raise it")
-    if image_size is not None and not _LEAST_IMAGE_SIZE <= image_size <= _MOST_IMAGE_SIZE:
-        raise InvalidSetting(
-            f"expected --image-size from {_LEAST_IMAGE_SIZE} to {_MOST_IMAGE_SIZE} pixels, got {image_size}; change it"
-        )
+    check_image_size(image_size)
     default = _DEFAULT_SIZES.get(parse(name).name, _Sizes())
     sizes = _Sizes(n_train or default.train, n_validation or default.validation, n_test or default.test)
     n = sum(size or 0 for size in sizes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError
@@ -89,16 +89,7 @@ def read_parquet(
     found = find_parquet(path)
     record = _record(found, cache_dir)
     columns = _columns(found, image, label)
-    labels, notes = {}, list(found.notes)
-    for part, files in found.parts.items():
-        of_part = read_labels({file: partial(_read_column, file, columns.label) for file in files}, columns.label)
-        if of_part is not None and len(of_part):
-            labels[part] = of_part
-        elif of_part is None and part != "train":
-            notes.append(f"left out the {part} part, which has no labels")
-        else:
-            got = "none" if of_part is None else "no sample"
-            raise DatasetError(f"expected labelled images in the {part} part of {found.root}, got {got}; add some")
+    labels, notes = _labels(found, columns.label)
     classes = classes_of(labels, str(found.root), columns.class_names)
     files = [file for part in labels for file in found.parts[part]]
     n = sum(map(len, labels.values()))
@@ -112,15 +103,29 @@ def read_parquet(
     )
     rows = torch.from_numpy(images).split([len(each) for each in labels.values()])
     parts = {part: LabelledInputs(each, classes.labels[part]) for part, each in zip(labels, rows, strict=True)}
-    notes.extend(classes.notes)
     return Source(
         classes.names,
         parts["train"],
         scaled(PHOTOGRAPHS, size),
         parts.get("validation"),
         parts.get("test"),
-        tuple(notes),
+        (*found.notes, *notes, *classes.notes),
     )
+
+
+def _labels(found: ParquetFiles, column: str) -> tuple[dict[str, Shaped[np.ndarray, " _"]], list[str]]:
+    """The labels of each part that has labels, and notes about the others."""
+    labels, notes = {}, []
+    for part, files in found.parts.items():
+        of_part = read_labels({file: partial(_read_column, file, column) for file in files}, column)
+        if of_part is not None and len(of_part):
+            labels[part] = of_part
+        elif of_part is None and part != "train":
+            notes.append(f"left out the {part} part, which has no labels")
+        else:
+            got = "none" if of_part is None else "no sample"
+            raise DatasetError(f"expected labelled images in the {part} part of {found.root}, got {got}; add some")
+    return labels, notes
 
 
 def _record(found: ParquetFiles, cache_dir: Path) -> FolderRecord:

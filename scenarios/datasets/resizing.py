@@ -12,6 +12,14 @@ from scenarios.datasets.content import in_threads
 from scenarios.datasets.image_decoding import fitted
 from scenarios.datasets.source import Progress, Source, scaled
 
+_LEAST, _MOST = 8, 512  # pixels, as in the settings
+
+
+def check_image_size(size: int | None) -> None:
+    """Raise InvalidSetting for an image size out of range."""
+    if size is not None and not _LEAST <= size <= _MOST:
+        raise InvalidSetting(f"expected --image-size from {_LEAST} to {_MOST} pixels, got {size}; change it")
+
 
 def with_image_size(source: Source, size: int, name: str, progress: Progress | None = None) -> Source:
     """The data set with images of `size` x `size` pixels, and the shift of its augmentation in proportion.

@@ -10,7 +10,7 @@ import torch
 from agent.data.augmentation import Augmentation
 from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError, InvalidSetting
-from scenarios.datasets.fingerprints import decodes_images, identified_by, path_of, without_path
+from scenarios.datasets.fingerprints import decodes_images, identified_by, path_of, reads_files, without_path
 from scenarios.datasets.folder_cache import FolderRecord
 from scenarios.datasets.load import fingerprint, load_dataset
 from scenarios.datasets.source import Loading, Source
@@ -29,11 +29,18 @@ from tests.scenarios.pictures import write_image, write_tree
         ("digits:vectors=true", "digits:vectors=true", None),
         ("torchvision:EMNIST,split=letters", "torchvision:EMNIST,split=letters", None),
         ("own.module.photos:path=/a", "own.module.photos:path=/a", None),
+        ("folder:", "folder:", None),
+        ("", "", None),
     ],
 )
 def test_specs_without_paths(spec, without, path):
     assert without_path(spec) == without
     assert path_of(spec) == path
+
+
+def test_what_reads_files():
+    assert all(reads_files(spec) for spec in ("folder:/a", "npz:/a", "parquet:/a", "torchvision:MNIST", "own.photos"))
+    assert not any(reads_files(spec) for spec in ("textures", "digits:vectors=true", "cifar10"))
 
 
 def test_what_pillow_decides():
