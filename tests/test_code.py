@@ -66,7 +66,7 @@ def test_experiments_leave_avalanche_alone():
     code = (
         "import sys\n"
         "import scenarios.experiments.relative_value, scenarios.experiments.simulate, scenarios.experiments.compare\n"
-        "from scenarios.datasets.load import load_dataset\n"
+        "from tests.scenarios.worlds import load_dataset\n"
         "from scenarios.streams.catalog import iid_stream\n"
         "iid_stream(load_dataset('textures', seed=0, n_train=8, n_validation=4, n_test=4), 2, seed=0)[0]\n"
         "sys.exit('avalanche' in sys.modules)"

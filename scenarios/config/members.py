@@ -93,14 +93,14 @@ class Member:
         """The file or folder that it is read from; None for a member of another kind."""
         return self.settings["path"] if self.name in PATHS else None
 
-    def make(self, **given: Any) -> Any:
-        """Make it.
+    def arguments(self, **given: Any) -> dict[str, Any]:
+        """The arguments of its callable.
 
         Args:
             given: further arguments, for those parameters of the callable that the spec does not set.
 
         Raises:
-            InvalidSetting: a setting is missing, or the callable raised an error or returned something else.
+            InvalidSetting: a setting is missing.
         """
         factory = self.factory
         parameters = inspect.signature(factory).parameters
@@ -116,10 +116,19 @@ class Member:
                 f"expected {'a setting' if len(missing) == 1 else 'settings'} {', '.join(missing)} for {self.name}, "
                 f"as in {self.name}:{example}"
             )
+        return arguments
+
+    def make(self, **given: Any) -> Any:
+        """Make it; `given` are those of `arguments`.
+
+        Raises:
+            InvalidSetting: a setting is missing, or the callable raised an error or returned something else.
+        """
+        arguments = self.arguments(**given)
         if not self.is_own:
-            return factory(**arguments)
+            return self.factory(**arguments)
         try:
-            found = factory(**arguments)
+            found = self.factory(**arguments)
         except LifetimeError:
             raise
         except (Exception, SystemExit) as error:  # the user's code may raise anything

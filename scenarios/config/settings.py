@@ -53,9 +53,12 @@ class AgentConfig(AgentSettings):
 
     dataset: Annotated[Member, Of(DATASET)] = setting(
         "textures",
-        "textures, digits, cifar10, cifar100, or folder:PATH (train/<class>/, test/<class>/); `lifetime list datasets` "
-        "shows them",
+        "textures, digits, cifar10, cifar100, torchvision:NAME, folder:PATH (train/<class>/, test/<class>/), npz:PATH "
+        "(x_train, y_train) or parquet:PATH (columns of images and labels); `lifetime list datasets` shows them",
         DATA,
+    )
+    image_size: int | None = setting(
+        None, "side of the square images in pixels (default: 32; npz: the images' own size)", DATA, ge=8, le=512
     )
     train_size: int | None = setting(None, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
     validation_size: int | None = setting(None, "validation images (default: by data set)", DATA, ge=1, le=10**9)

@@ -15,8 +15,15 @@ from scenarios.config.parameters import written
 
 FILE = "file"
 """The name of policies from a file."""
-PATHS = {FILE: "a policy file, as in file:policy.json", "folder": "a folder of images, as in folder:photos"}
-"""Names whose only setting is a path, which is everything after the colon."""
+PATHS = {
+    FILE: "a policy file, as in file:policy.json",
+    "folder": "a folder of images, as in folder:photos",
+    "npz": "an archive of arrays, as in npz:data.npz",
+    "parquet": "a Parquet file or a folder of them, as in parquet:data",
+}
+"""Names whose first setting is a path: everything after the colon, or all before the first of `AFTER_PATH`."""
+AFTER_PATH: dict[str, tuple[str, ...]] = {"parquet": ("image", "label")}
+"""Settings that may follow a path, as in `parquet:data,label=fine_label`, by name."""
 
 _NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
 
@@ -33,7 +40,8 @@ class Spec:
 
     def __str__(self) -> str:
         if self.name in PATHS:
-            return f"{self.name}:{self.settings.get('path', '')}"
+            after = "".join(f",{key}={value}" for key, value in self.settings.items() if key != "path")
+            return f"{self.name}:{self.settings.get('path', '')}{after}"
         pairs = ",".join(f"{key}={value}" if key else value for key, value in self.settings.items())
         return f"{self.name}:{pairs}" if pairs else self.name
 
@@ -63,7 +71,8 @@ def split_specs(text: str) -> list[str]:
 def parse(text: str) -> Spec:
     """Parse `name` or `name:key=value,...`; spaces around names, keys and values are ignored.
 
-    The first value may lack its key. `file:PATH` and `folder:PATH` have one setting, path, in its shortest spelling.
+    The first value may lack its key. `file:PATH` and other `PATHS` have a path, in its shortest spelling, and may have
+    the settings `AFTER_PATH`.
 
     Raises:
         InvalidSetting: any other text, or a key that occurs twice.
@@ -72,10 +81,7 @@ def parse(text: str) -> Spec:
     if not _NAME.fullmatch(name):
         raise InvalidSetting(f"expected a name, with settings as in static:k=20, got {shown(text)}")
     if name in PATHS:
-        path = Path(rest).as_posix()  # .. stays, since it may follow a link
-        if not rest or not path.isprintable() or path != path.strip():
-            raise InvalidSetting(f"expected the path of {PATHS[name]}, got {shown(text)}")
-        return Spec(name, {"path": path})
+        return _with_path(name, rest, text)
     settings: dict[str, str] = {}
     for pair in rest.split(",") if colon else ():
         key, equals, value = (part.strip() for part in pair.partition("="))
@@ -90,6 +96,23 @@ def parse(text: str) -> Spec:
             raise InvalidSetting(f"expected each setting of {name} once, got {key} twice")
         settings[key] = value
     return Spec(name, settings)
+
+
+def _with_path(name: str, rest: str, text: str) -> Spec:
+    """The spec of a path and the settings that may follow it; the path may contain commas."""
+    settings: dict[str, str] = {}
+    keys = "|".join(AFTER_PATH.get(name, ()))
+    while keys and (last := re.fullmatch(rf"(.*),\s*({keys})\s*=\s*([^,]+)", rest)):
+        rest, key, value = (part.strip() for part in last.groups())
+        if key in settings:
+            raise InvalidSetting(f"expected each setting of {name} once, got {key} twice")
+        if not value or not value.isprintable():
+            raise InvalidSetting(f"expected a column's name for {key} of {name}, got {shown(text)}")
+        settings[key] = value
+    path = Path(rest).as_posix()  # .. stays, since it may follow a link
+    if not rest or not path.isprintable() or path != path.strip():
+        raise InvalidSetting(f"expected the path of {PATHS[name]}, got {shown(text)}")
+    return Spec(name, {"path": path} | {key: settings[key] for key in AFTER_PATH.get(name, ()) if key in settings})
 
 
 def file_name(spec: Spec) -> str:
@@ -129,8 +152,11 @@ def spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     settings = {str(key): written(part) for key, part in value.items() if key != "name"}
-    if value.get("name") in PATHS and settings.keys() == {"path"}:
-        return str(Spec(value["name"], settings))
+    after = AFTER_PATH.get(str(value.get("name")), ())
+    if value.get("name") in PATHS and "path" in settings and settings.keys() <= {"path", *after}:
+        columns = {key: settings[key] for key in after if key in settings and "," not in settings[key]}
+        if len(columns) + 1 == len(settings):
+            return str(Spec(value["name"], {"path": settings["path"]} | columns))
     invalid = [key for key, text in settings.items() if not KEY.fullmatch(key) or re.search(r"[,;\s]", text)]
     if not isinstance(value.get("name"), str) or invalid:
         raise InvalidSetting(

@@ -15,7 +15,7 @@ from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError
 from scenarios.datasets.source import PHOTOGRAPHS, Source
 
-_FAILURES = (
+FAILURES = (
     RuntimeError,  # torchvision: a missing file or a wrong checksum
     OSError,  # no network (URLError), no permission, a full disk
     http.client.HTTPException,
@@ -24,6 +24,7 @@ _FAILURES = (
     EOFError,
     pickle.UnpicklingError,
 )
+"""What torchvision raises for a data set that is missing or damaged, or that cannot be downloaded."""
 
 
 def read_cifar(kind: str, data_dir: Path, *, download: bool) -> Source:
@@ -53,7 +54,7 @@ def read_cifar(kind: str, data_dir: Path, *, download: bool) -> Source:
         # Releases of torchvision before 0.21 print "Files already downloaded and verified"; later ones draw a bar.
         with contextlib.redirect_stdout(io.StringIO()):
             train, test = (loader(str(data_dir), train=part, download=download and part) for part in (True, False))
-    except _FAILURES as error:
+    except FAILURES as error:
         got = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             f"expected {kind} in {data_dir} (--data-dir), got: {got}; "

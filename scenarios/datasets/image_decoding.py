@@ -1,7 +1,8 @@
-"""Decode one image file of any common format to 32 x 32 RGB pixels."""
+"""Decode one image of any common format to square RGB pixels."""
 
 import io
 import logging
+import math
 import re
 import struct
 import warnings
@@ -20,6 +21,7 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, features
 from agent.errors import DatasetError
 
 IMAGE_SIZE = 32
+"""The default side of images, in pixels."""
 MAX_MEGAPIXELS = 180.0
 """The default limit of pixels, in millions, to decode for one image; about the limit of Pillow."""
 
@@ -80,7 +82,8 @@ def quiet_decoding(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL + 1)
-        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 5e5) + 1  # Pillow refuses what has more than twice as many
+        # Pillow refuses what has more than twice as many.
+        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 5e5) + 1 if math.isfinite(max_megapixels) else None
         try:
             yield
         finally:
@@ -88,8 +91,10 @@ def quiet_decoding(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def decode_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> UInt8[np.ndarray, "32 32 3"]:
-    """Turn an image upright, put it on white, resize its shorter side to 32 pixels and crop the middle.
+def decode_image(
+    path: str, max_megapixels: float = MAX_MEGAPIXELS, size: int = IMAGE_SIZE
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Turn an image upright, put it on white, resize its shorter side to `size` pixels and crop the middle.
 
     Call this inside `quiet_decoding`. A large JPEG is decoded at a half, a quarter or an eighth of its size;
     `max_megapixels` limits the pixels of this smaller image. Unreadable EXIF data is ignored, and so are damaged chunks
@@ -99,45 +104,72 @@ def decode_image(path: str, max_megapixels: float = MAX_MEGAPIXELS) -> UInt8[np.
         DatasetError: the file is damaged, too large or not of a format that Pillow decodes, or its pixels are
             floating-point numbers or integers of 32 bits.
     """
+    return _decode_from(path, path, max_megapixels, size)
+
+
+def decode_bytes(
+    content: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS, size: int = IMAGE_SIZE
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The same for the content of an image file; `name` says in errors where it is."""
+    return _decode_from(io.BytesIO(content), name, max_megapixels, size)
+
+
+def _decode_from(
+    origin: str | io.BytesIO, name: str, max_megapixels: float, size: int
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
     try:
         try:
-            with _open(path) as image:
-                return _decode(image, path, max_megapixels)
+            with _open(origin) as image:
+                return _decode(image, name, max_megapixels, size)
         except (DatasetError, Image.DecompressionBombError):
             raise
         except Exception:
-            if png := _png_without_metadata(path):
+            if png := _png_without_metadata(origin):
                 with suppress(OSError, SyntaxError, ValueError), Image.open(png, formats=["PNG"]) as image:
-                    return _decode(image, path, max_megapixels)
+                    return _decode(image, name, max_megapixels, size)
             raise
     except DatasetError:
         raise
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
-        raise _too_large(path, int(pixels[0]) / 1e6 if pixels else None, max_megapixels) from error
+        raise _too_large(name, int(pixels[0]) / 1e6 if pixels else None, max_megapixels) from error
     except Exception as error:  # Pillow's parsers raise many types of errors for a damaged file
-        got = " ".join(str(error).split()) or type(error).__name__
+        got = re.sub(r" <_io\.BytesIO[^>]*>", "", " ".join(str(error).split())) or type(error).__name__
         raise DatasetError(
-            f"expected a readable image, got {path} ({got}); repair or remove the file, or save it as PNG or JPEG"
+            f"expected a readable image, got {name} ({got}); repair or remove it, or save it as PNG or JPEG"
         ) from error
 
 
-def _open(path: str) -> ImageFile.ImageFile:
-    with Path(path).open("rb") as stream:
-        is_jpeg = stream.read(len(_JPEG)) == _JPEG
+def _open(origin: str | io.BytesIO) -> ImageFile.ImageFile:
+    if isinstance(origin, str):
+        with Path(origin).open("rb") as stream:
+            is_jpeg = stream.read(len(_JPEG)) == _JPEG
+    else:
+        is_jpeg = origin.getbuffer()[: len(_JPEG)] == _JPEG
     if is_jpeg:  # Image.open rejects a large one before `draft` can reduce it
-        return JpegImagePlugin.JpegImageFile(path)
-    return Image.open(path, formats=image_formats())
+        return JpegImagePlugin.JpegImageFile(origin)
+    return Image.open(origin, formats=image_formats())
 
 
-def _decode(image: ImageFile.ImageFile, path: str, max_megapixels: float) -> UInt8[np.ndarray, "32 32 3"]:
-    image.draft(None, (4 * IMAGE_SIZE, 4 * IMAGE_SIZE))  # reduces a JPEG, to at least four times the target
+def _decode(
+    image: ImageFile.ImageFile, name: str, max_megapixels: float, size: int
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    image.draft(None, (4 * size, 4 * size))  # reduces a JPEG, to at least four times the target
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
-        raise _too_large(path, megapixels, max_megapixels)
+        raise _too_large(name, megapixels, max_megapixels)
     _scale_transparent_key(image)
     image.load()
-    rgb = _to_rgb(image, path)
+    return square_pixels(image, name, size)
+
+
+def square_pixels(image: Image.Image, name: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """An image that is loaded, upright and in RGB, its shorter side resized to `size` pixels and its middle cropped.
+
+    Raises:
+        DatasetError: its pixels are floating-point numbers or integers of 32 bits; `name` says where it is.
+    """
+    rgb = _to_rgb(image, name)
     transpose = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -149,9 +181,14 @@ def _decode(image: ImageFile.ImageFile, path: str, max_megapixels: float) -> UIn
     }.get(_orientation(image))
     if transpose is not None:
         rgb = rgb.transpose(transpose)
-    if rgb.size != (IMAGE_SIZE, IMAGE_SIZE):
-        rgb = ImageOps.fit(rgb, (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
-    return np.asarray(rgb)
+    return np.asarray(fitted(rgb, size))
+
+
+def fitted(image: Image.Image, size: int) -> Image.Image:
+    """The square in the middle of an image, resized to `size` pixels (Lanczos, with antialiasing)."""
+    if image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
 def _too_large(path: str, megapixels: float | None, max_megapixels: float) -> DatasetError:
@@ -223,12 +260,12 @@ def _scale_transparent_key(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)  # as Pillow drops the lower bits of the pixels
 
 
-def _png_without_metadata(path: str) -> io.BytesIO | None:
+def _png_without_metadata(origin: str | io.BytesIO) -> io.BytesIO | None:
     """A copy of a PNG file with only the chunks that affect its pixels; None for a file of another format.
 
     Pillow rejects the whole file if any other chunk is damaged.
     """
-    content = Path(path).read_bytes()
+    content = Path(origin).read_bytes() if isinstance(origin, str) else origin.getvalue()
     if not content.startswith(_PNG):
         return None
     chunks, start = [_PNG], len(_PNG)

@@ -14,14 +14,18 @@ from agent.data.augmentation import Augmentation, Normalization
 from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError, InvalidSetting
 from agent.randomness import named_generator
-from scenarios.config.families import DATASET
-from scenarios.config.members import make
-from scenarios.config.specs import parse
+from scenarios.config.members import Member
 from scenarios.datasets.cifar import read_cifar
+from scenarios.datasets.fingerprints import content_fingerprint, identified_by
+from scenarios.datasets.folder_cache import cache_dir_of
 from scenarios.datasets.image_decoding import MAX_MEGAPIXELS
 from scenarios.datasets.image_folder import folder_fingerprint, read_image_folder
-from scenarios.datasets.source import Loading, Progress, Source
+from scenarios.datasets.npz import npz
+from scenarios.datasets.parquet import parquet
+from scenarios.datasets.resizing import check_image_size, with_image_size
+from scenarios.datasets.source import Access, Loading, Progress, Source, scaled
 from scenarios.datasets.textures import TEXTURE_CLASSES, make_textures
+from scenarios.datasets.torchvision_sets import torchvision
 
 GENERATED = frozenset({"textures"})
 """Data sets whose images are drawn from the seed; all seeds of another data set share its images."""
@@ -86,18 +90,18 @@ _DEFAULT_SIZES = {"textures": _Sizes(3000, 500, 1000), "digits": _Sizes(None, 20
 
 
 def load_dataset(
-    name: str,
+    dataset: Member,
     *,
     seed: int,
     n_train: int | None = None,
     n_validation: int | None = None,
     n_test: int | None = None,
-    data_dir: Path | None = None,
-    download: bool = False,
+    access: Access = Access(),  # noqa: B008 (frozen)
     progress: Progress | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
+    image_size: int | None = None,
 ) -> Dataset:
-    """Load a data set, images as 32 x 32 RGB, and draw its parts with the random stream named "split".
+    """Load a data set, images as square RGB, and draw its parts with the random stream named "split".
 
     The split is stratified: each part has the classes in the proportions of the whole, and the train part has an image
     of every class if it has at least as many images as classes. The rows of a part are in random order. A data set's
@@ -108,22 +112,23 @@ def load_dataset(
     | `textures` | drawn from the seed | 1,000 | 500 | 3,000 |
     | `digits` | scikit-learn's 1,797, 8 x 8 enlarged | 400 | 200 | the rest: 1,197 |
     | `cifar10`, `cifar100` | torchvision's 60,000 | the official 10,000 | 10% of the others: 5,000 | the rest: 45,000 |
-    | `folder:PATH` | see `read_image_folder` | its own, or 20% | its own, or 10% of the others | the rest |
+    | any other | see its function | its own, or 20% | its own, or 10% of the others | the rest |
 
     Args:
-        name: a spec of one of `DATASETS`, or of a callable that returns a `Source`.
+        dataset: one of `DATASETS`, or a callable that returns a `Source`.
         seed: draws the split; for `textures` also the images.
         n_train: size of the train part, 1 or more; None for the size in the table.
         n_validation: size of the validation part, in the same way.
         n_test: size of the test part, in the same way.
-        data_dir: where CIFAR archives and decoded folders are stored; None for the user's cache directory.
-        download: whether a missing CIFAR archive may be downloaded.
-        progress: called while a folder is decoded for the first time.
-        max_megapixels: the most pixels, in millions, to decode for one image of a folder; above 0.
+        access: where its files and caches are.
+        progress: called while images are decoded for the first time.
+        max_megapixels: the most pixels, in millions, to decode for one image of a file; above 0.
+        image_size: side of the square images in pixels, 8 to 512; None for 32, and for the own size of the images in
+            an archive of arrays. The shift of the augmentation keeps its share of the side.
 
     Raises:
-        InvalidSetting: an unknown name or setting, a size below 1, or a `max_megapixels` that is not above 0 and
-            finite.
+        InvalidSetting: a size below 1, a `max_megapixels` that is not above 0 and finite,
+            or an `image_size` out of range or for a data set of feature vectors.
         DatasetError: the data set is missing or damaged, or it has fewer images than the given sizes.
     """
     for option, size in (("--train-size", n_train), ("--validation-size", n_validation), ("--test-size", n_test)):
@@ -131,42 +136,34 @@ def load_dataset(
             raise InvalidSetting(f"expected {option} of at least 1 image, got {size}; ask for more")
     if not 0 < max_megapixels < math.inf:
         raise InvalidSetting(f"expected --max-megapixels above 0 and finite, got {max_megapixels:g}; raise it")
-    default = _DEFAULT_SIZES.get(parse(name).name, _Sizes())
+    check_image_size(image_size)
+    default = _DEFAULT_SIZES.get(dataset.name, _Sizes())
     sizes = _Sizes(n_train or default.train, n_validation or default.validation, n_test or default.test)
     n = sum(size or 0 for size in sizes)
-    source = make(name, DATASET, loading=Loading(seed, n, _cache_dir(data_dir), download, progress, max_megapixels))
+    folder = cache_dir_of(access.data_dir)
+    loading = Loading(seed, n, folder, access.download, progress, max_megapixels, image_size)
+    source: Source = dataset.make(loading=loading)
+    name = str(dataset)
+    if image_size is not None:
+        source = with_image_size(source, image_size, name, progress)
     train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
     normalization = Normalization.of(train.inputs)
     return Dataset(name, source.class_names, train, validation, test, source.augmentation, normalization, source.notes)
 
 
-def fingerprint(name: str, data_dir: Path | None = None) -> str | None:
-    """The fingerprint of a folder's content, and None for any other data set.
+def fingerprint(dataset: Member, access: Access) -> str | None:
+    """The fingerprint of the content of the files that a data set reads; None for a data set that reads none.
 
-    A folder keeps its fingerprint when it is moved, copied or spelled in another way; see `folder_fingerprint`.
+    Files keep their fingerprint when they are moved, copied or spelled in another way; see `content_fingerprint`.
 
     Args:
-        name: the spec of a data set.
-        data_dir: where fingerprints are stored, as for `load_dataset`.
+        dataset: the data set.
+        access: where its files and fingerprints are.
 
     Raises:
-        DatasetError: the folder cannot be read.
+        DatasetError: the files cannot be read.
     """
-    path = _folder_of(name)
-    return None if path is None else folder_fingerprint(path, _cache_dir(data_dir))
-
-
-def _folder_of(name: str) -> Path | None:
-    kind, _, path = name.partition(":")
-    return Path(path) if kind == "folder" and path else None
-
-
-def _cache_dir(data_dir: Path | None) -> Path:
-    if data_dir is not None:
-        return data_dir
-    from platformdirs import user_cache_path
-
-    return user_cache_path("learn-or-memorize")
+    return content_fingerprint(dataset, Loading(0, 0, cache_dir_of(access.data_dir), access.download))
 
 
 def stratified_order(labels: Int64[Tensor, " n"], generator: torch.Generator) -> Int64[Tensor, " n"]:
@@ -238,16 +235,18 @@ def textures(loading: Loading) -> Source:
     """Embedded: ten classes of procedural textures, drawn from the seed.
 
     Args:
-        loading: gives the number of images and the seed.
+        loading: gives the number of images, their size and the seed.
     """
-    images = make_textures(loading.n_samples, seed=loading.seed)
-    return Source(TEXTURE_CLASSES, images, Augmentation(shift=4))  # no mirroring: a mirrored diagonal is another class
+    images = make_textures(loading.n_samples, seed=loading.seed, size=loading.side)
+    # no mirroring: a mirrored diagonal is another class
+    return Source(TEXTURE_CLASSES, images, scaled(Augmentation(shift=4), loading.side))
 
 
-def digits(vectors: bool = False) -> Source:
-    """scikit-learn's 1,797 real digits, as images of 32 × 32 pixels or as vectors.
+def digits(loading: Loading, vectors: bool = False) -> Source:
+    """scikit-learn's 1,797 real digits, as images or as vectors.
 
     Args:
+        loading: gives the size of the images.
         vectors: the 64 pixels of the original 8 × 8 images, from 0 to 1, instead of enlarged images; with --network
             mlp.
 
@@ -261,10 +260,10 @@ def digits(vectors: bool = False) -> Source:
     if vectors:
         return Source(names, LabelledInputs(torch.from_numpy(pixels / 16).float(), labels), Augmentation())
     small = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) * (255 / 16)
-    grey = torch.nn.functional.interpolate(small, (32, 32), mode="bilinear", antialias=True)
+    grey = torch.nn.functional.interpolate(small, (loading.side, loading.side), mode="bilinear", antialias=True)
     images = LabelledInputs(grey.round().clamp(0, 255).to(torch.uint8).repeat(1, 3, 1, 1), labels)
     # A shift of 2 is half an original pixel. Digits fill all 8 rows, so a shift by a whole pixel would cut some off.
-    return Source(names, images, Augmentation(shift=2))
+    return Source(names, images, scaled(Augmentation(shift=2), loading.side))
 
 
 def cifar10(loading: Loading) -> Source:
@@ -291,6 +290,7 @@ def cifar100(loading: Loading) -> Source:
     return read_cifar("CIFAR100", loading.data_dir, download=loading.download)
 
 
+@identified_by(lambda path, loading: folder_fingerprint(path, loading.data_dir))
 def folder(path: Path, loading: Loading) -> Source:
     """Images in PATH/train/<class>/ and PATH/test/<class>/, or a tree PATH/<class>/ and a seeded split.
 
@@ -299,7 +299,11 @@ def folder(path: Path, loading: Loading) -> Source:
         loading: says where decoded images are stored.
     """
     return read_image_folder(
-        path, cache_dir=loading.data_dir, progress=loading.progress, max_megapixels=loading.max_megapixels
+        path,
+        cache_dir=loading.data_dir,
+        progress=loading.progress,
+        max_megapixels=loading.max_megapixels,
+        size=loading.side,
     )
 
 
@@ -308,6 +312,9 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "digits": digits,
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "torchvision": torchvision,
     "folder": folder,
+    "npz": npz,
+    "parquet": parquet,
 }
 """Data sets by name; a function may take a `Loading`."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +11,18 @@ import torch
 from agent.data.augmentation import Augmentation
 from agent.data.chunk import LabelledInputs
 from agent.errors import DatasetError
+from scenarios.datasets.image_decoding import IMAGE_SIZE
 
 Progress = Callable[[int, int], None]
 """Called with the number of images decoded so far and the number of all images."""
 
 PHOTOGRAPHS = Augmentation(shift=4, mirror=True)
-"""The augmentation for photographs of 32 x 32 pixels."""
+"""The augmentation for photographs of 32 x 32 pixels; see `scaled` for other sizes."""
+
+
+def scaled(augmentation: Augmentation, size: int, of: int = IMAGE_SIZE) -> Augmentation:
+    """The augmentation of images of side `of` for the same images at side `size`: the shift is the same share of it."""
+    return replace(augmentation, shift=round(augmentation.shift * size / of))
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,13 @@ class Loading(NamedTuple):
     """Called while images are decoded for the first time."""
     max_megapixels: float = math.inf
     """The most pixels, in millions, to decode for one image."""
+    image_size: int | None = None
+    """The side of square images, in pixels, that the user asks for; None for the default of the data set."""
+
+    @property
+    def side(self) -> int:
+        """The side of square images, in pixels, for a data set whose default is 32."""
+        return IMAGE_SIZE if self.image_size is None else self.image_size
 
 
 @dataclass(frozen=True)

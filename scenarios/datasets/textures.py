@@ -15,7 +15,7 @@ from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 
-_IMAGES_AT_ONCE = 2048  # limits the memory to about 150 MB at 32 x 32; another number gives other images
+_IMAGES_AT_ONCE = 2048  # of 32 x 32 pixels: limits the memory to about 150 MB; another number gives other images
 
 _CYCLES = (2.0, 7.0)  # of a pattern across the image
 _JITTER_RADIANS = math.radians(18.0)
@@ -140,8 +140,9 @@ def make_textures(n: int, *, seed: int, size: int = 32) -> LabelledInputs:
     generator = named_generator(seed, "textures")
     labels = (torch.arange(n) % len(TEXTURE_CLASSES))[torch.randperm(n, generator=generator)]
     images = torch.empty(n, 3, size, size, dtype=torch.uint8)
+    at_once = max(1, min(_IMAGES_AT_ONCE, _IMAGES_AT_ONCE * 32**2 // size**2))
     for label, pattern in enumerate(_PATTERNS.values()):
-        for rows in (labels == label).nonzero().flatten().split(_IMAGES_AT_ONCE):
+        for rows in (labels == label).nonzero().flatten().split(at_once):
             images[rows] = _render(pattern, _Draw(len(rows), generator), size)
     return LabelledInputs(images, labels)
 

@@ -39,7 +39,7 @@ def run(config: CompareConfig, run: Run) -> Compared:
         for schedule in schedules:
             summary = records[schedule.label].summary()
             schedule.by_seed[seed] = metrics_of(summary, run.directory.path)
-    notes = notes_on_training(_policies(config), config.dataset, seeds, run.access.data_dir)
+    notes = notes_on_training(_policies(config), config.dataset, seeds, run.access)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
     compared = make_comparison(schedules, config, notes)
     write_comparison(compared, run.directory)

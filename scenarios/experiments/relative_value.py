@@ -70,7 +70,7 @@ def run(config: CurveConfig, run: Run) -> Curve:
             f"or with an invalid {str(error) or type(error).__name__}; --force starts anew"
         ) from error
     if policies := config.with_policies:
-        of_training = notes_on_training(policies, config.dataset, seeds, run.access.data_dir)
+        of_training = notes_on_training(policies, config.dataset, seeds, run.access)
         for note in [*of_training, *notes_on_tariffs(policies)]:
             run.reporter.warn(note)
         curve = replace(curve, matched=_placed(config, by_name))

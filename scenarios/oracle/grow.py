@@ -19,6 +19,7 @@ from scenarios.analysis.formats import gflop, percent
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.settings import TreeConfig, settings_of
 from scenarios.config.specs import file_name
+from scenarios.datasets.fingerprints import without_path
 from scenarios.datasets.load import Dataset, fingerprint
 from scenarios.datasets.source import Access
 from scenarios.oracle.jobs import episode_of, finished_branches, growing_in, read_rows, run_branch
@@ -171,7 +172,7 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], acces
     fitting, evaluated = halves(scenario.validation)
     return {
         "settings": config.model_dump(mode="json"),
-        "data": fingerprint(str(config.dataset), access.data_dir),
+        "data": fingerprint(config.dataset, access),
         "seed": seed,
         "prices": list(scenario.stream.prices),
         "classes": list(dataset.class_names),
@@ -240,7 +241,7 @@ def _n_separate(n: int) -> int:
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings without idle ones and without the path of an image folder, whose content the run identifies."""
     idle = settings_of(TreeConfig, "idle")
-    dataset = "folder" if str(settings["dataset"]).startswith("folder:") else settings["dataset"]
+    dataset = without_path(str(settings["dataset"]))
     return {name: value for name, value in settings.items() if name not in idle} | {"dataset": dataset}
 
 

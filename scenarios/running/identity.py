@@ -19,6 +19,7 @@ from scenarios.config.members import Member
 from scenarios.config.method import Settings
 from scenarios.config.settings import AgentConfig, CompareRunsConfig, EvaluateConfig, TrainConfig, settings_of
 from scenarios.config.specs import FILE
+from scenarios.datasets.fingerprints import decodes_images, reads_files, without_path
 from scenarios.datasets.load import fingerprint
 from scenarios.datasets.source import Access
 from scenarios.running.code_digest import digest_of_module
@@ -63,7 +64,7 @@ def describe(
     """
     plain = config.model_dump(mode="json")
     try:
-        data = fingerprint(str(dataset), access.data_dir) if dataset else None
+        data = fingerprint(dataset, access) if dataset else None
     except DatasetError:
         data = None
     described = {
@@ -72,7 +73,7 @@ def describe(
         "settings": plain,
         "data": data,
         "prior_knowledge": list(PRIOR_KNOWLEDGE),
-        "versions": versions(decoders=_is_folder(str(dataset))),
+        "versions": versions(decoders=dataset is not None and decodes_images(dataset, plain.get("image_size"))),
         "machine": machine(plain.get("device", "cpu"), threads),
     }
     own = own_code(config)
@@ -89,8 +90,8 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
         identity["settings"] = {name: value for name, value in settings.items() if name not in _IDLE}
-        if _is_folder(dataset):
-            identity["settings"]["dataset"] = "folder"
+        if dataset:
+            identity["settings"]["dataset"] = without_path(dataset)
     if isinstance(found, dict):
         deciding = _versions_that_decide(str(described.get("experiment")), dataset)
         identity["versions"] = {
@@ -125,12 +126,17 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
         return default
     others = sorted(path for path in parent.glob(f"*-{digest}") if path.is_dir())
     settings = described.get("settings")
-    if not others and isinstance(settings, dict) and _is_folder(str(settings.get("dataset"))) and not described["data"]:
+    if (
+        not others
+        and isinstance(settings, dict)
+        and reads_files(str(settings.get("dataset")))
+        and not described["data"]
+    ):
         wanted = identity_of(described)  # without data
         others = [path for path in sorted(parent.glob("*")) if _identity_in(path) | {"data": None} == wanted]
         if len(others) > 1:
             raise InvalidSetting(
-                f"expected one run with these settings, got {len(others)} on different data, and the folder of the "
+                f"expected one run with these settings, got {len(others)} on different data, and the files of the "
                 f"data set, which decides between them, is missing; `lifetime resume {others[0]}` shows one of them"
             )
     return others[0] if others else default
@@ -194,11 +200,7 @@ def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
 
 def dataset_word(dataset: Member) -> str:
     """The data set as one word of a folder name."""
-    return str(dataset).removeprefix("folder:").rstrip("/").rpartition("/")[2] or "folder"
-
-
-def _is_folder(dataset: str) -> bool:
-    return dataset.startswith("folder:")
+    return str(dataset) if dataset.path is None else dataset.path.name or dataset.name
 
 
 def _digest_of(member: Member) -> str | None:

@@ -9,7 +9,9 @@ from agent.errors import DatasetError, InvalidSetting
 from agent.policies.file import read_policy_file
 from scenarios.config.members import Member
 from scenarios.config.presets import FORMER_OPTIONS
+from scenarios.datasets.fingerprints import without_path
 from scenarios.datasets.load import fingerprint
+from scenarios.datasets.source import Access
 
 
 def policy_files(policies: Iterable[Member]) -> dict[str, Path]:
@@ -43,11 +45,8 @@ def seeds_trained_on(path: Path, dataset: Member | None, data: str | None) -> fr
             f"expected the policy file {path} to name the data set and the seeds that it was trained on, got none or "
             "invalid ones; train the policy again"
         )
-    ours = str(dataset)
-    same = theirs == ours
-    if theirs.startswith("folder:") and ours.startswith("folder:"):
-        fingerprints = {data, training.get("data")}
-        same = len(fingerprints) == 1 or None in fingerprints
+    fingerprints = {data, training.get("data")}
+    same = without_path(theirs) == without_path(str(dataset)) and (len(fingerprints) == 1 or None in fingerprints)
     return frozenset(listed) if same else frozenset()
 
 
@@ -87,16 +86,14 @@ def notes_on_tariffs(policies: Iterable[Member]) -> list[str]:
     return notes
 
 
-def notes_on_training(
-    policies: Iterable[Member], dataset: Member, seeds: Sequence[int], data_dir: Path | None
-) -> list[str]:
+def notes_on_training(policies: Iterable[Member], dataset: Member, seeds: Sequence[int], access: Access) -> list[str]:
     """Notes about policies that run on seeds that they were trained on.
 
     Args:
         policies: those that run.
         dataset: the data set; a folder that cannot be read counts as any folder.
         seeds: the seeds of the lifetimes.
-        data_dir: where fingerprints are stored; None for the user's cache directory.
+        access: where data sets are.
 
     Raises:
         InvalidSetting: a policy file cannot be read.
@@ -105,7 +102,7 @@ def notes_on_training(
     if not paths:
         return []
     try:
-        data = fingerprint(str(dataset), data_dir)
+        data = fingerprint(dataset, access)
     except DatasetError:
         data = None
     notes = []

@@ -53,15 +53,15 @@ def cost_model(config: LifetimeConfig) -> CostModel:
 def load_data(config: AgentConfig, seed: int, access: Access, reporter: ProgressReporter) -> Dataset:
     """The data set of the settings; raises as `load_dataset` does."""
     return load_dataset(
-        str(config.dataset),
+        config.dataset,
         seed=seed if config.data_seed is None else config.data_seed,
         n_train=config.train_size,
         n_validation=config.validation_size,
         n_test=config.test_size,
-        data_dir=access.data_dir,
-        download=access.download,
+        access=access,
         progress=reporter.reach,
         max_megapixels=config.max_megapixels,
+        image_size=config.image_size,
     )
 
 

@@ -11,11 +11,11 @@ from agent.learners.training import unreported
 from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.settings import CurveConfig
-from scenarios.datasets.load import load_dataset
 from scenarios.running.factory import build_agent
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 from tests.benchmarks.recalling import AT, drawn, filled
+from tests.scenarios.worlds import load_dataset
 
 DOUBLINGS = 3
 

@@ -23,9 +23,9 @@ from agent.learners.training import Training
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
-from scenarios.datasets.load import load_dataset
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import SGEMM_FLOPS, Ratio, alternately, ratios, sgemm
+from tests.scenarios.worlds import load_dataset
 
 LR = 0.05
 ROOM = 1000

@@ -13,10 +13,10 @@ from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CompareConfig, CurveConfig
-from scenarios.datasets.load import load_dataset
 from scenarios.running.factory import build_agents
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
+from tests.scenarios.worlds import load_dataset
 
 KS = tuple(range(10, 101, 10))
 ROUNDS = 3
@@ -25,7 +25,7 @@ ROUNDS = 3
 def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
     """Lives k%-learners together, as the experiment does."""
     config = resolve(CurveConfig, "quick", {"learner": f"{learner}:epochs=4", "evaluate_every": 0, "device": "cpu"})
-    dataset = load_dataset(str(config.dataset), seed=0, n_train=None, n_validation=None, n_test=None)
+    dataset = load_dataset(str(config.dataset), seed=0)
     stream = iid_stream(dataset, config.chunks, seed=0)
     plan = EvaluationPlan(dataset.validation, dataset.test)
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from agent.data.augmentation import Augmentation, Normalization
 from agent.errors import DatasetError, InvalidSetting
-from scenarios.datasets import image_folder
+from scenarios.datasets import content, image_folder
 from scenarios.datasets.image_folder import read_image_folder
-from scenarios.datasets.load import DATASETS, fingerprint, load_dataset, stratified_order
+from scenarios.datasets.load import DATASETS, stratified_order
 from tests.scenarios.pictures import write_image, write_tree
+from tests.scenarios.worlds import fingerprint, load_dataset
 
 
 def rows(part) -> list[bytes]:
@@ -50,7 +51,7 @@ def decoded(monkeypatch):
     """The paths that were decoded, in any order."""
     paths = []
     decode = image_folder.decode_image
-    monkeypatch.setattr(image_folder, "decode_image", lambda path, limit: (paths.append(path), decode(path, limit))[1])
+    monkeypatch.setattr(image_folder, "decode_image", lambda path, *how: (paths.append(path), decode(path, *how))[1])
     return paths
 
 
@@ -468,8 +469,8 @@ def test_decoded_images_of_a_folder_that_is_gone_do_not_stay(load, folder, tmp_p
 
 def test_other_decoders_decode_again(load, folder, decoded, monkeypatch, tmp_path):
     load(f"folder:{folder}")
-    versions = image_folder.decoder_versions() | {"pillow": "1.0"}
-    monkeypatch.setattr(image_folder, "decoder_versions", lambda: versions)
+    versions = content.decoder_versions() | {"pillow": "1.0"}
+    monkeypatch.setattr(content, "decoder_versions", lambda: versions)
     load(f"folder:{folder}")
     assert len(decoded) == 150
     load(f"folder:{folder}")
@@ -480,8 +481,8 @@ def test_other_decoders_decode_again(load, folder, decoded, monkeypatch, tmp_pat
 def test_an_image_that_changes_while_it_is_read(load, folder, monkeypatch, tmp_path):
     decode = image_folder.decode_image
 
-    def decode_and_write(path, limit):
-        pixels = decode(path, limit)
+    def decode_and_write(path, *how):
+        pixels = decode(path, *how)
         if path.endswith("train/dog/0003.png"):
             write_image(Path(path), (1, 2, 3), size=(99, 9))
         return pixels
@@ -513,8 +514,8 @@ def test_the_cache_is_on_the_disk_before_it_has_its_name(load, folder, tmp_path,
 def hashed(monkeypatch):
     """The paths that were hashed, in any order."""
     paths = []
-    read = image_folder._hash_file
-    monkeypatch.setattr(image_folder, "_hash_file", lambda path: (paths.append(path), read(path))[1])
+    read = content.hash_file
+    monkeypatch.setattr(content, "hash_file", lambda path: (paths.append(path), read(path))[1])
     return paths
 
 
@@ -556,10 +557,10 @@ def test_a_fingerprint_changes_with_the_content(folder, print_of, change):
     first = print_of(folder)
     cats = folder / "train" / "cat"
     if change == "byte":
-        content = bytearray((cats / "0000.png").read_bytes())
-        content[-1] ^= 1
+        damaged = bytearray((cats / "0000.png").read_bytes())
+        damaged[-1] ^= 1
         status = (cats / "0000.png").stat()
-        (cats / "0000.png").write_bytes(content)
+        (cats / "0000.png").write_bytes(damaged)
         os.utime(cats / "0000.png", ns=(status.st_atime_ns, status.st_mtime_ns))
     elif change == "name":
         (cats / "0000.png").rename(cats / "0000.PNG")
@@ -615,8 +616,8 @@ def test_a_cache_that_cannot_be_written_only_costs_time(folder, print_of, hashed
 
 
 def test_a_file_that_cannot_be_hashed_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"expected a readable image, got .*gone\.png \(.*No such file.*; repair or"):
-        image_folder._hash_file(str(tmp_path / "gone.png"))
+    with pytest.raises(DatasetError, match=r"expected a readable file, got .*gone\.png \(.*No such file.*; repair or"):
+        content.hash_file(str(tmp_path / "gone.png"))
 
 
 # What a user is told.
