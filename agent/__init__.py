@@ -21,9 +21,9 @@ its saving, and `help(agent.Trajectory)` and `help(agent.Step)` describe the res
 
 To build an agent yourself: `Agent(learner, memory)`, with an `OnlineLearner` or `RefitLearner` of a `ResNet`, and a
 `CacheMemory`. Then call `run_lifetime(agent, stream, policy, plan)` with any sequence of `Chunk` as the stream, or
-`run_lifetimes` for several policies, or several agents of one learner, that share work: `joint_keys` gives the keys of
-all agents to the learner, and each agent its columns. Any class that satisfies the protocol `Learner` or `Memory` can be
-used.
+`run_lifetimes` for several policies, or several agents of one learner, that share work (`joint_keys` gives the keys
+that such a learner reads, and the columns of each agent). Any class that satisfies the protocol `Learner`
+or `Memory` can be used.
 """
 
 from importlib import import_module
