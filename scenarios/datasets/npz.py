@@ -76,18 +76,27 @@ def _read(file: Path) -> Mapping[str, np.ndarray]:
                     f"expected arrays x_train and y_train in {file}, got "
                     f"{', '.join(archive.files[:9]) or 'an empty archive'}; save them under these names"
                 )
-            return {name: archive[name] for name in wanted if name in archive.files}
+            present = [name for name in wanted if name in archive.files]
+            if any(_holds_objects(archive, name) for name in present):
+                raise DatasetError(
+                    f"expected arrays of numbers and texts in {file}, got pickled objects, which are never loaded; save "
+                    "plain arrays (texts with dtype=str, images of one shape)"
+                )
+            return {name: archive[name] for name in present}
     except DatasetError:
         raise
     except MemoryError as error:
         raise DatasetError(f"expected arrays that fit into memory in {file}, got more; take fewer samples") from error
     except DAMAGE as error:
-        if "allow_pickle" in str(error) and "Object arrays" in str(error):
-            raise DatasetError(
-                f"expected arrays of numbers and texts in {file}, got pickled objects, which are never loaded; save "
-                "plain arrays (texts with dtype=str, images of one shape)"
-            ) from error
         raise _unreadable(file, error) from error
+
+
+def _holds_objects(archive: np.lib.npyio.NpzFile, name: str) -> bool:
+    """Whether an array in an archive consists of pickled objects, by its header."""
+    with archive.zip.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return bool(read(file)[2].hasobject)
 
 
 def _unreadable(file: Path, error: BaseException) -> DatasetError:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners.training import unreported
 from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.settings import CurveConfig
-from scenarios.running.factory import build_agent
+from scenarios.running.factory import build_agents
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 from tests.benchmarks.recalling import AT, drawn, filled
@@ -35,7 +34,7 @@ def lifetimes(n_chunks: int, n_policies: int) -> Callable[[], object]:
     policies = {str(i): 100 * (i + 0.5) / n_policies for i in range(n_policies)}
 
     def lived() -> None:
-        agent = build_agent(config, dataset, seed=0, progress=unreported)
+        agent = build_agents(config, {"": config}, dataset, seed=0)[""]
         for _ in run_lifetimes(agent, stream, {name: StaticPolicy(k) for name, k in policies.items()}, plan):
             pass
 
