@@ -79,8 +79,8 @@ def _read(file: Path) -> Mapping[str, np.ndarray]:
             present = [name for name in wanted if name in archive.files]
             if any(_holds_objects(archive, name) for name in present):
                 raise DatasetError(
-                    f"expected arrays of numbers and texts in {file}, got pickled objects, which are never loaded; save "
-                    "plain arrays (texts with dtype=str, images of one shape)"
+                    f"expected arrays of numbers and texts in {file}, got pickled objects, which are never loaded; "
+                    "save plain arrays (texts with dtype=str, images of one shape)"
                 )
             return {name: archive[name] for name in present}
     except DatasetError:
@@ -93,6 +93,7 @@ def _read(file: Path) -> Mapping[str, np.ndarray]:
 
 def _holds_objects(archive: np.lib.npyio.NpzFile, name: str) -> bool:
     """Whether an array in an archive consists of pickled objects, by its header."""
+    assert archive.zip is not None
     with archive.zip.open(f"{name}.npy") as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
