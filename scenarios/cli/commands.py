@@ -63,6 +63,7 @@ def _of_runs(paths: list[Path], options: Options, given: dict[str, Any]) -> Comp
         "download": options.download or None,
         "preset": None if options.preset == "quick" else options.preset,
         "workers": options.workers,
+        "executor": options.executor,
     }
     overrides = {name: value for name, value in {**given, **of_lifetimes}.items() if value is not None}
     if overrides.keys() - {"confidence", "cost_weight"}:

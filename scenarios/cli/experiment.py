@@ -35,6 +35,7 @@ def run_command(
         access,
         preset=options.preset,
         workers=options.workers,
+        executor=options.executor,
         runs=options.runs,
         name=options.name,
         path=path,
@@ -44,7 +45,7 @@ def run_command(
         advising(f"`{program()} resume {begun.path}` continues from the last {saved} that was saved"),
         Bar(shown=not (options.quiet or options.as_json)) as bar,
     ):
-        report = begun.execute(bar, access, options.workers, anew=anew)
+        report = begun.execute(bar, access, anew=anew)
     if options.as_json:
         print_json(report.content)
     elif not options.quiet:

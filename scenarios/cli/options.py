@@ -31,9 +31,12 @@ Workers = Annotated[
     typer.Option(
         min=1,
         max=MOST_WORKERS,
-        help="Processes of one thread each, which work side by side, also on one GPU. On a CPU their number changes no "
-        "result. (Default: this process with all its threads; trees: a process for each core.)",
+        help="Processes, which work side by side, also on one GPU. On a CPU their number changes no result. (Default: "
+        "this process with all its threads; trees: a process for each core.)",
     ),
+]
+ExecutorSpec = Annotated[
+    str | None, typer.Option("--executor", help="Where the tasks of a run are done; `lifetime list executors`.")
 ]
 
 
@@ -49,6 +52,7 @@ class Options:
     data_dir: DataDir = None
     download: Download = False
     workers: Workers = None
+    executor: ExecutorSpec = None
     quiet: Quiet = False
     as_json: AsJson = False
 

@@ -1,13 +1,13 @@
 """`lifetime resume`: continue an interrupted run with its own settings."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from agent.errors import InvalidSetting, RunError
 from scenarios.cli.experiment import run_command
-from scenarios.cli.options import AsJson, DataDir, Download, Options, Quiet, Workers
+from scenarios.cli.options import AsJson, DataDir, Download, ExecutorSpec, Options, Quiet, Workers
 from scenarios.config.method import Settings
 from scenarios.config.presets import validate
 from scenarios.registry import find_experiment
@@ -22,6 +22,7 @@ def resume(
     data_dir: DataDir = None,
     download: Download = False,
     workers: Workers = None,
+    executor: ExecutorSpec = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +31,6 @@ def resume(
     The settings are read from the run's folder. A finished run is shown again.
     """
     from scenarios.experiments.finished_runs import read_config
-    from scenarios.running.workers import n_cores
 
     config = read_config(run)
     try:
@@ -40,14 +40,16 @@ def resume(
     experiment = find_experiment(name, run)
     if dataset is not None:
         given["dataset"] = dataset
-    if workers is None and _began_with_workers(config):
-        workers = n_cores()
+    if workers is None and executor is None:
+        began = str(config.get("executor", "serial"))
+        executor = "processes" if began.startswith("processes:") else began  # here, one for each core
     options = Options(
         preset,
         runs=run.parent.parent,
         data_dir=data_dir,
         download=download,
         workers=workers,
+        executor=executor,
         quiet=quiet,
         as_json=as_json,
     )
@@ -59,11 +61,3 @@ def resume(
             raise InvalidSetting(f"{error} (in the settings of the run at {run})") from None
 
     run_command(name, options, settings, path=run)
-
-
-def _began_with_workers(config: dict[str, Any]) -> bool:
-    """Whether the run began with one thread for each process, while this process has more."""
-    import torch
-
-    machine = config.get("machine")
-    return isinstance(machine, dict) and machine.get("threads") == 1 != torch.get_num_threads()

@@ -120,8 +120,17 @@ DATASET = Family(
     own="a callable that returns a scenarios.datasets.source.Source",
     result="scenarios.datasets.source:Source",
 )
+EXECUTOR = Family(
+    "executor",
+    "executors",
+    "--executor",
+    "scenarios.running.executors:EXECUTORS",
+    own="a callable that returns a scenarios.running.tasks.Executor",
+    result="scenarios.running.tasks:Executor",
+)
 
 FAMILIES = {
-    each.plural: each for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL, DATASET)
+    each.plural: each
+    for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL, DATASET, EXECUTOR)
 }
 """By the argument of `lifetime list`."""

@@ -171,7 +171,7 @@ def _find(name: str, family: Family) -> Callable[..., Any]:
         return _imported(name, family)
     files = ", file:PATH" if reads_files else ""
     raise InvalidSetting(
-        f"expected a {family.name} out of {', '.join(family.members)}{files} or package.module.Class, got {name}; "
+        f"expected {_with_article(family.name)} out of {', '.join(family.members)}{files} or package.module.Class, got {name}; "
         f"`lifetime list {family.plural}` shows them"
     )
 
@@ -206,6 +206,10 @@ def _imported(path: str, family: Family) -> Any:
         kind = "callable" if family.result else "class"
         raise InvalidSetting(f"expected {path} to be a {kind}, got {_kind_of(found)}")
     return found
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _kind_of(found: Any) -> str:

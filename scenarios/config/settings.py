@@ -85,6 +85,15 @@ class AgentConfig(AgentSettings):
         LEARNER,
         "machine",
     )
+    threads: int | None = setting(
+        None,
+        "threads of each task, which decide the last digits of results (default: 1 with --workers, with --executor and "
+        "for trees, else all)",
+        LEARNER,
+        "machine",
+        ge=1,
+        le=1024,
+    )
 
     evaluate_every: int = setting(5, _EVALUATE_HELP, MEASURING, ge=0)
     checkpoint_every: int = setting(20, "chunks between checkpoints", MEASURING, "idle", ge=1)
@@ -363,7 +372,9 @@ class TrainConfig(TreeConfig):
 class EvaluateConfig(Settings):
     """Settings of an evaluation of policies on schedule tables."""
 
-    unused: ClassVar[frozenset[str]] = frozenset(("trees", "config", "data_dir", "download", "workers", "preset"))
+    unused: ClassVar[frozenset[str]] = frozenset(
+        ("trees", "config", "data_dir", "download", "workers", "executor", "preset")
+    )
 
     trees: Path = setting(..., "run of `lifetime tree`", STREAM, "idle")
     policies: PolicyList | None = setting(

@@ -1,21 +1,23 @@
 """Methods side by side, over seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from agent.storage.record import LifetimeRecord
+from agent.storage.checkpoint import Checkpoints
+from agent.storage.record import LifetimeRecord, RunDirectory
 from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.config.members import Member
 from scenarios.config.settings import CompareConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
-from scenarios.running.experiment import Experiment, Run
+from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.provenance import notes_on_training
 from scenarios.running.summary import metrics_of
-from scenarios.running.world import check_settings, check_world, load_world, truth_as_json
+from scenarios.running.tasks import Run, Site
+from scenarios.running.world import check_methods, check_settings, check_world, load_world, truth_as_json
 
 
 def run(config: CompareConfig, run: Run) -> Compared:
@@ -32,12 +34,12 @@ def run(config: CompareConfig, run: Run) -> Compared:
         RunError: a file cannot be written, or a summary is invalid.
     """
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    _check_unfinished(config, seeds, run)
+    records = {seed: _records(config, seed, run.directory) for seed in seeds}
+    _run_unfinished(config, records, run)
     schedules = [ScheduleLifetimes(method.label, {}) for method in config.methods]
-    for seed in seeds:
-        records = run_seed(config, seed, run)
-        for schedule in schedules:
-            summary = records[schedule.label].summary()
+    for schedule in schedules:
+        for seed in seeds:
+            summary = records[seed][schedule.label].summary()
             schedule.by_seed[seed] = metrics_of(summary, run.directory.path)
     notes = notes_on_training(_policies(config), config.dataset, seeds, run.access)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
@@ -46,36 +48,46 @@ def run(config: CompareConfig, run: Run) -> Compared:
     return compared
 
 
-def _records(config: CompareConfig, seed: int, run: Run) -> dict[str, LifetimeRecord]:
+def _records(config: CompareConfig, seed: int, directory: RunDirectory) -> dict[str, LifetimeRecord]:
     """The records of a seed's lifetimes, by the labels of their methods."""
-    return {method.label: run.directory.lifetime(f"seed{seed}/{method.file_name}") for method in config.methods}
+    return {method.label: directory.lifetime(f"seed{seed}/{method.file_name}") for method in config.methods}
 
 
-def _check_unfinished(config: CompareConfig, seeds: Iterable[int], run: Run) -> None:
-    """Check that every method can live in the world, before the first of them does."""
-    for seed in seeds:
-        if any(record.summary() is None for record in _records(config, seed, run).values()):
-            check_world(config, seed, config.methods, run.access)
-            return
+def _run_unfinished(config: CompareConfig, records: Mapping[int, Mapping[str, LifetimeRecord]], run: Run) -> None:
+    """Run the unfinished lifetimes of each seed: a task for those that share a learner."""
+    unfinished = {
+        (seed, number): sum(of_seed[method.label].summary() is None for method in methods)
+        for seed, of_seed in records.items()
+        for number, methods in enumerate(sharing_a_learner(config.methods))
+    }
+    for (seed, number), n in unfinished.items():
+        if not n:
+            _checkpoints(run.directory, seed, number).drop()  # left by a process that was killed before it did this
+    tasks = [run.task(run_group, config, seed, number) for (seed, number), n in unfinished.items() if n]
+    if not tasks:
+        return
+    run.reporter.say("data")
+    first, _ = tasks[0].arguments
+    world = run.cache.get(first, lambda: load_world(config, first, run.access, run.reporter))
+    check_methods(config, first, config.methods, world)  # before the first of them lives
+    run.reporter.expect(len(world[1].stream) * sum(unfinished.values()))
+    for _ in run.do(tasks):
+        pass
 
 
-def run_seed(config: CompareConfig, seed: int, run: Run) -> Mapping[str, LifetimeRecord]:
-    """Run the unfinished lifetimes of a seed; returns the record of each, by the label of its method."""
-    directory, reporter, records = run.directory, run.reporter, _records(config, seed, run)
-    unfinished = sum(record.summary() is None for record in records.values())
-    world = None
-    for number, methods in enumerate(sharing_a_learner(config.methods)):
-        of_group = {method.label: records[method.label] for method in methods}
-        checkpoints = directory.checkpoints(f"seed{seed}/learner{number}" if number else f"seed{seed}")
-        if any(record.summary() is None for record in of_group.values()):
-            if world is None:
-                reporter.say(f"seed {seed}")
-                world = load_world(config, seed, run.access, reporter)
-                directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
-                reporter.expect(len(world[1].stream) * unfinished)
-            run_together(config, seed, methods, world, of_group, checkpoints, reporter)
-        checkpoints.drop()  # left by a process that was killed just before it deleted them
-    return records
+def run_group(config: CompareConfig, seed: int, number: int, site: Site) -> None:
+    """Run the unfinished lifetimes of a seed under the methods of one group of `sharing_a_learner`."""
+    methods = sharing_a_learner(config.methods)[number]
+    world = site.cache.get(seed, lambda: load_world(config, seed, site.access, site.reporter))
+    site.directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
+    every = _records(config, seed, site.directory)
+    records = {method.label: every[method.label] for method in methods}
+    checkpoints = _checkpoints(site.directory, seed, number)
+    run_together(config, seed, methods, world, records, checkpoints, site.reporter)
+
+
+def _checkpoints(directory: RunDirectory, seed: int, number: int) -> Checkpoints:
+    return directory.checkpoints(f"seed{seed}/learner{number}" if number else f"seed{seed}")
 
 
 def _policies(config: CompareConfig) -> list[Member]:

@@ -15,9 +15,10 @@ from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
-from scenarios.running.experiment import Experiment, Run, nothing
+from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.summary import metrics_of
+from scenarios.running.tasks import Run
 
 _OF_WORLD = settings_of(LifetimeConfig, "world")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
@@ -23,14 +22,14 @@ from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
 from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
 from scenarios.experiments.relative_value_tables import report
-from scenarios.running.experiment import Experiment, Run
+from scenarios.running.experiment import Experiment
 from scenarios.running.factory import build_agents, choose_augmentation
 from scenarios.running.identity import dataset_word
-from scenarios.running.progress import CollectingReporter, ProgressReporter, SilentReporter
+from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import prior_knowledge
-from scenarios.running.workers import WorkerPool
+from scenarios.running.tasks import Run, Site
 from scenarios.running.workload import workload
 from scenarios.running.world import check_settings, load_data, report_dataset
 from scenarios.streams.catalog import ChunkStream, iid_stream
@@ -39,8 +38,7 @@ from scenarios.streams.catalog import ChunkStream, iid_stream
 def run(config: CurveConfig, run: Run) -> Curve:
     """Run the static k%-learners, and policies if the settings name some, under every seed, and write the curve.
 
-    Finished lifetimes in the run directory do not run again; unfinished ones continue from their checkpoint. Workers
-    run one seed each.
+    Finished lifetimes in the run directory do not run again; unfinished ones continue from their checkpoint.
 
     Raises:
         DatasetError: the data set cannot be loaded.
@@ -79,23 +77,15 @@ def run(config: CurveConfig, run: Run) -> Curve:
 
 
 def _run_seeds(config: CurveConfig, unfinished: Mapping[int, list[str]], run: Run) -> None:
-    """Run the unfinished lifetimes, given by seed: one seed after the other, or side by side in workers."""
+    """Run the unfinished lifetimes, given by seed: a task for each."""
     reporter = run.reporter
     first = next(iter(unfinished))
     reporter.say("data")
-    dataset = load_data(config, first, run.access, reporter)
+    dataset = run.cache.get(first, lambda: load_data(config, first, run.access, reporter))
     report_dataset(dataset, reporter)
-    works = {seed: _work(config, dataset, names) for seed, names in unfinished.items()}
-    reporter.expect(sum(works.values()))
-    if run.workers is not None:
-        _run_side_by_side(config, works, run, run.workers)
-        return
-    for seed in unfinished:
-        if seed != first:
-            reporter.say("data")
-            dataset = load_data(config, seed, run.access, reporter)
-        reporter.say(f"seed {seed}")
-        _run_seed(config, dataset, seed, run.directory, reporter)
+    reporter.expect(sum(_work(config, dataset, names) for names in unfinished.values()))
+    for _ in run.do(run.task(run_seed, config, seed) for seed in unfinished):
+        pass
 
 
 def _statics(config: CurveConfig) -> dict[str, float]:
@@ -155,30 +145,12 @@ def _lifetimes(
     return Lifetimes(_agent(config, dataset, seed, reporter.advance), stream, policies, plan)
 
 
-def _run_side_by_side(config: CurveConfig, works: Mapping[int, float], run: Run, workers: int) -> None:
-    """Run each seed in a worker process; `works` holds the workload of each."""
-    waiting, reporter = list(works), run.reporter
-    with WorkerPool(workers, reporter) as pool:
-        while waiting or pool.working:
-            while waiting and pool.free:
-                pool.begin(_run_seed_in_worker, config, waiting.pop(0), run.directory.path, run.access)
-            reporter.say(f"{len(works) - len(waiting)} of {len(works)} seeds begun")
-            for seed, warnings in pool.ended():
-                reporter.advance(works[seed])
-                for warning in warnings:
-                    reporter.warn(warning)
-
-
-def _run_seed_in_worker(config: CurveConfig, seed: int, path: Path, access: Access) -> tuple[int, list[str]]:
-    """A worker's task, which returns warnings; if stopped, it loses the work since the last checkpoint."""
-    noting = CollectingReporter()
-    dataset = load_data(config, seed, access, noting)
-    _run_seed(config, dataset, seed, RunDirectory(path), noting)
-    return seed, noting.warnings
-
-
-def _run_seed(config: CurveConfig, dataset: Dataset, seed: int, run: RunDirectory, reporter: ProgressReporter) -> None:
-    records, checkpoints = _records(config, run, seed), run.checkpoints(f"seed{seed}")
+def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
+    """The task: the unfinished lifetimes of a seed, from their last checkpoint."""
+    reporter = site.reporter
+    dataset = site.cache.get(seed, lambda: load_data(config, seed, site.access, reporter))
+    reporter.say(f"seed {seed}")
+    records, checkpoints = _records(config, site.directory, seed), site.directory.checkpoints(f"seed{seed}")
     stream = iid_stream(dataset, config.chunks, seed=seed)
     policies = _policies_by_name(config, seed)
     statics = _statics(config)

@@ -12,11 +12,12 @@ from scenarios.config.settings import SimulateConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
 from scenarios.experiments.simulation_report import report
-from scenarios.running.experiment import Experiment, Run
+from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.summary import metrics_of
+from scenarios.running.tasks import Run, Site
 from scenarios.running.world import check_settings, check_world, load_world, make_alike, truth_as_json
 
 
@@ -33,20 +34,26 @@ def run(config: SimulateConfig, run: Run) -> dict[str, Any]:
         TrainingDiverged: from the learner; the records so far stay.
         RunError: a file cannot be written.
     """
-    directory, reporter = run.directory, run.reporter
-    record, method = directory.lifetime(""), config.as_method
+    directory = run.directory
+    record = directory.lifetime("")
     if record.summary() is None:
-        reporter.say("data")
-        world = load_world(config, config.seed, run.access, reporter)
-        directory.write("scenario.json", truth_as_json(world[1]))
-        reporter.expect(len(world[1].stream))
-        records, checkpoints = {method.label: record}, directory.checkpoints()
-        run_together(config, config.seed, [method], world, records, checkpoints, reporter)
+        for _ in run.do([run.task(run_one, config)]):
+            pass
     summary = record.summary()
     metrics_of(summary, directory.path)
     directory.checkpoints().drop()  # left by a process that was killed just before it deleted them
     assert summary is not None
     return summary
+
+
+def run_one(config: SimulateConfig, site: Site) -> None:
+    """The task: the lifetime, from its last checkpoint."""
+    site.reporter.say("data")
+    world, method = load_world(config, config.seed, site.access, site.reporter), config.as_method
+    site.directory.write("scenario.json", truth_as_json(world[1]))
+    site.reporter.expect(len(world[1].stream))
+    records = {method.label: site.directory.lifetime("")}
+    run_together(config, config.seed, [method], world, records, site.directory.checkpoints(), site.reporter)
 
 
 def run_lifetime(

@@ -13,8 +13,9 @@ from scenarios.oracle.evaluation_report import report, write_evaluation
 from scenarios.oracle.regret import Evaluated, evaluate
 from scenarios.oracle.table import ScheduleTable
 from scenarios.oracle.tables import Pricing, read_tables, tables_digest
-from scenarios.running.experiment import Experiment, Run, nothing
+from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.provenance import policy_files, seeds_trained_on
+from scenarios.running.tasks import Run
 from scenarios.running.world import check_policies
 
 HEURISTICS = (

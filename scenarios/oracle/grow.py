@@ -5,7 +5,6 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from scenarios.oracle.jobs import episode_of, finished_branches, growing_in, rea
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import assemble, beam_search
 from scenarios.oracle.table import n_nodes, read_table, schedule_of
-from scenarios.running.experiment import Experiment, Run, nothing
+from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.identity import dataset_word
 from scenarios.running.progress import ProgressReporter, SilentReporter
-from scenarios.running.workers import WorkerPool, n_cores
+from scenarios.running.tasks import Run, SerialExecutor, Site
 from scenarios.running.world import check_settings, cost_model, halves, load_world, make_episode
 from scenarios.streams.scenario import Scenario
 
@@ -92,20 +91,16 @@ def run(config: TreeConfig, run: Run) -> list[Oracle]:
     if unfinished:
         reporter.say("data")
         n = _try_seed(config, unfinished[0], run.access, reporter)
-        with WorkerPool(run.workers or n_cores(), reporter) as pool:
-            if config.search == "all":
-                reporter.expect(len(unfinished) * n_nodes(n, len(OPERATIONS)))
-                for seed in unfinished:
-                    reporter.say(f"seed {seed}")
-                    _grow_seed(config, seed, n, run, pool)
-            else:
-                reporter.expect(len(unfinished))
-                reporter.say("searching")
-                waiting = list(unfinished)
-                while waiting or pool.working:
-                    while waiting and pool.free:
-                        pool.begin(_search_seed, config, directory.path, run.access, waiting.pop(0))
-                    reporter.advance(len(pool.ended()))
+        if config.search == "all":
+            reporter.expect(len(unfinished) * n_nodes(n, len(OPERATIONS)))
+            for seed in unfinished:
+                reporter.say(f"seed {seed}")
+                _grow_seed(config, seed, n, run)
+        else:
+            reporter.expect(len(unfinished))
+            reporter.say("searching")
+            for _ in run.do(run.task(search_seed, config, seed) for seed in unfinished):
+                reporter.advance(1)
     for seed in seeds:
         shutil.rmtree(growing_in(directory.path, seed), ignore_errors=True)  # a killed process may have left it
     oracles = [_read_oracle(config, directory, seed) for seed in seeds]
@@ -137,23 +132,22 @@ def _result(config: TreeConfig, seed: int) -> str:
     return f"seed{seed}/{TABLE if config.search == 'all' else ORACLE}"
 
 
-def _grow_seed(config: TreeConfig, seed: int, n: int, run: Run, pool: WorkerPool) -> None:
+def _grow_seed(config: TreeConfig, seed: int, n: int, run: Run) -> None:
     directory, reporter = run.directory, run.reporter
     growing = growing_in(directory.path, seed)
     finished = finished_branches(growing, n, reporter)
-    task = partial(run_branch, config, seed, n, directory.path, run.access)
-    waiting = [1]
-    while waiting or pool.working:
+    waiting, executor = [1], run.executor or SerialExecutor(reporter, run.cache)
+    while waiting or executor.working:
         branches = []
-        while waiting and pool.free:
+        while waiting and executor.free:
             node = waiting.pop()
             if node in finished:
                 branches.append(finished[node])
                 waiting += finished[node].children
             else:
-                pool.begin(task, node)
+                executor.begin(run.task(run_branch, config, seed, n, node))
         if not branches:
-            branches = pool.ended()
+            branches = [branch for _, branch in executor.ended()]
             waiting += [child for branch in branches for child in branch.children]
         for branch in branches:
             reporter.advance(branch.n_steps)
@@ -181,8 +175,9 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], acces
     }
 
 
-def _search_seed(config: TreeConfig, path: Path, access: Access, seed: int) -> None:
-    episode = episode_of(config, seed, access, "nothing")
+def search_seed(config: TreeConfig, seed: int, site: Site) -> None:
+    """The task: a good schedule of a seed, by beam search."""
+    episode = episode_of(config, seed, site, "nothing")
     n = episode.observe().n_chunks
     found = beam_search(episode, config.cost_weight, config.beam_width)
     oracle = Oracle(
@@ -195,7 +190,7 @@ def _search_seed(config: TreeConfig, path: Path, access: Access, seed: int) -> N
         separate=_n_separate(n),
         exact=False,
     )
-    RunDirectory(path).write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
+    site.directory.write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
 
 
 def _read_oracle(config: TreeConfig, directory: RunDirectory, seed: int) -> Oracle:
@@ -276,9 +271,11 @@ def report(oracles: list[Oracle], config: TreeConfig, path: Path) -> Report:
     content = {"run": str(path), "oracle": [asdict(oracle) for oracle in oracles]}
     if config.search == "beam":
         return Report(content, [table], facts=[("oracle", [path / TREES])], has_trajectories=False)
-    advice = f"evaluate policies: lifetime evaluate {path} --policies '...'"
-    tables = [path / "seed*" / TABLE]
-    return Report(content, [table, advice], facts=[("tables", tables)], has_trajectories=False)
+    facts: list[tuple[str, list[Path | str]]] = [
+        ("tables", [path / "seed*" / TABLE]),
+        ("evaluate", [f"lifetime evaluate {path} --policies '...'"]),
+    ]
+    return Report(content, [table], facts=facts, has_trajectories=False)
 
 
 def _words(config: TreeConfig) -> list[str]:
@@ -293,5 +290,5 @@ TREE = Experiment(
     report=report,
     check=check,
     prepare=lambda config, access: nothing(_try_seed(config, config.first_seed, access, SilentReporter())),
-    threads=lambda workers: 1,
+    side_by_side=True,
 )

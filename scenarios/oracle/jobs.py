@@ -7,7 +7,6 @@ branch with an unreadable file is run again from initialization.
 import io
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +18,12 @@ from agent.operations import OPERATIONS, actions
 from agent.policies.protocol import Observes
 from agent.policies.signals import SIGNALS
 from agent.storage.checkpoint import Checkpoints, must_fit
-from agent.storage.record import RunDirectory
 from scenarios.config.settings import TreeConfig
-from scenarios.datasets.load import Dataset
-from scenarios.datasets.source import Access
 from scenarios.oracle.search import Rows, expand, grow
 from scenarios.oracle.table import LARGEST_AMOUNT, are_accuracies, decisions_of, first_line
 from scenarios.running.progress import ProgressReporter, SilentReporter
+from scenarios.running.tasks import Site
 from scenarios.running.world import load_world, make_episode
-from scenarios.streams.scenario import Scenario
 
 _WHOLE_BELOW = 3
 """With this number of chunks left, or fewer, one process runs a branch to the end of the lifetime."""
@@ -64,19 +60,19 @@ def finished_branches(growing: Path, n: int, reporter: ProgressReporter) -> dict
     return branches
 
 
-def run_branch(config: TreeConfig, seed: int, n: int, path: Path, access: Access, node: int) -> Branch:
+def run_branch(config: TreeConfig, seed: int, n: int, node: int, site: Site) -> Branch:
     """Perform every action at a node of a stream of n chunks; if few are left, continue to the end of every lifetime.
 
     It saves a checkpoint for each child that needs a branch of its own, and then the rows.
     """
-    run, name = RunDirectory(path), f"seed{seed}/growing"
-    episode, warning = episode_of(config, seed, access, "memory"), ""
+    directory, name = site.directory, f"seed{seed}/growing"
+    episode, warning = episode_of(config, seed, site, "memory"), ""
     if node > 1:
         try:
-            _load(episode, run.checkpoints(f"{name}/{node}"))
+            _load(episode, directory.checkpoints(f"{name}/{node}"))
         except CheckpointError as error:
             warning = f"{error}; running the branch again from initialization"
-            episode = episode_of(config, seed, access, "memory")
+            episode = episode_of(config, seed, site, "memory")
             for number in decisions_of(node, len(OPERATIONS)):
                 episode.act(list(actions())[number])
     rows, children = Rows(), []
@@ -84,12 +80,12 @@ def run_branch(config: TreeConfig, seed: int, n: int, path: Path, access: Access
         grow(episode, node, rows)
     else:
         for child, branch in expand(episode, node, rows).items():
-            run.checkpoints(f"{name}/{child}").save(branch.state())
+            directory.checkpoints(f"{name}/{child}").save(branch.state())
             children.append(child)
     content = io.BytesIO()
     np.savez(content, **rows.as_arrays())  # type: ignore[arg-type]
-    run.write(f"{name}/rows{node}.npz", content.getvalue())
-    shutil.rmtree(path / name / str(node), ignore_errors=True)
+    directory.write(f"{name}/rows{node}.npz", content.getvalue())
+    shutil.rmtree(directory.path / name / str(node), ignore_errors=True)
     return Branch(len(rows.steps), tuple(children), warning)
 
 
@@ -134,11 +130,7 @@ def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
     return rows
 
 
-@lru_cache(maxsize=1)
-def _world(config: TreeConfig, seed: int, access: Access) -> tuple[Dataset, Scenario]:
-    return load_world(config, seed, access, SilentReporter())
-
-
-def episode_of(config: TreeConfig, seed: int, access: Access, observes: Observes) -> Episode:
+def episode_of(config: TreeConfig, seed: int, site: Site, observes: Observes) -> Episode:
     """An episode before its first chunk; a process loads the data of a seed once."""
-    return make_episode(config, seed, _world(config, seed, access), observes)
+    world = site.cache.get(seed, lambda: load_world(config, seed, site.access, SilentReporter()))
+    return make_episode(config, seed, world, observes)

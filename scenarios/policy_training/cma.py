@@ -45,7 +45,7 @@ class CmaTrainer:
         """One generation."""
         sampled = self._sample()
         policies = [self._policy(weights).make() for weights in sampled]  # stateless: lifetimes share them
-        found = self.simulator.utilities([_shared(policy) for policy in policies]).mean(axis=1)
+        found = self.simulator.utilities([_shared(policy) for policy in policies]).utilities.mean(axis=1)
         self._update(sampled, found.tolist())
         spread = float(np.sqrt(np.diag(self._cma._C)).mean() * self._cma._sigma)
         return {"utility": float(found.mean()), "best_utility": self._best, "deviation_of_weights": spread}

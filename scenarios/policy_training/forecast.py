@@ -59,17 +59,17 @@ class ForecastTrainer:
     def iterate(self) -> dict[str, float]:
         """Run the population's lifetimes."""
         population = self.config.population
-        recorded: list[tuple[int, RecordingPolicy]] = []
 
         def recording(i: int, seed: int) -> Policy:
             name = f"policy {population * len(self._rows) + i} of world {seed}"
             drawn = named_seed(self.config.policy_seed, name)
-            recorded.append((seed, RecordingPolicy((i + 0.5) / population, drawn, self.config.observes)))
-            return recorded[-1][1]
+            return RecordingPolicy((i + 0.5) / population, drawn, self.config.observes)
 
-        found = self.simulator.utilities([partial(recording, i) for i in range(population)])
+        tried = self.simulator.utilities([partial(recording, i) for i in range(population)])
         rows = []
+        recorded = [(seed, each) for seed, of_seed in tried.policies.items() for each in of_seed]
         for seed, policy in recorded:
+            assert isinstance(policy, RecordingPolicy)
             terms = terms_of(counts_before_each(np.array(policy.learned)), len(policy.learned))
             world = self.simulator.worlds[seed]
             rows += [[world, *each, seen] for each, seen in zip(terms.tolist(), policy.seen, strict=True)]
@@ -77,7 +77,7 @@ class ForecastTrainer:
         table = self._table()
         mean, _ = _fit(table)
         error = float(np.sqrt(np.mean((table[:, 1:5] @ np.array(mean) - table[:, 5]) ** 2)))
-        return {"utility": float(found.mean()), "error": error}
+        return {"utility": float(tried.utilities.mean()), "error": error}
 
     def policy(self) -> PolicyFile:
         """The forecast policy with the fitted prior; with the generic one before the first iteration."""

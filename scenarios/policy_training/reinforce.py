@@ -85,25 +85,24 @@ class ReinforceTrainer:
 
     def iterate(self) -> dict[str, float]:
         """Run the population's lifetimes, and take one gradient step."""
-        sampling: dict[int, list[SamplingPolicy]] = {seed: [] for seed in self.simulator.seeds}
         current = self.policy().make()
         assert isinstance(current, NetworkPolicy)
 
         def sampled(seed: int) -> Policy:
             fork = torch.Generator()
             fork.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
-            sampling[seed].append(SamplingPolicy(current, fork))
-            return sampling[seed][-1]
+            return SamplingPolicy(current, fork)
 
         before = clone_generator(self.generator)
         try:
-            found = torch.from_numpy(self.simulator.utilities([sampled] * self.config.population))
+            tried = self.simulator.utilities([sampled] * self.config.population)
         except BaseException:
             self.generator = before  # an interrupted iteration runs again
             raise
+        found = torch.from_numpy(tried.utilities)
         others = (found.sum(dim=0) - found) / (len(found) - 1)
-        advantage = (found - others).T.flatten()  # by seed, then by policy, the order of `sampling`
-        policies = [policy for of_seed in sampling.values() for policy in of_seed]
+        advantage = (found - others).T.flatten()  # by seed, then by policy
+        policies: list[Any] = [each for of_seed in tried.policies.values() for each in of_seed]
         x = torch.from_numpy(np.stack([policy.x for policy in policies]))
         chosen = torch.tensor([policy.chosen for policy in policies])
         surprise, entropy = _surprise_and_entropy(self.network(x), chosen)

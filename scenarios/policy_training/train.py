@@ -18,9 +18,10 @@ from scenarios.oracle.table import ScheduleTable
 from scenarios.oracle.tables import OF_PRICES, Pricing, TableSet, read_tables, tables_digest, with_tariffs_drawn
 from scenarios.policy_training.simulators import LifetimeSimulator, Simulator, TableSimulator
 from scenarios.policy_training.trainers import Trainer, make_trainer
-from scenarios.running.experiment import Experiment, Run
+from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
+from scenarios.running.tasks import Run
 from scenarios.running.world import check_settings, load_world, make_episode
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     simulator: Simulator
     if config.trees is None:
         reporter.say("data")
-        simulator = LifetimeSimulator(config, _seeds(config), reporter, run.access)
+        simulator = LifetimeSimulator(config, _seeds(config), run)
     else:
         tables = training_tables(read_tables(config.trees), config)
         drawn = with_tariffs_drawn(tables, config.tariff, config.tariff_draws)
@@ -171,7 +172,7 @@ def _iterate(
                 checkpoints.save({"trainer": trainer.state(), "history": history})
                 saved = len(history)
         policy = trainer.policy()
-        return policy, float(simulator.utilities([lambda _: policy.make()]).mean())
+        return policy, float(simulator.utilities([lambda _: policy.make()]).utilities.mean())
     except Interrupted:
         if len(history) > saved:
             checkpoints.save({"trainer": trainer.state(), "history": history})
@@ -250,8 +251,7 @@ def report(trained: dict[str, Any], _: TrainConfig, path: Path) -> Report:
         named = zip(file.settings["features"], file.settings["weights"], strict=True)
         terms = [f"{weight:+.3g} {name}" for name, weight in named]
         lines.append(f"learns where {file.settings['bias']:.3g} {' '.join(terms)} >= 0")
-    lines.append(f"policy: --policy file:{path / POLICY_FILE}")
-    return Report({"run": str(path), **trained}, lines)
+    return Report({"run": str(path), **trained}, lines, facts=[("policy", [f"--policy file:{path / POLICY_FILE}"])])
 
 
 def _words(config: TrainConfig) -> list[str]:

@@ -39,6 +39,7 @@ READING = frozenset(
         "scenarios/oracle/evaluate",
         "scenarios/oracle/evaluation_report",
         "scenarios/running/code_digest",
+        "scenarios/running/executors",
         "scenarios/running/experiment",
         "scenarios/running/identity",
         "scenarios/running/interval_notes",
@@ -47,6 +48,7 @@ READING = frozenset(
         "scenarios/running/progress",
         "scenarios/running/provenance",
         "scenarios/running/resumable",
+        "scenarios/running/tasks",
         "scenarios/running/workers",
         "scenarios/running/workload",
     )

@@ -7,29 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from agent.storage.record import RunDirectory, open_run
+import torch
+
+from agent.storage.record import open_run
 from scenarios.analysis.report import Report
 from scenarios.config.members import Member
-from scenarios.config.settings import Settings
+from scenarios.config.method import Settings
+from scenarios.config.settings import AgentConfig
 from scenarios.datasets.source import Access
+from scenarios.running.executors import Context, executor_of
 from scenarios.running.factory import choose_device
 from scenarios.running.identity import describe, own_components, run_folder, same_run
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import ProgressReporter
+from scenarios.running.tasks import Cache, Run
 
 Config = TypeVar("Config", bound=Settings)
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run works with, besides its settings."""
-
-    directory: RunDirectory
-    reporter: ProgressReporter
-    access: Access = Access()  # noqa: RUF009 (frozen)
-    workers: int | None = None
-    """Processes of one thread each, whose number changes no result; None for this process with its threads."""
 
 
 def nothing(*_: Any) -> None:
@@ -56,8 +50,8 @@ class Experiment(Generic[Config, Result]):
     """The data set that the run reads; None if it reads none, so that it needs no device either."""
     facts: Callable[[Config], Mapping[str, Any]] = lambda config: {}
     """Further content of config.json, which is part of the run's identity."""
-    threads: Callable[[int | None], int | None] = lambda workers: 1 if workers else None
-    """Threads of each process, given the number of workers; None for the default of torch."""
+    side_by_side: bool = False
+    """Whether its tasks are done in a process for each core, unless the user says otherwise."""
     saves: str = "chunk"
     """What an interrupted run has saved last."""
     folder: str = ""
@@ -74,13 +68,14 @@ class Begun(Generic[Config, Result]):
     """The content of config.json."""
     path: Path
 
-    def execute(self, reporter: ProgressReporter, access: Access, workers: int | None, *, anew: bool = False) -> Report:
+    executor: Member
+
+    def execute(self, reporter: ProgressReporter, access: Access, *, anew: bool = False) -> Report:
         """Start, continue or read the run, and report its results.
 
         Args:
             reporter: receives the progress.
             access: where data sets are.
-            workers: see `Run`.
             anew: delete what the folder holds first, if the settings are valid.
 
         Raises:
@@ -88,16 +83,30 @@ class Begun(Generic[Config, Result]):
             Interrupted: the reporter stopped the run.
         """
         own = own_components(self.config)
-        if anew:  # invalid settings must not delete the earlier run
-            with component_errors(own):
-                self.experiment.prepare(self.config, access)
-        with (
-            redirect_stdout(sys.stderr),  # the user's code may print
-            open_run(self.path, self.described, anew=anew, compared=same_run) as directory,
-            component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
-        ):
-            result = self.experiment.run(self.config, Run(directory, reporter, access, workers))
-            return self.experiment.report(result, self.config, self.path)
+        threads, cache = getattr(self.config, "threads", None) or torch.get_num_threads(), Cache()
+        with _threads(threads):
+            if anew:  # invalid settings must not delete the earlier run
+                with component_errors(own):
+                    self.experiment.prepare(self.config, access)
+            with (
+                redirect_stdout(sys.stderr),  # the user's code may print
+                open_run(self.path, self.described, anew=anew, compared=same_run) as directory,
+                component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
+                self.executor.make(context=Context(reporter, cache, threads)) as executor,
+            ):
+                result = self.experiment.run(self.config, Run(directory, reporter, access, executor, cache))
+                return self.experiment.report(result, self.config, self.path)
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Compute with so many threads in this process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -114,6 +123,7 @@ def begin(
     *,
     preset: str = "",
     workers: int | None = None,
+    executor: str | None = None,
     runs: Path = Path("runs"),
     name: str | None = None,
     path: Path | None = None,
@@ -125,7 +135,8 @@ def begin(
         config: its settings.
         access: where data sets are.
         preset: where the settings started from.
-        workers: see `Run`.
+        workers: number of processes; see `executor_of`.
+        executor: spec of the executor; see `executor_of`.
         runs: folder of all runs.
         name: of the run's folder; None for one made from the settings.
         path: folder of a run that is continued; None to find it by `runs` and `name`.
@@ -136,15 +147,20 @@ def begin(
     with reading_settings():
         experiment.check(config)
         dataset = experiment.dataset(config)
-        if dataset is not None:
-            config = config.model_copy(update={"device": choose_device(config.device).type})  # type: ignore[attr-defined]
+        does = executor_of(executor, workers, side_by_side=experiment.side_by_side)
+        if isinstance(config, AgentConfig):
+            alone = workers is None and executor is None and not experiment.side_by_side
+            updates: dict[str, Any] = {"threads": config.threads or (torch.get_num_threads() if alone else 1)}
+            if dataset is not None:
+                updates["device"] = choose_device(config.device).type
+            config = config.model_copy(update=updates)
+        threads = getattr(config, "threads", None)
         described = {
-            **describe(
-                experiment.name, preset, config, dataset=dataset, threads=experiment.threads(workers), access=access
-            ),
+            **describe(experiment.name, preset, config, dataset=dataset, threads=threads, access=access),
             **experiment.facts(config),
+            "executor": str(does),
         }
         found = path or run_folder(
             runs / (experiment.folder or experiment.name), name, experiment.words(config), described
         )
-    return Begun(experiment, config, described, found)
+    return Begun(experiment, config, described, found, does)

@@ -46,16 +46,5 @@ class SilentReporter:
         warnings.warn(what, stacklevel=2)
 
 
-class CollectingReporter(SilentReporter):
-    """Collects warnings for a later report."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, what: str) -> None:
-        """Add to `warnings`."""
-        self.warnings.append(what)
-
-
 class Interrupted(Exception):
     """The reporter stopped the experiment between two chunks; all progress is saved."""

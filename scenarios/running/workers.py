@@ -1,9 +1,10 @@
-"""Worker processes with one thread each, which end with their parent."""
+"""Worker processes that do tasks side by side, and end with their parent."""
 
 import multiprocessing
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,28 +18,36 @@ import torch
 from agent.errors import RunError
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted, ProgressReporter
+from scenarios.running.tasks import Cache, Task
+
+Progress = tuple[float, str]
+"""The work done since the last message, and the description of the current work."""
 
 
-class WorkerPool:
-    """Processes with one thread each, so that results do not depend on the number of processes.
+class ProcessExecutor:
+    """Does tasks in processes of this machine.
 
-    Leaving the pool kills its processes, also after an error, and loses their unfinished tasks. A task must therefore
-    write a file atomically.
+    Every process has the same number of threads, so that results do not depend on the number of processes. Leaving the
+    context kills the processes, also after an error, and loses their unfinished tasks.
 
     Args:
         n: largest number of processes; they start when there is work for them.
-        reporter: may stop the pool while it waits for tasks.
+        threads: of each process.
+        reporter: receives the progress of all processes, and may stop the run.
     """
 
-    def __init__(self, n: int, reporter: ProgressReporter) -> None:
+    def __init__(self, n: int, threads: int, reporter: ProgressReporter) -> None:
         self.n, self._reporter = n, reporter
-        self._running: set[Future[Any]] = set()
+        self._running: dict[Future[Any], Task] = {}
         self._others = set(multiprocessing.active_children())
         self._processes: set[Any] = set()
         spawn = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(n, mp_context=spawn, initializer=_initialize)
+        self._progress = spawn.SimpleQueue()
+        self._executor = ProcessPoolExecutor(
+            n, mp_context=spawn, initializer=_initialize, initargs=(threads, self._progress)
+        )
 
-    def __enter__(self) -> "WorkerPool":
+    def __enter__(self) -> "ProcessExecutor":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,48 +57,54 @@ class WorkerPool:
 
     @property
     def working(self) -> bool:
-        """Whether a task is running."""
+        """See Executor."""
         return bool(self._running)
 
     @property
     def free(self) -> bool:
-        """Whether a process has no task."""
+        """See Executor."""
         return len(self._running) < self.n
 
-    def begin(self, task: Callable[..., Any], *arguments: Any) -> None:
-        """Start a task in a free process; the function, its arguments, its result and its errors are pickled."""
+    def begin(self, task: Task) -> None:
+        """See Executor; the task, its result and its errors are pickled."""
         resource_tracker.ensure_running()  # now, since starting it later would unblock the signals
         # Only the parent handles a signal to the whole group, such as Ctrl-C: processes inherit the blocked signals.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
-            self._running.add(self._executor.submit(_run, task, *arguments))
+            self._running[self._executor.submit(_do, task)] = task
             self._processes |= set(multiprocessing.active_children()) - self._others
         except BrokenProcessPool:
             raise self._broken() from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def ended(self) -> list[Any]:
-        """Wait for a running task; returns the results of all tasks that ended since the last call.
-
-        Raises:
-            Interrupted: the reporter stopped the experiment.
-            RunError: a process was killed.
-            Exception: the error of a task.
-        """
+    def ended(self) -> list[tuple[Task, Any]]:
+        """See Executor."""
         while self._running:
             if self._reporter.stopping:
                 raise Interrupted
-            done, self._running = wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED)
+            done, _ = wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED)
+            self._report()
             if done:
                 try:
-                    return [future.result() for future in done]
+                    results = [(self._running.pop(future), *future.result()) for future in done]
                 except BrokenProcessPool:
                     raise self._broken() from None
+                for _, _, told in results:
+                    for warning in told:
+                        self._reporter.warn(warning)
+                return [(task, result) for task, result, _ in results]
             # The executor does not watch a process from the start, and can miss that it is killed early.
             if any(process.exitcode is not None for process in self._processes):
                 raise self._broken()
         return []
+
+    def _report(self) -> None:
+        while not self._progress.empty():
+            done, what = self._progress.get()
+            self._reporter.advance(done)
+            if what:
+                self._reporter.say(what)
 
     def _broken(self) -> Exception:
         if self._reporter.stopping:
@@ -100,13 +115,66 @@ class WorkerPool:
         )
 
 
-def _run(task: Callable[..., Any], *arguments: Any) -> Any:
+class ForwardingReporter:
+    """Sends the progress of a task to the process that reports it, a few times a second; keeps its warnings.
+
+    Args:
+        send: called with the work done since the last call, and the description of the current work.
+    """
+
+    EVERY_SECONDS = 0.2
+    stopping = False
+
+    def __init__(self, send: Callable[[Progress], None]) -> None:
+        self.warnings: list[str] = []
+        self._send, self._done, self._what, self._sent_at = send, 0.0, "", 0.0
+
+    def expect(self, total: float) -> None:
+        """See ProgressReporter; the run knows the total."""
+
+    def reach(self, done: int, total: int) -> None:
+        """See ProgressReporter; nobody shows it."""
+
+    def tell(self, what: str) -> None:
+        """See ProgressReporter; the run tells it."""
+
+    def warn(self, what: str) -> None:
+        """See ProgressReporter."""
+        self.warnings.append(what)
+
+    def advance(self, done: float) -> None:
+        """See ProgressReporter."""
+        self._done += done
+        if time.monotonic() - self._sent_at >= self.EVERY_SECONDS:
+            self.flush()
+
+    def say(self, what: str) -> None:
+        """See ProgressReporter."""
+        self._what = what
+
+    def flush(self) -> None:
+        """Send what is not sent yet."""
+        self._send((self._done, self._what))
+        self._done, self._sent_at = 0.0, time.monotonic()
+
+
+_CACHE = Cache()  # of a worker process
+_PROGRESS: Any = None  # its queue to the parent
+
+
+def _do(task: Task) -> tuple[Any, list[str]]:
+    """Do a task in a worker process; returns its result and its warnings."""
+    reporter = ForwardingReporter(_PROGRESS.put)
     with component_errors():  # here, since pickling an error loses its traceback
-        return task(*arguments)
+        result = task.do(reporter, _CACHE)
+    reporter.flush()
+    return result, reporter.warnings
 
 
-def _initialize() -> None:
-    torch.set_num_threads(1)
+def _initialize(threads: int, progress: Any) -> None:
+    global _PROGRESS
+    _PROGRESS = progress
+    torch.set_num_threads(threads)
     warnings.simplefilter("ignore")  # of libraries; the parent shows warnings that concern the user
     sys.stdout = sys.stderr  # a user's policy may print, but only the parent prints results
     Thread(target=_exit_with_parent, daemon=True).start()

@@ -97,7 +97,13 @@ def check_world(config: LifetimeConfig, seed: int, methods: Iterable[Method], ac
         DatasetError: the data set cannot be loaded.
         InvalidSetting: the data set or the machine does not allow the settings.
     """
-    world = load_world(config, seed, access, SilentReporter())
+    check_methods(config, seed, methods, load_world(config, seed, access, SilentReporter()))
+
+
+def check_methods(
+    config: LifetimeConfig, seed: int, methods: Iterable[Method], world: tuple[Dataset, Scenario]
+) -> None:
+    """Check that each method can begin a lifetime in a world; raises InvalidSetting, which names it."""
     for method in methods:
         try:
             make_lifetimes(config, seed, world, {method.label: method})

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from agent.errors import DatasetError, InvalidSetting, RunError, TrainingDiverged
 from agent.storage.checkpoint import CHECKPOINT
@@ -19,9 +18,9 @@ from scenarios.config.settings import TreeConfig
 from scenarios.oracle import grow as trees
 from scenarios.oracle import jobs as branches
 from scenarios.oracle.table import read_table
-from scenarios.running.experiment import Run
+from scenarios.running.executors import EXECUTORS, Context
 from scenarios.running.progress import Interrupted
-from scenarios.running.workers import WorkerPool
+from scenarios.running.tasks import Executor, Run, SerialExecutor
 from tests.scenarios import commands
 from tests.scenarios.commands import LIFETIME, assert_refused, kept
 
@@ -33,45 +32,15 @@ TINY = [*SMALL, "--chunks", "5"]
 """Seven branches: a node, two, and four twigs."""
 
 
-class Alone(WorkerPool):
-    """A crew of this process."""
-
-    def __init__(self, n, reporter):
-        self.n, self.reporter, self.results = n, reporter, []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    @property
-    def working(self):
-        return bool(self.results)
-
-    @property
-    def free(self):
-        return len(self.results) < self.n
-
-    def begin(self, task, *arguments):
-        n_threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as every process of a crew
-        try:
-            self.results.append(task(*arguments))
-        finally:
-            torch.set_num_threads(n_threads)
-
-    def ended(self):
-        if self.results and self.reporter.stopping:
-            raise Interrupted
-        results, self.results = self.results, []
-        return results
+def in_this_process(context: Context, workers: int | None = None) -> Executor:
+    """In place of processes, which take seconds to start."""
+    return SerialExecutor(context.reporter, context.cache)
 
 
 @pytest.fixture
 def lifetime(monkeypatch, capsys):
     """The command line within this process, which is also the crew."""
-    monkeypatch.setattr(trees, "WorkerPool", Alone)
+    monkeypatch.setitem(EXECUTORS, "processes", in_this_process)
     return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
 
 
@@ -177,15 +146,14 @@ def test_progress_counts_every_node_once(monkeypatch, tmp_path):
         def advance(self, done):
             self.done, self.left = self.done + done, self.left - 1
 
-    monkeypatch.setattr(trees, "WorkerPool", Alone)
     given = dict(zip([word[2:].replace("-", "_") for word in TINY[::2]], TINY[1::2], strict=True))
     config = TreeConfig.model_validate(given)
     first, second = Counting(), Counting()
     first.left = 3
     with open_run(tmp_path / "run", {}) as directory:
         with pytest.raises(Interrupted):
-            trees.run(config, Run(directory, first, workers=1))
-        trees.run(config, Run(directory, second, workers=1))
+            trees.run(config, Run(directory, first))
+        trees.run(config, Run(directory, second))
     assert 0 < first.done < first.expected == 62
     assert second.done == second.expected == 62
 

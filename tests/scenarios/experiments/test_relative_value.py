@@ -12,8 +12,8 @@ from scenarios.config.settings import CurveConfig
 from scenarios.experiments.relative_value import CURVE
 from scenarios.experiments.relative_value_report import LearnerAt
 from scenarios.running import world
-from scenarios.running.experiment import Run
 from scenarios.running.factory import build_agents
+from scenarios.running.tasks import Run
 from tests.scenarios.worlds import colours
 
 TINY = {

@@ -60,7 +60,7 @@ def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, life
     assert statics(run) == statics(without)
     assert not OWN_FILES & kept(without).keys()
     settings, others = (json.loads((path / "config.json").read_text())["settings"] for path in (run, without))
-    assert settings.pop("with_policies") == " ".join(POLICIES)
+    assert settings.pop("with_policies") == list(POLICIES)
     assert others.pop("with_policies") is None
     assert settings == others
 
@@ -136,7 +136,7 @@ def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, li
 @pytest.mark.slow
 def test_with_policies_is_another_run_than_without(lifetime, tmp_path):
     assert lifetime(*CURVE, "--runs", tmp_path).returncode == 0
-    message = "settings.with_policies was None and is now 'loss'"
+    message = "settings.with_policies was None and is now ['loss']"
     assert_refused(lifetime(*CURVE, "--with-policies", "loss", "--runs", tmp_path), message)
 
 

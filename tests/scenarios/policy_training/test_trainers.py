@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,10 +16,10 @@ import torch
 from agent.policies import Action, PolicyFile, StaticPolicy, policy_file_text
 from agent.policies.forecast import ForecastPolicy
 from agent.randomness import named_generator
+from agent.storage.record import RunDirectory
 from scenarios.config.families import POLICY, TARIFF
 from scenarios.config.members import Member, make
 from scenarios.config.settings import TrainConfig
-from scenarios.datasets.source import Access
 from scenarios.oracle.table import schedule_of
 from scenarios.oracle.tables import Pricing, TableSet, with_tariffs_drawn
 from scenarios.policy_training import forecast, reinforce
@@ -28,6 +29,7 @@ from scenarios.policy_training.reinforce import ReinforceTrainer, SamplingPolicy
 from scenarios.policy_training.simulators import LifetimeSimulator, TableSimulator
 from scenarios.policy_training.trainers import make_trainer
 from scenarios.running.progress import Interrupted, SilentReporter
+from scenarios.running.tasks import Run
 from tests.scenarios.policy_training.test_environment import TINY, planted
 from tests.scenarios.tables import BETA, PAYING, paying, synthetic
 
@@ -187,7 +189,7 @@ def test_cma_keeps_the_best_policy_that_it_has_met():
     best = [trainer.iterate()["best_utility"] for _ in range(4)]
     assert best == sorted(best)
     policy = trainer.policy()
-    assert simulator().utilities([lambda _: policy.make()]).mean() == best[-1]
+    assert simulator().utilities([lambda _: policy.make()]).utilities.mean() == best[-1]
 
 
 def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
@@ -256,7 +258,7 @@ def test_policies_decide_at_all_nodes_as_they_do_one_by_one(method):
     trainer = make_trainer(configured(method, observes="memory"), simulator())
     trainer.iterate()
     file = trainer.policy()
-    found = simulator().utilities([lambda _: file.make(), lambda _: StaticPolicy(50)])
+    found = simulator().utilities([lambda _: file.make(), lambda _: StaticPolicy(50)]).utilities
     for column, seed in enumerate(simulator().seeds):
         for row, policy in enumerate((file.make(), StaticPolicy(50))):
             leaf = simulator().table_set.leaf(seed, policy)
@@ -268,7 +270,7 @@ def simulators():
     """The same worlds as tables and to be lived in."""
     config = TrainConfig.model_validate(TINY | {"cost_weight": PRICING.cost_weight})
     tables = TableSimulator(TableSet([planted(seed) for seed in (0, 3)], PRICING))
-    return tables, LifetimeSimulator(config, (0, 3), SilentReporter(), Access())
+    return tables, LifetimeSimulator(config, (0, 3), Run(RunDirectory(Path("unused")), SilentReporter()))
 
 
 def test_living_is_looking_up_to_the_bit(simulators):
@@ -277,7 +279,7 @@ def test_living_is_looking_up_to_the_bit(simulators):
     policies = [lambda seed, spec=spec: make(spec, POLICY, seed=seed) for spec in SPECS]
     linear = PolicyFile("linear", {"features": ["loss_rise", "seen"], "weights": [1.0, -0.5], "bias": 0.1})
     policies.append(lambda _: linear.make())
-    assert tables.utilities(policies).tolist() == lifetimes.utilities(policies).tolist()
+    assert tables.utilities(policies).utilities.tolist() == lifetimes.utilities(policies).utilities.tolist()
 
 
 @every
@@ -316,7 +318,7 @@ def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkey
     lifetimes = simulators[1]
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     trainer, undisturbed = (make_trainer(config, lifetimes) for _ in range(2))
-    monkeypatch.setattr(lifetimes, "reporter", StopsSoon(3))
+    monkeypatch.setattr(lifetimes, "run", replace(lifetimes.run, reporter=StopsSoon(3)))
     with pytest.raises(Interrupted):
         trainer.iterate()
     monkeypatch.undo()
@@ -364,6 +366,7 @@ def test_a_prior_counts_worlds_and_not_the_paths_of_their_tariffs(monkeypatch):
 def test_living_is_told_of_chunk_by_chunk(simulators, method, monkeypatch):
     told = Told()
     monkeypatch.setattr(simulators[1], "reporter", told)
+    monkeypatch.setattr(simulators[1], "run", replace(simulators[1].run, reporter=told))
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     make_trainer(config, simulators[1]).iterate()
     worlds = 1 if method == "ppo" else len(simulators[1].seeds)

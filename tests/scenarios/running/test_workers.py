@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +18,11 @@ from agent.errors import (
     RunError,
     TrainingDiverged,
 )
+from scenarios.config.settings import EvaluateConfig
+from scenarios.datasets.source import Access
 from scenarios.running.progress import Interrupted, SilentReporter
-from scenarios.running.workers import WorkerPool
+from scenarios.running.tasks import Task
+from scenarios.running.workers import ProcessExecutor
 
 ERRORS = [
     *(kind("expected, got; do") for kind in (CheckpointError, DatasetError, InvalidSetting, LifetimeError)),
@@ -30,21 +34,36 @@ ERRORS = [
 class Impatient(SilentReporter):
     stopping = False
 
+    def __init__(self):
+        self.done, self.warnings = 0, []
 
-def square(x):
+    def advance(self, done):
+        self.done += done
+
+    def warn(self, what):
+        self.warnings.append(what)
+
+
+def square(_, x, site):
+    site.reporter.advance(x)
+    site.reporter.warn(f"squaring {x}")
     return x * x, torch.get_num_threads(), os.getpid()
 
 
-def fail(error):
+def fail(_, error, site):
     raise error
 
 
-def hang():
+def hang(_, site):
     signal.pause()
 
 
-def end():
+def end(_, site):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def task(work, *arguments):
+    return Task(work, EvaluateConfig(trees="."), arguments, Path("unused"), Access())
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -58,22 +77,23 @@ def test_every_error_can_be_sent_from_process_to_process(error):
 @pytest.mark.slow
 def test_tasks_are_done_errors_arrive_and_whoever_is_stopped_leaves_nobody_behind():
     reporter = Impatient()
-    with WorkerPool(1, reporter) as pool:
+    with ProcessExecutor(1, 2, reporter) as pool:
         assert pool.ended() == []
-        pool.begin(square, 3)
+        pool.begin(task(square, 3))
         assert pool.working
         assert not pool.free
-        [(result, n_threads, process)] = pool.ended()
-        assert (result, n_threads) == (9, 1)
+        [(done, (result, n_threads, process))] = pool.ended()
+        assert (done.arguments, result, n_threads) == ((3,), 9, 2)
+        assert (reporter.done, reporter.warnings) == (3, ["squaring 3"])
         assert process != os.getpid()
         assert pool.free
         assert not pool.working
         for error in ERRORS:
-            pool.begin(fail, error)
+            pool.begin(task(fail, error))
             with pytest.raises(type(error), match=r"expected.*, got") as raised:
                 pool.ended()
             assert str(raised.value) == str(error)
-        pool.begin(hang)
+        pool.begin(task(hang))
         reporter.stopping = True
         with pytest.raises(Interrupted):
             pool.ended()
@@ -82,9 +102,9 @@ def test_tasks_are_done_errors_arrive_and_whoever_is_stopped_leaves_nobody_behin
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_one_line():
-    with WorkerPool(2, SilentReporter()) as pool:
-        pool.begin(hang)
-        pool.begin(end)
+    with ProcessExecutor(2, 1, SilentReporter()) as pool:
+        pool.begin(task(hang))
+        pool.begin(task(end))
         with pytest.raises(RunError, match="expected 2 worker processes, but one was killed"):
             pool.ended()
     assert multiprocessing.active_children() == []

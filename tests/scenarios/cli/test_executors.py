@@ -1,0 +1,75 @@
+"""Where tasks are done changes no byte: this process, or several."""
+
+import json
+
+import pytest
+
+from tests.scenarios import commands
+from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, points
+
+WORLD = "--device cpu --train-size 120 --validation-size 20 --chunks 4 --network resnet:width=2".split()
+CURVE = [*WORLD, "--test-size", "60", "--k", "0,50", "--learner", "cooldown:epochs=1", "--with-policies", "loss"]
+METHODS = ["--methods", "ridge = memory:ridge", "--methods", "mlp = network:mlp | policy:random"]
+COMMANDS = {
+    "simulate": ["simulate", *TINY],
+    "compare": ["compare", *TINY, "--policies", "static:k=50 loss", *METHODS, "--seeds", 2],
+    "curve": ["curve", *CURVE, "--seeds", 2],
+    "tree": ["tree", *WORLD, "--learner", "online:epochs=1", "--seeds", 2],
+    "beam": ["tree", *WORLD, "--learner", "online:epochs=1", "--seeds", 2, "--search", "beam"],
+    **{
+        method: ["train-policy", *WORLD, "--learner", "online:epochs=1", "--seeds", 2, "--method", method, *options]
+        for method, options in {
+            "cma": ("--iterations", 2, "--population", 4),
+            "reinforce": ("--iterations", 2, "--population", 4, "--hidden", 2),
+            "forecast": ("--population", 4),
+        }.items()
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_executors_give_the_same_bytes(tmp_path, name):
+    command = COMMANDS[name]
+    folders = {}
+    for title, options in {"here": ("--executor", "serial"), "two": ("--workers", 2)}.items():
+        done = lifetime(*command, *options, "--runs", tmp_path, "--name", title)
+        assert done.returncode == 0, done.stderr
+        folders[title] = tmp_path / command[0] / title
+    here, two = (json.loads((folder / "config.json").read_text()) for folder in folders.values())
+    assert (here.pop("executor"), two.pop("executor")) == ("serial", "processes:workers=2")
+    assert here == two
+    files = {title: kept(folder) for title, folder in folders.items()}
+    for content in files.values():
+        del content["config.json"]
+    assert files["here"] == files["two"]
+    assert points(folders["here"]) == points(folders["two"])
+
+
+def test_threads_identify_a_run_and_the_executor_does_not(monkeypatch, capsys, tmp_path):
+    def within(*arguments):
+        return commands.within(monkeypatch, capsys, "simulate", *TINY, "--runs", tmp_path, "--name", "x", *arguments)
+
+    assert within("--threads", 1).returncode == 0
+    summary = (tmp_path / "simulate/x/summary.json").read_bytes()
+    assert within("--executor", "serial").returncode == 0, "one thread, as before"
+    assert (tmp_path / "simulate/x/summary.json").read_bytes() == summary
+    assert_refused(within("--threads", 2), "settings.threads was 1 and is now 2")
+    assert commands.within(monkeypatch, capsys, "resume", tmp_path / "simulate/x").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--executor", "cloud"], "expected an executor out of serial, processes or package.module.Class, got cloud"),
+        (["--executor", "serial", "--workers", 2], "expected --executor processes beside --workers, got serial"),
+        (["--executor", "processes:workers=many"], "expected workers of processes to be an integer or none, got many"),
+        (["--executor", "processes:cores=2"], "expected settings of processes out of workers, got cores"),
+        (["--workers", 0], "--workers"),
+        (["--threads", 0], "expected --threads to be greater than or equal to 1, got 0"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_one_line(monkeypatch, capsys, tmp_path, options, message):
+    done = commands.within(monkeypatch, capsys, "simulate", *TINY, "--runs", tmp_path / "runs", *options)
+    assert_refused(done, message)
+    assert not (tmp_path / "runs").exists()
