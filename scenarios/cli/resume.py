@@ -30,6 +30,8 @@ def resume(
 
     The settings are read from the run's folder. A finished run is shown again.
     """
+    import torch
+
     from scenarios.experiments.finished_runs import read_config
 
     config = read_config(run)
@@ -40,9 +42,8 @@ def resume(
     experiment = find_experiment(name, run)
     if dataset is not None:
         given["dataset"] = dataset
-    if workers is None and executor is None:
-        began = str(config.get("executor", "serial"))
-        executor = "processes" if began.startswith("processes:") else began  # here, one for each core
+    if executor is None and workers is None and given.get("threads") == 1 != torch.get_num_threads():
+        executor = "processes" if given.get("seeds", 1) > 1 else None  # it began with workers
     options = Options(
         preset,
         runs=run.parent.parent,

@@ -171,8 +171,8 @@ def _find(name: str, family: Family) -> Callable[..., Any]:
         return _imported(name, family)
     files = ", file:PATH" if reads_files else ""
     raise InvalidSetting(
-        f"expected {_with_article(family.name)} out of {', '.join(family.members)}{files} or package.module.Class, got {name}; "
-        f"`lifetime list {family.plural}` shows them"
+        f"expected {_with_article(family.name)} out of {', '.join(family.members)}{files} or package.module.Class, got "
+        f"{name}; `lifetime list {family.plural}` shows them"
     )
 
 

@@ -158,7 +158,6 @@ def begin(
         described = {
             **describe(experiment.name, preset, config, dataset=dataset, threads=threads, access=access),
             **experiment.facts(config),
-            "executor": str(does),
         }
         found = path or run_folder(
             runs / (experiment.folder or experiment.name), name, experiment.words(config), described

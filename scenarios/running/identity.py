@@ -28,7 +28,7 @@ from scenarios.running.machine import DECODER, machine, versions
 _DECIDING = ("python", "torch", "numpy", "scipy", "source")
 """Versions that decide the numbers of every run; some runs have more (`_versions_that_decide`)."""
 
-_NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge", "executor"})
+_NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge"})
 """Parts of a description that are not part of the identity."""
 
 _IDLE = frozenset().union(

@@ -318,7 +318,9 @@ def test_an_iteration_that_was_stopped_is_lived_again(simulators, method, monkey
     lifetimes = simulators[1]
     config = configured(method, **TINY, cost_weight=PRICING.cost_weight)
     trainer, undisturbed = (make_trainer(config, lifetimes) for _ in range(2))
-    monkeypatch.setattr(lifetimes, "run", replace(lifetimes.run, reporter=StopsSoon(3)))
+    soon = StopsSoon(3)
+    monkeypatch.setattr(lifetimes, "run", replace(lifetimes.run, reporter=soon))
+    monkeypatch.setattr(lifetimes, "reporter", soon)
     with pytest.raises(Interrupted):
         trainer.iterate()
     monkeypatch.undo()
