@@ -1,7 +1,7 @@
 """Worlds for agents, and experiments in them.
 
-`run_lifetime` simulates one lifetime from Python, a `Method` is what `lifetime compare` compares, and `LifetimeEnv` is a
-Gymnasium environment of lifetimes:
+`run_lifetime` simulates one lifetime from Python, a `Method` is what `lifetime compare` compares, and `LifetimeEnv` is
+a Gymnasium environment of lifetimes:
 
     env = scenarios.LifetimeEnv(seeds=(0, 1, 2), observes="learner", cost_weight=0.001)
     observation, info = env.reset(seed=0)
