@@ -1,13 +1,13 @@
-"""The benchmarks that give ratios: `python -m tests.benchmarks [learning sharing recalling loop starting growth]`.
+"""The benchmarks that give ratios: `python -m tests.benchmarks [SUITE ...]`, all of `SUITES` without a name.
 
-Without a name, all of them, about twenty minutes on two cores, which should have nothing else to do. Prints a line as
+All take about half an hour on two cores, which should have nothing else to do. Prints a line as
 each is measured, and at the end a table in Markdown.
 """
 
 import argparse
 import os
 
-from tests.benchmarks import growth, learning, loop_overhead, recalling, sharing, starting
+from tests.benchmarks import executing, growth, learning, loop_overhead, recalling, sharing, starting
 from tests.benchmarks.ratios import Ratio, machine
 
 SUITES = {
@@ -17,6 +17,7 @@ SUITES = {
     "loop": loop_overhead.measure,
     "starting": starting.measure,
     "growth": growth.measure,
+    "executing": executing.measure,
 }
 
 
