@@ -28,7 +28,7 @@ def find_experiment(name: Any, path: Path | None = None) -> Any:
     Raises:
         RunError: there is none of that name.
     """
-    if name not in EXPERIMENTS:
+    if not isinstance(name, str) or name not in EXPERIMENTS:
         raise RunError(f"expected a run of {', '.join(EXPERIMENTS)} at {path}, got one of {name}")
     module, _, found = EXPERIMENTS[name].partition(":")
     return getattr(import_module(module), found)

@@ -125,6 +125,11 @@ class SharedLearner:
         if self._behind:
             done = self._done[self._n_told]
             if done.name != name:  # then the first agent's call did nothing at this point, or it did not come
+                if name == "learn" or (name == "flush" and self._n_told and self.pending):
+                    raise ContractError(
+                        f"expected agents that share a learner to have it do the same, got `{done.name}` by one and "
+                        f"`{name}` by another; give the operation shares=False"
+                    )
                 return []
             self._n_told += 1
             return list(done.bill)

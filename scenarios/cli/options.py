@@ -24,19 +24,20 @@ Download = Annotated[bool, typer.Option("--download", help="Download a missing d
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON and nothing else.")]
 
-MOST_WORKERS = 256
-"""Largest number of processes of a command; each imports torch."""
 Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        max=MOST_WORKERS,
-        help="Processes, which work side by side, also on one GPU. On a CPU their number changes no result. (Default: "
-        "this process with all its threads; trees: a process for each core.)",
+        max=256,
+        help="Processes, which work side by side, also on one GPU. On a CPU their number changes no result, but they "
+        "have one thread each unless --threads is given. (Default: this process; trees: a process for each core.)",
     ),
 ]
 ExecutorSpec = Annotated[
-    str | None, typer.Option("--executor", help="Where the tasks of a run are done; `lifetime list executors`.")
+    str | None,
+    typer.Option(
+        "--executor", help="What does the tasks of a run; `lifetime list executors`. (Default: as --workers.)"
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ class Member:
         for name, (annotation, default) in settable_of(factory).items():
             if name in given and (name in HIDDEN or spec.name in PATHS or given[name] != default):
                 settings[name] = given[name]
-            elif family.in_full and name not in HIDDEN and default not in (None, REQUIRED, ()):
-                settings[name] = read_as(written(default), options_of(annotation))
+            elif family.in_full and name not in HIDDEN and default not in (REQUIRED, ()):
+                with suppress(ValueError):  # a default that no text means, such as None for an integer
+                    settings[name] = read_as(written(default), options_of(annotation))
         return cls(family, spec.name, settings)
 
     @property

@@ -107,13 +107,19 @@ class Method(MethodSettings):
     Methods are compared in one world: each field is a setting in which compared lifetimes may differ. What is left out
     is as in the preset `quick`, until `under` completes the method by other settings.
 
-        Method(label="ridge", memory="ridge:sketch=512", policy="static:k=50")
+        Method(label="ridge", memory="ridge:limit=512", policy="static:k=50")
     """
 
     label: str = ""
     """Its name in figures and tables; by default made from the parts that were given."""
     policy: Annotated[Member, Of(POLICY)] = setting("loss", POLICY_HELP, STREAM, "method")
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **parts: Any) -> None:
+        try:
+            super().__init__(**parts)
+        except ValidationError as error:
+            raise InvalidSetting(one_line(error, type(self))) from None
 
     @model_validator(mode="wrap")
     @classmethod
@@ -127,7 +133,9 @@ class Method(MethodSettings):
         label = values.get("label") or ""
         if not isinstance(label, str) or label != label.strip() or not label.isprintable():
             raise ValueError(f"expected a label of printable characters, without blanks at its ends, got {label!r}")
-        method: Method = handler({**given, "label": label or _label(given)})
+        method: Method = handler({**given, "label": label})
+        if not label:
+            method = method.model_copy(update={"label": _label(given)})
         method._given = given
         return method
 
@@ -151,7 +159,7 @@ class Method(MethodSettings):
         parts: dict[str, str] = {}
         for written in rest.split("|"):
             name, value = _part_name(written), written.partition(":")[2].strip()
-            if not value:
+            if not value or name == "label":
                 raise InvalidSetting(
                     f"expected a method as in 'ridge = memory:ridge | policy:static:k=50', with parts out of "
                     f"{', '.join(_parts())}, got {shown(text.strip())}"
@@ -251,7 +259,8 @@ def _text(value: Any) -> str | None:
 
 def listed_methods(value: Any) -> list[Method]:
     """Methods from a text, a table, a method, or a list of them; a table of tables gives labels as keys."""
-    if isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values()):
+    labelled = isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values())
+    if labelled and not all(_part_name(name) in _parts() for name in value):
         value = [{"label": label, **each} for label, each in value.items()]
     return [Method.of(each) for each in (value if isinstance(value, list | tuple) else [value])]
 
@@ -266,7 +275,8 @@ def completed(methods: Iterable[Method], base: Mapping[str, Any]) -> tuple[Metho
     names = [method.file_name for method in found]
     for method in found:
         if names.count(method.file_name) > 1:
-            raise InvalidSetting(f"expected a label for each method, got {method.label} twice; label them apart")
+            alike = [each.label for each in found if each.file_name == method.file_name]
+            raise InvalidSetting(f"expected a label for each method, got {' and '.join(alike)}; label them apart")
     return found
 
 

@@ -71,7 +71,12 @@ class AgentConfig(AgentSettings):
         ge=0,
     )
     max_megapixels: float = setting(
-        180.0, "folders: largest image that is decoded (a JPEG counts at its reduced size)", DATA, "idle", gt=0, le=1e6
+        180.0,
+        "images in files: largest one that is decoded, in millions of pixels (a JPEG counts at its reduced size)",
+        DATA,
+        "idle",
+        gt=0,
+        le=1e6,
     )
     shift: int | None = setting(
         None, "augmentation: largest shift in pixels (default: by data set)", DATA, ge=0, le=1000
@@ -229,7 +234,7 @@ class CompareConfig(LifetimeConfig):
     methods: tuple[Method, ...] = setting(
         (),
         "a method, 'label = network:... | recipe:... | learner:... | memory:... | keys:... | policy:...'; what is left "
-        "out is as in the other settings; once for each method",
+        "out is as in the other settings (policy: loss); once for each method",
         STREAM,
         "free",
     )

@@ -129,7 +129,7 @@ def load_dataset(
     Raises:
         InvalidSetting: a size below 1, a `max_megapixels` that is not above 0 and finite,
             or an `image_size` out of range or for a data set of feature vectors.
-        DatasetError: the data set is missing or damaged, or it has fewer images than the given sizes.
+        DatasetError: the data set is missing, damaged or changed, or it has fewer images than the given sizes.
     """
     for option, size in (("--train-size", n_train), ("--validation-size", n_validation), ("--test-size", n_test)):
         if size is not None and size < 1:
@@ -143,6 +143,11 @@ def load_dataset(
     folder = cache_dir_of(access.data_dir)
     loading = Loading(seed, n, folder, access.download, progress, max_megapixels, image_size)
     source: Source = dataset.make(loading=loading)
+    if access.content is not None and fingerprint(dataset, access) != access.content:
+        raise DatasetError(
+            f"expected the files of {dataset} as they were when the run began, got others; put those back, or begin "
+            "another run"
+        )
     name = str(dataset)
     if image_size is not None:
         source = with_image_size(source, image_size, name, progress)

@@ -32,6 +32,8 @@ class Access:
     data_dir: Path | None = None
     """None for the user's cache folder."""
     download: bool = False
+    content: str | None = None
+    """Fingerprint of the files when the run began; None for any content."""
 
 
 class Loading(NamedTuple):

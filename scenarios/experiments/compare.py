@@ -17,7 +17,7 @@ from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.provenance import notes_on_training
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run, Site
-from scenarios.running.world import check_methods, check_settings, check_world, load_world, truth_as_json
+from scenarios.running.world import check_methods, check_policies, check_prices, check_world, load_world, truth_as_json
 
 
 def run(config: CompareConfig, run: Run) -> Compared:
@@ -95,7 +95,8 @@ def _policies(config: CompareConfig) -> list[Member]:
 
 
 def _check(config: CompareConfig) -> None:
-    check_settings(config, _policies(config))
+    check_prices(config)
+    check_policies(_policies(config))
     for method in config.methods:
         method.recipe.make()
 

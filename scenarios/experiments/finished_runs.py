@@ -14,6 +14,7 @@ from scenarios.config.method import Method
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
+from scenarios.datasets.fingerprints import without_path
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals
@@ -94,10 +95,12 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     """Notes on differences between the runs; raises InvalidSetting if they cannot be compared."""
     reference = found[0]
     for lifetime in found[1:]:
-        pairs = {name: (getattr(reference.config, name), getattr(lifetime.config, name)) for name in _OF_WORLD}
+        pairs: dict[str, tuple[Any, ...]] = {
+            name: (getattr(reference.config, name), getattr(lifetime.config, name)) for name in _OF_WORLD
+        }
         pairs["data"] = reference.data, lifetime.data
-        if reference.data is not None and reference.data == lifetime.data:
-            del pairs["dataset"]  # the same content, whatever the path
+        if reference.data is not None and reference.data == lifetime.data:  # the same content, whatever the path
+            pairs["dataset"] = tuple(without_path(str(each)) for each in pairs["dataset"])
         for policy in reference.own_code.keys() & lifetime.own_code.keys():
             pairs[f"the source of {policy}"] = reference.own_code[policy], lifetime.own_code[policy]
         for name, (ours, theirs) in pairs.items():

@@ -21,7 +21,7 @@ from scenarios.policy_training.trainers import Trainer, make_trainer
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
-from scenarios.running.tasks import Run
+from scenarios.running.tasks import Run, SerialExecutor
 from scenarios.running.world import check_settings, load_world, make_episode
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def run(config: TrainConfig, run: Run) -> dict[str, Any]:
     simulator: Simulator
     if config.trees is None:
         reporter.say("data")
+        if config.method == "ppo" and not isinstance(run.executor, SerialExecutor | None):
+            reporter.tell("ppo runs its lifetimes in this process, one after the other")
         simulator = LifetimeSimulator(config, _seeds(config), run)
     else:
         tables = training_tables(read_tables(config.trees), config)

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from agent.errors import InvalidSetting
 from scenarios.config.families import EXECUTOR
 from scenarios.config.members import Member
+from scenarios.config.parameters import settable_of
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.tasks import Cache, Executor, SerialExecutor
 from scenarios.running.workers import ProcessExecutor, n_cores
+
+MOST_WORKERS = 256
+"""Largest number of processes; each imports torch."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ def processes(context: Context, workers: int | None = None) -> Executor:
         context: the run.
         workers: largest number of processes; none: one for each core.
     """
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise InvalidSetting(f"expected workers of processes from 1 to {MOST_WORKERS}, got {workers}")
     return ProcessExecutor(workers or n_cores(), context.threads, context.reporter)
 
 
@@ -60,6 +66,6 @@ def executor_of(text: str | None, workers: int | None, *, side_by_side: bool) ->
     executor = Member.read(usual if text is None else text, EXECUTOR)
     if workers is None:
         return executor
-    if executor.name == "serial":
-        raise InvalidSetting("expected --executor processes beside --workers, got serial; leave out either")
+    if "workers" not in settable_of(executor.factory) or "workers" in executor.settings:
+        raise InvalidSetting(f"expected --executor processes beside --workers, got {executor}; leave out either")
     return Member(EXECUTOR, executor.name, {**executor.settings, "workers": workers})

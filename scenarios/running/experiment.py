@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -67,8 +67,8 @@ class Begun(Generic[Config, Result]):
     described: Mapping[str, Any]
     """The content of config.json."""
     path: Path
-
     executor: Member
+    """Does its tasks."""
 
     def execute(self, reporter: ProgressReporter, access: Access, *, anew: bool = False) -> Report:
         """Start, continue or read the run, and report its results.
@@ -82,7 +82,7 @@ class Begun(Generic[Config, Result]):
             LifetimeError: as the experiment does; what was saved stays.
             Interrupted: the reporter stopped the run.
         """
-        own = own_components(self.config)
+        own, access = own_components(self.config), replace(access, content=self.described["data"])
         threads, cache = getattr(self.config, "threads", None) or torch.get_num_threads(), Cache()
         with _threads(threads):
             if anew:  # invalid settings must not delete the earlier run

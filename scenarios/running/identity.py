@@ -16,7 +16,7 @@ from typing import Any
 from agent.errors import DatasetError, InvalidSetting
 from agent.storage.record import CONFIG
 from scenarios.config.members import Member
-from scenarios.config.method import Settings
+from scenarios.config.method import MethodSettings, Settings
 from scenarios.config.settings import AgentConfig, CompareRunsConfig, EvaluateConfig, TrainConfig, settings_of
 from scenarios.config.specs import FILE
 from scenarios.datasets.fingerprints import decodes_images, reads_files, without_path
@@ -27,6 +27,9 @@ from scenarios.running.machine import DECODER, machine, versions
 
 _DECIDING = ("python", "torch", "numpy", "scipy", "source")
 """Versions that decide the numbers of every run; some runs have more (`_versions_that_decide`)."""
+
+_VERSIONS_OF_DATA = {"digits": ("scikit-learn",), "torchvision": ("torchvision",), "parquet": ("pyarrow",)}
+"""Versions that decide the data of some data sets, in addition."""
 
 _NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge"})
 """Parts of a description that are not part of the identity."""
@@ -89,7 +92,8 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     settings, found = described.get("settings"), described.get("versions")
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
-        identity["settings"] = {name: value for name, value in settings.items() if name not in _IDLE}
+        unused = _IDLE | (MethodSettings.model_fields.keys() if "methods" in settings else set())  # they are complete
+        identity["settings"] = {name: value for name, value in settings.items() if name not in unused}
         if dataset:
             identity["settings"]["dataset"] = without_path(dataset)
     if isinstance(found, dict):
@@ -194,7 +198,7 @@ def own_components(config: Settings) -> list[str]:
 
 def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     of_training = ("cmaes", "gymnasium", "stable-baselines3") if experiment == "train-policy" else ()
-    of_data = ("scikit-learn",) if dataset.partition(":")[0] == "digits" else ()
+    of_data = _VERSIONS_OF_DATA.get(dataset.partition(":")[0], ())
     return {*_DECIDING, *of_training, *of_data}
 
 

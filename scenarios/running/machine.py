@@ -18,6 +18,7 @@ _VERSIONED = (
     "torchvision",
     "avalanche-lib",
     "numpy",
+    "pyarrow",
     "scikit-learn",
     "scipy",
     "cmaes",

@@ -20,15 +20,19 @@ from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted, ProgressReporter
 from scenarios.running.tasks import Cache, Task
 
-Progress = tuple[float, str]
-"""The work done since the last message, and the description of the current work."""
+Progress = tuple[float, str, float | None]
+"""The work done since the last message, the description of the current work, and the total if it was set."""
+
+GRACE_SECONDS = 10.0
+"""How long tasks may take to save what they have done when a run is stopped, as after Ctrl-C; a second one ends it."""
 
 
 class ProcessExecutor:
     """Does tasks in processes of this machine.
 
-    Every process has the same number of threads, so that results do not depend on the number of processes. Leaving the
-    context kills the processes, also after an error, and loses their unfinished tasks.
+    Every process has the same number of threads, so that results do not depend on the number of processes. A run that
+    is stopped gives its tasks a few seconds to save what they have done. Leaving the context kills the processes, also
+    after an error.
 
     Args:
         n: largest number of processes; they start when there is work for them.
@@ -42,9 +46,9 @@ class ProcessExecutor:
         self._others = set(multiprocessing.active_children())
         self._processes: set[Any] = set()
         spawn = multiprocessing.get_context("spawn")
-        self._progress = spawn.SimpleQueue()
+        self._progress, self._stop = spawn.SimpleQueue(), spawn.Event()
         self._executor = ProcessPoolExecutor(
-            n, mp_context=spawn, initializer=_initialize, initargs=(threads, self._progress)
+            n, mp_context=spawn, initializer=_initialize, initargs=(threads, self._progress, self._stop)
         )
 
     def __enter__(self) -> "ProcessExecutor":
@@ -82,6 +86,8 @@ class ProcessExecutor:
         """See Executor."""
         while self._running:
             if self._reporter.stopping:
+                self._stop.set()
+                wait(self._running, timeout=GRACE_SECONDS)
                 raise Interrupted
             done, _ = wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED)
             self._report()
@@ -90,9 +96,10 @@ class ProcessExecutor:
                     results = [(self._running.pop(future), *future.result()) for future in done]
                 except BrokenProcessPool:
                     raise self._broken() from None
-                for _, _, told in results:
-                    for warning in told:
-                        self._reporter.warn(warning)
+                self._report()
+                for _, _, said in results:
+                    for kind, what in said:
+                        (self._reporter.warn if kind == "warn" else self._reporter.tell)(what)
                 return [(task, result) for task, result, _ in results]
             # The executor does not watch a process from the start, and can miss that it is killed early.
             if any(process.exitcode is not None for process in self._processes):
@@ -101,7 +108,9 @@ class ProcessExecutor:
 
     def _report(self) -> None:
         while not self._progress.empty():
-            done, what = self._progress.get()
+            done, what, total = self._progress.get()
+            if total is not None:
+                self._reporter.expect(total)
             self._reporter.advance(done)
             if what:
                 self._reporter.say(what)
@@ -116,31 +125,41 @@ class ProcessExecutor:
 
 
 class ForwardingReporter:
-    """Sends the progress of a task to the process that reports it, a few times a second; keeps its warnings.
+    """Sends the progress of a task to the process that reports it, a few times a second; keeps what it says.
 
     Args:
-        send: called with the work done since the last call, and the description of the current work.
+        send: called with the progress since the last call.
+        stopped: whether the run is being stopped.
     """
 
     EVERY_SECONDS = 0.2
-    stopping = False
 
-    def __init__(self, send: Callable[[Progress], None]) -> None:
-        self.warnings: list[str] = []
-        self._send, self._done, self._what, self._sent_at = send, 0.0, "", 0.0
+    def __init__(self, send: Callable[[Progress], None], stopped: Callable[[], bool]) -> None:
+        self.said: list[tuple[str, str]] = []
+        """Kind, `tell` or `warn`, and text of each message."""
+        self._send, self._stopped = send, stopped
+        self._done, self._what, self._sent_at = 0.0, "", 0.0
+        self._total: float | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """See ProgressReporter."""
+        return self._stopped()
 
     def expect(self, total: float) -> None:
-        """See ProgressReporter; the run knows the total."""
+        """See ProgressReporter."""
+        self._total = total
 
     def reach(self, done: int, total: int) -> None:
         """See ProgressReporter; nobody shows it."""
 
     def tell(self, what: str) -> None:
-        """See ProgressReporter; the run tells it."""
+        """See ProgressReporter."""
+        self.said.append(("tell", what))
 
     def warn(self, what: str) -> None:
         """See ProgressReporter."""
-        self.warnings.append(what)
+        self.said.append(("warn", what))
 
     def advance(self, done: float) -> None:
         """See ProgressReporter."""
@@ -154,26 +173,27 @@ class ForwardingReporter:
 
     def flush(self) -> None:
         """Send what is not sent yet."""
-        self._send((self._done, self._what))
-        self._done, self._sent_at = 0.0, time.monotonic()
+        self._send((self._done, self._what, self._total))
+        self._done, self._total, self._sent_at = 0.0, None, time.monotonic()
 
 
 _CACHE = Cache()  # of a worker process
 _PROGRESS: Any = None  # its queue to the parent
+_STOP: Any = None  # an event, set when the run is stopped
 
 
-def _do(task: Task) -> tuple[Any, list[str]]:
-    """Do a task in a worker process; returns its result and its warnings."""
-    reporter = ForwardingReporter(_PROGRESS.put)
+def _do(task: Task) -> tuple[Any, list[tuple[str, str]]]:
+    """Do a task in a worker process; returns its result, and what it said."""
+    reporter = ForwardingReporter(_PROGRESS.put, _STOP.is_set)
     with component_errors():  # here, since pickling an error loses its traceback
         result = task.do(reporter, _CACHE)
     reporter.flush()
-    return result, reporter.warnings
+    return result, reporter.said
 
 
-def _initialize(threads: int, progress: Any) -> None:
-    global _PROGRESS
-    _PROGRESS = progress
+def _initialize(threads: int, progress: Any, stop: Any) -> None:
+    global _PROGRESS, _STOP
+    _PROGRESS, _STOP = progress, stop
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore")  # of libraries; the parent shows warnings that concern the user
     sys.stdout = sys.stderr  # a user's policy may print, but only the parent prints results

@@ -32,9 +32,14 @@ def check_settings(config: AgentConfig, policies: Iterable[Member] = ()) -> None
     """
     config.recipe.make()
     if isinstance(config, LifetimeConfig):
-        config.cost.make()
-        config.tariff.make(n_chunks=1, seed=0)
+        check_prices(config)
     check_policies(policies)
+
+
+def check_prices(config: LifetimeConfig) -> None:
+    """Make the cost model and the tariff on trial; raises InvalidSetting."""
+    config.cost.make()
+    config.tariff.make(n_chunks=1, seed=0)
 
 
 def check_policies(policies: Iterable[Member]) -> None:

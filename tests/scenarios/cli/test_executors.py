@@ -1,9 +1,11 @@
 """Where tasks are done changes no byte: this process, or several."""
 
+import signal
+
 import pytest
 
 from tests.scenarios import commands
-from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, points
+from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, living, points
 
 WORLD = "--device cpu --train-size 120 --validation-size 20 --chunks 4 --network resnet:width=2".split()
 CURVE = [*WORLD, "--test-size", "60", "--k", "0,50", "--learner", "cooldown:epochs=1", "--with-policies", "loss"]
@@ -38,6 +40,21 @@ def test_executors_give_the_same_bytes(tmp_path, name):
     assert points(folders["here"]) == points(folders["two"])
 
 
+@pytest.mark.slow
+def test_a_run_in_workers_that_is_stopped_saves_what_it_has_done(tmp_path):
+    long = [*TINY, "--chunks", 40, "--train-size", 4000, "--checkpoint-every", 1000, "--learner", "online:epochs=3"]
+    command = ["simulate", *long, "--workers", 1, "--runs", tmp_path, "--name", "x"]
+    run = tmp_path / "simulate/x"
+    with living(run, *command, after=3) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert (run / "checkpoint.pt").exists()
+    assert lifetime("resume", run).returncode == 0
+    whole = lifetime("simulate", *long, "--threads", 1, "--runs", tmp_path, "--name", "y")
+    assert whole.returncode == 0
+    assert kept(run) == kept(tmp_path / "simulate/y")
+
+
 def test_threads_identify_a_run_and_the_executor_does_not(monkeypatch, capsys, tmp_path):
     def within(*arguments):
         return commands.within(monkeypatch, capsys, "simulate", *TINY, "--runs", tmp_path, "--name", "x", *arguments)
@@ -56,6 +73,9 @@ def test_threads_identify_a_run_and_the_executor_does_not(monkeypatch, capsys, t
         (["--executor", "cloud"], "expected an executor out of serial, processes or package.module.Class, got cloud"),
         (["--executor", "serial", "--workers", 2], "expected --executor processes beside --workers, got serial"),
         (["--executor", "processes:workers=many"], "expected workers of processes to be an integer or none, got many"),
+        (["--executor", "processes:workers=0"], "expected workers of processes from 1 to 256, got 0"),
+        (["--executor", "processes:workers=-3"], "expected workers of processes from 1 to 256, got -3"),
+        (["--executor", "processes:workers=2", "--workers", 3], "expected --executor processes beside --workers, got"),
         (["--executor", "processes:cores=2"], "expected settings of processes out of workers, got cores"),
         (["--workers", 0], "--workers"),
         (["--threads", 0], "expected --threads to be greater than or equal to 1, got 0"),

@@ -103,12 +103,20 @@ def test_runs_of_methods_are_compared_by_label(whole, within, tmp_path):
     assert any(label.startswith("ridge ") and "network=mlp" in label for label in labels)
 
 
+def test_what_methods_replace_is_no_part_of_a_comparison(within, tmp_path):
+    one = [*TINY, "--seeds", 1, "--quiet", "--runs", tmp_path, "--methods"]
+    assert within("compare", *one, "mlp = network:mlp | memory:ridge").returncode == 0
+    again = ["mlp = network:mlp", "--memory", "ridge", "--recipe", "sgd:batch=64", "--network", "convnet"]
+    assert within("compare", *one, *again).returncode == 0
+    assert len(list((tmp_path / "compare").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
         (["static:k=50"], "expected parts of a method out of network, recipe, learner, memory, keys"),
         (["a = memory:foo"], "expected a memory out of cache, ridge or package.module.Class, got foo"),
-        (["a = policy:loss", "a = policy:random"], "expected a label for each method, got a twice; label them apart"),
+        (["a = policy:loss", "a = policy:random"], "expected a label for each method, got a and a; label them apart"),
         (["a = keys:stage9"], "expected keys from places of ResNet(depth=8"),
         (["good = policy:loss", "bad = network:resnet:depth=9"], "(in the method bad)"),
         (["a = policy:file:/nowhere.json"], "expected a policy file at /nowhere.json, got none"),

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import InvalidSetting
+from agent.networks.convnet import ConvNet
 from scenarios.config.method import Method
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CompareConfig, LifetimeConfig, settings_of
@@ -115,8 +116,29 @@ def test_a_configuration_is_read_again_as_it_was():
     assert pickle.loads(pickle.dumps(config)) == config
 
 
+class Dropping(ConvNet):
+    """A network with a setting that may be none."""
+
+    def __init__(self, n_classes: int, generator: object, drop: float | None = None) -> None: ...
+
+
+def test_a_method_without_a_setting_is_read_again_without_it():
+    own = f"{__name__}.Dropping"
+    methods = {"methods": [f"a = network:{own}:drop=none", f"b = network:{own}"], "network": f"{own}:drop=0.5"}
+    config = resolve(CompareConfig, "quick", methods)
+    assert [method.network.settings for method in config.methods] == [{"drop": None}, {"drop": 0.5}]
+    assert CompareConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_method_in_python_raises_one_line():
+    for parts in ({"memory": "ridge:sketch=3"}, {"memori": "ridge"}, {"policy": 3}):
+        with pytest.raises(InvalidSetting, match="expected") as error:
+            Method(**parts)
+        assert "\n" not in str(error.value)
+
+
 def test_labels_are_unique_also_as_names_of_files():
-    with pytest.raises(InvalidSetting, match="expected a label for each method, got a twice; label them apart"):
+    with pytest.raises(InvalidSetting, match="expected a label for each method, got a and a; label them apart"):
         compared("a = memory:ridge", "a = memory:cache")
     names = [method.file_name for method in compared("A b = memory:ridge", "a b = memory:cache", "a-b = policy:loss")]
     assert len({name.lower() for name in names}) == 3
@@ -125,6 +147,8 @@ def test_labels_are_unique_also_as_names_of_files():
 def test_a_table_of_tables_labels_methods():
     config = resolve(CompareConfig, "quick", {"methods": {"one": {"memory": "ridge"}, "two": {"policy": "random"}}})
     assert [method.label for method in config.methods] == ["one", "two"]
+    [one] = resolve(CompareConfig, "quick", {"methods": {"memory": {"name": "ridge"}}}).methods
+    assert one.label == "memory:ridge"
 
 
 def test_settings_in_which_lifetimes_may_differ_are_those_of_a_method():
