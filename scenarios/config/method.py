@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
@@ -133,9 +134,10 @@ class Method(MethodSettings):
         label = values.get("label") or ""
         if not isinstance(label, str) or label != label.strip() or not label.isprintable():
             raise ValueError(f"expected a label of printable characters, without blanks at its ends, got {label!r}")
-        method: Method = handler({**given, "label": label})
         if not label:
-            method = method.model_copy(update={"label": _label(given)})
+            with suppress(ValueError):  # of a part that cannot be read, which the handler reports
+                label = _label(given)
+        method: Method = handler({**given, "label": label})
         method._given = given
         return method
 

@@ -131,11 +131,7 @@ def load_dataset(
             or an `image_size` out of range or for a data set of feature vectors.
         DatasetError: the data set is missing, damaged or changed, or it has fewer images than the given sizes.
     """
-    for option, size in (("--train-size", n_train), ("--validation-size", n_validation), ("--test-size", n_test)):
-        if size is not None and size < 1:
-            raise InvalidSetting(f"expected {option} of at least 1 image, got {size}; ask for more")
-    if not 0 < max_megapixels < math.inf:
-        raise InvalidSetting(f"expected --max-megapixels above 0 and finite, got {max_megapixels:g}; raise it")
+    _check(n_train, n_validation, n_test, max_megapixels)
     check_image_size(image_size)
     default = _DEFAULT_SIZES.get(dataset.name, _Sizes())
     sizes = _Sizes(n_train or default.train, n_validation or default.validation, n_test or default.test)
@@ -154,6 +150,15 @@ def load_dataset(
     train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
     normalization = Normalization.of(train.inputs)
     return Dataset(name, source.class_names, train, validation, test, source.augmentation, normalization, source.notes)
+
+
+def _check(n_train: int | None, n_validation: int | None, n_test: int | None, max_megapixels: float) -> None:
+    """Raise InvalidSetting for a size below 1, or a `max_megapixels` that is not above 0 and finite."""
+    for option, size in (("--train-size", n_train), ("--validation-size", n_validation), ("--test-size", n_test)):
+        if size is not None and size < 1:
+            raise InvalidSetting(f"expected {option} of at least 1 image, got {size}; ask for more")
+    if not 0 < max_megapixels < math.inf:
+        raise InvalidSetting(f"expected --max-megapixels above 0 and finite, got {max_megapixels:g}; raise it")
 
 
 def fingerprint(dataset: Member, access: Access) -> str | None:
