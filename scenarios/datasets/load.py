@@ -133,23 +133,28 @@ def load_dataset(
     """
     _check(n_train, n_validation, n_test, max_megapixels)
     check_image_size(image_size)
-    default = _DEFAULT_SIZES.get(dataset.name, _Sizes())
-    sizes = _Sizes(n_train or default.train, n_validation or default.validation, n_test or default.test)
+    usual = _DEFAULT_SIZES.get(dataset.name, _Sizes())
+    sizes = _Sizes(n_train or usual.train, n_validation or usual.validation, n_test or usual.test)
     n = sum(size or 0 for size in sizes)
-    folder = cache_dir_of(access.data_dir)
-    loading = Loading(seed, n, folder, access.download, progress, max_megapixels, image_size)
+    cache = cache_dir_of(access.data_dir)
+    loading = Loading(seed, n, cache, access.download, progress, max_megapixels, image_size)
     source: Source = dataset.make(loading=loading)
+    _check_content(dataset, access)
+    if image_size is not None:
+        source = with_image_size(source, image_size, str(dataset), progress)
+    name, augmentation, notes = str(dataset), source.augmentation, source.notes
+    train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
+    scale = Normalization.of(train.inputs)
+    return Dataset(name, source.class_names, train, validation, test, augmentation, scale, notes)
+
+
+def _check_content(dataset: Member, access: Access) -> None:
+    """Raise DatasetError for files that are not as they were when the run began."""
     if access.content is not None and fingerprint(dataset, access) != access.content:
         raise DatasetError(
             f"expected the files of {dataset} as they were when the run began, got others; put those back, or begin "
             "another run"
         )
-    name = str(dataset)
-    if image_size is not None:
-        source = with_image_size(source, image_size, name, progress)
-    train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
-    normalization = Normalization.of(train.inputs)
-    return Dataset(name, source.class_names, train, validation, test, source.augmentation, normalization, source.notes)
 
 
 def _check(n_train: int | None, n_validation: int | None, n_test: int | None, max_megapixels: float) -> None:
