@@ -108,7 +108,7 @@ def test_an_infinite_budget_is_none(evaluated):
 def test_a_table_fits_its_window(evaluated, monkeypatch, width):
     monkeypatch.setattr(show, "results_console", lambda: Console(width=width))
     done, _ = evaluated()
-    table = done.stdout.partition("figure:")[0].splitlines()
+    table = done.stdout.partition("note:")[0].splitlines()
     assert max(map(len, table)) <= width
     heading = done.stdout.partition("──")[0]
     assert ("accuracy" in heading) == (width >= 100)
