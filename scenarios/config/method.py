@@ -129,7 +129,7 @@ class Method(MethodSettings):
         if isinstance(values, Method):
             return values
         if not isinstance(values, Mapping):
-            raise ValueError(f"Input should be a method, as in 'ridge = memory:ridge | policy:loss', not {values!r}")
+            raise ValueError(f"expected a method, as in 'ridge = memory:ridge | policy:loss', got {values!r}")
         given = {name: value for name, value in values.items() if name != "label"}
         label = values.get("label") or ""
         if not isinstance(label, str) or label != label.strip() or not label.isprintable():
@@ -182,8 +182,12 @@ class Method(MethodSettings):
             return cls.read(value)
         named = ""
         if isinstance(value, Mapping):
-            value = {_part_name(name): part for name, part in value.items()}
-            named = f" (in the method {value['label']})" if value.get("label") else ""
+            names = [_part_name(name) for name in value]
+            label = str(value.get("label") or "")
+            named = f" (in the method {label})" if label and label.isprintable() else ""
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InvalidSetting(f"expected each part of a method once, got {twice[0]} twice{named}")
+            value = dict(zip(names, value.values(), strict=True))
             if unknown := [name for name in value if name not in (*_parts(), "label")]:
                 raise InvalidSetting(
                     f"expected parts of a method out of {', '.join(_parts())}, got {unknown[0]}{named}"
@@ -263,6 +267,10 @@ def listed_methods(value: Any) -> list[Method]:
     """Methods from a text, a table, a method, or a list of them; a table of tables gives labels as keys."""
     labelled = isinstance(value, Mapping) and all(isinstance(each, Mapping) for each in value.values())
     if labelled and not all(_part_name(name) in _parts() for name in value):
+        if inner := [label for label, each in value.items() if "label" in each]:
+            raise InvalidSetting(
+                f"expected no label in the table of the method {inner[0]}, which has one; leave it out"
+            )
         value = [{"label": label, **each} for label, each in value.items()]
     return [Method.of(each) for each in (value if isinstance(value, list | tuple) else [value])]
 
@@ -274,10 +282,9 @@ def completed(methods: Iterable[Method], base: Mapping[str, Any]) -> tuple[Metho
         InvalidSetting: two methods of one label.
     """
     found = tuple(method.under(base) for method in methods)
-    names = [method.file_name for method in found]
     for method in found:
-        if names.count(method.file_name) > 1:
-            alike = [each.label for each in found if each.file_name == method.file_name]
+        alike = [each.label for each in found if each.label == method.label or each.file_name == method.file_name]
+        if len(alike) > 1:
             raise InvalidSetting(f"expected a label for each method, got {' and '.join(alike)}; label them apart")
     return found
 

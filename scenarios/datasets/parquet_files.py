@@ -43,6 +43,7 @@ def find_parquet(path: Path) -> ParquetFiles:
     if not found:
         got = "a folder without one" if root.is_dir() else "nothing"
         raise DatasetError(f"expected a Parquet file or a folder of them ({_LAYOUT}), got {got} at {root}; check it")
+    _check_complete(root, found)
     named = {file: _name_of_part(file.relative_to(root)) for file in found}
     if not any(part_of(name) for name in named.values()):
         return _one_part(root, named)
@@ -57,6 +58,21 @@ def _below(root: Path) -> list[Path]:
         for name in names
         if name.lower().endswith(".parquet") and not _is_hidden(Path(folder, name).relative_to(root))
     )
+
+
+def _check_complete(root: Path, files: list[Path]) -> None:
+    """Raise DatasetError for files that are numbered as in train-00000-of-00002, of which some are missing."""
+    numbered = [(file, re.fullmatch(r"(.*?)(\d+)-of-(\d+)", file.stem)) for file in files]
+    series: dict[tuple[Path, str, int], set[int]] = {}
+    for file, match in numbered:
+        if match:
+            series.setdefault((file.parent, match[1], int(match[3])), set()).add(int(match[2]))
+    for (folder, name, n), there in series.items():
+        if len(there) < n:
+            raise DatasetError(
+                f"expected {n} files {name}*-of-{n:05} in {folder}, as their names say, got {len(there)}; add the "
+                "others, or give one file"
+            )
 
 
 def _is_hidden(path: Path) -> bool:

@@ -6,6 +6,7 @@ from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, RunDirectory
 from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.config.members import Member
+from scenarios.config.method import is_lazy
 from scenarios.config.settings import CompareConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
@@ -43,6 +44,12 @@ def run(config: CompareConfig, run: Run) -> Compared:
             schedule.by_seed[seed] = metrics_of(summary, run.directory.path)
     notes = notes_on_training(_policies(config), config.dataset, seeds, run.access)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
+    lazy = [method.label for method in config.methods if is_lazy(method.learner)]
+    if 0 < len(lazy) < len(config.methods) and not (config.queries and config.prequential):
+        notes.append(
+            f"{lazy[0]} learns lazily: unless --queries and --prequential say otherwise, no method here answers "
+            "queries, and prequential accuracy is not measured"
+        )
     compared = make_comparison(schedules, config, notes)
     write_comparison(compared, run.directory)
     return compared

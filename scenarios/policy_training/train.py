@@ -56,7 +56,7 @@ def settings_over_tables(trees: Path, settings: dict[str, Any]) -> TrainConfig:
         InvalidSetting: a setting is of the world, or invalid.
         RunError: from `read_tables`.
     """
-    world = LifetimeConfig.model_fields.keys() - OF_PRICES - {"checkpoint_every"}
+    world = LifetimeConfig.model_fields.keys() - OF_PRICES - {"checkpoint_every", "threads"}
     rejected = [f"--{name.replace('_', '-')}" for name in settings if name in world]
     if rejected:
         raise InvalidSetting(

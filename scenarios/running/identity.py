@@ -116,7 +116,7 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
     """The folder of a run: its name, or else words and the digest of its identity.
 
     A run of the same identity under other words is found again, as its data folder may have had another name. A run
-    whose data are missing is found again too.
+    whose data are missing is found again by their path.
 
     Raises:
         InvalidSetting: the data are missing and several runs have these settings.
@@ -130,18 +130,18 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
         return default
     others = sorted(path for path in parent.glob(f"*-{digest}") if path.is_dir())
     settings = described.get("settings")
-    if (
-        not others
-        and isinstance(settings, dict)
-        and reads_files(str(settings.get("dataset")))
-        and not described["data"]
-    ):
+    dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
+    if not others and reads_files(dataset) and not described["data"]:
         wanted = identity_of(described)  # without data
-        others = [path for path in sorted(parent.glob("*")) if _identity_in(path) | {"data": None} == wanted]
+        others = [
+            path
+            for path in sorted(parent.glob("*"))
+            if _identity_in(path) | {"data": None} == wanted and _dataset_in(path) == dataset
+        ]
         if len(others) > 1:
             raise InvalidSetting(
                 f"expected one run with these settings, got {len(others)} on different data, and the files of the "
-                f"data set, which decides between them, is missing; `lifetime resume {others[0]}` shows one of them"
+                f"data set, which decide between them, are missing; `lifetime resume {others[0]}` shows one of them"
             )
     return others[0] if others else default
 
@@ -167,11 +167,20 @@ def _digest(identity: Mapping[str, Any]) -> str:
 
 
 def _identity_in(path: Path) -> dict[str, Any]:
+    return identity_of(_described_in(path))
+
+
+def _dataset_in(path: Path) -> Any:
+    settings = _described_in(path).get("settings")
+    return settings.get("dataset") if isinstance(settings, dict) else None
+
+
+def _described_in(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return identity_of(found) if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def members_of(config: Settings) -> list[Member]:

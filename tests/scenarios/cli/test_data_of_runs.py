@@ -43,6 +43,21 @@ def test_files_that_change_after_a_run_has_begun_are_refused(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_path_without_files_shows_no_other_run(monkeypatch, capsys, tmp_path):
+    def within(name):
+        options = ["--dataset", f"npz:{tmp_path / name}", "--data-dir", tmp_path / "cache", "--runs", tmp_path / "runs"]
+        return commands.within(monkeypatch, capsys, "simulate", *FEW, *options)
+
+    archive(tmp_path / "a.npz", 4)
+    done = within("a.npz")
+    assert done.returncode == 0, done.stderr
+    assert_refused(within("typo.npz"), "got nothing at")
+    (tmp_path / "a.npz").rename(tmp_path / "b.npz")
+    assert within("a.npz").stdout == done.stdout, "shown again without its data"
+    assert within("b.npz").returncode == 0
+    assert len(list((tmp_path / "runs/simulate").iterdir())) == 1, "the same content elsewhere is the same run"
+
+
 def test_runs_on_two_columns_of_one_file_are_not_compared(monkeypatch, capsys, tmp_path):
     table = pa.table(
         {

@@ -140,6 +140,10 @@ def test_a_method_in_python_raises_one_line():
 def test_labels_are_unique_also_as_names_of_files():
     with pytest.raises(InvalidSetting, match="expected a label for each method, got a and a; label them apart"):
         compared("a = memory:ridge", "a = memory:cache")
+    with pytest.raises(InvalidSetting, match="expected a label for each method, got static:k=50 and static:k=50"):
+        compared("static:k=50 = policy:loss", policies="static:k=50")
+    with pytest.raises(InvalidSetting, match="got static-k50 and static:k=50; label them apart"):
+        compared("static-k50 = policy:loss", policies="static:k=50")
     names = [method.file_name for method in compared("A b = memory:ridge", "a b = memory:cache", "a-b = policy:loss")]
     assert len({name.lower() for name in names}) == 3
 
@@ -147,6 +151,10 @@ def test_labels_are_unique_also_as_names_of_files():
 def test_a_table_of_tables_labels_methods():
     config = resolve(CompareConfig, "quick", {"methods": {"one": {"memory": "ridge"}, "two": {"policy": "random"}}})
     assert [method.label for method in config.methods] == ["one", "two"]
+    with pytest.raises(InvalidSetting, match="expected each part of a method once, got calibrate_every twice"):
+        compared({"label": "a", "calibrate-every": 3, "calibrate_every": 2})
+    with pytest.raises(InvalidSetting, match="expected no label in the table of the method a, which has one"):
+        resolve(CompareConfig, "quick", {"methods": {"a": {"label": "b", "policy": "loss"}}})
     [one] = resolve(CompareConfig, "quick", {"methods": {"memory": {"name": "ridge"}}}).methods
     assert one.label == "memory:ridge"
 

@@ -101,6 +101,12 @@ def test_an_export_with_three_parts(load, hub):
     assert data.notes == ()
 
 
+def test_files_that_are_missing_by_the_names_of_others(load, hub):
+    (hub / "data" / "train-00001-of-00002.parquet").unlink()
+    with pytest.raises(DatasetError, match=r"expected 2 files train-\*-of-00002 in .*, as their names say, got 1; add"):
+        load(hub)
+
+
 def test_the_images_are_those_of_a_folder(load, tmp_path):
     for i, image in enumerate(pixels(30)):
         path = tmp_path / "tree" / NAMES[i % 3] / f"{i:03}.png"
