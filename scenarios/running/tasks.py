@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from agent.storage.record import RunDirectory
 from scenarios.config.method import Settings
 from scenarios.datasets.source import Access
+from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted, ProgressReporter
 
 Kept = TypeVar("Kept")
@@ -131,7 +132,8 @@ class SerialExecutor:
         if self._n_done and self._reporter.stopping:  # a task need not watch the reporter
             raise Interrupted
         self._n_done += 1
-        return [(task, task.do(self._reporter, self._cache))]
+        with component_errors():  # here, since StopIteration would end as another error where tasks are iterated over
+            return [(task, task.do(self._reporter, self._cache))]
 
 
 def run_tasks(executor: Executor, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:

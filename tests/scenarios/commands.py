@@ -111,7 +111,7 @@ def assert_advises_to_resume(done, run, saved="chunk"):
     assert f"lifetime resume {run}` continues from the last {saved} that was saved" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
-    assert list(run.rglob("checkpoint.pt"))
+    assert list(run.rglob("checkpoint.pt")) or list(run.rglob("summary.json"))  # or it stopped between two tasks
 
 
 def assert_refused(done, message):
