@@ -1,7 +1,7 @@
 """What an experiment says when it is finished, as plain values: the command line and notebooks draw it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,5 @@ class Report:
     """Notes for a careful reader."""
     facts: Sequence[tuple[str, Sequence[Path | str]]] = ()
     """Files that were written, and other facts of a line, by kind."""
-    figures: Sequence[Path] = field(default=())
-    """The figures among the files, as PNG."""
     has_trajectories: bool = True
     """Whether TensorBoard shows trajectories of the run."""

@@ -24,7 +24,7 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     folder: Path | str | None = None,
 ) -> str:
-    """Save arrays as a file and return the spec of the data set, such as `npz:/home/me/arrays/3f....npz`.
+    """Save arrays as a file and return the spec of the data set, `npz:` and the path of the file.
 
     `scenarios.run_lifetime("loss", dataset=from_arrays(x, y))` runs a lifetime on them. The file is named by a
     digest of its content, so that the same arrays give the same file and the same runs.

@@ -97,7 +97,6 @@ def report(compared: Compared, path: Path) -> Report:
         [[_table(compared, costs=True), _table(compared, costs=False)], _best(compared)],
         compared.notes,
         facts=[("figure", [figure]), ("table", [path / "comparison.csv", path / "comparison.json"])],
-        figures=[figure],
     )
 
 

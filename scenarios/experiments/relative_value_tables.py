@@ -26,14 +26,13 @@ def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
     reasons = dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason)
     parts: list[str | Table | list[Table]] = [[_table(curve, costs=True), _table(curve, costs=False)]]
     parts += [f"{name} undetermined: {reason}." for name, reason in reasons]
-    content, figures = curve_json(curve), [path / "curve.png"]
-    files = [("figure", figures[:1]), ("table", [path / "curve.csv", path / "curve.json"])]
+    content = curve_json(curve)
+    files = [("figure", [path / "curve.png"]), ("table", [path / "curve.csv", path / "curve.json"])]
     if curve.matched:
         content |= {"policies": policies_json(curve, curve.matched)["policies"]}
         parts += _policies(curve, curve.matched)
         files.append(("policies", [path / f"policies.{kind}" for kind in ("png", "csv", "json")]))
-        figures.append(path / "policies.png")
-    return Report(content, parts, curve.notes, files, figures)
+    return Report(content, parts, curve.notes, files)
 
 
 def _policies(curve: Curve, matched: MatchedShares) -> list[str | Table | list[Table]]:

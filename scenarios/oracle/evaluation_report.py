@@ -37,7 +37,6 @@ def report(evaluated: Evaluated, config: EvaluateConfig, path: Path) -> Report:
         [[_table(evaluated, config.trees, columns) for columns in _COLUMNS], _verdict(evaluated)],
         notes_of(evaluated),
         facts=[("figure", [figure]), ("table", tables), ("every pair", [path / "differences.csv"])],
-        figures=[figure],
         has_trajectories=False,
     )
 
