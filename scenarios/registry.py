@@ -11,6 +11,7 @@ EXPERIMENTS = {
     "compare": "scenarios.experiments.compare:COMPARE",
     "compare-runs": "scenarios.experiments.finished_runs:COMPARE_RUNS",
     "curve": "scenarios.experiments.relative_value:CURVE",
+    "sweep": "scenarios.experiments.sweep:SWEEP",
     "tree": "scenarios.oracle.grow:TREE",
     "train-policy": "scenarios.policy_training.train:TRAIN_POLICY",
     "evaluate": "scenarios.oracle.evaluate:EVALUATE",

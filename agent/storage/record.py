@@ -60,7 +60,12 @@ class RunDirectory:
 
 @contextmanager
 def open_run(
-    path: Path, config: Mapping[str, Any], *, anew: bool = False, compared: Compared = lambda found, now: (found, now)
+    path: Path,
+    config: Mapping[str, Any],
+    *,
+    anew: bool = False,
+    compared: Compared = lambda found, now: (found, now),
+    renewed: bool = False,
 ) -> Iterator[RunDirectory]:
     """Create or continue a run directory, and lock it.
 
@@ -69,6 +74,7 @@ def open_run(
         config: plain values; written, or compared with the file in the directory.
         anew: delete the content of the directory first.
         compared: the parts of the stored and the given configuration that must be equal.
+        renewed: write the given configuration in place of the stored one.
 
     Raises:
         RunError: the directory cannot be written, is in use, or belongs to a run with another configuration.
@@ -86,7 +92,7 @@ def open_run(
     is_new = not (path / CONFIG).exists()
     try:
         with _writing(path):
-            _claim(path, config, anew, compared)
+            _claim(path, config, anew, compared, renewed)
             clear_parts(path)
         yield RunDirectory(path)
     except LifetimeError:
@@ -100,7 +106,7 @@ def open_run(
         lock.release()
 
 
-def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> None:
+def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared, renewed: bool) -> None:
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
     stored = read_object(found, "choose another --name") if found.exists() else None
@@ -125,6 +131,8 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
             + (f" (and {len(changed) - 1} more)" if changed[1:] else "")
             + "; use the settings that it was started with, choose another --name, or --force to start anew"
         )
+    if renewed and stored != json.loads(content):
+        replace_file(found, content)
 
 
 def _differences(before: Any, now: Any, where: str = "") -> list[str]:

@@ -49,3 +49,5 @@ class Report:
     """Files that were written, and other facts of a line, by kind."""
     has_trajectories: bool = True
     """Whether TensorBoard shows trajectories of the run."""
+    error: str = ""
+    """What is wrong with the run; the command line shows it last, and exits with code 2."""

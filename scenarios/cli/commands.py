@@ -74,6 +74,39 @@ def _of_runs(paths: list[Path], options: Options, given: dict[str, Any]) -> Comp
     return resolve(CompareRunsConfig, "quick", {"paths": paths, **overrides})
 
 
+@experiment_command(CompareConfig)
+def sweep(
+    options: Options,
+    given: dict[str, Any],
+    spec: Annotated[
+        Path | None,
+        typer.Argument(help="TOML file: settings, a table [axes] of settings with lists of values, methods."),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS", help="A setting with several values, as in 'memory = cache | ridge'; once for each axis."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print tasks, GFLOP, bytes and hours; nothing is lived or written.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run the tasks that failed again, too.")] = False,
+) -> None:
+    """Run every combination of axes: methods, scenarios and any other settings, over seeds.
+
+    Settings come from a preset, then from SPEC, then from the options below; axes from SPEC and --axis. The results are
+    a table of all lifetimes, lifetimes.parquet, with every setting, metric and cost, and means of each method in each
+    world. Lifetimes that can share a learner are one task. `lifetime compare` reads the folder of a sweep too.
+
+    The same command, given again, goes on with an interrupted sweep: finished tasks are skipped, failed ones listed.
+    Axes, methods and seeds may have changed: what the sweep has finished before is found again.
+    """
+    from scenarios.cli.sweep import run_sweep
+
+    run_sweep(options, given, spec, axis or [], dry_run=dry_run, retry_failed=retry_failed)
+
+
 @experiment_command(CurveConfig)
 def curve(options: Options, given: dict[str, Any]) -> None:
     """Measure the relative value of learning over memorizing.

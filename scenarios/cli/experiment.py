@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.errors import RunError
 from scenarios.cli.options import Options
 from scenarios.cli.progress import Bar
 from scenarios.cli.show import print_json, print_report, program
@@ -50,3 +51,5 @@ def run_command(
         print_json(report.content)
     elif not options.quiet:
         print_report(report, options.runs)
+    if report.error:
+        raise RunError(report.error)

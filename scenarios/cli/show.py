@@ -24,7 +24,7 @@ def print_report(report: Report, runs: Path) -> None:
             _print_widest(console, [part] if isinstance(part, Table) else part)
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    width = max([len(kind) for kind, _ in report.facts] + [13] * report.has_trajectories) + 2
+    width = max([len(kind) for kind, _ in report.facts] + [13] * report.has_trajectories, default=0) + 2
     for kind, found in report.facts:
         print(f"{kind + ':':<{width}}{', '.join(map(str, found))}")
     if report.has_trajectories:

@@ -202,6 +202,11 @@ class Method(MethodSettings):
         """The method of a policy alone."""
         return cls.of({"policy": policy})
 
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The parts that were given, without the label and what was filled in."""
+        return self._given
+
     def under(self, base: Mapping[str, Any]) -> "Method":
         """This method, with what it leaves out as in other settings.
 

@@ -67,8 +67,8 @@ def pareto_figure(
     style_axes(axes)
     axes.set_xlabel(f"{_cost_name(cost, unit)} ({unit})", parse_math=False)
     axes.set_ylabel(f"{accuracy.replace('_', ' ')} (%)", parse_math=False)
-    _scale_costs(axes, [paid for _, paid, _ in points])
-    _limit_accuracies(axes, [reached for _, _, reached in points])
+    scale_costs(axes, [paid for _, paid, _ in points])
+    limit_accuracies(axes, [reached for _, _, reached in points])
     # A larger budget still allows the last step, so the line continues to the edge.
     ends = [*steps, (axes.get_xlim()[1], steps[-1][1])]
     keys = axes.step(*zip(*ends, strict=True), where="post", color="#BBBBBB", linewidth=2.5, zorder=1)
@@ -77,7 +77,7 @@ def pareto_figure(
         label = f"bars: {100 * comparison.confidence:g}% t intervals over seeds"
         keys.append(Line2D([], [], color=GREY, linestyle="none", marker="|", markersize=9, label=label))
     keys += _draw_equal_utilities(axes, cost_weight) if cost_weight else []
-    schedules = [_draw_point(axes, i, *point) for i, point in enumerate(points)]
+    schedules = [draw_point(axes, i, *point) for i, point in enumerate(points)]
     schedules += [Line2D([], [], linestyle="none", label=_wrapped(f"{label} (undefined)")) for label in undefined]
     # Both legends are outside the axes, where they cover no data.
     beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
@@ -87,7 +87,7 @@ def pareto_figure(
     return figure
 
 
-def _draw_point(axes: Axes, i: int, label: str, paid: Interval, reached: Interval) -> Line2D:
+def draw_point(axes: Axes, i: int, label: str, paid: Interval, reached: Interval) -> Line2D:
     """Draw the i-th schedule's marker and intervals; returns its entry in the legend."""
     style = marker_style(i, edge_width=0.8)
     x, (y, bottom, top) = paid.estimate, percent_span(reached)
@@ -109,7 +109,7 @@ def _draw_point(axes: Axes, i: int, label: str, paid: Interval, reached: Interva
     return line
 
 
-def _scale_costs(axes: Axes, costs: list[Interval]) -> None:
+def scale_costs(axes: Axes, costs: list[Interval]) -> None:
     """Set scale, limits and ticks of the cost axis, with room for every mean and every interval of moderate length."""
     least, most = min(each.estimate for each in costs), max(each.estimate for each in costs)
     lows, highs = zip(*(ends_of(each, lowest=0.0) for each in costs), strict=True)
@@ -146,7 +146,8 @@ def _draw_equal_utilities(axes: Axes, cost_weight: float) -> list[Line2D]:
     return [Line2D([], [], color="#A0A0A0", linewidth=1.2, linestyle=(0, (1, 2)), label=label)]
 
 
-def _limit_accuracies(axes: Axes, accuracies: list[Interval]) -> None:
+def limit_accuracies(axes: Axes, accuracies: list[Interval]) -> None:
+    """Set the limits of the accuracy axis, with room for every interval."""
     _, lows, highs = zip(*map(percent_span, accuracies), strict=True)
     margin = max(0.05 * (max(highs) - min(lows)), 0.5)
     axes.set_ylim(max(min(lows) - margin, -1.5), min(max(highs) + margin, 101.5))

@@ -56,6 +56,12 @@ class Experiment(Generic[Config, Result]):
     """What an interrupted run has saved last."""
     folder: str = ""
     """The folder of its runs; by default its name."""
+    grows: bool = False
+    """Whether a run goes on with other settings, because what it finished is known by identities of its own."""
+    settle: Callable[[Config, Callable[[Any], Any]], Config] = lambda config, settled: (
+        settled(config) if isinstance(config, AgentConfig) else config
+    )
+    """Decides the device and the threads of the settings, by the function that does so for the settings of an agent."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,9 @@ class Begun(Generic[Config, Result]):
                     self.experiment.prepare(self.config, access)
             with (
                 redirect_stdout(sys.stderr),  # the user's code may print
-                open_run(self.path, self.described, anew=anew, compared=same_run) as directory,
+                open_run(
+                    self.path, self.described, anew=anew, compared=same_run, renewed=self.experiment.grows
+                ) as directory,
                 component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
                 self.executor.make(context=Context(reporter, cache, threads)) as executor,
             ):
@@ -148,12 +156,16 @@ def begin(
         experiment.check(config)
         dataset = experiment.dataset(config)
         does = executor_of(executor, workers, side_by_side=experiment.side_by_side)
-        if isinstance(config, AgentConfig):
-            alone = workers is None and executor is None and not experiment.side_by_side
-            updates: dict[str, Any] = {"threads": config.threads or (torch.get_num_threads() if alone else 1)}
-            if dataset is not None:
-                updates["device"] = choose_device(config.device).type
-            config = config.model_copy(update=updates)
+        alone = workers is None and executor is None and not experiment.side_by_side
+        usual_threads = torch.get_num_threads() if alone else 1
+
+        def settled(agent: AgentConfig) -> AgentConfig:
+            updates: dict[str, Any] = {"threads": agent.threads or usual_threads}
+            if dataset is not None or agent is not config:  # one of a sweep
+                updates["device"] = choose_device(agent.device).type
+            return agent.model_copy(update=updates)
+
+        config = experiment.settle(config, settled)
         threads = getattr(config, "threads", None)
         described = {
             **describe(experiment.name, preset, config, dataset=dataset, threads=threads, access=access),

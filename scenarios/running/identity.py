@@ -124,7 +124,7 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
     if name is not None:
         known = [path for path in parent.glob("*") if _composed(path.name) == _composed(name)]
         return known[0] if known else parent / _composed(name)
-    digest = _digest(identity_of(described))
+    digest = short_digest(identity_of(described))
     default = parent / default_name(words, digest)
     if default.exists():
         return default
@@ -162,8 +162,9 @@ def _cut(word: str, nbytes: int) -> str:
     return word.encode("utf-8")[:nbytes].decode("utf-8", errors="ignore").rstrip("-.")
 
 
-def _digest(identity: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=4).hexdigest()
+def short_digest(values: Mapping[str, Any]) -> str:
+    """A short digest of plain values."""
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode("utf-8"), digest_size=4).hexdigest()
 
 
 def _identity_in(path: Path) -> dict[str, Any]:

@@ -137,11 +137,15 @@ class SerialExecutor:
 
 
 def run_tasks(executor: Executor, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
-    """Do tasks; yields each with its result, as they end. Raises as `Executor.ended` does."""
-    waiting = list(tasks)
-    while waiting or executor.working:
-        while waiting and executor.free:
-            executor.begin(waiting.pop(0))
+    """Do tasks, each made when it can begin; yields each with its result, as they end. Raises as `Executor.ended`."""
+    waiting, more = iter(tasks), True
+    while more or executor.working:
+        while more and executor.free:
+            task = next(waiting, None)
+            if task is None:
+                more = False
+            else:
+                executor.begin(task)
         yield from executor.ended()
 
 

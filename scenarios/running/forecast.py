@@ -1,0 +1,238 @@
+"""The work of lifetimes before they are lived, for the plan of a sweep."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.agent import Agent
+from agent.data.chunk import Chunk
+from agent.learners.protocol import Estimating
+from agent.lifetime.loop import ask
+from agent.operations import Action
+from agent.policies.observation import Observation
+from scenarios.config.method import Method, is_lazy
+from scenarios.config.settings import LifetimeConfig
+from scenarios.datasets.load import Dataset
+from scenarios.running.factory import build_agents
+from scenarios.streams.scenario import Scenario
+
+_PROBE = 128
+"""Most samples of a chunk that is processed to measure the speed of this machine, and the growth of a memory."""
+_STEP_NBYTES, _LIFETIME_NBYTES = 2_000, 16_000
+"""Bytes of a step and of the other files of a lifetime, weights left out, as the preset `quick` writes them."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a lifetime is expected to take.
+
+    Attributes:
+        gflop: that its agent pays, in GFLOP.
+        seconds: of one process on this machine, with measuring.
+        nbytes: of its files.
+        n_chunks: chunks of its stream.
+    """
+
+    gflop: float
+    seconds: float
+    nbytes: float
+    n_chunks: int
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """What an agent's parts cost, in FLOPs."""
+
+    at_once: Callable[[int], float]
+    """Learning from n samples."""
+    later: Callable[[int], float]
+    """The training that brings a learner of n samples up to date."""
+    forward: float
+    """A sample."""
+    recall: Callable[[int], float]
+    """A query at one setting, with n entries in memory."""
+    recall_all: Callable[[int], float]
+    """A query at all settings, with n entries in memory."""
+    insert: float
+    """A sample."""
+    speed: float
+    """Of this machine, in FLOP/s."""
+
+
+def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dataset, Scenario]) -> Forecast:
+    """Estimate a lifetime from the FLOPs of its parts, and the speed of this machine on a few samples.
+
+    A policy that observes nothing is asked for its decisions. The decisions of other policies are unknown: the estimate
+    is for a policy that learns every other chunk. The memory's look-ups are extrapolated from its first two insertions.
+
+    Args:
+        config: settings of the world.
+        seed: of the lifetime.
+        method: of the lifetime.
+        world: data set and scenario of the same seed.
+
+    Raises:
+        InvalidSetting: the data set or the machine does not allow the settings.
+    """
+    dataset, scenario = world
+    rates = _rates(build_agents(config, {"": method}, dataset, seed=seed)[""], dataset, scenario.stream[0])
+    paid, measured = _Walk(config, method, world, rates).amounts(_decisions(seed, method, scenario.stream))
+    [agent] = build_agents(config, {"": method}, dataset, seed=seed).values()
+    weights = sum(values.nbytes for values in agent.learner.weights().values())
+    n = len(scenario.stream)
+    nbytes = weights + n * _STEP_NBYTES + _LIFETIME_NBYTES
+    return Forecast(paid / 1e9, (paid + measured) / rates.speed, nbytes, n)
+
+
+def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Action]:
+    policy = method.policy.make(seed=seed)
+    if policy.observes != "nothing" or policy.needs_estimates:
+        return [Action.LEARN if i % 2 == 0 else Action.MEMORIZE for i in range(len(stream))]
+    n, n_seen, n_learned = len(stream), 0, 0
+    decided: list[Action] = []
+    for i, chunk in enumerate(stream):
+        learned = n_learned / max(n_seen, 1)
+        memorized = (n_seen - n_learned) / max(n_seen, 1)
+        observation = Observation(i, n, len(chunk), i / n, learned, memorized, price=chunk.price)
+        decided.append(ask(policy, observation))
+        n_seen += len(chunk)
+        n_learned += len(chunk) * decided[-1].operation.learns
+    return decided
+
+
+def _rates(agent: Agent, dataset: Dataset, first: Chunk) -> _Rates:
+    """Measure an agent, which learns and memorizes a few samples for it."""
+    inputs, shape = dataset.train.inputs, tuple(dataset.train.inputs.shape[1:])
+    learner, memory, n = agent.learner, agent.memory, min(len(first), _PROBE)
+    chunk = Chunk(0, first.sample_ids[:n], first.inputs[:n], first.labels[:n])
+
+    def learning(n: int) -> tuple[float, float]:
+        if not isinstance(learner, Estimating):
+            return 0.0, 0.0
+        at_once, later = learner.estimate(inputs[:n])
+        return at_once.flops, later.flops
+
+    learn = [learning(n) for n in (n, len(inputs))]  # before anything is learned
+    insert = memory.estimate_insert(n, agent.key_length(shape)).work.flops / n
+    forward = learner.forward_flops(1, shape)
+    sizes, one, every = [], [], []
+    flops, seconds = 0.0, 0.0
+    for i in range(2):
+        start = time.perf_counter()
+        bill = agent.memorize(Chunk(i, chunk.sample_ids, chunk.inputs, chunk.labels))
+        if i:  # the first pass is slower
+            flops, seconds = sum(charge.work.flops for charge in bill), time.perf_counter() - start
+        sizes.append(memory.n_entries)
+        one.append(memory.recall_flops(n) / n)
+        _, _, work = agent.look(chunk.inputs, memory.settings)
+        every.append((work.flops / n) - forward)
+    if learn[0][0] and not learn[0][1]:  # it learns at once: its training tells more
+        start = time.perf_counter()
+        bill = agent.learn(chunk)
+        flops, seconds = flops + sum(charge.work.flops for charge in bill), seconds + time.perf_counter() - start
+    (once_few, _), (once_all, later_all) = learn
+    return _Rates(
+        at_once=lambda m: m * (once_few / n if once_few else once_all / len(inputs)),
+        later=lambda m: later_all * m / len(inputs),
+        forward=forward,
+        recall=_line(sizes, one),
+        recall_all=_line(sizes, every),
+        insert=insert,
+        speed=max(flops, 1.0) / max(seconds, 1e-9),
+    )
+
+
+def _line(sizes: Sequence[int], costs: Sequence[float]) -> Callable[[int], float]:
+    """The line through two points, and 0 without entries."""
+    slope = (costs[1] - costs[0]) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else 0.0
+    return lambda n: max(0.0, costs[0] + slope * (n - sizes[0])) if n else 0.0
+
+
+class _Walk:
+    """Follows the loop of lifetimes with numbers alone."""
+
+    def __init__(self, config: LifetimeConfig, method: Method, world: tuple[Dataset, Scenario], rates: _Rates) -> None:
+        self.config, self.method, self.rates = config, method, rates
+        dataset, self.scenario = world
+        self.n_validation, self.n_test = len(dataset.validation), len(dataset.test)
+        self.observes = method.policy.make(seed=0).observes
+        self.lazy = is_lazy(method.learner)
+        self.paid = self.measured = 0.0
+        self.entries = self.learned = 0
+        self.pending = False
+        self.version = 0  # of the network
+        self.passed = {"validation": (-1, 0), "test": (-1, 0)}  # the network's version and the entries at the last pass
+
+    def amounts(self, decisions: Sequence[Action]) -> tuple[float, float]:
+        """FLOPs that the agent pays, and FLOPs that measuring takes beside them."""
+        every, stream, n = self.method.calibrate_every or 0, self.scenario.stream, len(self.scenario.stream)
+        if self.scenario.n_experiences > 1:
+            self.measured += self._pass("test", self.n_test)
+        for i, (chunk, action) in enumerate(zip(stream, decisions, strict=True)):
+            self._look(chunk)
+            self._perform(action, len(chunk))
+            last = i + 1 == n
+            calibrates = every and (i + 1) % every == 0
+            if last or calibrates:
+                self._flush()
+                self.paid += self._pass("validation", self.n_validation) if self.entries else 0.0
+            if last or (self.config.evaluate_every and (i + 1) % self.config.evaluate_every == 0) or self._ends(i):
+                self._evaluate(last=last)
+        return self.paid, self.measured
+
+    def _ends(self, step: int) -> bool:
+        return self.scenario.n_experiences > 1 and step in self.scenario.ends
+
+    def _look(self, chunk: Chunk) -> None:
+        rates = self.rates
+        looked = len(chunk) * (rates.forward + rates.recall_all(self.entries))
+        if chunk.queries:
+            self._flush()
+            self.paid += chunk.queries * (rates.forward + rates.recall(self.entries))
+        if self.observes != "nothing":
+            self._flush()
+            self.paid += len(chunk) * rates.forward + (looked - len(chunk) * rates.forward) * (
+                self.observes == "memory"
+            )
+        elif self.config.prequential:
+            self.measured += looked + (rates.later(self.learned) if self.pending else 0.0)
+
+    def _perform(self, action: Action, n: int) -> None:
+        rates = self.rates
+        if action.operation.learns:
+            self.paid += rates.at_once(n)
+            self.learned += n
+            self.pending = True
+            if not self.lazy and not rates.later(self.learned):
+                self._changed()
+        if action.operation.memorizes:
+            self._flush()
+            self.paid += n * rates.insert + (n * rates.forward if self.observes == "nothing" else 0.0)
+            self.entries += n
+
+    def _flush(self) -> None:
+        if self.pending and (later := self.rates.later(self.learned)):
+            self.paid += later
+            self._changed()
+        self.pending = False
+
+    def _pass(self, name: str, n: int) -> float:
+        """The FLOPs of predicting a fixed set of n inputs, of which those of the last pass are known."""
+        version, entries = self.passed[name]
+        self.passed[name] = self.version, self.entries
+        if version == self.version:
+            return n * self.rates.recall_all(self.entries - entries)
+        return n * (self.rates.forward + self.rates.recall_all(self.entries))
+
+    def _changed(self) -> None:
+        """The learner has changed: keys may be renewed."""
+        self.version += 1
+        if self.method.rekey.on_learn:
+            self.paid += self.entries * self.rates.forward
+
+    def _evaluate(self, *, last: bool) -> None:
+        if self.pending and not last:
+            self.measured += self.rates.later(self.learned)
+        self.measured += self._pass("test", self.n_test)
+        if not last and not self.method.calibrate_every and self.entries:
+            self.measured += self._pass("validation", self.n_validation)
