@@ -37,6 +37,13 @@ def compare(
     run: Annotated[
         list[Path] | None, typer.Argument(help="Folders of finished runs, instead of --policies and --methods.")
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHOICE",
+            help="Of finished runs only the lifetimes with these settings, label or seed, as in 'scenario = iid'.",
+        ),
+    ] = None,
 ) -> None:
     """Compare lifetimes: those of finished runs, or of --policies and --methods over --seeds.
 
@@ -46,12 +53,14 @@ def compare(
     again, continues an interrupted comparison, and shows a finished one.
     """
     if run:
-        run_command("compare-runs", options, lambda: _of_runs(run, options, given), anew=options.force)
+        run_command("compare-runs", options, lambda: _of_runs(run, where or [], options, given), anew=options.force)
+    elif where:
+        raise InvalidSetting("expected finished runs beside --where, got none; give their folders")
     else:
         run_command("compare", options, lambda: settings_from(CompareConfig, options, given), anew=options.force)
 
 
-def _of_runs(paths: list[Path], options: Options, given: dict[str, Any]) -> CompareRunsConfig:
+def _of_runs(paths: list[Path], where: list[str], options: Options, given: dict[str, Any]) -> CompareRunsConfig:
     """The settings of a comparison of finished runs.
 
     Raises:
@@ -71,7 +80,7 @@ def _of_runs(paths: list[Path], options: Options, given: dict[str, Any]) -> Comp
         raise InvalidSetting(
             f"expected no settings beside finished runs, which have their own, got {flags}; leave them out"
         )
-    return resolve(CompareRunsConfig, "quick", {"paths": paths, **overrides})
+    return resolve(CompareRunsConfig, "quick", {"paths": paths, "where": where, **overrides})
 
 
 @experiment_command(CompareConfig)

@@ -125,6 +125,28 @@ def _rekeying(value: Any) -> Any:
     return Rekeying.parse(value)
 
 
+def listed_choices(value: Any) -> Any:
+    """Values by name, from texts such as `memory = cache | ridge`, or from a table of lists; each name once."""
+    if isinstance(value, Mapping):
+        pairs = [(str(name), list(of) if isinstance(of, list | tuple) else [of]) for name, of in value.items()]
+    else:
+        pairs = [_choice(text) for text in ([value] if isinstance(value, str) else value)]
+    names = [name.strip().replace("-", "_") for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InvalidSetting(f"expected each name once, got {twice[0]} twice")
+    return dict(zip(names, (values for _, values in pairs), strict=True))
+
+
+def _choice(text: Any) -> tuple[str, list[str]]:
+    name, equals, values = str(text).partition("=")
+    listed = [value.strip() for value in values.split("|")]
+    if not (name.strip() and equals and all(listed)):
+        raise InvalidSetting(f"expected a name with its values, as in 'memory = cache | ridge', got {text!r}")
+    return name, listed
+
+
+Choices = Annotated[dict[str, tuple[str, ...]], BeforeValidator(listed_choices)]
+"""Values by name; as text `name = value | value`."""
 PolicyList = Annotated[
     tuple[Member, ...],
     BeforeValidator(read_policies),

@@ -16,6 +16,7 @@ from scenarios.config.fields import (
     SEARCH,
     STREAM,
     TRAINING,
+    Choices,
     Of,
     Part,
     Percents,
@@ -269,7 +270,10 @@ class CompareRunsConfig(Settings):
     """Settings of a comparison of finished runs."""
 
     paths: tuple[Path, ...] = setting(
-        (), "folders of finished runs of simulate or compare", STREAM, "idle", min_length=1
+        (), "folders of finished runs of simulate, compare or sweep", STREAM, "idle", min_length=1
+    )
+    where: Choices = setting(
+        {}, "settings, label or seed of the lifetimes to compare, as in 'scenario = iid'", STREAM, "free"
     )
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     cost_weight: float | None = setting(None, f"also report {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from agent.errors import InvalidSetting
-from scenarios.config.fields import STREAM, read_policies, setting
+from scenarios.config.fields import STREAM, listed_choices, read_policies, setting
 from scenarios.config.members import Member
 from scenarios.config.method import SPECS, Method, Settings, listed_methods
 from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve
@@ -82,9 +82,10 @@ class SweepConfig(Settings):
         return range(self.first.first_seed, self.first.first_seed + self.first.seeds)
 
     def changed(self, change: Callable[[CompareConfig], CompareConfig]) -> "SweepConfig":
-        """The sweep with changed settings in every cell."""
+        """The sweep with changed settings of the machine in every cell."""
         cells = tuple(cell.model_copy(update={"config": change(cell.config)}) for cell in self.cells)
-        return self.model_copy(update={"cells": cells})
+        machine = {name: getattr(cells[0].config, name) for name in ("device", "threads")}
+        return self.model_copy(update={"cells": cells, "given": {**self.given, **machine}})
 
 
 PRESETS[SweepConfig] = LIFETIME_PRESETS
@@ -96,17 +97,10 @@ def read_axes(value: Any) -> dict[str, tuple[Any, ...]]:
     Raises:
         InvalidSetting: an axis that is no setting of lifetimes, or one without values, or a value twice.
     """
-    if not isinstance(value, Mapping):
-        pairs = [_axis_of(text) for text in ([value] if isinstance(value, str) else value)]
-        names = [name for name, _ in pairs]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise InvalidSetting(f"expected each axis once, got {twice[0]} twice")
-        value = dict(pairs)
     axes = {}
-    for written, values in value.items():
-        name = str(written).strip().replace("-", "_")
+    for name, values in listed_choices(value).items():
         _check_axis(name)
-        listed = tuple(_plain(each) for each in values) if isinstance(values, list | tuple) else (_plain(values),)
+        listed = tuple(map(_plain, values))
         if not listed:
             raise InvalidSetting(f"expected values of the axis {name}, got an empty list")
         texts = [_text(each) for each in listed]
@@ -114,14 +108,6 @@ def read_axes(value: Any) -> dict[str, tuple[Any, ...]]:
             raise InvalidSetting(f"expected each value of the axis {name} once, got {twice[0]} twice")
         axes[name] = listed
     return axes
-
-
-def _axis_of(text: Any) -> tuple[str, list[str]]:
-    name, equals, values = str(text).partition("=")
-    listed = [value.strip() for value in values.split("|")]
-    if not equals or not all(listed):
-        raise InvalidSetting(f"expected an axis as in 'memory = cache | ridge:limit=512', got {text!r}")
-    return name.strip().replace("-", "_"), listed
 
 
 def _check_axis(name: str) -> None:

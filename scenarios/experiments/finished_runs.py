@@ -1,21 +1,26 @@
 """Finished runs side by side: their lifetimes are read from their folders."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from agent.errors import InvalidSetting, RunError
 from agent.storage.record import CONFIG, SUMMARY, read_object
 from scenarios.analysis.comparison import ScheduleLifetimes
+from scenarios.analysis.lifetime_table import read_table
 from scenarios.config.members import Member
-from scenarios.config.method import Method
+from scenarios.config.method import SPECS, Method
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
 from scenarios.datasets.fingerprints import without_path
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
+from scenarios.experiments.sweep_report import TABLE
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.summary import metrics_of
@@ -24,19 +29,26 @@ from scenarios.running.tasks import Run
 _OF_WORLD = settings_of(LifetimeConfig, "world")
 
 
-def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | None = None) -> Compared:
-    """Compare finished runs of `simulate` or `compare`.
+def compare_runs(
+    paths: Sequence[Path],
+    confidence: float,
+    cost_weight: float | None = None,
+    where: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Compared:
+    """Compare finished runs of `simulate`, `compare` or `sweep`.
 
     Args:
         paths: folders of runs.
         confidence: level of all intervals, in (0, 1).
         cost_weight: accuracy that one unit of cost is worth; None to report no utility.
+        where: values of settings, of `label` and of `seed`, as texts; only lifetimes with one of them are compared.
 
     Raises:
         RunError: a folder is not such a run, or the run is not finished.
-        InvalidSetting: runs of different data sets, scenarios or seeds, or two lifetimes of one schedule and seed.
+        InvalidSetting: runs of different data sets, scenarios or seeds, two lifetimes of one schedule and seed, or no
+            lifetime with the values of `where`.
     """
-    found = [lifetime for path in paths for lifetime in _lifetimes(path)]
+    found = chosen([lifetime for path in paths for lifetime in _lifetimes(path)], where)
     notes = _agreement(found)
     labels = _labels([lifetime.method for lifetime in found])
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
@@ -78,6 +90,28 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RunError(f"expected a run at {path}, found no {CONFIG} there; give the folder of a run") from None
 
 
+def chosen(lifetimes: Sequence["_Lifetime"], where: Mapping[str, Sequence[str]]) -> list["_Lifetime"]:
+    """The lifetimes with these values of settings; raises InvalidSetting if there are none."""
+    for name, values in where.items():
+        found: dict[str, list[_Lifetime]] = {}
+        for lifetime in lifetimes:
+            found.setdefault(lifetime.text_of(name), []).append(lifetime)
+        wanted = {_canonical(name, value) for value in values}
+        lifetimes = [each for value, listed in found.items() if value in wanted for each in listed]
+        if not lifetimes:
+            raise InvalidSetting(
+                f"expected lifetimes with {name} = {' | '.join(values)}, got those with {' | '.join(found)}"
+            )
+    return list(lifetimes)
+
+
+def _canonical(name: str, value: str) -> str:
+    """A value as lifetimes have it: specs with their settings in the usual order."""
+    with suppress(InvalidSetting):
+        return str(Member.read(value, SPECS[name])) if name in SPECS else value
+    return value
+
+
 @dataclass(frozen=True)
 class _Lifetime:
     path: Path
@@ -89,6 +123,20 @@ class _Lifetime:
     """Versions and machine: processor and threads decide rounding too."""
     own_code: Mapping[str, str]
     metrics: dict[str, float | None]
+
+    def text_of(self, name: str) -> str:
+        """The value of a setting, of `label` or of `seed`.
+
+        Raises:
+            InvalidSetting: there is no such setting.
+        """
+        if name == "seed":
+            return str(self.seed)
+        owner = self.method if name in Method.model_fields else self.config
+        if name not in type(owner).model_fields:
+            raise InvalidSetting(f"expected settings of lifetimes, label or seed for --where, got {name}")
+        value = owner.model_dump(mode="json", include={name})[name]
+        return value if isinstance(value, str) else json.dumps(value)
 
 
 def _agreement(found: Sequence[_Lifetime]) -> list[str]:
@@ -108,7 +156,7 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
                 ours, theirs = (str(each) if isinstance(each, Member) else each for each in (ours, theirs))
                 raise InvalidSetting(
                     f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
-                    f"{theirs!r} in {lifetime.path}; compare those apart"
+                    f"{theirs!r} in {lifetime.path}; compare those apart, as with --where '{name} = {ours}'"
                 )
     others = list(dict.fromkeys(str(lifetime.path) for lifetime in found if lifetime.versions != reference.versions))
     if not others:
@@ -119,6 +167,8 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
 
 def _lifetimes(path: Path) -> list[_Lifetime]:
     described = read_config(path)
+    if described.get("experiment") == "sweep":
+        return _swept(path)
     try:
         versions, data = [described["versions"], described.get("machine")], described["data"]
         config = _settings(path, described["experiment"], described["settings"])
@@ -138,10 +188,37 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
     return found
 
 
+def _swept(path: Path) -> list[_Lifetime]:
+    """The lifetimes in the table of a sweep."""
+    worlds: dict[str, tuple[LifetimeConfig, dict[str, Any]]] = {}
+    methods: dict[str, Method] = {}
+    names, settings = set(Method.model_fields), set(CompareConfig.model_fields) | {"label", "seed", "folder", "policy"}
+    found = []
+    for row in read_table(path / TABLE):
+        try:
+            world, of_method = row["folder"].partition("/")[0], {name: row[name] for name in names}
+            if world not in worlds:
+                described = read_config(path / world)
+                worlds[world] = validate(LifetimeConfig, described["settings"]), described
+            config, described = worlds[world]
+            method = methods.setdefault(json.dumps(of_method), Method.of(of_method))
+            versions = [described["versions"], described["machine"]]
+            metrics = {name: value for name, value in row.items() if name not in settings | {"cost_unit"}}
+            data, own = described["data"], described["own_code"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"expected a table of lifetimes at {path / TABLE}, got one without a valid {error}"
+            ) from None
+        found.append(_Lifetime(path / world, config, method, row["seed"], data, versions, own, metrics))
+    if not found:
+        raise RunError(f"expected finished lifetimes in {path}, found none; `lifetime resume {path}`")
+    return found
+
+
 def _settings(path: Path, experiment: str, settings: dict[str, Any]) -> SimulateConfig | CompareConfig:
     kinds: dict[str, type[SimulateConfig | CompareConfig]] = {"simulate": SimulateConfig, "compare": CompareConfig}
     if experiment not in kinds:
-        raise RunError(f"expected a run of simulate or compare at {path}, got one of {experiment}")
+        raise RunError(f"expected a run of simulate, compare or sweep at {path}, got one of {experiment}")
     try:
         return validate(kinds[experiment], settings)
     except InvalidSetting as error:
@@ -182,7 +259,7 @@ def _shown(method: Method, name: str, methods: Sequence[Method]) -> str:
 
 
 def _run(config: CompareRunsConfig, run: Run) -> Compared:
-    compared = compare_runs(config.paths, config.confidence, config.cost_weight)
+    compared = compare_runs(config.paths, config.confidence, config.cost_weight, config.where)
     write_comparison(compared, run.directory)
     return compared
 
@@ -193,7 +270,7 @@ COMPARE_RUNS = Experiment(
     words=lambda config: ["runs"],
     run=_run,
     report=lambda compared, _, path: report(compared, path),
-    prepare=lambda config, _: nothing(compare_runs(config.paths, config.confidence)),
+    prepare=lambda config, _: nothing(compare_runs(config.paths, config.confidence, where=config.where)),
     folder="compare",
     facts=lambda config: {"digest": runs_digest(config.paths)},
 )

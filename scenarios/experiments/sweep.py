@@ -5,9 +5,9 @@ and METHOD end in digests. A sweep whose axes or seeds change goes on in its fol
 """
 
 import json
+import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,9 +81,9 @@ class Group:
         return self.world.directory.path / f"seed{self.seed}" / self.world.folders[method.label]
 
     @property
-    def is_finished(self) -> bool:
-        """Whether every lifetime has ended."""
-        return all((self.lifetime(method) / SUMMARY).exists() for method in self.methods)
+    def unfinished(self) -> list[Method]:
+        """The methods whose lifetimes have not ended."""
+        return [method for method in self.methods if not (self.lifetime(method) / SUMMARY).exists()]
 
     @property
     def failed(self) -> Path:
@@ -129,8 +129,7 @@ def groups_of(config: SweepConfig, worlds: Sequence[World]) -> Iterator[Group]:
 def run(config: SweepConfig, run: Run) -> Swept:
     """Run every task that has neither finished nor failed, and write the table of all finished lifetimes.
 
-    A task that fails is listed with its error, and the others go on; `retry_failed` runs it again, from its last
-    checkpoint.
+    A lifetime that fails is listed with its error, and the others go on; `retry_failed` runs it again.
 
     Raises:
         DatasetError: a data set cannot be loaded.
@@ -143,13 +142,12 @@ def run(config: SweepConfig, run: Run) -> Swept:
     _check(waiting, run)
     by_task = {(group.world.directory.path, (group.seed, group.folder)): group for group in waiting}
     try:
-        for task, failure in run.do(_task(group, run) for group in waiting):
+        for task, failed in run.do(_task(group, run) for group in waiting):
             group = by_task[task.folder, task.arguments]
-            if failure is None:
-                group.failed.unlink(missing_ok=True)
-                _drop_folder(group)
+            if failed:
+                group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(failed, indent=2) + "\n")
             else:
-                group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(failure, indent=2) + "\n")
+                shutil.rmtree(group.failed.parent, ignore_errors=True)
     except Interrupted:
         _write(config, groups, run)
         raise
@@ -158,14 +156,8 @@ def run(config: SweepConfig, run: Run) -> Swept:
 
 def waiting_of(config: SweepConfig, groups: Sequence[Group]) -> list[Group]:
     """The tasks that are to be done."""
-    unfinished = [group for group in groups if not group.is_finished]
+    unfinished = [group for group in groups if group.unfinished]
     return [group for group in unfinished if config.retry_failed or not group.failed.exists()]
-
-
-def _drop_folder(group: Group) -> None:
-    """Remove the folder of a finished task, if nothing is left in it."""
-    with suppress(OSError):
-        group.failed.parent.rmdir()
 
 
 def _check(waiting: Sequence[Group], run: Run) -> None:
@@ -177,7 +169,7 @@ def _check(waiting: Sequence[Group], run: Run) -> None:
     for groups in of_world.values():
         run.reporter.say("data")
         loaded = load_first(groups, run)
-        total += len(loaded[1].stream) * sum(len(group.methods) for group in groups)
+        total += len(loaded[1].stream) * sum(len(group.unfinished) for group in groups)
     run.reporter.expect(total)
 
 
@@ -218,8 +210,8 @@ def world_key(config: CompareConfig) -> tuple[Any, ...]:
     return tuple(getattr(config, name) for name in sorted(OF_WORLD))
 
 
-def run_lifetimes(config: CompareConfig, seed: int, folder: str, site: Site) -> dict[str, str] | None:
-    """Run the unfinished lifetimes of a task; returns how it failed, or None.
+def run_lifetimes(config: CompareConfig, seed: int, folder: str, site: Site) -> dict[str, dict[str, str]]:
+    """Run the unfinished lifetimes of a task, together; if that fails, each alone, so that only those fail that must.
 
     Args:
         config: settings of the world, with the methods of the task alone.
@@ -227,20 +219,33 @@ def run_lifetimes(config: CompareConfig, seed: int, folder: str, site: Site) -> 
         folder: of the checkpoints.
         site: in the folder of the world.
 
+    Returns:
+        The error and its traceback of each lifetime that failed, by the label of its method.
+
     Raises:
         Interrupted: the reporter stopped the run.
     """
+    failed = _run(config, seed, config.methods, folder, site)
+    if failed is None:
+        return {}
+    if len(config.methods) == 1:
+        return {config.methods[0].label: failed}
+    site.directory.checkpoints(folder).drop()  # its error would come again
+    alone = {
+        each.label: _run(config, seed, [each], f"{folder}/{lifetime_folder(each)}", site) for each in config.methods
+    }
+    return {label: error for label, error in alone.items() if error is not None}
+
+
+def _run(config: CompareConfig, seed: int, methods: Sequence[Method], folder: str, site: Site) -> dict[str, str] | None:
+    """Run the unfinished lifetimes of methods that share a learner; returns how they failed, or None."""
     try:
         with component_errors():
             key = world_key(config), seed
             world = site.cache.get(key, lambda: load_world(config, seed, site.access, site.reporter))
             site.directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
-            records = {
-                method.label: site.directory.lifetime(f"seed{seed}/{lifetime_folder(method)}")
-                for method in config.methods
-            }
-            checkpoints = site.directory.checkpoints(folder)
-            run_together(config, seed, config.methods, world, records, checkpoints, site.reporter)
+            records = {each.label: site.directory.lifetime(f"seed{seed}/{lifetime_folder(each)}") for each in methods}
+            run_together(config, seed, methods, world, records, site.directory.checkpoints(folder), site.reporter)
     except Interrupted:
         raise
     except Exception as error:  # the other tasks go on
@@ -253,13 +258,13 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run) -> Swept:
     """Write the table of finished lifetimes, their means and the figure."""
     lifetimes, failures, n_missing = [], [], 0
     for group in groups:
-        finished = [method for method in group.methods if (group.lifetime(method) / SUMMARY).exists()]
-        n_missing += len(group.methods) - len(finished)
-        if len(finished) < len(group.methods) and group.failed.exists():
-            error = str(read_object(group.failed, "remove it").get("error"))
-            labels = tuple(method.label for method in group.methods)
-            failures.append(Failure(group.world.cell.values, group.seed, labels, error))
-        for method in finished:
+        unfinished = group.unfinished
+        n_missing += len(unfinished)
+        if unfinished and group.failed.exists():
+            said = read_object(group.failed, "--retry-failed runs the task again")
+            values = group.world.cell.values
+            failures += [Failure(values, group.seed, label, str(each["error"])) for label, each in said.items()]
+        for method in (each for each in group.methods if each not in unfinished):
             folder = group.lifetime(method)
             summary = read_object(folder / SUMMARY, "remove it, and run the sweep again")
             place = folder.relative_to(run.directory.path).as_posix()
@@ -298,7 +303,8 @@ SWEEP = Experiment(
     report=lambda swept, _, path: report(swept, path),
     check=_check_settings,
     prepare=_prepare,
-    dataset=lambda config: None,
+    dataset=lambda config: None,  # each cell has its own
+    side_by_side=True,
     grows=True,
     settle=lambda config, settled: config.changed(settled),
 )

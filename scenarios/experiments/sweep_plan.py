@@ -13,7 +13,7 @@ from scenarios.config.sweep import SweepConfig
 from scenarios.datasets.source import Access
 from scenarios.experiments.sweep import Group, groups_of, load_first, waiting_of, worlds_of
 from scenarios.experiments.sweep_report import MOST_ROWS
-from scenarios.running.forecast import forecast
+from scenarios.running.forecast import Forecast, forecast
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.tasks import Run
 
@@ -45,7 +45,7 @@ def plan(config: SweepConfig, path: Path, access: Access, reporter: ProgressRepo
     """
     groups = list(groups_of(config, worlds_of(config, path, access)))
     waiting = waiting_of(config, groups)
-    n_finished = sum(group.is_finished for group in groups)
+    n_finished = sum(not group.unfinished for group in groups)
     of_world: dict[int, list[Group]] = {}
     for group in waiting:
         of_world.setdefault(group.world.number, []).append(group)
@@ -63,21 +63,20 @@ def plan(config: SweepConfig, path: Path, access: Access, reporter: ProgressRepo
 
 
 def _planned(groups: Sequence[Group], run: Run) -> Planned:
-    world = groups[0].world
-    loaded = load_first(groups, run)
-    of_method = {}
-    for method in dict.fromkeys(method for group in groups for method in group.methods):
-        of_method[method.label] = forecast(world.config, groups[0].seed, method, loaded)
-        run.reporter.advance(1)
+    world, loaded = groups[0].world, load_first(groups, run)
+    of_method: dict[str, Forecast] = {}
     paid = nbytes = seconds = 0.0
+    n = 0
     for group in groups:
         longest: dict[str, float] = {}
-        for method in group.methods:
-            found = of_method[method.label]
+        for method in group.unfinished:
+            if method.label not in of_method:
+                of_method[method.label] = forecast(world.config, group.seed, method, loaded)
+                run.reporter.advance(1)
+            found, policy, n = of_method[method.label], str(method.policy), n + 1
             paid, nbytes = paid + found.gflop, nbytes + found.nbytes
-            longest[str(method.policy)] = max(longest.get(str(method.policy), 0.0), found.seconds)
+            longest[policy] = max(longest.get(policy, 0.0), found.seconds)
         seconds += sum(longest.values())
-    n = sum(len(group.methods) for group in groups)
     return Planned(tuple(world.cell.values.values()), len(groups), n, paid, nbytes, seconds / 3600)
 
 

@@ -45,13 +45,13 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that failed."""
+    """A lifetime that failed."""
 
     values: Mapping[str, str]
     """The values of the axes of the world."""
     seed: int
-    methods: tuple[str, ...]
-    """Labels."""
+    method: str
+    """Its label."""
     error: str
 
 
@@ -92,7 +92,7 @@ def make_sweep(
             *notes,
             f"means leave out {n_left_out} lifetimes of seeds that not all methods of their world have finished",
         ]
-    if waiting := n_missing - sum(len(each.methods) for each in failures):
+    if waiting := n_missing - len(failures):
         notes = [*notes, f"{waiting} lifetimes have not ended; the same command goes on with them"]
     return Swept(config, lifetimes, failures, n_missing, comparisons, notes)
 
@@ -165,7 +165,7 @@ def _content(swept: Swept) -> dict[str, Any]:
             for number, comparison in swept.comparisons.items()
         ],
         "failed": [
-            {"values": each.values, "seed": each.seed, "methods": list(each.methods), "error": each.error}
+            {"values": each.values, "seed": each.seed, "method": each.method, "error": each.error}
             for each in swept.failures
         ],
         "notes": list(swept.notes),
@@ -189,10 +189,10 @@ def _error(swept: Swept) -> str:
     if not swept.failures:
         return ""
     first, n = swept.failures[0], len(swept.failures)
-    where = ", ".join([f"seed {first.seed}", *(f"{name} {value}" for name, value in first.values.items())])
+    where = ", ".join([first.method, *(f"{name} {value}" for name, value in first.values.items())])
     return (
-        f"expected every task to finish, but {n} failed, as with {where}: {first.error}; the results of the others are "
-        "kept, and --retry-failed runs the failed ones again"
+        f"expected every lifetime to end, but {n} failed, as that of {where} with seed {first.seed}: {first.error} "
+        "(the others are kept, and --retry-failed runs the failed ones again)"
     )
 
 
@@ -229,15 +229,15 @@ def _cells_of(schedule: Schedule, n_seeds: int) -> tuple[str, ...]:
 
 def _failed(swept: Swept) -> Table:
     shown = swept.failures[:MOST_ROWS]
-    rows = [(*each.values.values(), str(each.seed), ", ".join(each.methods), each.error) for each in shown]
-    names = (*swept.config.cells[0].values, "seed", "methods", "error")
+    rows = [(*each.values.values(), each.method, str(each.seed), each.error) for each in shown]
+    names = (*swept.config.cells[0].values, "method", "seed", "error")
     n = len(swept.failures)
     more = f"; {n - MOST_ROWS} more in sweep.json" if n > MOST_ROWS else ""
     return Table(
         tuple(Column(name, is_text=True, folds=True) for name in names),
         tuple(rows),
-        f"{n} task{'s' * (n > 1)} failed",
-        f"with tracebacks in failed.json in the folder of each task{more}",
+        f"{n} lifetime{'s' * (n > 1)} failed",
+        f"tracebacks: in failed.json in the folder of the task{more}",
     )
 
 

@@ -19,6 +19,7 @@ from scenarios.config.members import Member
 from scenarios.config.method import MethodSettings, Settings
 from scenarios.config.settings import AgentConfig, CompareRunsConfig, EvaluateConfig, TrainConfig, settings_of
 from scenarios.config.specs import FILE
+from scenarios.config.sweep import SweepConfig
 from scenarios.datasets.fingerprints import decodes_images, reads_files, without_path
 from scenarios.datasets.load import fingerprint
 from scenarios.datasets.source import Access
@@ -35,9 +36,9 @@ _NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge"})
 """Parts of a description that are not part of the identity."""
 
 _IDLE = frozenset().union(
-    *(settings_of(kind, "idle") for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig))
+    *(settings_of(kind, "idle") for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig, SweepConfig))
 )
-"""Settings that are not part of the identity; digests identify the trees and the runs that some of them name."""
+"""Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""
 
 PRIOR_KNOWLEDGE = (
     "number of classes",
