@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.agent import Agent
 from agent.data.chunk import Chunk
-from agent.learners.protocol import Estimating
+from agent.learners.protocol import Estimating, Learner
 from agent.lifetime.loop import ask
 from agent.operations import Action
 from agent.policies.observation import Observation
@@ -75,13 +75,13 @@ def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dat
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = world
-    rates = _rates(build_agents(config, {"": method}, dataset, seed=seed)[""], dataset, scenario.stream[0])
-    paid, measured = _Walk(config, method, world, rates).amounts(_decisions(seed, method, scenario.stream))
-    [agent] = build_agents(config, {"": method}, dataset, seed=seed).values()
-    weights = sum(values.nbytes for values in agent.learner.weights().values())
+    measured, untouched = (build_agents(config, {"": method}, dataset, seed=seed)[""] for _ in range(2))
+    rates = _rates(measured, untouched.learner, dataset, scenario.stream[0])
+    paid, beside = _Walk(config, method, world, rates).amounts(_decisions(seed, method, scenario.stream))
+    weights = sum(values.nbytes for values in untouched.learner.weights().values())
     n = len(scenario.stream)
     nbytes = weights + n * _STEP_NBYTES + _LIFETIME_NBYTES
-    return Forecast(paid / 1e9, (paid + measured) / rates.speed, nbytes, n)
+    return Forecast(paid / 1e9, (paid + beside) / rates.speed, nbytes, n)
 
 
 def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Action]:
@@ -100,19 +100,18 @@ def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Actio
     return decided
 
 
-def _rates(agent: Agent, dataset: Dataset, first: Chunk) -> _Rates:
-    """Measure an agent, which learns and memorizes a few samples for it."""
+def _rates(agent: Agent, fresh: Learner, dataset: Dataset, first: Chunk) -> _Rates:
+    """Measure an agent, which learns and memorizes a few samples for it; `fresh` is its learner at initialization."""
     inputs, shape = dataset.train.inputs, tuple(dataset.train.inputs.shape[1:])
     learner, memory, n = agent.learner, agent.memory, min(len(first), _PROBE)
     chunk = Chunk(0, first.sample_ids[:n], first.inputs[:n], first.labels[:n])
 
     def learning(n: int) -> tuple[float, float]:
-        if not isinstance(learner, Estimating):
+        if not isinstance(fresh, Estimating) or not n:
             return 0.0, 0.0
-        at_once, later = learner.estimate(inputs[:n])
+        at_once, later = fresh.estimate(inputs[:n])
         return at_once.flops, later.flops
 
-    learn = [learning(n) for n in (n, len(inputs))]  # before anything is learned
     insert = memory.estimate_insert(n, agent.key_length(shape)).work.flops / n
     forward = learner.forward_flops(1, shape)
     sizes, one, every = [], [], []
@@ -126,14 +125,14 @@ def _rates(agent: Agent, dataset: Dataset, first: Chunk) -> _Rates:
         one.append(memory.recall_flops(n) / n)
         _, _, work = agent.look(chunk.inputs, memory.settings)
         every.append((work.flops / n) - forward)
-    if learn[0][0] and not learn[0][1]:  # it learns at once: its training tells more
+    once, later = learning(n)
+    if once and not later:  # it learns at once: its training tells more
         start = time.perf_counter()
         bill = agent.learn(chunk)
         flops, seconds = flops + sum(charge.work.flops for charge in bill), seconds + time.perf_counter() - start
-    (once_few, _), (once_all, later_all) = learn
     return _Rates(
-        at_once=lambda m: m * (once_few / n if once_few else once_all / len(inputs)),
-        later=lambda m: later_all * m / len(inputs),
+        at_once=lambda n: learning(n)[0],
+        later=lambda n: learning(n)[1],
         forward=forward,
         recall=_line(sizes, one),
         recall_all=_line(sizes, every),
