@@ -45,8 +45,9 @@ class RunDirectory:
         return LifetimeRecord(self.path / name)
 
     def checkpoints(self, name: str = "") -> Checkpoints:
-        """The checkpoints in a folder of the run."""
-        digest = hashlib.blake2b((self.path / CONFIG).read_bytes() + name.encode("utf-8"), digest_size=16)
+        """The checkpoints in a folder of the run; they do not depend on its number of seeds, which can grow."""
+        config = read_object(self.path / CONFIG, "choose another --name")
+        digest = hashlib.blake2b(_json(_with_seeds(config, None)) + name.encode("utf-8"), digest_size=16)
         return Checkpoints(self.path / name, digest.hexdigest())
 
     def tensorboard(self) -> "SummaryWriter":
@@ -64,6 +65,9 @@ def open_run(
 ) -> Iterator[RunDirectory]:
     """Create or continue a run directory, and lock it.
 
+    A run whose seeds may differ (`compared` leaves out `settings.seeds`) grows to the seeds of `config`, which replace
+    those in its config.json; if a `LifetimeError` ends the block before a new folder is made, the former are restored.
+
     Args:
         path: created if it does not exist.
         config: plain values; written, or compared with the file in the directory.
@@ -71,7 +75,8 @@ def open_run(
         compared: the parts of the stored and the given configuration that must be equal.
 
     Raises:
-        RunError: the directory cannot be written, is in use, or belongs to a run with another configuration.
+        RunError: the directory cannot be written, is in use, or belongs to a run with another configuration, or with
+            more seeds.
     """
     path = path.absolute()  # user code may change the current directory
     with _writing(path):
@@ -84,10 +89,12 @@ def open_run(
         except Timeout:
             raise RunError(f"expected {path} to be free, but another process is running in it; wait for it") from None
     is_new = not (path / CONFIG).exists()
+    former, names = None, set[str]()
     try:
         with _writing(path):
-            _claim(path, config, anew, compared)
+            former = _claim(path, config, anew, compared)
             clear_parts(path)
+            names = {entry.name for entry in path.iterdir()}
         yield RunDirectory(path)
     except LifetimeError:
         if is_new and {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
@@ -95,12 +102,15 @@ def open_run(
             with suppress(OSError):
                 for parent in parents:
                     parent.rmdir()
+        elif former is not None and {entry.name for entry in path.iterdir()} == names:
+            replace_file(path / CONFIG, _json(former))  # no further seed began: the run is what it was
         raise
     finally:
         lock.release()
 
 
-def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> None:
+def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared) -> dict[str, Any] | None:
+    """Make a folder that of a run; returns the run's former configuration if it has more seeds now."""
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
     stored = read_object(found, "choose another --name") if found.exists() else None
@@ -117,7 +127,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
     content = _json(config)
     if anew or stored is None:
         replace_file(found, content)
-        return
+        return None
     changed = _differences(*compared(stored, json.loads(content)))
     if changed:
         raise RunError(
@@ -125,6 +135,29 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
             + (f" (and {len(changed) - 1} more)" if changed[1:] else "")
             + "; use the settings that it was started with, choose another --name, or --force to start anew"
         )
+    before, now = _n_seeds(stored), _n_seeds(config)
+    if before is None or now is None or before == now:
+        return None
+    if now < before:
+        raise RunError(
+            f"expected at least the {before} seeds of the run in {path}, got {now}; give --seeds {before}, or choose "
+            "another --name"
+        )
+    replace_file(found, _json(_with_seeds(stored, now)))
+    return stored
+
+
+def _n_seeds(config: Mapping[str, Any]) -> int | None:
+    settings = config.get("settings")
+    n = settings.get("seeds") if isinstance(settings, Mapping) else None
+    return n if isinstance(n, int) else None
+
+
+def _with_seeds(config: Mapping[str, Any], n: int | None) -> dict[str, Any]:
+    """A configuration with another number of seeds, if it has one."""
+    if _n_seeds(config) is None:
+        return dict(config)
+    return {**config, "settings": {**config["settings"], "seeds": n}}
 
 
 def _differences(before: Any, now: Any, where: str = "") -> list[str]:

@@ -24,13 +24,16 @@ from scenarios.running.tasks import Run
 _OF_WORLD = settings_of(LifetimeConfig, "world")
 
 
-def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | None = None) -> Compared:
+def compare_runs(
+    paths: Sequence[Path], confidence: float, cost_weight: float | None = None, want_width: float | None = None
+) -> Compared:
     """Compare finished runs of `simulate` or `compare`.
 
     Args:
         paths: folders of runs.
         confidence: level of all intervals, in (0, 1).
         cost_weight: accuracy that one unit of cost is worth; None to report no utility.
+        want_width: of intervals, in points, for which to report the seeds; None to report none.
 
     Raises:
         RunError: a folder is not such a run, or the run is not finished.
@@ -40,11 +43,13 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
     notes = _agreement(found)
     labels = _labels([lifetime.method for lifetime in found])
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
+    folders: dict[str, dict[int, Path]] = {}
     for label, lifetime in zip(labels, found, strict=True):
         of_label = by_label.setdefault(label, {})
         if lifetime.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
         of_label[lifetime.seed] = lifetime.metrics
+        folders.setdefault(label, {})[lifetime.seed] = lifetime.folder
     of_world = {name: getattr(found[0].config, name) for name in _OF_WORLD}
     methods = {label: lifetime.method for label, lifetime in zip(labels, found, strict=True)}
     config = CompareConfig(
@@ -52,9 +57,11 @@ def compare_runs(paths: Sequence[Path], confidence: float, cost_weight: float | 
         methods=tuple(method.model_copy(update={"label": label}) for label, method in methods.items()),
         confidence=confidence,
         cost_weight=cost_weight,
+        want_width=want_width,
     )
     notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
-    return make_comparison([ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()], config, notes)
+    schedules = [ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()]
+    return make_comparison(schedules, config, notes, folders)
 
 
 def runs_digest(paths: Sequence[Path]) -> str:
@@ -81,6 +88,8 @@ def read_config(path: Path) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Lifetime:
     path: Path
+    """Of its run."""
+    folder: Path
     config: LifetimeConfig
     method: Method
     seed: int
@@ -134,7 +143,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
             raise RunError(
                 f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
             ) from None
-        found.append(_Lifetime(path, config, method, seed, data, versions, own, metrics_of(summary, folder)))
+        found.append(_Lifetime(path, folder, config, method, seed, data, versions, own, metrics_of(summary, folder)))
     return found
 
 
@@ -182,7 +191,7 @@ def _shown(method: Method, name: str, methods: Sequence[Method]) -> str:
 
 
 def _run(config: CompareRunsConfig, run: Run) -> Compared:
-    compared = compare_runs(config.paths, config.confidence, config.cost_weight)
+    compared = compare_runs(config.paths, config.confidence, config.cost_weight, config.want_width)
     write_comparison(compared, run.directory)
     return compared
 
@@ -192,7 +201,12 @@ COMPARE_RUNS = Experiment(
     CompareRunsConfig,
     words=lambda config: ["runs"],
     run=_run,
-    report=lambda compared, _, path: report(compared, path),
+    report=lambda compared, _, path: report(
+        compared,
+        path,
+        more_seeds="Give them to the command of a run of compare (--seeds), or live them apart (compare --first-seed "
+        "{first} --seeds {more}; simulate --seed), and compare all runs.",
+    ),
     prepare=lambda config, _: nothing(compare_runs(config.paths, config.confidence)),
     folder="compare",
     facts=lambda config: {"digest": runs_digest(config.paths)},

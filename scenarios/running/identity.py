@@ -39,6 +39,9 @@ _IDLE = frozenset().union(
 )
 """Settings that are not part of the identity; digests identify the trees and the runs that some of them name."""
 
+_GROWING = frozenset({"curve", "compare"})
+"""Experiments whose runs can have more seeds later: their number is not part of the identity."""
+
 PRIOR_KNOWLEDGE = (
     "number of classes",
     "normalization: mean and standard deviation of each channel over the whole training part",
@@ -93,6 +96,8 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
         unused = _IDLE | (MethodSettings.model_fields.keys() if "methods" in settings else set())  # they are complete
+        if described.get("experiment") in _GROWING:
+            unused |= {"seeds"}
         identity["settings"] = {name: value for name, value in settings.items() if name not in unused}
         if dataset:
             identity["settings"]["dataset"] = without_path(dataset)
