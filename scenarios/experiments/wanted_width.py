@@ -47,8 +47,10 @@ def cost_of_seed(folders: Folders) -> CostOfSeed:
         timed = [[each for each in group if each is not None] for group in found]
         if timed == found:  # whole: a missing record would make the seed cheaper
             bounds.append((sum(map(max, timed)), sum(map(sum, timed))))
-    seconds = (sum(low for low, _ in bounds) / len(bounds), sum(high for _, high in bounds) / len(bounds))
-    return CostOfSeed(gflops, spent, seconds) if bounds else CostOfSeed(gflops, spent, None)
+    if not bounds:
+        return CostOfSeed(gflops, spent, None)
+    low, high = (sum(each) / len(bounds) for each in zip(*bounds, strict=True))
+    return CostOfSeed(gflops, spent, (low, high))
 
 
 def _number(folder: Path, name: str) -> float:
