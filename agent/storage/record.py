@@ -27,6 +27,8 @@ SECONDS, WEIGHTS = "seconds.json", "weights.pt"
 
 Compared = Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """A function of two configurations that returns the part of each that must be equal."""
+Grown = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+"""A function of a stored and a given configuration that returns the one to be stored."""
 
 
 class RunDirectory:
@@ -45,8 +47,11 @@ class RunDirectory:
         return LifetimeRecord(self.path / name)
 
     def checkpoints(self, name: str = "") -> Checkpoints:
-        """The checkpoints in a folder of the run."""
-        digest = hashlib.blake2b((self.path / CONFIG).read_bytes() + name.encode("utf-8"), digest_size=16)
+        """The checkpoints in a folder of the run; they do not depend on its number of seeds, which can grow."""
+        config = read_object(self.path / CONFIG, "choose another --name")
+        if isinstance(settings := config.get("settings"), dict):
+            settings.pop("seeds", None)
+        digest = hashlib.blake2b(_json(config) + name.encode("utf-8"), digest_size=16)
         return Checkpoints(self.path / name, digest.hexdigest())
 
     def tensorboard(self) -> "SummaryWriter":
@@ -65,16 +70,20 @@ def open_run(
     *,
     anew: bool = False,
     compared: Compared = lambda found, now: (found, now),
-    renewed: bool = False,
+    grown: Grown = lambda stored, now: stored,
 ) -> Iterator[RunDirectory]:
     """Create or continue a run directory, and lock it.
+
+    A run may grow: `grown` gives its new configuration, which replaces the stored one. If a `LifetimeError` ends the
+    block before a new folder is made, the stored one is restored.
 
     Args:
         path: created if it does not exist.
         config: plain values; written, or compared with the file in the directory.
         anew: delete the content of the directory first.
         compared: the parts of the stored and the given configuration that must be equal.
-        renewed: write the given configuration in place of the stored one.
+        grown: the configuration to be stored, given the stored and the given one, whose `compared` parts are equal; it
+            may raise RunError.
 
     Raises:
         RunError: the directory cannot be written, is in use, or belongs to a run with another configuration.
@@ -90,10 +99,12 @@ def open_run(
         except Timeout:
             raise RunError(f"expected {path} to be free, but another process is running in it; wait for it") from None
     is_new = not (path / CONFIG).exists()
+    former, names = None, set[str]()
     try:
         with _writing(path):
-            _claim(path, config, anew, compared, renewed)
+            former = _claim(path, config, anew, compared, grown)
             clear_parts(path)
+            names = {entry.name for entry in path.iterdir()}
         yield RunDirectory(path)
     except LifetimeError:
         if is_new and {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
@@ -101,12 +112,17 @@ def open_run(
             with suppress(OSError):
                 for parent in parents:
                     parent.rmdir()
+        elif former is not None and {entry.name for entry in path.iterdir()} == names:
+            replace_file(path / CONFIG, _json(former))  # no further seed began: the run is what it was
         raise
     finally:
         lock.release()
 
 
-def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared, renewed: bool) -> None:
+def _claim(
+    path: Path, config: Mapping[str, Any], anew: bool, compared: Compared, grown: Grown
+) -> dict[str, Any] | None:
+    """Make a folder that of a run; returns the run's former configuration if it has grown."""
     found = path / CONFIG
     others = [entry for entry in path.iterdir() if entry.name != "lock" and not entry.name.startswith(f".{CONFIG}.")]
     stored = read_object(found, "choose another --name") if found.exists() else None
@@ -123,7 +139,7 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
     content = _json(config)
     if anew or stored is None:
         replace_file(found, content)
-        return
+        return None
     changed = _differences(*compared(stored, json.loads(content)))
     if changed:
         raise RunError(
@@ -131,8 +147,11 @@ def _claim(path: Path, config: Mapping[str, Any], anew: bool, compared: Compared
             + (f" (and {len(changed) - 1} more)" if changed[1:] else "")
             + "; use the settings that it was started with, choose another --name, or --force to start anew"
         )
-    if renewed and stored != json.loads(content):
-        replace_file(found, content)
+    larger = grown(stored, json.loads(content))
+    if larger == stored:
+        return None
+    replace_file(found, _json(larger))
+    return stored
 
 
 def _differences(before: Any, now: Any, where: str = "") -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from agent.errors import InvalidSetting
 from scenarios.analysis.csv_table import interval_columns
@@ -258,8 +259,13 @@ def paired_difference(best: Schedule, other: Schedule, metric: str, confidence: 
 
     The schedules are of one comparison, and the metric is defined for every seed.
     """
+    return mean_interval(paired_values(best, other, metric), confidence)
+
+
+def paired_values(best: Schedule, other: Schedule, metric: str) -> Float[np.ndarray, " seeds"]:
+    """The best schedule's metric minus the other's, by seed; as `paired_difference`."""
     a, b = (np.array([values[metric] for values in each.by_seed.values()], dtype=float) for each in (best, other))
-    return mean_interval(paired_differences(a, b), confidence)
+    return paired_differences(a, b)
 
 
 def _listed(values: Sequence[object]) -> str:

@@ -28,6 +28,13 @@ def gflop(amount: float) -> str:
     return f"{amount:,.0f}" if abs(amount) >= 10 else f"{amount:.2g}"
 
 
+def duration(seconds: float) -> str:
+    """A time in its natural unit, with two digits below ten: `8.5 s`, `12 min`, `3.4 h`."""
+    unit, size = next((each for each in (("h", 3600.0), ("min", 60.0)) if seconds >= 1.5 * each[1]), ("s", 1.0))
+    amount = seconds / size
+    return f"{amount:,.0f} {unit}" if amount >= 10 else f"{amount:.2g} {unit}"
+
+
 def estimate_of(interval: Interval | None) -> float:
     """The mean, or 0 if there is none."""
     return interval.estimate if interval else 0.0

@@ -75,7 +75,7 @@ def _of_runs(paths: list[Path], where: list[str], options: Options, given: dict[
         "executor": options.executor,
     }
     overrides = {name: value for name, value in {**given, **of_lifetimes}.items() if value is not None}
-    if overrides.keys() - {"confidence", "cost_weight"}:
+    if overrides.keys() - {"confidence", "cost_weight", "want_width"}:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in overrides)
         raise InvalidSetting(
             f"expected no settings beside finished runs, which have their own, got {flags}; leave them out"

@@ -1,6 +1,6 @@
 """`lifetime sweep`: the settings from a file and from axes, and the plan of a dry run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,22 +51,26 @@ def run_sweep(
         }
         return validate(SweepConfig, values)
 
-    if not dry_run:
+    if dry_run:
+        _print_plan(options, config)
+    else:
         run_command("sweep", options, config, anew=options.force)
-        return
+
+
+def _print_plan(options: Options, settings: Callable[[], SweepConfig]) -> None:
     from scenarios.datasets.source import Access
     from scenarios.experiments.sweep import SWEEP
     from scenarios.experiments.sweep_plan import plan
     from scenarios.running.experiment import begin, reading_settings
 
     with reading_settings():
-        read = config()
+        config = settings()
     access = Access(options.data_dir, options.download)
     begun = begin(
         SWEEP,
-        read,
+        config,
         access,
-        preset=preset,
+        preset=options.preset,
         workers=options.workers,
         executor=options.executor,
         runs=options.runs,

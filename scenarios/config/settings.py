@@ -46,7 +46,15 @@ DEFAULT_POLICIES = "static:k=20 static:k=50 static:k=80 interleaved:k=20 interle
 UTILITY_HELP = "utility = accuracy - cost weight × cost: accuracy (0 to 1) that one unit of cost is worth"
 _EVALUATE_HELP = "chunks between evaluations on the test set; 0: only at the end"
 _CONFIDENCE_HELP = "level of all intervals"
+_WIDTH_HELP = (
+    "also say how many more seeds an interval this wide, from its low to its high end, needs and what they cost"
+)
 _FIRST_SEED_HELP = "first seed; the others count up from it"
+
+
+def _want_width(unit: str) -> Any:
+    """The wanted width of intervals; excluded from config.json, so that no file of a run depends on it."""
+    return setting(None, f"{_WIDTH_HELP}, in {unit}", MEASURING, "idle", gt=0, le=1e6, exclude=True)
 
 
 class AgentConfig(AgentSettings):
@@ -130,6 +138,7 @@ class CurveConfig(AgentConfig):
     )
 
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
+    want_width: float | None = _want_width("the unit of R")
 
     @model_validator(mode="after")
     def _agree(self) -> "CurveConfig":
@@ -250,6 +259,7 @@ class CompareConfig(LifetimeConfig):
     first_seed: int = setting(0, _FIRST_SEED_HELP, STREAM, "free", ge=0)
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     cost_weight: float | None = setting(None, f"also report {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)
+    want_width: float | None = _want_width("points of accuracy")
 
     @model_validator(mode="before")
     @classmethod
@@ -277,6 +287,7 @@ class CompareRunsConfig(Settings):
     )
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     cost_weight: float | None = setting(None, f"also report {UTILITY_HELP}", COSTS, "free", ge=0, le=1e30)
+    want_width: float | None = _want_width("points of accuracy")
 
 
 class TreeConfig(LifetimeConfig):

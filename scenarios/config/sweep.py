@@ -130,6 +130,10 @@ def _check_axis(name: str) -> None:
 def _cells(preset: str, given: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:
     of_world = {name: values for name, values in axes.items() if name in OF_WORLD}
     of_method = {name: values for name, values in axes.items() if name in OF_METHOD}
+    if unused := given.keys() & {"want_width", "cost_weight"}:
+        raise InvalidSetting(
+            f"expected no {min(unused)} for a sweep, got one; give it to `lifetime compare` with the sweep's folder"
+        )
     for name in axes.keys() & given.keys():
         if name in OF_WORLD:
             raise InvalidSetting(f"expected {name} as a setting or as an axis, got both; leave out either")

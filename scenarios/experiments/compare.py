@@ -50,7 +50,8 @@ def run(config: CompareConfig, run: Run) -> Compared:
             f"{lazy[0]} learns lazily: unless --queries and --prequential say otherwise, no method here answers "
             "queries, and prequential accuracy is not measured"
         )
-    compared = make_comparison(schedules, config, notes)
+    folders = {method.label: {seed: records[seed][method.label].path for seed in seeds} for method in config.methods}
+    compared = make_comparison(schedules, config, notes, folders)
     write_comparison(compared, run.directory)
     return compared
 
@@ -117,7 +118,9 @@ COMPARE = Experiment(
     CompareConfig,
     words=lambda config: [dataset_word(config.dataset), file_name(config.scenario.spec)],
     run=run,
-    report=lambda compared, _, path: report(compared, path),
+    report=lambda compared, _, path: report(
+        compared, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."
+    ),
     check=_check,
     prepare=_prepare,
 )

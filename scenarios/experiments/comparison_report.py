@@ -1,8 +1,8 @@
 """A finished comparison: made from lifetimes, written as JSON, CSV and figure, and shown as tables."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from agent.accounting.utility import utility
@@ -16,12 +16,22 @@ from scenarios.analysis.comparison import (
     compare,
     comparison_json,
     comparison_rows,
+    paired_values,
     pareto_front,
 )
 from scenarios.analysis.formats import estimate_of, gflop, percent, plus_minus, spread
 from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.analysis.sample_size import seeds_for_mean
 from scenarios.config.settings import CompareConfig
+from scenarios.experiments.wanted_width import (
+    Folders,
+    WantedWidth,
+    cost_of_seed,
+    wanted_width_json,
+    wanted_width_parts,
+)
 from scenarios.figures.pareto import pareto_figure
+from scenarios.running.lifetimes import sharing_a_learner
 from scenarios.running.results import write_results
 
 COST, ACCURACY = "total_cost", "final_accuracy"
@@ -49,10 +59,26 @@ class Compared:
     """The weight in the metric `utility`; None without that metric."""
     notes: tuple[str, ...] = ()
     """Notes for a careful reader."""
+    want_width: float | None = None
+    """The width of intervals, in points, for which the report says how many seeds it needs; None to say nothing."""
+    folders: Folders = field(default_factory=dict)
+    """Where the lifetimes are."""
 
 
-def make_comparison(schedules: Sequence[ScheduleLifetimes], config: CompareConfig, notes: list[str]) -> Compared:
-    """Compare schedules with the confidence and the cost weight of the settings, and add to the notes."""
+def make_comparison(
+    schedules: Sequence[ScheduleLifetimes],
+    config: CompareConfig,
+    notes: list[str],
+    folders: Mapping[str, Mapping[int, Path]],
+) -> Compared:
+    """Compare schedules with the confidence and the cost weight of the settings, and add to the notes.
+
+    Args:
+        schedules: the lifetimes of each method.
+        config: the settings.
+        notes: for a careful reader.
+        folders: of the lifetimes, by label and seed.
+    """
     if config.cost_weight is not None:
         schedules = [_with_utility(schedule, config.cost_weight) for schedule in schedules]
     comparison = compare(schedules, config.confidence)
@@ -60,7 +86,13 @@ def make_comparison(schedules: Sequence[ScheduleLifetimes], config: CompareConfi
         notes = [*notes, "w is 1 until the end: the agent's prequential accuracy is the learner's alone"]
     best = best_at_each_budget(comparison, COST, ACCURACY)
     unit = config.cost.make().unit
-    return Compared(config.title, unit, comparison, tuple(best), config.cost_weight, tuple(notes))
+    groups = sharing_a_learner(config.methods)
+    by_seed = {
+        seed: [[folders[method.label][seed] for method in group] for group in groups] for seed in comparison.seeds
+    }
+    return Compared(
+        config.title, unit, comparison, tuple(best), config.cost_weight, tuple(notes), config.want_width, by_seed
+    )
 
 
 def _with_utility(schedule: ScheduleLifetimes, cost_weight: float) -> ScheduleLifetimes:
@@ -89,12 +121,33 @@ def write_comparison(compared: Compared, directory: RunDirectory) -> None:
         write_results(directory, board, "comparison", content, comparison_rows(comparison), figure)
 
 
-def report(compared: Compared, path: Path) -> Report:
-    """The report of a comparison that was written to a folder."""
+def report(compared: Compared, path: Path, *, more_seeds: str) -> Report:
+    """The report of a comparison that was written to a folder.
+
+    Args:
+        compared: the comparison.
+        path: the folder.
+        more_seeds: how further seeds are lived, as a sentence; `{seeds}` stands for their number in all, `{more}` for
+            that of the further ones and `{first}` for the first of those.
+    """
     figure = path / "comparison.png"
+    content = json.loads((path / "comparison.json").read_text(encoding="utf-8"))
+    parts: list[str | Table | list[Table]] = [[_table(compared, costs=True), _table(compared, costs=False)]]
+    parts.append(_best(compared))
+    if compared.want_width is not None:
+        wanted = _wanted_width(compared, compared.want_width)
+        seeds, confidence = compared.comparison.seeds, compared.comparison.confidence
+        content |= {"wanted_width": wanted_width_json(wanted)}
+        parts += wanted_width_parts(
+            wanted,
+            of="final accuracy",
+            intervals=f"{100 * confidence:g}% t intervals, differences paired by seed; expected: if the deviation "
+            "between seeds stays as it is",
+            how=more_seeds.format(seeds=len(seeds) + (wanted.more or 0), more=wanted.more, first=seeds[-1] + 1),
+        )
     return Report(
-        json.loads((path / "comparison.json").read_text(encoding="utf-8")),
-        [[_table(compared, costs=True), _table(compared, costs=False)], _best(compared)],
+        content,
+        parts,
         compared.notes,
         facts=[("figure", [figure]), ("table", [path / "comparison.csv", path / "comparison.json"])],
     )
@@ -141,6 +194,26 @@ def _mean(schedule: Schedule, metric: str, n_seeds: int) -> str:
     """The mean of a metric, with the number of its seeds if some seeds lack it."""
     count = schedule.counts[metric]
     return plus_minus(schedule.means[metric]) + (f" ({count} of {n_seeds})" if 0 < count < n_seeds else "")
+
+
+def _wanted_width(compared: Compared, width: float) -> WantedWidth:
+    """The seeds for each method's final accuracy, and for the differences that `_best` shows, to a width in points."""
+    comparison = compared.comparison
+    by_label = {schedule.label: schedule for schedule in comparison.schedules}
+    values = {
+        label: [value for metrics in schedule.by_seed.values() if (value := metrics[ACCURACY]) is not None]
+        for label, schedule in by_label.items()
+    }
+    for best in compared.best:
+        if best.runner_up:
+            paired = paired_values(by_label[best.label], by_label[best.runner_up], ACCURACY)
+            values[f"{best.label} ahead of {best.runner_up}"] = paired.tolist()
+    needs = {
+        label: seeds_for_mean(of_label, width / 100, comparison.confidence)
+        for label, of_label in values.items()
+        if of_label
+    }
+    return WantedWidth(width, "points", needs, cost_of_seed(compared.folders), compared.unit)
 
 
 def _best(compared: Compared) -> Table:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from agent.errors import InvalidSetting, RunError
@@ -29,44 +28,37 @@ from scenarios.running.tasks import Run
 _OF_WORLD = settings_of(LifetimeConfig, "world")
 
 
-def compare_runs(
-    paths: Sequence[Path],
-    confidence: float,
-    cost_weight: float | None = None,
-    where: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> Compared:
+def compare_runs(config: CompareRunsConfig) -> Compared:
     """Compare finished runs of `simulate`, `compare` or `sweep`.
-
-    Args:
-        paths: folders of runs.
-        confidence: level of all intervals, in (0, 1).
-        cost_weight: accuracy that one unit of cost is worth; None to report no utility.
-        where: values of settings, of `label` and of `seed`, as texts; only lifetimes with one of them are compared.
 
     Raises:
         RunError: a folder is not such a run, or the run is not finished.
         InvalidSetting: runs of different data sets, scenarios or seeds, two lifetimes of one schedule and seed, or no
-            lifetime with the values of `where`.
+            lifetime that `where` chooses.
     """
-    found = chosen([lifetime for path in paths for lifetime in _lifetimes(path)], where)
+    found = _chosen([lifetime for path in config.paths for lifetime in _lifetimes(path)], config.where)
     notes = _agreement(found)
     labels = _labels([lifetime.method for lifetime in found])
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
+    folders: dict[str, dict[int, Path]] = {}
     for label, lifetime in zip(labels, found, strict=True):
         of_label = by_label.setdefault(label, {})
         if lifetime.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
         of_label[lifetime.seed] = lifetime.metrics
+        folders.setdefault(label, {})[lifetime.seed] = lifetime.folder
     of_world = {name: getattr(found[0].config, name) for name in _OF_WORLD}
     methods = {label: lifetime.method for label, lifetime in zip(labels, found, strict=True)}
-    config = CompareConfig(
+    compared = CompareConfig(
         **of_world,
         methods=tuple(method.model_copy(update={"label": label}) for label, method in methods.items()),
-        confidence=confidence,
-        cost_weight=cost_weight,
+        confidence=config.confidence,
+        cost_weight=config.cost_weight,
+        want_width=config.want_width,
     )
-    notes += notes_on_intervals(config, n_together=len(by_label), of="schedules")
-    return make_comparison([ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()], config, notes)
+    notes += notes_on_intervals(compared, n_together=len(by_label), of="schedules")
+    schedules = [ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()]
+    return make_comparison(schedules, compared, notes, folders)
 
 
 def runs_digest(paths: Sequence[Path]) -> str:
@@ -90,7 +82,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RunError(f"expected a run at {path}, found no {CONFIG} there; give the folder of a run") from None
 
 
-def chosen(lifetimes: Sequence["_Lifetime"], where: Mapping[str, Sequence[str]]) -> list["_Lifetime"]:
+def _chosen(lifetimes: Sequence["_Lifetime"], where: Mapping[str, Sequence[str]]) -> list["_Lifetime"]:
     """The lifetimes with these values of settings; raises InvalidSetting if there are none."""
     for name, values in where.items():
         found: dict[str, list[_Lifetime]] = {}
@@ -115,6 +107,8 @@ def _canonical(name: str, value: str) -> str:
 @dataclass(frozen=True)
 class _Lifetime:
     path: Path
+    """Of its run."""
+    folder: Path
     config: LifetimeConfig
     method: Method
     seed: int
@@ -184,7 +178,7 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
             raise RunError(
                 f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
             ) from None
-        found.append(_Lifetime(path, config, method, seed, data, versions, own, metrics_of(summary, folder)))
+        found.append(_Lifetime(path, folder, config, method, seed, data, versions, own, metrics_of(summary, folder)))
     return found
 
 
@@ -209,7 +203,8 @@ def _swept(path: Path) -> list[_Lifetime]:
             raise RunError(
                 f"expected a table of lifetimes at {path / TABLE}, got one without a valid {error}"
             ) from None
-        found.append(_Lifetime(path / world, config, method, row["seed"], data, versions, own, metrics))
+        folder = path / row["folder"]
+        found.append(_Lifetime(path / world, folder, config, method, row["seed"], data, versions, own, metrics))
     if not found:
         raise RunError(f"expected finished lifetimes in {path}, found none; `lifetime resume {path}`")
     return found
@@ -259,7 +254,7 @@ def _shown(method: Method, name: str, methods: Sequence[Method]) -> str:
 
 
 def _run(config: CompareRunsConfig, run: Run) -> Compared:
-    compared = compare_runs(config.paths, config.confidence, config.cost_weight, config.where)
+    compared = compare_runs(config)
     write_comparison(compared, run.directory)
     return compared
 
@@ -269,8 +264,13 @@ COMPARE_RUNS = Experiment(
     CompareRunsConfig,
     words=lambda config: ["runs"],
     run=_run,
-    report=lambda compared, _, path: report(compared, path),
-    prepare=lambda config, _: nothing(compare_runs(config.paths, config.confidence, where=config.where)),
+    report=lambda compared, _, path: report(
+        compared,
+        path,
+        more_seeds="Give them to the command of a run of compare or sweep (--seeds), or live them apart (compare "
+        "--first-seed {first} --seeds {more}; simulate --seed), and compare all runs.",
+    ),
+    prepare=lambda config, _: nothing(compare_runs(config)),
     folder="compare",
     facts=lambda config: {"digest": runs_digest(config.paths)},
 )

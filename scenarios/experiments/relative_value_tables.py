@@ -1,13 +1,19 @@
 """The report of a curve."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from agent.storage.record import SUMMARY
 from scenarios.analysis.formats import gflop, percent, spread
 from scenarios.analysis.matched_share import MatchedShares
 from scenarios.analysis.report import Column, Report, Table, numbers
-from scenarios.analysis.statistics import Ratio
+from scenarios.analysis.sample_size import SampleSize, seeds_for_ratio
+from scenarios.analysis.statistics import CurvePoint, Ratio, paired_differences
 from scenarios.config.settings import CurveConfig
 from scenarios.experiments.relative_value_report import Curve, curve_json, policies_json
+from scenarios.experiments.wanted_width import WantedWidth, cost_of_seed, wanted_width_json, wanted_width_parts
 
 _COSTS = {
     "learn\nGFLOP": "learn",
@@ -32,7 +38,39 @@ def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
         content |= {"policies": policies_json(curve, curve.matched)["policies"]}
         parts += _policies(curve, curve.matched)
         files.append(("policies", [path / f"policies.{kind}" for kind in ("png", "csv", "json")]))
+    if config.want_width is not None:
+        wanted = _wanted_width(curve, config.want_width, path)
+        content |= {"wanted_width": wanted_width_json(wanted)}
+        parts += wanted_width_parts(
+            wanted,
+            of="R",
+            intervals=f"{100 * config.confidence:g}% Fieller intervals; expected: if means, variances and covariance "
+            "over seeds stay as they are",
+            how=f"The same command with --seeds {config.seeds + (wanted.more or 0)} lives only the new ones.",
+        )
     return Report(content, parts, curve.notes, files)
+
+
+def _wanted_width(curve: Curve, width: float, path: Path) -> WantedWidth:
+    """The seeds for R at each k, and for R with a warm start where it was measured."""
+    confidence = curve.config.confidence
+    needs: dict[str, SampleSize] = {}
+    for at in curve.learners:
+        needs[f"R at k = {at.point.k:g}"] = _seeds_for_R(at.point, width, confidence)
+        if at.y_warm:
+            warm = replace(at.point, y=at.y_warm)
+            needs[f"R warm at k = {at.point.k:g}"] = _seeds_for_R(warm, width, confidence)
+    # All of a seed may share work: a trunk, or evaluations.
+    folders = {
+        seed: [[summary.parent for summary in sorted((path / f"seed{seed}").glob(f"*/{SUMMARY}"))]]
+        for seed in curve.seeds
+    }
+    return WantedWidth(width, "", needs, cost_of_seed(folders), "GFLOP")
+
+
+def _seeds_for_R(point: CurvePoint, width: float, confidence: float) -> SampleSize:
+    x, y, z = (np.array(values) for values in (point.x, point.y, point.z))
+    return seeds_for_ratio(paired_differences(y, x), paired_differences(z, x), width, confidence)
 
 
 def _policies(curve: Curve, matched: MatchedShares) -> list[str | Table | list[Table]]:

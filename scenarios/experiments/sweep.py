@@ -305,6 +305,5 @@ SWEEP = Experiment(
     prepare=_prepare,
     dataset=lambda config: None,  # each cell has its own
     side_by_side=True,
-    grows=True,
     settle=lambda config, settled: config.changed(settled),
 )

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from math import ceil
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -47,20 +48,9 @@ def sweep_figure(
     limits = [each.means[accuracy] for _, comparison in shown for each in comparison.schedules]
     limit_accuracies(grid[0, 0], [each for each in limits if each])
     for axes, (named, comparison) in zip(grid.flat, shown, strict=False):
-        style_axes(axes)
-        axes.set_title(
-            textwrap.fill(f"{named} ({seed_count(len(comparison.seeds))})", 44), fontsize=9, parse_math=False
-        )
-        means = [(each.label, each.means[cost], each.means[accuracy]) for each in comparison.schedules]
-        points = [(label, paid, reached) for label, paid, reached in means if paid and reached]
-        scale_costs(axes, [paid for _, paid, _ in points])
-        front = [(each.means[cost], each.means[accuracy]) for each in pareto_front(comparison, cost, accuracy)]
-        steps = [(paid.estimate, 100 * reached.estimate) for paid, reached in front if paid and reached]
-        ends = [*steps, (axes.get_xlim()[1], steps[-1][1])]
-        axes.step(*zip(*ends, strict=True), where="post", color="#BBBBBB", linewidth=2, zorder=1)
-        for label, paid, reached in points:
-            draw_point(axes, labels.index(label), label, paid, reached)
-        axes.tick_params(labelsize=8)
+        named = f"{named} ({seed_count(len(comparison.seeds))})"
+        axes.set_title(textwrap.fill(named, 44), fontsize=9, parse_math=False)
+        _draw(axes, comparison, labels, cost=cost, accuracy=accuracy)
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)
     figure.supxlabel(f"total cost ({unit})", fontsize=9)
@@ -77,3 +67,18 @@ def sweep_figure(
         figure, handles, title=f"methods; bars: {level} t intervals over seeds", rows=_ROWS, loc="outside right upper"
     )
     return figure
+
+
+def _draw(axes: Axes, comparison: Comparison, labels: Sequence[str], *, cost: str, accuracy: str) -> None:
+    """Draw the methods of a world, with the marker of their label's position, and their Pareto front."""
+    style_axes(axes)
+    axes.tick_params(labelsize=8)
+    means = [(each.label, each.means[cost], each.means[accuracy]) for each in comparison.schedules]
+    points = [(label, paid, reached) for label, paid, reached in means if paid and reached]
+    scale_costs(axes, [paid for _, paid, _ in points])
+    front = [(each.means[cost], each.means[accuracy]) for each in pareto_front(comparison, cost, accuracy)]
+    steps = [(paid.estimate, 100 * reached.estimate) for paid, reached in front if paid and reached]
+    ends = [*steps, (axes.get_xlim()[1], steps[-1][1])]
+    axes.step(*zip(*ends, strict=True), where="post", color="#BBBBBB", linewidth=2, zorder=1)
+    for label, paid, reached in points:
+        draw_point(axes, labels.index(label), label, paid, reached)

@@ -17,7 +17,7 @@ from scenarios.config.settings import AgentConfig
 from scenarios.datasets.source import Access
 from scenarios.running.executors import Context, executor_of
 from scenarios.running.factory import choose_device
-from scenarios.running.identity import describe, own_components, run_folder, same_run
+from scenarios.running.identity import describe, grown_run, own_components, run_folder, same_run
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.tasks import Cache, Run
@@ -56,8 +56,6 @@ class Experiment(Generic[Config, Result]):
     """What an interrupted run has saved last."""
     folder: str = ""
     """The folder of its runs; by default its name."""
-    grows: bool = False
-    """Whether a run goes on with other settings, because what it finished is known by identities of its own."""
     settle: Callable[[Config, Callable[[Any], Any]], Config] = lambda config, settled: (
         settled(config) if isinstance(config, AgentConfig) else config
     )
@@ -96,9 +94,7 @@ class Begun(Generic[Config, Result]):
                     self.experiment.prepare(self.config, access)
             with (
                 redirect_stdout(sys.stderr),  # the user's code may print
-                open_run(
-                    self.path, self.described, anew=anew, compared=same_run, renewed=self.experiment.grows
-                ) as directory,
+                open_run(self.path, self.described, anew=anew, compared=same_run, grown=grown_run) as directory,
                 component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
                 self.executor.make(context=Context(reporter, cache, threads)) as executor,
             ):

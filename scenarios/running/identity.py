@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.errors import DatasetError, InvalidSetting
+from agent.errors import DatasetError, InvalidSetting, RunError
 from agent.storage.record import CONFIG
 from scenarios.config.members import Member
 from scenarios.config.method import MethodSettings, Settings
@@ -39,6 +39,9 @@ _IDLE = frozenset().union(
     *(settings_of(kind, "idle") for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig, SweepConfig))
 )
 """Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""
+
+_GROWING = frozenset({"curve", "compare"})
+"""Experiments whose runs can have more seeds later: their number is not part of the identity."""
 
 PRIOR_KNOWLEDGE = (
     "number of classes",
@@ -94,6 +97,8 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
         unused = _IDLE | (MethodSettings.model_fields.keys() if "methods" in settings else set())  # they are complete
+        if described.get("experiment") in _GROWING:
+            unused |= {"seeds"}
         identity["settings"] = {name: value for name, value in settings.items() if name not in unused}
         if dataset:
             identity["settings"]["dataset"] = without_path(dataset)
@@ -111,6 +116,25 @@ def same_run(found: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[di
     if now.get("data") is None and before.get("data") is not None:
         before, now = before | {"data": None}, now | {"data": None}
     return before, now
+
+
+def grown_run(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of a run that goes on: a curve or a comparison may have more seeds, a sweep other settings.
+
+    Raises:
+        RunError: fewer seeds than it had.
+    """
+    if now["experiment"] == "sweep":
+        return now
+    if now["experiment"] not in _GROWING:
+        return stored
+    before, wanted = stored["settings"].get("seeds"), now["settings"]["seeds"]
+    if before is not None and wanted < before:
+        raise RunError(
+            f"expected at least the {before} seeds that the run has, got {wanted}; give --seeds {before}, or choose "
+            "another --name"
+        )
+    return {**stored, "settings": {**stored["settings"], "seeds": wanted}}
 
 
 def run_folder(parent: Path, name: str | None, words: list[str], described: Mapping[str, Any]) -> Path:

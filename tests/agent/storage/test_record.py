@@ -104,6 +104,46 @@ def test_a_run_goes_on_only_as_it_was_started(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == {"settings": {"lr": 2}}
 
 
+def _without_seeds(*configs):
+    return tuple({**each, "preset": None, "settings": {**each["settings"], "seeds": None}} for each in configs)
+
+
+def _with_seeds(n, **others):
+    return {"preset": "quick", "settings": {"lr": 1, "seeds": n, "k": [10, 20]}, **others}
+
+
+def _larger(stored, now):
+    return {**stored, "settings": {**stored["settings"], "seeds": now["settings"]["seeds"]}}
+
+
+def test_a_run_can_grow(tmp_path):
+    with open_run(tmp_path, _with_seeds(2)) as run:
+        checkpoints = run.checkpoints("seed1").run
+        (tmp_path / "seed1").mkdir()
+    stored = (tmp_path / "config.json").read_text()
+    with open_run(tmp_path, _with_seeds(3, preset="other"), compared=_without_seeds, grown=_larger) as run:
+        assert run.checkpoints("seed1").run == checkpoints  # a seed does not depend on their number
+    grown = stored.replace('"seeds": 2', '"seeds": 3')
+    assert (tmp_path / "config.json").read_text() == grown
+    with pytest.raises(RunError, match=r"settings\.seeds was 3 and is now 4"):  # where they belong to the identity
+        open_run(tmp_path, _with_seeds(4), grown=_larger).__enter__()
+    with open_run(tmp_path, _with_seeds(4), compared=_without_seeds):
+        assert (tmp_path / "config.json").read_text() == grown
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_further_seeds_that_cannot_begin_leave_the_run_as_it_was(tmp_path, began):
+    with open_run(tmp_path, _with_seeds(2)):
+        (tmp_path / "seed1").mkdir()
+    stored = (tmp_path / "config.json").read_text()
+    larger = open_run(tmp_path, _with_seeds(3), compared=_without_seeds, grown=_larger)
+    with pytest.raises(InvalidSetting), larger:  # noqa: PT012
+        if began:
+            (tmp_path / "seed2").mkdir()
+        raise InvalidSetting("no data")
+    assert (tmp_path / "config.json").read_text() == (stored.replace('"seeds": 2', '"seeds": 3') if began else stored)
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     for anew in (False, True):

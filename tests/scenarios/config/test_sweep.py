@@ -95,6 +95,7 @@ def test_without_axes_a_sweep_is_one_comparison():
         (["chunks = 0 | 3"], {}, r"expected --chunks to be greater than or equal to 1, got 0 \(at chunks = 0\)"),
         (["policy = nope"], {}, "expected a policy out of static"),
         ({}, {"chunk": 3}, "expected settings out of"),
+        ({}, {"want_width": 3}, "expected no want_width for a sweep"),
         ({"train_size": list(range(1, 102)), "test_size": list(range(1, 102))}, {}, "at most 10,000 combinations"),
         ({"scenario": [float("nan")]}, {}, "expected a scenario out of"),
         ({"budget": [float("nan")]}, {}, "budget"),

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from scenarios.config.settings import SimulateConfig
+from scenarios.config.settings import CompareConfig, CurveConfig, SimulateConfig, TreeConfig
 from scenarios.datasets.source import Access
 from scenarios.running import code_digest, identity, machine
 from scenarios.running.code_digest import digest_of, what_it_does
@@ -138,6 +138,18 @@ def test_settings_that_change_no_number_are_no_part_of_a_run():
     before = identity_of(describe("simulate", "quick", config()))
     assert identity_of(describe("simulate", "quick", config(checkpoint_every=3, max_megapixels=7))) == before
     assert identity_of(describe("simulate", "quick", config(recipe="sgd:lr=0.06"))) != before
+
+
+def test_seeds_of_curves_and_comparisons_can_be_added_later():
+    for experiment, kind, is_part in (
+        ("curve", CurveConfig, False),
+        ("compare", CompareConfig, False),
+        ("tree", TreeConfig, True),
+    ):
+        of = [identity_of(describe(experiment, "quick", kind(device="cpu", seeds=seeds))) for seeds in (2, 3)]
+        assert (of[0] != of[1]) == is_part
+        another = identity_of(describe(experiment, "quick", kind(device="cpu", seeds=2, first_seed=1)))
+        assert another != of[0]
 
 
 @pytest.mark.slow
