@@ -1,7 +1,15 @@
 """Worlds for agents, and experiments in them.
 
-`run_lifetime` simulates one lifetime from Python, a `Method` is what `lifetime compare` compares, and `LifetimeEnv` is
-a Gymnasium environment of lifetimes:
+The experiments are calls that return their results as values: `simulate`, `compare`, `sweep`, `curve`, `tree`,
+`train_policy` and `evaluate` take the options of the command of the same name; `resume` goes on with an interrupted
+run, and `load` reads a finished one.
+
+    found = scenarios.compare(policies="static:k=50 loss", seeds=3)
+    found.frame(), found.lifetimes(), found.steps()  # pandas frames
+    scenarios.load("runs/curve/NAME")
+
+`run_lifetime` simulates one lifetime in memory, a `Method` is what `compare` compares, and `LifetimeEnv` is a Gymnasium
+environment of lifetimes:
 
     env = scenarios.LifetimeEnv(seeds=(0, 1, 2), observes="learner", cost_weight=0.001)
     observation, info = env.reset(seed=0)
@@ -12,18 +20,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scenarios.calls import load as load
+    from scenarios.calls import resume as resume
     from scenarios.config.method import Method as Method
     from scenarios.experiments.simulate import run_lifetime as run_lifetime
     from scenarios.policy_training.environment import LifetimeEnv as LifetimeEnv
+    from scenarios.results import Results as Results
 
-__all__ = ["LifetimeEnv", "Method", "run_lifetime"]
-
-
+_CALLS = ("compare", "compare_runs", "curve", "evaluate", "load", "resume", "simulate", "sweep", "train_policy", "tree")
 _WHERE = {
     "LifetimeEnv": "scenarios.policy_training.environment",
     "Method": "scenarios.config.method",
+    "Results": "scenarios.results",
     "run_lifetime": "scenarios.experiments.simulate",
+    **dict.fromkeys(_CALLS, "scenarios.calls"),
 }
+
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

@@ -63,6 +63,30 @@ class RunDirectory:
             return SummaryWriter(str(self.path))
 
 
+class FinishedRun(RunDirectory):
+    """The directory of a finished run that is only read: what is to be written is there already, and is left alone."""
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Write nothing."""
+
+    def tensorboard(self) -> Any:
+        """A writer that writes nothing."""
+        return _NoBoard()
+
+
+class _NoBoard:
+    """Takes every call of a `SummaryWriter`."""
+
+    def __enter__(self) -> "_NoBoard":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
 @contextmanager
 def open_run(
     path: Path,

@@ -1,13 +1,14 @@
 """The command of each experiment."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agent.errors import InvalidSetting
-from scenarios.cli.experiment import run_command
-from scenarios.cli.options import Options, experiment_command, given_settings, settings_from
+from scenarios.cli.experiment import run_command, settings_of
+from scenarios.cli.options import Options, experiment_command
 from scenarios.config.presets import resolve
 from scenarios.config.settings import (
     CompareConfig,
@@ -27,7 +28,7 @@ def simulate(options: Options, given: dict[str, Any]) -> None:
     Settings come from a preset, then from a TOML file, then from the options below. The same command, given again,
     continues an interrupted run from its last checkpoint, and shows a finished one.
     """
-    run_command("simulate", options, lambda: settings_from(SimulateConfig, options, given), anew=options.force)
+    run_command("simulate", options, settings_of("simulate", options, given), anew=options.force)
 
 
 @experiment_command(CompareConfig)
@@ -57,7 +58,7 @@ def compare(
     elif where:
         raise InvalidSetting("expected finished runs beside --where, got none; give their folders")
     else:
-        run_command("compare", options, lambda: settings_from(CompareConfig, options, given), anew=options.force)
+        run_command("compare", options, settings_of("compare", options, given), anew=options.force)
 
 
 def _of_runs(paths: list[Path], where: list[str], options: Options, given: dict[str, Any]) -> CompareRunsConfig:
@@ -111,9 +112,12 @@ def sweep(
     The same command, given again, goes on with an interrupted sweep: finished tasks are skipped, failed ones listed.
     Axes, methods and seeds may have changed: what the sweep has finished before is found again.
     """
-    from scenarios.cli.sweep import run_sweep
-
-    run_sweep(options, given, spec, axis or [], dry_run=dry_run, retry_failed=retry_failed)
+    if spec is not None and options.config is not None:
+        raise InvalidSetting("expected settings in SPEC or in --config, got both; leave out --config")
+    file, stem = spec or options.config, None if spec is None else spec.stem
+    options = replace(options, config=file, name=options.name or stem)
+    settings = settings_of("sweep", options, {**given, "axes": axis or None, "retry_failed": retry_failed or None})
+    run_command("sweep", options, settings, anew=options.force, planned=dry_run)
 
 
 @experiment_command(CurveConfig)
@@ -127,7 +131,7 @@ def curve(options: Options, given: dict[str, Any]) -> None:
     Settings come from a preset, then from a TOML file, then from the options below. The same command, given again,
     continues an interrupted run, and shows a finished one.
     """
-    run_command("curve", options, lambda: settings_from(CurveConfig, options, given), anew=options.force)
+    run_command("curve", options, settings_of("curve", options, given), anew=options.force)
 
 
 @experiment_command(TreeConfig)
@@ -141,7 +145,7 @@ def tree(options: Options, given: dict[str, Any]) -> None:
 
     The same command, given again, continues interrupted trees, and shows finished ones.
     """
-    run_command("tree", options, lambda: settings_from(TreeConfig, options, given), anew=options.force)
+    run_command("tree", options, settings_of("tree", options, given), anew=options.force)
 
 
 @experiment_command(TrainConfig)
@@ -154,19 +158,7 @@ def train_policy(options: Options, given: dict[str, Any]) -> None:
 
     The same command, given again, continues an interrupted training, and shows a finished one.
     """
-
-    def settings() -> TrainConfig:
-        found = given_settings(options, given)
-        trees = found.pop("trees", None)
-        if trees is None:
-            return settings_from(TrainConfig, options, given)
-        if options.preset != "quick":
-            raise InvalidSetting("expected no --preset beside --trees, which have settings of their own; leave it out")
-        from scenarios.policy_training.train import settings_over_tables
-
-        return settings_over_tables(Path(trees), found)
-
-    run_command("train-policy", options, settings, anew=options.force)
+    run_command("train-policy", options, settings_of("train-policy", options, given), anew=options.force)
 
 
 @experiment_command(EvaluateConfig)
@@ -180,8 +172,4 @@ def evaluate(
     best schedule is chosen on the images that measure its accuracy, so regret is overestimated, for all policies
     alike. Every difference is paired by seed. No lifetime is simulated: the command takes seconds.
     """
-
-    def settings() -> EvaluateConfig:
-        return settings_from(EvaluateConfig, options, {**given, "trees": trees})
-
-    run_command("evaluate", options, settings, anew=options.force)
+    run_command("evaluate", options, settings_of("evaluate", options, {**given, "trees": trees}), anew=options.force)

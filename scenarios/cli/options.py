@@ -3,7 +3,7 @@
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from agent.errors import InvalidSetting
 from scenarios.config.fields import PANELS, Percents, panel_of
 from scenarios.config.method import Method, Settings
-from scenarios.config.presets import FORMER_OPTIONS, PRESETS, Config, from_toml, resolve
+from scenarios.config.presets import FORMER_OPTIONS, PRESETS
 
 Runs = Annotated[Path, typer.Option(help="Folder that runs are written to.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder (default: made from the settings).")]
@@ -125,28 +125,6 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def given_settings(options: Options, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a TOML file, then those given on the command line that are not None.
-
-    Raises:
-        InvalidSetting: the file cannot be read, or the name of the run is not a plain folder name.
-    """
-    check_name(options.name)
-    from_file = from_toml(options.config) if options.config else {}
-    return from_file | {name: value for name, value in given.items() if value is not None}
-
-
-def settings_from(kind: type[Config], options: Options, given: Mapping[str, Any]) -> Config:
-    """The settings: a preset, then a TOML file, then the given settings that are not None.
-
-    Raises:
-        InvalidSetting: a setting is invalid, or the name of the run is not a plain folder name.
-    """
-    overrides = {setting: value for setting, value in given.items() if value is not None}
-    check_name(options.name)
-    return resolve(kind, options.preset, from_toml(options.config) if options.config else {}, overrides)
 
 
 def check_name(name: str | None) -> None:

@@ -34,6 +34,18 @@ class Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Handle SIGINT alone, for the duration of the context."""
+        before = signal.getsignal(signal.SIGINT)
+        self.number, self._watched = None, False
+        signal.signal(signal.SIGINT, self._handle)
+        try:
+            yield
+        finally:
+            self.number = None
+            signal.signal(signal.SIGINT, before)
+
     def _handle(self, number: int, _: object) -> None:
         if not self._watched or self.number is not None:
             raise Stopped(number)

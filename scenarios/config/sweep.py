@@ -14,12 +14,15 @@ from agent.errors import InvalidSetting
 from scenarios.config.fields import STREAM, listed_choices, read_policies, setting
 from scenarios.config.members import Member
 from scenarios.config.method import SPECS, Method, Settings, listed_methods
-from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve
+from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve, validate
 from scenarios.config.settings import CompareConfig, LifetimeConfig, settings_of
 from scenarios.config.specs import spelled
 
 MOST_CELLS = 10_000
 """Most combinations of the axes of the world."""
+
+NOT_SWEPT = frozenset({"want_width", "cost_weight"})
+"""Settings of a comparison that a sweep does not have: `lifetime compare` reads its folder with them."""
 
 OF_WORLD = settings_of(LifetimeConfig, "world")
 OF_METHOD = frozenset(Method.model_fields) - {"label"}
@@ -91,6 +94,27 @@ class SweepConfig(Settings):
 PRESETS[SweepConfig] = LIFETIME_PRESETS
 
 
+def read_sweep(preset: str, *overrides: Mapping[str, Any]) -> SweepConfig:
+    """The settings of a sweep.
+
+    Args:
+        preset: where the settings start; an override may name another one.
+        overrides: settings of lifetimes, `axes` (see `read_axes`), `preset` and `retry_failed`; the last counts.
+
+    Raises:
+        InvalidSetting: an axis or a setting is unknown or invalid; in one line.
+    """
+    axes: dict[str, Any] = {}
+    given: dict[str, Any] = {}
+    for override in overrides:
+        axes |= read_axes(override.get("axes", {}))
+        given |= {name: value for name, value in override.items() if name != "axes"}
+    if preset != "quick":
+        given["preset"] = preset
+    own: dict[str, Any] = {name: given.pop(name) for name in ("preset", "retry_failed") if name in given}
+    return validate(SweepConfig, {**own, "axes": axes, "given": given})
+
+
 def read_axes(value: Any) -> dict[str, tuple[Any, ...]]:
     """Axes from a table of lists, or from texts such as `memory = cache | ridge:limit=512`.
 
@@ -130,7 +154,7 @@ def _check_axis(name: str) -> None:
 def _cells(preset: str, given: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:
     of_world = {name: values for name, values in axes.items() if name in OF_WORLD}
     of_method = {name: values for name, values in axes.items() if name in OF_METHOD}
-    if unused := given.keys() & {"want_width", "cost_weight"}:
+    if unused := given.keys() & NOT_SWEPT:
         raise InvalidSetting(
             f"expected no {min(unused)} for a sweep, got one; give it to `lifetime compare` with the sweep's folder"
         )

@@ -36,7 +36,7 @@ def compare_runs(config: CompareRunsConfig) -> Compared:
         InvalidSetting: runs of different data sets, scenarios or seeds, two lifetimes of one schedule and seed, or no
             lifetime that `where` chooses.
     """
-    found = _chosen([lifetime for path in config.paths for lifetime in _lifetimes(path)], config.where)
+    found = _chosen([lifetime for path in config.paths for lifetime in lifetimes_of(path)], config.where)
     notes = _agreement(found)
     labels = _labels([lifetime.method for lifetime in found])
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
@@ -82,10 +82,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RunError(f"expected a run at {path}, found no {CONFIG} there; give the folder of a run") from None
 
 
-def _chosen(lifetimes: Sequence["_Lifetime"], where: Mapping[str, Sequence[str]]) -> list["_Lifetime"]:
+def _chosen(lifetimes: Sequence["FinishedLifetime"], where: Mapping[str, Sequence[str]]) -> list["FinishedLifetime"]:
     """The lifetimes with these values of settings; raises InvalidSetting if there are none."""
     for name, values in where.items():
-        found: dict[str, list[_Lifetime]] = {}
+        found: dict[str, list[FinishedLifetime]] = {}
         for lifetime in lifetimes:
             found.setdefault(lifetime.text_of(name), []).append(lifetime)
         wanted = {_canonical(name, value) for value in values}
@@ -105,7 +105,9 @@ def _canonical(name: str, value: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Lifetime:
+class FinishedLifetime:
+    """A lifetime that was read from its run."""
+
     path: Path
     """Of its run."""
     folder: Path
@@ -133,7 +135,7 @@ class _Lifetime:
         return value if isinstance(value, str) else json.dumps(value)
 
 
-def _agreement(found: Sequence[_Lifetime]) -> list[str]:
+def _agreement(found: Sequence[FinishedLifetime]) -> list[str]:
     """Notes on differences between the runs; raises InvalidSetting if they cannot be compared."""
     reference = found[0]
     for lifetime in found[1:]:
@@ -159,7 +161,12 @@ def _agreement(found: Sequence[_Lifetime]) -> list[str]:
     return [f"{others[0]}{several} ran with other versions, other code or another machine than {reference.path}"]
 
 
-def _lifetimes(path: Path) -> list[_Lifetime]:
+def lifetimes_of(path: Path) -> list[FinishedLifetime]:
+    """The lifetimes of a run of simulate, compare or sweep.
+
+    Raises:
+        RunError: there is no such run, or it is not finished.
+    """
     described = read_config(path)
     if described.get("experiment") == "sweep":
         return _swept(path)
@@ -178,11 +185,13 @@ def _lifetimes(path: Path) -> list[_Lifetime]:
             raise RunError(
                 f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
             ) from None
-        found.append(_Lifetime(path, folder, config, method, seed, data, versions, own, metrics_of(summary, folder)))
+        found.append(
+            FinishedLifetime(path, folder, config, method, seed, data, versions, own, metrics_of(summary, folder))
+        )
     return found
 
 
-def _swept(path: Path) -> list[_Lifetime]:
+def _swept(path: Path) -> list[FinishedLifetime]:
     """The lifetimes in the table of a sweep."""
     worlds: dict[str, tuple[LifetimeConfig, dict[str, Any]]] = {}
     methods: dict[str, Method] = {}
@@ -204,7 +213,7 @@ def _swept(path: Path) -> list[_Lifetime]:
                 f"expected a table of lifetimes at {path / TABLE}, got one without a valid {error}"
             ) from None
         folder = path / row["folder"]
-        found.append(_Lifetime(path / world, folder, config, method, row["seed"], data, versions, own, metrics))
+        found.append(FinishedLifetime(path / world, folder, config, method, row["seed"], data, versions, own, metrics))
     if not found:
         raise RunError(f"expected finished lifetimes in {path}, found none; `lifetime resume {path}`")
     return found

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from agent.storage.record import RunDirectory
 from scenarios.analysis.formats import gflop
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.sweep import SweepConfig
 from scenarios.datasets.source import Access
-from scenarios.experiments.sweep import Group, groups_of, load_first, waiting_of, worlds_of
 from scenarios.experiments.sweep_report import MOST_ROWS
+from scenarios.experiments.sweep_tasks import Group, groups_of, load_first, waiting_of, worlds_of
 from scenarios.running.forecast import Forecast, forecast
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.tasks import Run
@@ -52,12 +50,7 @@ def plan(config: SweepConfig, path: Path, access: Access, reporter: ProgressRepo
     reporter.expect(
         sum(len({method.label for each in found for method in each.methods}) for found in of_world.values())
     )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or threads)
-    try:
-        planned = [_planned(found, Run(RunDirectory(path), reporter, access)) for found in of_world.values()]
-    finally:
-        torch.set_num_threads(threads)
+    planned = [_planned(found, Run(RunDirectory(path), reporter, access)) for found in of_world.values()]
     n_failed = len(groups) - n_finished - len(waiting)
     return _report(config, planned, n_finished, n_failed)
 

@@ -45,6 +45,22 @@ def check(config: TrainConfig) -> None:
     check_settings(config)
 
 
+def read_settings(preset: str, *overrides: dict[str, Any]) -> TrainConfig:
+    """The settings of a training: of a preset, or those of the schedule tables `trees`, with overrides.
+
+    Raises:
+        InvalidSetting: an unknown or invalid setting, or a preset beside schedule tables.
+        RunError: from `read_tables`.
+    """
+    given = {name: value for override in overrides for name, value in override.items()}
+    trees = given.pop("trees", None)
+    if trees is None:
+        return resolve(TrainConfig, preset, *overrides)
+    if preset != "quick":
+        raise InvalidSetting("expected no --preset beside --trees, which have settings of their own; leave it out")
+    return settings_over_tables(Path(trees), given)
+
+
 def settings_over_tables(trees: Path, settings: dict[str, Any]) -> TrainConfig:
     """The settings of the world of schedule tables, overridden by other settings.
 
@@ -279,4 +295,5 @@ TRAIN_POLICY = Experiment(
     dataset=lambda config: config.dataset if config.trees is None else None,
     facts=_facts,
     saves="iteration",
+    read=read_settings,
 )

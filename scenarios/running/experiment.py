@@ -13,6 +13,7 @@ from agent.storage.record import open_run
 from scenarios.analysis.report import Report
 from scenarios.config.members import Member
 from scenarios.config.method import Settings
+from scenarios.config.presets import resolve
 from scenarios.config.settings import AgentConfig
 from scenarios.datasets.source import Access
 from scenarios.running.executors import Context, executor_of
@@ -42,6 +43,8 @@ class Experiment(Generic[Config, Result]):
     """Starts or continues the run; a finished run is only read."""
     report: Callable[[Result, Config, Path], Report]
     """The report of a result, given the settings and the folder of the run."""
+    plan: Callable[[Config, Path, Access, ProgressReporter], Report] | None = None
+    """The report of what a run in a folder will take; None if the experiment cannot tell."""
     check: Callable[[Config], None] = nothing
     """Checks the settings without data."""
     prepare: Callable[[Config, Access], None] = nothing
@@ -56,6 +59,9 @@ class Experiment(Generic[Config, Result]):
     """What an interrupted run has saved last."""
     folder: str = ""
     """The folder of its runs; by default its name."""
+    read: Callable[..., Config] | None = None
+    """Reads the settings from the name of a preset and tables of overrides, of which the last counts; by default
+    `scenarios.config.presets.resolve`."""
     settle: Callable[[Config, Callable[[Any], Any]], Config] = lambda config, settled: (
         settled(config) if isinstance(config, AgentConfig) else config
     )
@@ -74,8 +80,8 @@ class Begun(Generic[Config, Result]):
     executor: Member
     """Does its tasks."""
 
-    def execute(self, reporter: ProgressReporter, access: Access, *, anew: bool = False) -> Report:
-        """Start, continue or read the run, and report its results.
+    def execute(self, reporter: ProgressReporter, access: Access, *, anew: bool = False) -> tuple[Result, Report]:
+        """Start, continue or read the run; returns its result and the report of it.
 
         Args:
             reporter: receives the progress.
@@ -99,7 +105,13 @@ class Begun(Generic[Config, Result]):
                 self.executor.make(context=Context(reporter, cache, threads)) as executor,
             ):
                 result = self.experiment.run(self.config, Run(directory, reporter, access, executor, cache))
-                return self.experiment.report(result, self.config, self.path)
+                return result, self.experiment.report(result, self.config, self.path)
+
+    def plan(self, reporter: ProgressReporter, access: Access) -> Report:
+        """What the run will take; nothing is written. Raises as the experiment's `plan` does."""
+        assert self.experiment.plan is not None
+        with _threads(getattr(self.config, "threads", None) or torch.get_num_threads()), redirect_stdout(sys.stderr):
+            return self.experiment.plan(self.config, self.path, access, reporter)
 
 
 @contextmanager
@@ -118,6 +130,17 @@ def reading_settings() -> Iterator[None]:
     """While settings are read and checked, the user's code may print, but not among the results, and may fail."""
     with redirect_stdout(sys.stderr), component_errors():
         yield
+
+
+def read_settings(experiment: Experiment[Config, Result], preset: str, *overrides: dict[str, Any]) -> Config:
+    """The settings of an experiment: a preset with overrides, of which the last counts.
+
+    Raises:
+        InvalidSetting: an unknown preset or setting, or an invalid value; in one line.
+    """
+    if experiment.read:
+        return experiment.read(preset, *overrides)
+    return resolve(experiment.config, preset, *overrides)
 
 
 def begin(

@@ -149,12 +149,14 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
     if name is not None:
         known = [path for path in parent.glob("*") if _composed(path.name) == _composed(name)]
         return known[0] if known else parent / _composed(name)
-    digest = short_digest(identity_of(described))
+    identity, settings = identity_of(described), described.get("settings")
+    if described.get("experiment") == "sweep":  # it may change its settings, but has a name by those that it began with
+        identity["settings"] = settings
+    digest = short_digest(identity)
     default = parent / default_name(words, digest)
     if default.exists():
         return default
     others = sorted(path for path in parent.glob(f"*-{digest}") if path.is_dir())
-    settings = described.get("settings")
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if not others and reads_files(dataset) and not described["data"]:
         wanted = identity_of(described)  # without data

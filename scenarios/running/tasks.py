@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from agent.storage.record import RunDirectory
+from agent.errors import RunError
+from agent.storage.record import FinishedRun, RunDirectory
 from scenarios.config.method import Settings
 from scenarios.datasets.source import Access
 from scenarios.running.own_code import component_errors
@@ -167,8 +168,21 @@ class Run:
     executor: Executor | None = None
     cache: Cache = field(default_factory=Cache)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether a finished run is only read, so that there are no tasks."""
+        return isinstance(self.directory, FinishedRun)
+
     def task(self, work: Callable[..., Any], config: Settings, *arguments: Any) -> Task:
-        """A task of this run."""
+        """A task of this run.
+
+        Raises:
+            RunError: it is only read, but is not finished.
+        """
+        if self.is_read:
+            raise RunError(
+                f"expected a finished run at {self.directory.path}, got an unfinished one; go on with `lifetime resume`"
+            )
         return Task(work, config, arguments, self.directory.path, self.access)
 
     def do(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
