@@ -29,6 +29,8 @@ class Planned:
     """Of their files."""
     hours: float
     """Of one process on this machine."""
+    longest: float
+    """Hours of the longest task."""
 
 
 def plan(config: SweepConfig, path: Path, access: Access, reporter: ProgressReporter) -> Report:
@@ -58,7 +60,7 @@ def plan(config: SweepConfig, path: Path, access: Access, reporter: ProgressRepo
 def _planned(groups: Sequence[Group], run: Run) -> Planned:
     world, loaded = groups[0].world, load_first(groups, run)
     of_method: dict[str, Forecast] = {}
-    paid = nbytes = seconds = 0.0
+    paid = nbytes = seconds = longest_task = 0.0
     n = 0
     for group in groups:
         longest: dict[str, float] = {}
@@ -69,8 +71,9 @@ def _planned(groups: Sequence[Group], run: Run) -> Planned:
             found, policy, n = of_method[method.label], str(method.policy), n + 1
             paid, nbytes = paid + found.gflop, nbytes + found.nbytes
             longest[policy] = max(longest.get(policy, 0.0), found.seconds)
-        seconds += sum(longest.values())
-    return Planned(tuple(world.cell.values.values()), len(groups), n, paid, nbytes, seconds / 3600)
+        seconds, longest_task = seconds + sum(longest.values()), max(longest_task, sum(longest.values()))
+    values = tuple(world.cell.values.values())
+    return Planned(values, len(groups), n, paid, nbytes, seconds / 3600, longest_task / 3600)
 
 
 def _report(config: SweepConfig, planned: Sequence[Planned], n_finished: int, n_failed: int) -> Report:
@@ -81,6 +84,7 @@ def _report(config: SweepConfig, planned: Sequence[Planned], n_finished: int, n_
         sum(each.gflop for each in planned),
         sum(each.nbytes for each in planned),
         sum(each.hours for each in planned),
+        max((each.longest for each in planned), default=0.0),
     )
     axes = list(config.cells[0].values)
     rows = [(*each.values, *_amounts(each)) for each in planned[:MOST_ROWS]] if axes else []
@@ -96,7 +100,7 @@ def _report(config: SweepConfig, planned: Sequence[Planned], n_finished: int, n_
         "GFLOP: that agents pay; hours: of one process on this machine, at its speed on a few samples, with measuring"
         + left_out,
     )
-    keys = ("tasks", "lifetimes", "gflop", "nbytes", "hours")
+    keys = ("tasks", "lifetimes", "gflop", "nbytes", "hours", "longest_task_hours")
     content = {
         **dict(zip(keys, _numbers(total), strict=True)),
         "finished": n_finished,
@@ -110,14 +114,19 @@ def _report(config: SweepConfig, planned: Sequence[Planned], n_finished: int, n_
         ],
     }
     notes = ["policies that observe are estimated as if they learned every other chunk"]
+    if total.n_tasks > 1:
+        notes.append(f"the longest task takes {_hours(total.longest)} hours, which no number of processes shortens")
     return Report(content, [table], notes, has_trajectories=False)
 
 
 def _numbers(planned: Planned) -> tuple[float, ...]:
-    return planned.n_tasks, planned.n_lifetimes, planned.gflop, planned.nbytes, planned.hours
+    return planned.n_tasks, planned.n_lifetimes, planned.gflop, planned.nbytes, planned.hours, planned.longest
 
 
 def _amounts(planned: Planned) -> tuple[str, ...]:
-    hours = f"{planned.hours:,.1f}" if planned.hours >= 10 else f"{planned.hours:.2g}"
     counts = f"{planned.n_tasks:,}", f"{planned.n_lifetimes:,}"
-    return (*counts, gflop(planned.gflop), gflop(planned.nbytes / 1e6), hours)
+    return (*counts, gflop(planned.gflop), gflop(planned.nbytes / 1e6), _hours(planned.hours))
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"

@@ -109,8 +109,14 @@ def draw_point(axes: Axes, i: int, label: str, paid: Interval, reached: Interval
     return line
 
 
-def scale_costs(axes: Axes, costs: list[Interval]) -> None:
-    """Set scale, limits and ticks of the cost axis, with room for every mean and every interval of moderate length."""
+def scale_costs(axes: Axes, costs: list[Interval], *, ticks: int = 6) -> None:
+    """Set scale, limits and ticks of the cost axis, with room for every mean and every interval of moderate length.
+
+    Args:
+        axes: the panel.
+        costs: to be drawn in it.
+        ticks: how many its width has room for.
+    """
     least, most = min(each.estimate for each in costs), max(each.estimate for each in costs)
     lows, highs = zip(*(ends_of(each, lowest=0.0) for each in costs), strict=True)
     if least > 0 and most / least > LOG_FROM:
@@ -120,13 +126,15 @@ def scale_costs(axes: Axes, costs: list[Interval]) -> None:
         axes.set_xlim(left / margin, right * margin)
         axes.xaxis.set_minor_locator(NullLocator())
         if right / left < 1e3:  # otherwise matplotlib's default, powers of ten
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+            axes.xaxis.set_major_locator(
+                LogLocator(subs=(1, 2, 5) if ticks > 4 or right / left < 20 else (1,), numticks=2 * ticks)
+            )
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
     else:
         left, right = min(lows), max(highs)
         margin = 0.04 * (right - left) or 0.1 * right or 0.5
-        ticks = MaxNLocator(6).tick_values(max(left - margin, 0), right + margin)
-        axes.set_xticks([tick for tick in ticks if tick >= 0])  # there are no costs in the margin left of 0
+        values = MaxNLocator(ticks).tick_values(max(left - margin, 0), right + margin)
+        axes.set_xticks([value for value in values if value >= 0])  # there are no costs in the margin left of 0
         axes.set_xlim(left - margin if left > 0 else -0.04 * (right + margin), right + margin)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
 

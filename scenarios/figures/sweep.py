@@ -75,7 +75,7 @@ def _draw(axes: Axes, comparison: Comparison, labels: Sequence[str], *, cost: st
     axes.tick_params(labelsize=8)
     means = [(each.label, each.means[cost], each.means[accuracy]) for each in comparison.schedules]
     points = [(label, paid, reached) for label, paid, reached in means if paid and reached]
-    scale_costs(axes, [paid for _, paid, _ in points])
+    scale_costs(axes, [paid for _, paid, _ in points], ticks=4)
     front = [(each.means[cost], each.means[accuracy]) for each in pareto_front(comparison, cost, accuracy)]
     steps = [(paid.estimate, 100 * reached.estimate) for paid, reached in front if paid and reached]
     ends = [*steps, (axes.get_xlim()[1], steps[-1][1])]

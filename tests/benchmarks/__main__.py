@@ -7,7 +7,7 @@ each is measured, and at the end a table in Markdown.
 import argparse
 import os
 
-from tests.benchmarks import executing, growth, learning, loop_overhead, recalling, sharing, starting
+from tests.benchmarks import executing, growth, learning, loop_overhead, recalling, scaling, sharing, starting
 from tests.benchmarks.ratios import Ratio, machine
 
 SUITES = {
@@ -18,6 +18,7 @@ SUITES = {
     "starting": starting.measure,
     "growth": growth.measure,
     "executing": executing.measure,
+    "scaling": scaling.measure,
 }
 
 

@@ -46,12 +46,6 @@ class Unhelpful(Policy):
 """
 
 
-@pytest.fixture
-def lifetime(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A long comparison that nobody disturbed."""

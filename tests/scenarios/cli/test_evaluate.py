@@ -19,17 +19,6 @@ from tests.scenarios.tables import GAIN, GFLOP, paying, planted, synthetic
 
 
 @pytest.fixture
-def lifetime(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory):
-    return planted(tmp_path_factory.mktemp("trees"), [synthetic(seed, 3, cost_weight=0.01) for seed in range(4)])
-
-
-@pytest.fixture
 def evaluated(lifetime, trees, tmp_path):
     """Evaluates on those trees, in a run called x."""
     where = [trees, "--runs", tmp_path / "runs", "--name", "x"]

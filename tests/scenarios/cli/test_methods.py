@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from tests.scenarios import commands
 from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, points
 
 METHODS = {
@@ -15,12 +14,6 @@ METHODS = {
     "wide": "network:resnet:width=3 | policy:interleaved:k=50",
 }
 OPTIONS = [word for label, parts in METHODS.items() for word in ("--methods", f"{label} = {parts}")]
-
-
-@pytest.fixture
-def within(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
 
 
 @pytest.fixture(scope="module")

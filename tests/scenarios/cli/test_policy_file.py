@@ -19,12 +19,6 @@ def written(path, **changed):
     return path
 
 
-@pytest.fixture
-def lifetime(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
-
-
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
     """A folder with a policy file, and a life that was lived there under it, in a process of its own."""

@@ -44,12 +44,6 @@ EXAMPLES = {
 """Policies that must be told something."""
 
 
-@pytest.fixture
-def lifetime(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A long run that nobody disturbed."""

@@ -28,17 +28,6 @@ METHODS = ["cma", "reinforce", pytest.param("ppo", marks=without_ppo), "forecast
 
 
 @pytest.fixture
-def lifetime(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory):
-    return planted(tmp_path_factory.mktemp("trees"), [synthetic(seed, 3, cost_weight=0.01) for seed in range(4)])
-
-
-@pytest.fixture
 def train(lifetime, trees, tmp_path):
     """Trains on tables, in a run called by its name."""
 

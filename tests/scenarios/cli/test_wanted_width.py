@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from tests.scenarios import commands
 from tests.scenarios.cli.test_simulate import strictly
 from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, points
 
@@ -14,12 +13,6 @@ CURVE = (
     "curve --device cpu --train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75"
     " --learner cooldown:epochs=1 --network resnet:width=2 --name run"
 ).split()
-
-
-@pytest.fixture
-def within(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
 
 
 @pytest.fixture(scope="module")

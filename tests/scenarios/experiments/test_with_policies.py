@@ -24,12 +24,6 @@ REFIT = ["--learner", "refit:epochs=1", "--warm"]
 OWN_FILES = {"policies.json", "policies.csv", "policies.png"}
 
 
-@pytest.fixture
-def lifetime(monkeypatch, capsys):
-    """The command line within this process."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
-
-
 @pytest.fixture(scope="module", params=[["--learner", "online:epochs=1"], REFIT], ids=["online", "refit"])
 def learner(request):
     return request.param

@@ -1,16 +1,15 @@
 """The curve's figure in every odd case: what it shows, what it refuses to show, and that no text covers another."""
 
-import itertools
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from scenarios.analysis.statistics import CurvePoint
 from scenarios.figures.curve import curve_figure
 from scenarios.figures.style import figure_png
+from tests.scenarios.figures.legible import assert_legible, texts
 
 
 def points(ks, n, memory_gain=0.09, noise=0.006, warm_start=False):
@@ -52,22 +51,6 @@ def draw(case, **settings):
     return curve_figure(case, **({"dataset": "CIFAR-10", "learner": "refit"} | settings))
 
 
-def texts(figure):
-    """Every text that shows, with its box in pixels."""
-    figure.canvas.draw()
-    artists = [artist for artist in figure.findobj(Text) if artist.get_visible() and artist.get_text().strip()]
-    boxes = [(artist.get_text(), artist.get_window_extent()) for artist in artists]
-    # Matplotlib keeps labels of ticks beyond the limits and does not draw them.
-    hidden = {
-        id(tick.label1)
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in axis.get_major_ticks()
-        if not axis.get_view_interval().min() <= tick.get_loc() <= axis.get_view_interval().max()
-    }
-    return [box for artist, box in zip(artists, boxes, strict=True) if id(artist) not in hidden]
-
-
 def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
@@ -75,14 +58,7 @@ def legend(axes):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_no_text_covers_another_or_leaves_the_figure(case):
     figure = draw(case)
-    boxes = texts(figure)
-    for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
-        assert not box.padded(-1).overlaps(other_box), f"{one!r} covers {other!r}"
-    for text, box in boxes:
-        assert box.x0 >= 0, f"{text!r} leaves the figure"
-        assert box.y0 >= 0, f"{text!r} leaves the figure"
-        assert box.x1 <= figure.bbox.x1, f"{text!r} leaves the figure"
-        assert box.y1 <= figure.bbox.y1, f"{text!r} leaves the figure"
+    assert_legible(figure)
     for axes in figure.axes:
         for _, box in ((text, text.get_window_extent()) for text in axes.get_legend().get_texts()):
             assert not box.overlaps(axes.get_window_extent()), "the legend covers data"

@@ -10,7 +10,7 @@ import pytest
 from scenarios.analysis.matched_share import Course, Mark, mean_marks, place
 from scenarios.figures.matched_share import matched_share_figure
 from scenarios.figures.style import figure_png
-from tests.scenarios.figures.test_curve import texts
+from tests.scenarios.figures.legible import assert_legible
 from tests.scenarios.figures.test_pareto import NAMES
 
 
@@ -69,14 +69,7 @@ def shows(axes, points):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_no_text_covers_another_or_leaves_the_figure(case):
     figure = draw(case)
-    boxes = texts(figure)
-    for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
-        assert not box.padded(-1).overlaps(other_box), f"{one!r} covers {other!r}"
-    for text, box in boxes:
-        assert box.x0 >= 0, f"{text!r} leaves the figure"
-        assert box.y0 >= 0, f"{text!r} leaves the figure"
-        assert box.x1 <= figure.bbox.x1, f"{text!r} leaves the figure"
-        assert box.y1 <= figure.bbox.y1, f"{text!r} leaves the figure"
+    assert_legible(figure)
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
     for text, axes in itertools.product([text for legend in legends for text in legend.get_texts()], figure.axes):
         assert not text.get_window_extent().overlaps(axes.get_window_extent()), "the legend covers data"

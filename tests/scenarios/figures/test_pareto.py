@@ -11,7 +11,7 @@ from agent.errors import InvalidSetting
 from scenarios.analysis.comparison import ScheduleLifetimes, compare, pareto_front
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
-from tests.scenarios.figures.test_curve import texts
+from tests.scenarios.figures.legible import assert_legible, texts
 
 NAMES = [
     *(f"static:k={k}" for k in range(0, 90, 10)),
@@ -84,14 +84,8 @@ def markers(figure):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_no_text_covers_another_or_leaves_the_figure(case):
     figure = draw(case)
+    assert_legible(figure)
     boxes = texts(figure)
-    for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
-        assert not box.padded(-1).overlaps(other_box), f"{one!r} covers {other!r}"
-    for text, box in boxes:
-        assert box.x0 >= 0, f"{text!r} leaves the figure"
-        assert box.y0 >= 0, f"{text!r} leaves the figure"
-        assert box.x1 <= figure.bbox.x1, f"{text!r} leaves the figure"
-        assert box.y1 <= figure.bbox.y1, f"{text!r} leaves the figure"
     (axes,) = figure.axes
     listed = {entry for legend in entries(figure) for entry in legend}
     for text, box in boxes:
