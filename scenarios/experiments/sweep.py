@@ -40,10 +40,10 @@ def run(config: SweepConfig, run: Run) -> Swept:
         return _write(config, groups, run)
     waiting = waiting_of(config, groups)
     _check(waiting, run)
-    by_task = {(group.world.directory.path, (group.seed, group.folder)): group for group in waiting}
+    by_place = {group.place: group for group in waiting}
     try:
         for task, failed in run.do(task_of(group, run) for group in waiting):
-            group = by_task[task.folder, task.arguments]
+            group = by_place[task.arguments[0]]
             if failed:
                 group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(failed, indent=2) + "\n")
             else:

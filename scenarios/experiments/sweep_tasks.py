@@ -5,12 +5,13 @@ and METHOD end in digests. A sweep whose axes or seeds change goes on in its fol
 """
 
 import json
+import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.errors import InvalidSetting
 from agent.storage.record import CONFIG, SUMMARY, RunDirectory
@@ -52,9 +53,26 @@ class World:
         return self.cell.config
 
     @cached_property
+    def config_text(self) -> str:
+        """The content of its config.json."""
+        return json.dumps(self.described, indent=2) + "\n"
+
+    @cached_property
     def folders(self) -> dict[str, str]:
         """The name of the folder of each method's lifetimes, by label."""
         return {method.label: lifetime_folder(method) for method in self.config.methods}
+
+
+class Place(NamedTuple):
+    """Where a task's files are, in the folder of the sweep."""
+
+    world: str
+    """The folder of its world."""
+    seed: int
+    checkpoints: str
+    """The folder of its checkpoints, in that of its world."""
+    described: str
+    """The content of config.json of the world, which the first of its tasks writes."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +84,11 @@ class Group:
     methods: tuple[Method, ...]
     folder: str
     """Of its checkpoints, in that of its world."""
+
+    @property
+    def place(self) -> Place:
+        """Where the files of its task are."""
+        return Place(self.world.directory.path.name, self.seed, self.folder, self.world.config_text)
 
     def lifetime(self, method: Method) -> Path:
         """The folder of one of its lifetimes."""
@@ -144,12 +167,9 @@ def load_first(groups: Sequence[Group], run: Run) -> tuple[Dataset, Scenario]:
 
 
 def task_of(group: Group, run: Run) -> Task:
-    """The task of a group, in the folder of its world, which is made."""
-    directory, config = group.world.directory, group.world.config.model_copy(update={"methods": group.methods})
-    if not (directory.path / CONFIG).exists():
-        directory.write(CONFIG, json.dumps(group.world.described, indent=2) + "\n")
-    access = _access(group.world, run.access)
-    return Task(run_lifetimes, config, (group.seed, group.folder), directory.path, access)
+    """The task of a group."""
+    config, access = group.world.config.model_copy(update={"methods": group.methods}), _access(group.world, run.access)
+    return Task(run_lifetimes, config, (group.place,), run.directory.path, access)
 
 
 def _access(world: World, access: Access) -> Access:
@@ -161,14 +181,13 @@ def world_key(config: CompareConfig) -> tuple[Any, ...]:
     return tuple(getattr(config, name) for name in sorted(OF_WORLD))
 
 
-def run_lifetimes(config: CompareConfig, seed: int, folder: str, site: Site) -> dict[str, dict[str, str]]:
+def run_lifetimes(config: CompareConfig, place: Place, site: Site) -> dict[str, dict[str, str]]:
     """Run the unfinished lifetimes of a task, together; if that fails, each alone, so that only those fail that must.
 
     Args:
         config: settings of the world, with the methods of the task alone.
-        seed: of the lifetimes.
-        folder: of the checkpoints.
-        site: in the folder of the world.
+        place: of the files.
+        site: in the folder of the sweep.
 
     Returns:
         The error and its traceback of each lifetime that failed, by the label of its method.
@@ -176,27 +195,34 @@ def run_lifetimes(config: CompareConfig, seed: int, folder: str, site: Site) -> 
     Raises:
         Interrupted: the reporter stopped the run.
     """
-    failed = _run(config, seed, config.methods, folder, site)
+    failed = _run(config, config.methods, place, site)
     if failed is None:
         return {}
     if len(config.methods) == 1:
         return {config.methods[0].label: failed}
-    site.directory.checkpoints(folder).drop()  # its error would come again
-    alone = {
-        each.label: _run(config, seed, [each], f"{folder}/{lifetime_folder(each)}", site) for each in config.methods
-    }
+    shutil.rmtree(
+        site.directory.path / place.world / place.checkpoints, ignore_errors=True
+    )  # its error would come again
+    alone = {}
+    for method in config.methods:
+        own = place._replace(checkpoints=f"{place.checkpoints}/{lifetime_folder(method)}")
+        alone[method.label] = _run(config, [method], own, site)
     return {label: error for label, error in alone.items() if error is not None}
 
 
-def _run(config: CompareConfig, seed: int, methods: Sequence[Method], folder: str, site: Site) -> dict[str, str] | None:
+def _run(config: CompareConfig, methods: Sequence[Method], place: Place, site: Site) -> dict[str, str] | None:
     """Run the unfinished lifetimes of methods that share a learner; returns how they failed, or None."""
+    directory, seed = RunDirectory(site.directory.path / place.world), place.seed
     try:
         with component_errors():
-            key = world_key(config), seed
-            world = site.cache.get(key, lambda: load_world(config, seed, site.access, site.reporter))
-            site.directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
-            records = {each.label: site.directory.lifetime(f"seed{seed}/{lifetime_folder(each)}") for each in methods}
-            run_together(config, seed, methods, world, records, site.directory.checkpoints(folder), site.reporter)
+            if not (directory.path / CONFIG).exists():
+                directory.write(CONFIG, place.described)
+            world = site.cache.get(
+                (world_key(config), seed), lambda: load_world(config, seed, site.access, site.reporter)
+            )
+            directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
+            records = {each.label: directory.lifetime(f"seed{seed}/{lifetime_folder(each)}") for each in methods}
+            run_together(config, seed, methods, world, records, directory.checkpoints(place.checkpoints), site.reporter)
     except Interrupted:
         raise
     except Exception as error:  # the other tasks go on

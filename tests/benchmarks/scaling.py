@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from agent.storage.record import SUMMARY
@@ -39,13 +40,18 @@ def idle(_: CompareConfig, site: Site) -> None:
     """A task that does nothing."""
 
 
-def copy_summary(config: CompareConfig, seed: int, folder: str, site: Site) -> dict[str, Any]:
-    """A task that does nothing but leave the summary of another lifetime, as if it had lived."""
-    summary = (site.directory.path.parent / "summary.json").read_bytes()
+def copy_summary(config: CompareConfig, place: sweep_tasks.Place, site: Site) -> dict[str, Any]:
+    """A task that does nothing but leave a summary, as if a lifetime had been lived; no two have the same numbers."""
+    folder = site.directory.path / place.world
+    summary = json.loads((site.directory.path / "summary.json").read_text())
     for method in config.methods:
-        target = site.directory.path / f"seed{seed}" / sweep_tasks.lifetime_folder(method)
+        target = folder / f"seed{place.seed}" / sweep_tasks.lifetime_folder(method)
         target.mkdir(parents=True, exist_ok=True)
-        (target / SUMMARY).write_bytes(summary)
+        drawn = Random(str(target))
+        numbers = {name: value and value * drawn.random() for name, value in summary["metrics"].items()}
+        (target / SUMMARY).write_text(json.dumps({**summary, "metrics": numbers}))
+    if not (folder / "config.json").exists():
+        (folder / "config.json").write_text(place.described)
     return {}
 
 
