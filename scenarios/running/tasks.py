@@ -54,6 +54,8 @@ class Task:
     folder: Path
     """Of the run."""
     access: Access
+    part: str | None = ""
+    """The folder in that of the run whose files it goes on from; None for none."""
 
     def do(self, reporter: ProgressReporter, cache: Cache) -> Any:
         """Do it in this process."""
@@ -163,9 +165,9 @@ class Run:
     executor: Executor | None = None
     cache: Cache = field(default_factory=Cache)
 
-    def task(self, work: Callable[..., Any], config: Settings, *arguments: Any) -> Task:
-        """A task of this run."""
-        return Task(work, config, arguments, self.directory.path, self.access)
+    def task(self, work: Callable[..., Any], config: Settings, *arguments: Any, part: str | None = "") -> Task:
+        """A task of this run; see `Task`."""
+        return Task(work, config, arguments, self.directory.path, self.access, part)
 
     def do(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
         """Do tasks; see `run_tasks`."""
