@@ -75,7 +75,7 @@ class Mirror:
         self._gone: set[str] = set()
 
     def fetch(self, folder: Path, part: str | None) -> None:
-        """Fill an empty folder with what is here of a part of the run.
+        """Fill a new folder with what is here of a part of the run.
 
         Args:
             folder: receives the files.

@@ -39,11 +39,11 @@ _LOOK_SECONDS = 0.3
 _SPARE = 8
 """Tasks that wait in Ray beyond those that all nodes can do at once, for nodes that join."""
 
-_QUIET = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a note about it
+QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # of every line that Ray would print about its processes
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+"""Environment variables by which Ray says nothing; it reads them when it is imported."""
 
 _LOCAL = {"address": "local", "include_dashboard": False, "object_store_memory": 100_000_000}
 
@@ -66,7 +66,8 @@ class RayExecutor:
     Args:
         threads: of each task.
         reporter: receives the progress of all tasks, and may stop the run.
-        address: of the cluster; None for a Ray of this machine, which ends with the run.
+        address: of the cluster; None for a Ray of this machine, which ends with the run. A process that is connected to
+            a cluster already stays with it.
         workers: largest number of tasks at a time; None for as many as the cluster can do.
         cpus: of each task.
         gpus: of each task; tasks can share a GPU.
@@ -95,7 +96,7 @@ class RayExecutor:
         self._folder: Path | None = None
         self._caller: Caller | None = None
         self._mirror: Mirror | None = None
-        self._most, self._most_at = 0, -math.inf
+        self._most, self._most_at, self._warned = 0, -math.inf, False
 
     def __enter__(self) -> "RayExecutor":
         return self
@@ -121,6 +122,9 @@ class RayExecutor:
             return len(self._running) < self._workers
         if time.monotonic() - self._most_at > 1:
             self._most, self._most_at = self._n_at_once(), time.monotonic()
+            if not self._most and not self._warned:
+                self._reporter.warn(f"no node of the cluster has {self._wanted()} for a task; waiting for one that has")
+                self._warned = True
         return len(self._running) < self._most + _SPARE
 
     def begin(self, task: Task) -> None:
@@ -215,7 +219,7 @@ class RayExecutor:
     def _connect(self) -> None:
         if self._ray is not None:
             return
-        for name, value in _QUIET.items():
+        for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         import ray
 

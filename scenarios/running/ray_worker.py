@@ -9,7 +9,8 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ def _done(caller: Caller, pickled: bytes, report: Callable[[float, str, float | 
         task: Task = pickle.loads(pickled)
     except ImportError as error:
         raise RunError(f"expected the caller's modules on node {_node()}, got: {error}; install them there") from error
-    check_same(task.config, caller)
     if caller.run not in _CACHES:
+        check_same(task.config, caller)
         _CACHES.clear()
         _CACHES[caller.run] = Cache()
     cache = _CACHES[caller.run]
@@ -166,15 +167,9 @@ def _mirrored(
     url: str, config: bytes, task: Task, report: Callable[[float, str, float | None], bool], cache: Cache
 ) -> Outcome:
     """Do a task in a folder of this node, which is mirrored."""
-    with tempfile.TemporaryDirectory(prefix="lifetime-") as temporary:
-        folder = Path(temporary) / task.folder.name
-        mirror = Mirror(url)
-        try:
-            mirror.fetch(folder, task.part)
-            folder.mkdir(exist_ok=True)
-            (folder / CONFIG).write_bytes(config)
-        except OSError as error:
-            raise RunError(f"expected to write in {folder}, got: {error.strerror or error}") from error
+    mirror = Mirror(url)
+    with _folder(task.folder.name, config) as folder:
+        mirror.fetch(folder, task.part)
         keeper = _Keeper(mirror, folder)
         reporter = _Reporter(report, keeper.look)
         try:
@@ -186,6 +181,20 @@ def _mirrored(
         mirror.send(folder)
         reporter.flush()
         return Outcome(result, tuple(reporter.said), mirror.written(folder))
+
+
+@contextmanager
+def _folder(name: str, config: bytes) -> Iterator[Path]:
+    """A temporary folder for a run."""
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="lifetime-", ignore_cleanup_errors=True)
+        folder = Path(temporary.name) / name
+        folder.mkdir()
+        (folder / CONFIG).write_bytes(config)
+    except OSError as error:
+        raise RunError(f"expected to write in {tempfile.gettempdir()}, got: {error.strerror or error}") from error
+    with temporary:
+        yield folder
 
 
 def check_same(config: Settings, caller: Caller) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.scenarios.running.ray_cluster import POLICY, awaited, cluster_of, dec
 pytestmark = pytest.mark.slow
 
 WATCHED = ["compare", *TINY, "--policies", "watched.Watched loss", "--seeds", 2]
+DOCS = Path(__file__).parents[3] / "docs/cluster"
 DIED = "warning: a worker or its node died; another one goes on from the last checkpoint\n"
 
 
@@ -79,8 +81,10 @@ def assert_same(run, other):
     assert points(run) == points(other)
 
 
-@pytest.mark.parametrize("storage", [False, True])
-@pytest.mark.parametrize("name", ["compare", "curve", "tree", "beam", "reinforce"])
+@pytest.mark.parametrize(
+    ("name", "storage"),
+    [("compare", False), ("compare", True), ("curve", False), ("tree", True), ("beam", True), ("reinforce", False)],
+)
 def test_the_same_bytes_as_in_one_process_and_no_word_of_ray(cluster, own, name, storage):
     command = COMMANDS[name]
     here, there = serially(own, *command), own / "runs" / command[0] / "there"
@@ -189,3 +193,47 @@ def test_a_client_of_a_cluster_elsewhere_and_an_address_that_does_not_answer(own
     command = [sys.executable, "-c", code, "simulate", *TINY, "--executor", "ray"]
     found = subprocess.run(command, cwd=own, capture_output=True, text=True, timeout=120)
     assert_refused(ended(found.returncode, found.stdout, found.stderr), "pip install 'learn-or-memorize[ray]'")
+
+
+FAKES = {
+    "scontrol": "echo here; echo there",
+    "srun": 'while [[ $1 == --* ]]; do shift; done; if [[ $1 == hostname ]]; then echo 127.0.0.1; else exec "$@"; fi',
+}
+"""What Slurm has, on one machine."""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_slurm_script_starts_ray_runs_a_command_and_ends_all(own, tmp_path, stopped):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in FAKES.items():
+        (commands / name).write_text(f"#!/bin/bash\n{text}\n")
+        (commands / name).chmod(0o755)
+    (commands / "activate").write_text("")
+    environment = os.environ | {
+        "PATH": f"{commands}:{Path(LIFETIME).parent}:{os.environ['PATH']}",
+        "LIFETIME_ENVIRONMENT": str(tmp_path),
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NODELIST": "here,there",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_CPUS_PER_TASK": "1",
+        "RAY_OPTIONS": "workers=2",
+    }
+    here = serially(own, *WATCHED)
+    (own / "order5").write_text(f"any {'wait' if stopped else 'pause'}")
+    command = [DOCS / "slurm.sh", *WATCHED, "--runs", own / "runs", "--name", "there"]
+    with subprocess.Popen(
+        list(map(str, command)), cwd=own, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        awaited(own / "order5.obeyed", process)
+        if stopped:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(2)
+            (own / "order5").unlink()
+        done = end_of(process)
+    log = (own / f"ray-{os.getpid()}.log").read_text()
+    assert done.returncode == (143 if stopped else 0), (done, log)
+    if stopped:
+        assert_advises_to_resume(done, own / "runs/compare/there")
+    else:
+        assert_same(own / "runs/compare/there", here)

@@ -1,14 +1,16 @@
 """Ray clusters of this machine, whose nodes are groups of processes."""
 
+import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-ray = pytest.importorskip("ray", reason="the package ray is not installed")
+from scenarios.running.ray_executor import QUIET
 
-QUIET = {"log_to_driver": False, "logging_level": "critical"}
+os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}  # before ray is imported
+ray = pytest.importorskip("ray", reason="the package ray is not installed")
 
 POLICY = """
 import errno, os, signal, time
@@ -63,8 +65,6 @@ def cluster_of(*nodes, connected=False):
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patched.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **nodes[0]})
         try:
             patched.setenv("NODE_OF_TEST", "other")
@@ -72,7 +72,7 @@ def cluster_of(*nodes, connected=False):
                 cluster.add_node(**each)
             patched.delenv("NODE_OF_TEST")
             if connected:
-                ray.init(address=cluster.address, **QUIET)
+                ray.init(address=cluster.address, log_to_driver=False, logging_level="critical")
             yield cluster
         finally:
             ray.shutdown()

@@ -2,10 +2,13 @@
 
 import os
 import socket
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from agent.errors import DatasetError, InvalidSetting, RunError
 from scenarios.config.settings import EvaluateConfig
@@ -269,3 +272,10 @@ def test_a_run_whose_worker_is_killed_ends_in_the_bytes_of_one_process(cluster, 
     assert done.stderr.startswith("warning: a worker or its node died; another one goes on from the last checkpoint")
     assert kept(runs / "compare/there") == kept(runs / "compare/here")
     assert list(decided(own).values()) == [[0, 1, 2, 3, 4, 5], [4, 5]], "the second began at the checkpoint"
+
+
+def test_the_files_to_start_from_are_valid():
+    folder = Path(__file__).parents[3] / "docs/cluster"
+    assert subprocess.run(["bash", "-n", str(folder / "slurm.sh")]).returncode == 0
+    cluster = yaml.safe_load((folder / "ray.yaml").read_text())
+    assert cluster["max_workers"] == len(cluster["provider"]["worker_ips"])
