@@ -14,10 +14,13 @@ source "${LIFETIME_ENVIRONMENT:-.venv}/bin/activate" # the same environment on a
 cpus=${SLURM_CPUS_PER_TASK:-1}
 gpus=${SLURM_GPUS_ON_NODE:-0}
 port=$((20000 + SLURM_JOB_ID % 20000))
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{ print $1 }')
+read -r -d '' head _ < <(scontrol show hostnames "$SLURM_JOB_NODELIST") || true
+read -r ip _ < <(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address)
 address=$ip:$port
-export RAY_USAGE_STATS_ENABLED=0
+export RAY_USAGE_STATS_ENABLED=0 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
+export RAY_AUTH_MODE=token # other users of the nodes may not use this cluster
+RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))")
+export RAY_AUTH_TOKEN
 
 stop() { # what runs in the background
     for job in $(jobs -p); do kill -TERM "$job" 2>/dev/null || true; done
@@ -28,10 +31,11 @@ trap stop EXIT
 srun --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --nodelist="$head" \
     ray start --head --node-ip-address="$ip" --port="$port" --include-dashboard=false \
     --num-cpus="$cpus" --num-gpus="$gpus" --block >"ray-$SLURM_JOB_ID.log" 2>&1 &
-for _ in $(seq 60); do
-    ray status --address "$address" >/dev/null 2>&1 && break
-    sleep 2
+for _ in $(seq 60); do # until it answers
+    (exec 3<>"/dev/tcp/$ip/$port") 2>/dev/null && break
+    sleep 1
 done
+python -c "import ray, sys; ray.init(sys.argv[1], logging_level='critical')" "$address"
 others=$((SLURM_JOB_NUM_NODES - 1))
 if ((others > 0)); then
     srun --nodes="$others" --ntasks="$others" --cpus-per-task="$cpus" --exclude="$head" \

@@ -316,16 +316,20 @@ def check_answers(address: str) -> None:
             [sys.executable, "-c", code, address],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors="replace",
             timeout=ANSWER_SECONDS,
             start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise RunError(_no_cluster(address, f"none in {ANSWER_SECONDS:g} seconds")) from None
-    if "answered" not in done.stdout:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise RunError(_no_cluster(address, lines[-1] if lines else "none"))
+        output, errors = done.stdout, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, errors = b"", late.stderr or b""
+    if b"InvalidAuthToken" in errors or b"AuthenticationError" in errors:
+        raise RunError(
+            f"expected a Ray cluster at {address} that takes the token of this user, got one that does not; set "
+            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the token of the cluster"
+        )
+    if b"answered" not in output:
+        lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if "Error" in line]
+        raise RunError(_no_cluster(address, lines[-1] if lines else f"none in {ANSWER_SECONDS:g} seconds"))
 
 
 def _no_cluster(address: str, reason: str) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,19 @@ def lifetime(own, *arguments):
         return end_of(process)
 
 
-def serially(own, *command):
-    """The run in one process; what its policy noted is removed."""
-    done = lifetime(own, *command, "--executor", "serial", "--runs", own / "runs", "--name", "here")
-    assert done.returncode == 0, done.stderr
-    (own / "decided").unlink(missing_ok=True)
-    return own / "runs" / command[0] / "here"
+@pytest.fixture(scope="module")
+def serially(tmp_path_factory):
+    """Gives the folder of a run in one process."""
+
+    @cache
+    def run(*command):
+        folder = tmp_path_factory.mktemp("serially")
+        (folder / "watched.py").write_text(POLICY)
+        done = lifetime(folder, *command, "--executor", "serial", "--runs", folder / "runs", "--name", "here")
+        assert done.returncode == 0, done.stderr
+        return folder / "runs" / command[0] / "here"
+
+    return run
 
 
 def on(cluster, own, name, *options):
@@ -83,11 +91,11 @@ def assert_same(run, other):
 
 @pytest.mark.parametrize(
     ("name", "storage"),
-    [("compare", False), ("compare", True), ("curve", False), ("tree", True), ("beam", True), ("reinforce", False)],
+    [("compare", True), ("curve", False), ("tree", True), ("reinforce", False)],
 )
-def test_the_same_bytes_as_in_one_process_and_no_word_of_ray(cluster, own, name, storage):
+def test_the_same_bytes_as_in_one_process_and_no_word_of_ray(cluster, own, name, storage, serially):
     command = COMMANDS[name]
-    here, there = serially(own, *command), own / "runs" / command[0] / "there"
+    here, there = serially(*command), own / "runs" / command[0] / "there"
     done = lifetime(own, *command, *on(cluster, own, "there", *[f"storage=file://{own}/store"] * storage))
     assert (done.returncode, done.stderr) == (0, "")
     assert_same(there, here)
@@ -96,16 +104,16 @@ def test_the_same_bytes_as_in_one_process_and_no_word_of_ray(cluster, own, name,
         assert_same(folder, here)
 
 
-def test_without_an_address_it_is_a_ray_of_this_machine(own):
-    here = serially(own, *COMMANDS["simulate"])
+def test_without_an_address_it_is_a_ray_of_this_machine(own, serially):
+    here = serially(*COMMANDS["simulate"])
     done = lifetime(own, *COMMANDS["simulate"], "--executor", "ray:cpus=0.5", "--runs", own / "runs", "--name", "there")
     assert (done.returncode, done.stderr) == (0, "")
     assert_same(own / "runs/simulate/there", here)
 
 
 @pytest.mark.parametrize("storage", [False, True])
-def test_a_node_is_killed_in_mid_run(own, storage):
-    here = serially(own, *WATCHED)
+def test_a_node_is_killed_in_mid_run(own, storage, serially):
+    here = serially(*WATCHED)
     (own / "order4").write_text("other pause")  # longer than the time between two looks at the mirror
     (own / "order5").write_text("other wait")
     options = [f"storage={own}/store"] * storage
@@ -124,12 +132,11 @@ def test_a_node_is_killed_in_mid_run(own, storage):
     assert [steps.count(step) for step in range(6)] == [2, 2, 2, 2, 3, 3], "nobody began anew"
 
 
-@pytest.mark.parametrize("storage", [False, True])
-def test_a_worker_is_killed_in_mid_run(cluster, own, storage):
-    here = serially(own, *WATCHED)
+def test_a_worker_is_killed_in_mid_run(cluster, own, serially):
+    here = serially(*WATCHED)
     (own / "order4").write_text("other pause")
     (own / "order5").write_text("other wait")
-    with running(own, *WATCHED, *on(cluster, own, "there", *[f"storage={own}/store"] * storage)) as process:
+    with running(own, *WATCHED, *on(cluster, own, "there", f"storage={own}/store")) as process:
         os.kill(int(awaited(own / "order5.obeyed", process)), signal.SIGKILL)
         done = end_of(process)
     assert (done.returncode, done.stderr) == (0, DIED)
@@ -138,11 +145,12 @@ def test_a_worker_is_killed_in_mid_run(cluster, own, storage):
     assert [steps.count(step) for step in range(6)] == [2, 2, 2, 2, 3, 3], "nobody began anew"
 
 
-@pytest.mark.parametrize("storage", [False, True])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_stopped_goes_on(cluster, own, storage, how):
+@pytest.mark.parametrize(
+    ("how", "storage"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGKILL, True)], ids=str
+)
+def test_a_run_that_is_stopped_goes_on(cluster, own, storage, how, serially):
     long = [*WATCHED, "--chunks", 40, "--train-size", 400]
-    here, run = serially(own, *long), own / "runs/compare/there"
+    here, run = serially(*long), own / "runs/compare/there"
     (own / "order4").write_text("any pause")
     (own / "order5").write_text("any wait")
     options = on(cluster, own, "there", *[f"storage={own}/store"] * storage)
@@ -163,8 +171,8 @@ def test_a_run_that_is_stopped_goes_on(cluster, own, storage, how):
 
 
 @pytest.mark.parametrize("storage", [False, True])
-def test_a_full_disk_on_one_worker_loses_nothing(cluster, own, storage):
-    here, run = serially(own, *WATCHED), own / "runs/compare/there"
+def test_a_full_disk_on_one_worker_loses_nothing(cluster, own, storage, serially):
+    here, run = serially(*WATCHED), own / "runs/compare/there"
     (own / "order3").write_text("other pause")
     (own / "order4").write_text("other fill")
     options = on(cluster, own, "there", *[f"storage={own}/store"] * storage)
@@ -182,7 +190,7 @@ def test_a_full_disk_on_one_worker_loses_nothing(cluster, own, storage):
 def test_an_own_policy_that_fails_is_one_line(cluster, own):
     (own / "order3").write_text("any fail")
     done = lifetime(own, *WATCHED, *on(cluster, own, "there"))
-    assert_refused(done, "expected watched.py to work, got ZeroDivisionError: by nobody in obey, line ")
+    assert_refused(done, "expected Watched.decide to give an Action, but at chunk 3 it raised ZeroDivisionError: by")
 
 
 def test_a_client_of_a_cluster_elsewhere_and_an_address_that_does_not_answer(own):
@@ -203,7 +211,7 @@ FAKES = {
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_the_slurm_script_starts_ray_runs_a_command_and_ends_all(own, tmp_path, stopped):
+def test_the_slurm_script_starts_ray_runs_a_command_and_ends_all(own, tmp_path, stopped, serially):
     commands = tmp_path / "bin"
     commands.mkdir()
     for name, text in FAKES.items():
@@ -219,7 +227,7 @@ def test_the_slurm_script_starts_ray_runs_a_command_and_ends_all(own, tmp_path, 
         "SLURM_CPUS_PER_TASK": "1",
         "RAY_OPTIONS": "workers=2",
     }
-    here = serially(own, *WATCHED)
+    here = serially(*WATCHED)
     (own / "order5").write_text(f"any {'wait' if stopped else 'pause'}")
     command = [DOCS / "slurm.sh", *WATCHED, "--runs", own / "runs", "--name", "there"]
     with subprocess.Popen(

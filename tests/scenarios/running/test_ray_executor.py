@@ -243,7 +243,8 @@ def test_an_address_that_does_not_answer_is_one_line():
 
 
 @pytest.mark.slow
-def test_more_than_this_machine_has_is_one_line(cluster):
+def test_more_than_this_machine_has_is_one_line(cluster, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # which Ray would set, for this process and those to come
     ray.shutdown()
     try:
         with (
