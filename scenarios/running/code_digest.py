@@ -46,6 +46,7 @@ READING = frozenset(
         "scenarios/running/progress",
         "scenarios/running/provenance",
         "scenarios/running/ray_board",
+        "scenarios/running/ray_connection",
         "scenarios/running/ray_executor",
         "scenarios/running/ray_worker",
         "scenarios/running/resumable",

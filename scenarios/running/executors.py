@@ -76,13 +76,13 @@ def ray(
             raise InvalidSetting(f"expected {name} of ray to be a share of one, or a whole number, got {amount:g}")
     if not cpus and not gpus:
         raise InvalidSetting("expected cpus or gpus of ray above 0, got 0 for both")
+    if storage is not None:
+        storage = storage if "://" in storage else str(Path(storage).absolute())
+        check_url(storage)
     if find_spec("ray") is None:
         raise InvalidSetting(
             "expected the package ray for --executor ray, got none; run pip install 'learn-or-memorize[ray]'"
         )
-    if storage is not None:
-        storage = storage if "://" in storage else str(Path(storage).absolute())
-        check_url(storage)
     from scenarios.running.ray_executor import RayExecutor
 
     return RayExecutor(

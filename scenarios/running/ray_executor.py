@@ -2,17 +2,11 @@
 
 import json
 import math
-import os
 import pickle
-import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +17,7 @@ from agent.storage.record import CONFIG
 from scenarios.running.mirror import PLACE, Mirror
 from scenarios.running.progress import Interrupted, ProgressReporter
 from scenarios.running.ray_board import Board
+from scenarios.running.ray_connection import connect
 from scenarios.running.ray_worker import Caller, Outcome, do
 from scenarios.running.tasks import Task
 from scenarios.running.workers import GRACE_SECONDS
@@ -30,22 +25,11 @@ from scenarios.running.workers import GRACE_SECONDS
 MOST_DEATHS = 3
 """How many workers may die of one task before the run ends."""
 
-ANSWER_SECONDS = 15.0
-"""How long a cluster may take to answer."""
-
 _LOOK_SECONDS = 0.3
 """Time between two looks at the progress of tasks."""
 
 _SPARE = 8
 """Tasks that wait in Ray beyond those that all nodes can do at once, for nodes that join."""
-
-QUIET = {
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # of every line that Ray would print about its processes
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""Environment variables by which Ray says nothing; it reads them when it is imported."""
-
-_LOCAL = {"address": "local", "include_dashboard": False, "object_store_memory": 100_000_000}
 
 
 @dataclass
@@ -140,8 +124,14 @@ class RayExecutor:
             if self._reporter.stopping:
                 self._wind_down()
                 raise Interrupted
-            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
-            self._report()
+            try:
+                done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
+                self._report()
+            except self._ray.exceptions.RayError as error:
+                reason = " ".join(str(error).split())[:300]
+                raise RunError(
+                    f"expected the Ray cluster to stay, got: {reason}; the same command continues the run"
+                ) from error
             try:
                 results = [each for ref in done if (each := self._result(ref)) is not None]
             except (Exception, SystemExit):
@@ -219,20 +209,7 @@ class RayExecutor:
     def _connect(self) -> None:
         if self._ray is not None:
             return
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
-        import ray
-
-        if not ray.is_initialized():
-            if self._address is not None:
-                check_answers(self._address)
-            where = _LOCAL if self._address is None else {"address": self._address}
-            with _signals_kept():
-                try:
-                    ray.init(**where, logging_level="critical", log_to_driver=False)
-                except (Exception, SystemExit) as error:
-                    raise RunError(_no_cluster(self._address or "this machine", str(error))) from error
-            self._ours = True
+        ray, self._ours = connect(self._address)
         self._ray = ray
         if self._address is None and self._ours and not self._n_at_once():
             raise InvalidSetting(f"expected at most the CPUs and GPUs of this machine, got {self._wanted()}")
@@ -296,50 +273,6 @@ def _on_worker(caller: Caller, task: bytes, board: Any, attempt: int) -> bytes:
     return do(caller, task, report)
 
 
-def check_answers(address: str) -> None:
-    """Check that a Ray cluster answers.
-
-    Ray may wait for minutes, print what is of no use here, or end the process; so another process tries.
-
-    Raises:
-        RunError: it does not answer.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS / 3).close()
-        except (OSError, OverflowError) as error:
-            raise RunError(_no_cluster(address, str(error))) from None
-    code = "import ray, sys; ray.init(sys.argv[1], logging_level='critical', log_to_driver=False); print('answered')"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, address],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ANSWER_SECONDS,
-            start_new_session=True,
-        )
-        output, errors = done.stdout, done.stderr
-    except subprocess.TimeoutExpired as late:
-        output, errors = b"", late.stderr or b""
-    if b"InvalidAuthToken" in errors or b"AuthenticationError" in errors:
-        raise RunError(
-            f"expected a Ray cluster at {address} that takes the token of this user, got one that does not; set "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to the token of the cluster"
-        )
-    if b"answered" not in output:
-        lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if "Error" in line]
-        raise RunError(_no_cluster(address, lines[-1] if lines else f"none in {ANSWER_SECONDS:g} seconds"))
-
-
-def _no_cluster(address: str, reason: str) -> str:
-    reason = " ".join(reason.split())[:300]
-    return (
-        f"expected an answer from a Ray cluster at {address}, got: {reason}; start one with `ray start --head`, or "
-        "check the address"
-    )
-
-
 def _place(folder: Path) -> str:
     """The name of the run's folder at a URL, which another run with the same name does not have."""
     path = folder / PLACE
@@ -352,17 +285,3 @@ def _place(folder: Path) -> str:
     except OSError as error:
         raise RunError(f"expected to write in {folder}, got: {error.strerror or error}") from error
     return name
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray handles SIGTERM as it connects; the program's own handlers stay."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.running.ray_executor import QUIET
+from scenarios.running.ray_connection import QUIET
 
 os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}  # before ray is imported
 ray = pytest.importorskip("ray", reason="the package ray is not installed")

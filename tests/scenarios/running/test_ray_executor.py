@@ -20,7 +20,8 @@ from scenarios.running.tasks import Task
 from tests.scenarios.commands import TINY, kept, within
 from tests.scenarios.running.ray_cluster import POLICY, cluster_of, decided, ray
 
-from scenarios.running.ray_executor import MOST_DEATHS, RayExecutor, check_answers  # isort: skip
+from scenarios.running.ray_executor import MOST_DEATHS, RayExecutor  # isort: skip
+from scenarios.running.ray_connection import check_answers  # isort: skip
 
 CONFIG = EvaluateConfig(trees=".")
 FAILURES = [DatasetError("expected, got; do"), RunError("expected, got; do"), ZeroDivisionError("by nobody")]
