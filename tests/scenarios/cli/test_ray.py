@@ -193,7 +193,7 @@ def test_an_own_policy_that_fails_is_one_line(cluster, own):
     assert_refused(done, "expected Watched.decide to give an Action, but at chunk 3 it raised ZeroDivisionError: by")
 
 
-def test_a_client_of_a_cluster_elsewhere_and_an_address_that_does_not_answer(own):
+def test_an_address_that_does_not_answer_and_a_missing_package_are_one_line(own):
     done = lifetime(own, *WATCHED, "--executor", "ray:address=127.0.0.1:1", "--runs", own / "runs")
     assert_refused(done, "expected an answer from a Ray cluster at 127.0.0.1:1, got: ")
     assert not (own / "runs").exists()
