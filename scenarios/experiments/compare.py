@@ -71,7 +71,9 @@ def _run_unfinished(config: CompareConfig, records: Mapping[int, Mapping[str, Li
     for (seed, number), n in unfinished.items():
         if not n:
             _checkpoints(run.directory, seed, number).drop()  # left by a process that was killed before it did this
-    tasks = [run.task(run_group, config, seed, number) for (seed, number), n in unfinished.items() if n]
+    tasks = [
+        run.task(run_group, config, seed, number, part=f"seed{seed}") for (seed, number), n in unfinished.items() if n
+    ]
     if not tasks:
         return
     run.reporter.say("data")

@@ -84,7 +84,7 @@ def _run_seeds(config: CurveConfig, unfinished: Mapping[int, list[str]], run: Ru
     dataset = run.cache.get(first, lambda: load_data(config, first, run.access, reporter))
     report_dataset(dataset, reporter)
     reporter.expect(sum(_work(config, dataset, names) for names in unfinished.values()))
-    for _ in run.do(run.task(run_seed, config, seed) for seed in unfinished):
+    for _ in run.do(run.task(run_seed, config, seed, part=f"seed{seed}") for seed in unfinished):
         pass
 
 

@@ -169,7 +169,8 @@ def load_first(groups: Sequence[Group], run: Run) -> tuple[Dataset, Scenario]:
 def task_of(group: Group, run: Run) -> Task:
     """The task of a group."""
     config, access = group.world.config.model_copy(update={"methods": group.methods}), _access(group.world, run.access)
-    return Task(run_lifetimes, config, (group.place,), run.directory.path, access)
+    place = group.place
+    return Task(run_lifetimes, config, (place,), run.directory.path, access, f"{place.world}/seed{place.seed}")
 
 
 def _access(world: World, access: Access) -> Access:

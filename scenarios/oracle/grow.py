@@ -99,7 +99,7 @@ def run(config: TreeConfig, run: Run) -> list[Oracle]:
         else:
             reporter.expect(len(unfinished))
             reporter.say("searching")
-            for _ in run.do(run.task(search_seed, config, seed) for seed in unfinished):
+            for _ in run.do(run.task(search_seed, config, seed, part=None) for seed in unfinished):
                 reporter.advance(1)
     for seed in seeds:
         shutil.rmtree(growing_in(directory.path, seed), ignore_errors=True)  # a killed process may have left it
@@ -145,7 +145,8 @@ def _grow_seed(config: TreeConfig, seed: int, n: int, run: Run) -> None:
                 branches.append(finished[node])
                 waiting += finished[node].children
             else:
-                executor.begin(run.task(run_branch, config, seed, n, node))
+                part = growing.relative_to(directory.path) / str(node)
+                executor.begin(run.task(run_branch, config, seed, n, node, part=part.as_posix()))
         if not branches:
             branches = [branch for _, branch in executor.ended()]
             waiting += [child for branch in branches for child in branch.children]

@@ -108,7 +108,7 @@ class LifetimeSimulator(Simulator):
         """
         made = {seed: [make(seed) for make in policies] for seed in self.seeds}
         n = len(made)
-        tasks = [self.run.task(try_policies, self.config, seed, n, each) for seed, each in made.items()]
+        tasks = [self.run.task(try_policies, self.config, seed, n, each, part=None) for seed, each in made.items()]
         found = {task.arguments[0]: tried for task, tried in self.run.do(tasks)}
         utilities = np.ascontiguousarray(np.array([found[seed][0] for seed in self.seeds]).T)
         return Tried(utilities, {seed: found[seed][1] for seed in self.seeds})

@@ -18,6 +18,8 @@ from scenarios.streams.scenario import Scenario
 
 _PROBE = 128
 """Most samples of a chunk that is processed to measure the speed of this machine, and the growth of a memory."""
+_PROBE_FLOPS = 5e10
+"""Most FLOPs of a training that measures the speed."""
 _STEP_NBYTES, _LIFETIME_NBYTES = 2_000, 16_000
 """Bytes of a step and of the other files of a lifetime, weights left out, as the preset `quick` writes them."""
 
@@ -126,7 +128,7 @@ def _rates(agent: Agent, fresh: Learner, dataset: Dataset, first: Chunk) -> _Rat
         _, _, work = agent.look(chunk.inputs, memory.settings)
         every.append((work.flops / n) - forward)
     once, later = learning(n)
-    if once and not later:  # it learns at once: its training tells more
+    if 0 < once < _PROBE_FLOPS and not later:  # it learns at once: its training tells more than its passes
         start = time.perf_counter()
         bill = agent.learn(chunk)
         flops, seconds = flops + sum(charge.work.flops for charge in bill), seconds + time.perf_counter() - start

@@ -55,6 +55,8 @@ class Task:
     folder: Path
     """Of the run."""
     access: Access
+    part: str | None = ""
+    """The folder in that of the run whose files it goes on from; None for none."""
 
     def do(self, reporter: ProgressReporter, cache: Cache) -> Any:
         """Do it in this process."""
@@ -173,8 +175,8 @@ class Run:
         """Whether a finished run is only read, so that there are no tasks."""
         return isinstance(self.directory, FinishedRun)
 
-    def task(self, work: Callable[..., Any], config: Settings, *arguments: Any) -> Task:
-        """A task of this run.
+    def task(self, work: Callable[..., Any], config: Settings, *arguments: Any, part: str | None = "") -> Task:
+        """A task of this run; see `Task`.
 
         Raises:
             RunError: it is only read, but is not finished.
@@ -183,7 +185,7 @@ class Run:
             raise RunError(
                 f"expected a finished run at {self.directory.path}, got an unfinished one; go on with `lifetime resume`"
             )
-        return Task(work, config, arguments, self.directory.path, self.access)
+        return Task(work, config, arguments, self.directory.path, self.access, part)
 
     def do(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
         """Do tasks; see `run_tasks`."""

@@ -70,13 +70,20 @@ def test_threads_identify_a_run_and_the_executor_does_not(monkeypatch, capsys, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--executor", "cloud"], "expected an executor out of serial, processes or package.module.Class, got cloud"),
+        (
+            ["--executor", "cloud"],
+            "expected an executor out of serial, processes, ray or package.module.Class, got",
+        ),
         (["--executor", "serial", "--workers", 2], "expected --executor processes beside --workers, got serial"),
         (["--executor", "processes:workers=many"], "expected workers of processes to be an integer or none, got many"),
         (["--executor", "processes:workers=0"], "expected workers of processes from 1 to 256, got 0"),
         (["--executor", "processes:workers=-3"], "expected workers of processes from 1 to 256, got -3"),
         (["--executor", "processes:workers=2", "--workers", 3], "expected --executor processes beside --workers, got"),
         (["--executor", "processes:cores=2"], "expected settings of processes out of workers, got cores"),
+        (["--executor", "ray:workers=0"], "expected workers of ray of at least 1, got 0"),
+        (["--executor", "ray:cpus=0.5,gpus=1.5"], "expected gpus of ray to be a share of one, or a whole number, got"),
+        (["--executor", "ray:cpus=0"], "expected cpus or gpus of ray above 0, got 0 for both"),
+        (["--executor", "ray:storage=foo://x"], "expected storage at a URL of fsspec, as in s3://bucket/runs, got foo"),
         (["--workers", 0], "--workers"),
         (["--threads", 0], "expected --threads to be greater than or equal to 1, got 0"),
     ],
