@@ -5,6 +5,7 @@ import resource
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -58,28 +59,28 @@ def copy_summary(config: CompareConfig, place: sweep_tasks.Place, site: Site) ->
 def measure() -> list[Ratio]:
     """The executors, and a sweep of tasks that do nothing; about twenty minutes."""
     found = []
+    alone = schedule("serial", N_TASKS)
     for spec in ("processes:workers=2", "ray:workers=2"):
-        seconds = seconds_of(partial(schedule, spec, N_TASKS))
-        alone = seconds_of(partial(schedule, "serial", N_TASKS))
+        seconds = schedule(spec, N_TASKS)
         each = f"{1000 * seconds / N_TASKS:.2f} ms a task"
-        found.append(
-            Ratio(f"{N_TASKS:,} tasks that do nothing, {spec}", "serial", ratios((seconds,), (alone,)), "", each)
-        )
+        what = f"{N_TASKS:,} tasks that do nothing, {spec}"
+        found.append(Ratio(what, "serial", ratios((seconds,), (alone,)), "", each))
     with tempfile.TemporaryDirectory() as folder:
         found.append(sweep(Path(folder)))
     return found
 
 
-def schedule(spec: str, n: int) -> None:
-    """Do n tasks that do nothing, on workers that are warm."""
-    config = CompareConfig()
-    executor = executor_of(spec, None, side_by_side=False)
-    tasks = (Task(idle, config, (), Path("unused"), Access()) for _ in range(n))
-    with executor.make(context=Context(SilentReporter(), Cache(), 1)) as working:
-        for _ in run_tasks(working, [Task(idle, config, (), Path("unused"), Access()) for _ in range(4)]):
-            pass
-        for _ in run_tasks(working, tasks):
-            pass
+def schedule(spec: str, n: int) -> float:
+    """Seconds of n tasks that do nothing, on workers that are warm."""
+    config, executor = CompareConfig(), executor_of(spec, None, side_by_side=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text("{}")
+        with executor.make(context=Context(SilentReporter(), Cache(), 1)) as working:
+            task = Task(idle, config, (), folder, Access())
+            for _ in run_tasks(working, [task] * 4):
+                pass
+            return seconds_of(lambda: list(run_tasks(working, repeat(task, n))))
 
 
 def sweep(folder: Path) -> Ratio:
