@@ -9,6 +9,7 @@ from agent.errors import InvalidSetting
 from scenarios.cli.experiment import run_command
 from scenarios.cli.options import Options, experiment_command, given_settings, settings_from
 from scenarios.config.presets import resolve
+from scenarios.config.search_space import read_search
 from scenarios.config.settings import (
     CompareConfig,
     CompareRunsConfig,
@@ -18,6 +19,7 @@ from scenarios.config.settings import (
     TrainConfig,
     TreeConfig,
 )
+from scenarios.config.tune import TuneConfig
 
 
 @experiment_command(SimulateConfig)
@@ -114,6 +116,36 @@ def sweep(
     from scenarios.cli.sweep import run_sweep
 
     run_sweep(options, given, spec, axis or [], dry_run=dry_run, retry_failed=retry_failed)
+
+
+@experiment_command(TuneConfig)
+def tune(
+    options: Options,
+    given: dict[str, Any],
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SEARCH",
+            help="What is searched: a part of a method or part.key with a range or choices, as in 'recipe.lr = 0.01 .. "
+            "0.3 log' or 'memory = cache | ridge'; once for each.",
+        ),
+    ] = None,
+) -> None:
+    """Search for the parts of a method that are best on held-out training images, with Optuna.
+
+    Part of the training images takes the place of the test set, whose images are not used, and the seeds are not those
+    of other runs. The result is a file of settings, best.toml, for the options --config and --tuned of other commands.
+    It says what was tuned on what, and so do the reports of the runs that use it.
+
+    Settings come from a preset, then from a TOML file, whose table [search] is what is searched, then from the options
+    below. The same command, given again, continues an interrupted search; with more --trials it goes on.
+    """
+
+    def settings() -> TuneConfig:
+        searched = read_search(given_settings(options, {}).get("search", {})) | read_search(search or [])
+        return settings_from(TuneConfig, options, {**given, "search": searched})
+
+    run_command("tune", options, settings, anew=options.force)
 
 
 @experiment_command(CurveConfig)
