@@ -22,6 +22,7 @@ from scenarios.experiments.comparison_report import Compared, make_comparison, r
 from scenarios.experiments.sweep_report import TABLE
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
 
@@ -56,6 +57,7 @@ def compare_runs(config: CompareRunsConfig) -> Compared:
         cost_weight=config.cost_weight,
         want_width=config.want_width,
     )
+    notes += notes_on_tuning(compared)
     notes += notes_on_intervals(compared, n_together=len(by_label), of="schedules")
     schedules = [ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()]
     return make_comparison(schedules, compared, notes, folders)
