@@ -81,10 +81,10 @@ class Study:
         except OSError:
             raise
         except Exception as error:  # what Optuna raises depends on what is wrong
-            raise _damaged(self._path, f"{type(error).__name__}: {error}") from error
+            raise damaged(self._path, f"{type(error).__name__}: {error}") from error
         for number, trial in enumerate(found):
             if trial.number != number or trial.distributions != self._distributions:
-                raise _damaged(self._path, f"trial {number} of another search")
+                raise damaged(self._path, f"trial {number} of another search")
 
     @property
     def trials(self) -> list[Trial]:
@@ -156,10 +156,11 @@ def _mend(path: Path) -> None:
         except ValueError:
             is_object = False
         if not is_object:
-            raise _damaged(path, f"another line {number}")
+            raise damaged(path, f"another line {number}")
 
 
-def _damaged(path: Path, got: str) -> RunError:
+def damaged(path: Path, got: str) -> RunError:
+    """The error of a journal with something else than a study of this search."""
     return RunError(
         f"expected the journal of an Optuna study in {path}, got {' '.join(got.split())}; remove the file: the "
         "same command makes it again, and finds the lifetimes that have ended"

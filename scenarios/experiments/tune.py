@@ -16,7 +16,7 @@ from scenarios.config.method import Method
 from scenarios.config.tune import UTILITY, TuneConfig
 from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
-from scenarios.experiments.optuna_study import Study, Trial, check_installed
+from scenarios.experiments.optuna_study import JOURNAL, Study, Trial, check_installed, damaged
 from scenarios.experiments.tune_report import HeldOut, Lived, Tuning, make_tuning, report, write_tuning
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.identity import dataset_word, identity_of, short_digest
@@ -29,7 +29,7 @@ from scenarios.running.tasks import Run, Site, Task
 from scenarios.running.world import check_policies, check_prices, load_tuning_world, truth_as_json
 from scenarios.streams.scenario import Scenario
 
-FAILED, HELD_OUT = "failed.json", "held_out.json"
+FAILED, HELD_OUT, POINT = "failed.json", "held_out.json", "point.json"
 _MOST_WORLDS = 4
 """Most seeds whose data a process keeps."""
 
@@ -45,7 +45,7 @@ class _Lifetime:
 
     @property
     def folder(self) -> str:
-        return f"trial{self.trial:04d}/seed{self.seed}"
+        return f"{_name(self.trial)}/seed{self.seed}"
 
     @property
     def waits(self) -> bool:
@@ -80,6 +80,7 @@ def run(config: TuneConfig, run: Run) -> Tuning:
     """
     study = Study(run.directory.path, config.space.values, config.sampler, config.sampler_seed)
     trials = study.trials
+    _check_points(trials, run.directory)
     if len(trials) < config.trials or any(each.state == "running" for each in trials):
         _expect(config, trials, run)
         try:
@@ -107,6 +108,19 @@ def _running(trials: Sequence[Trial]) -> list[Trial]:
     return [each for each in trials if each.state == "running"]
 
 
+def _name(first: int) -> str:
+    """The label, and the folder, of the first trial that suggests a method."""
+    return f"trial{first:04d}"
+
+
+def _check_points(trials: Sequence[Trial], directory: RunDirectory) -> None:
+    """Check that trials are those whose lifetimes are in the folders; raises RunError."""
+    for trial in trials:
+        path = directory.path / _name(trial.number) / POINT
+        if path.exists() and read_object(path, "remove it") != trial.point:
+            raise damaged(directory.path / JOURNAL, f"a trial {trial.number} of another suggestion")
+
+
 def _first(trial: Trial, trials: Sequence[Trial]) -> int:
     """The first trial that suggests the same."""
     return next(each.number for each in trials if each.point == trial.point)
@@ -123,7 +137,8 @@ def _tasks(config: TuneConfig, batch: Sequence[Trial], trials: Sequence[Trial], 
         for first, trial in several.items():
             lifetime = _Lifetime(run.directory, first, seed)
             if lifetime.waits:
-                method = config.space.method(trial.point, f"trial{first:04d}")
+                method = config.space.method(trial.point, _name(first))
+                run.directory.write(f"{_name(first)}/{POINT}", json.dumps(trial.point, indent=2) + "\n")
                 yield run.task(run_lifetime, config, method, seed, lifetime.folder)
 
 
@@ -208,7 +223,7 @@ def _write(config: TuneConfig, study: Study, run: Run) -> Tuning:
         if trial.state == "running":
             continue
         lifetimes = _lifetimes(config, trial, trials, directory)
-        folder = f"trial{lifetimes[0].trial:04d}"
+        folder = _name(lifetimes[0].trial)
         errors = [f"{each.error} (seed {each.seed})" for each in lifetimes if each.error is not None]
         metrics = {} if errors else {each.seed: each.metrics for each in lifetimes}
         values = {seed: _objective(config, each) for seed, each in metrics.items()}

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from scenarios.analysis.statistics import Interval
-from scenarios.figures.style import BLUE, GREY, VERMILION, legend_above, new_figure, style_axes
+from scenarios.figures.style import BLUE, GREY, VERMILION, ends_of, legend_above, new_figure, percent_span, style_axes
 
 
 def tuning_figure(values: Sequence[Interval | None], *, label: str, percent: bool, title: str) -> Figure:
@@ -25,14 +25,14 @@ def tuning_figure(values: Sequence[Interval | None], *, label: str, percent: boo
     figure = new_figure(7.0, 4.2, title)
     axes = figure.subplots()
     style_axes(axes)
-    scale = 100 if percent else 1
     found = [(number, each) for number, each in enumerate(values) if each is not None]
-    numbers, means = [number for number, _ in found], [scale * each.estimate for _, each in found]
-    spans = [scale * (0.0 if each.high is None else each.high - each.estimate) for _, each in found]
+    numbers = [number for number, _ in found]
+    spans = [percent_span(each) if percent else (each.estimate, *ends_of(each)) for _, each in found]
+    means = [mean for mean, _, _ in spans]
     axes.errorbar(
         numbers,
         means,
-        yerr=spans,
+        yerr=[[mean - low for mean, low, _ in spans], [high - mean for mean, _, high in spans]],
         fmt="o",
         markersize=4,
         linewidth=0.8,
