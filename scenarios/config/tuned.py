@@ -33,6 +33,7 @@ class Tuned(BaseModel):
     first_seed: int = Field(ge=0)
     seeds: int = Field(ge=1)
     dataset: str
+    scenario: str
     data: str | None = None
     """Fingerprint of the files of the data set."""
     own_test: bool

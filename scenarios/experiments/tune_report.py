@@ -105,6 +105,7 @@ def make_tuning(
         first_seed=config.first_seed,
         seeds=config.seeds,
         dataset=str(config.dataset),
+        scenario=str(config.scenario),
         data=data,
         own_test=held_out.own_test,
         train_images=held_out.train_images,
@@ -120,8 +121,8 @@ def _notes(config: TuneConfig, held_out: HeldOut, trials: Sequence[Lived]) -> li
     notes = [
         f"values are of {held_out.held_out:,} of the {held_out.train_images:,} training images of {seeds}, which the "
         "stream lacks; no test image is used",
-        f"the best of {len(trials)} trials is chosen by its value, which so promises too much: other seeds, and test "
-        f"images, say what its settings are worth (lifetime compare --config .../{BEST})",
+        f"the best of {len(trials)} trials is chosen by its value, which so promises too much: lifetimes of other "
+        "seeds, on test images, say what its settings are worth",
     ]
     if not held_out.own_test and config.dataset.name not in GENERATED and config.data_seed is None:
         notes.append(
@@ -229,6 +230,7 @@ def report(tuning: Tuning, path: Path) -> Report:
         parts.append(f"trial {tuning.best.number}: {'; '.join(chosen)}")
         facts = [
             ("best", [path / BEST]),
+            ("use", [f"--tuned {path}", f"--methods 'tuned = tuned:{path}'"]),
             ("figure", [path / "tune.png"]),
             ("trials", [path / "tune.csv", path / "tune.json"]),
         ]
@@ -251,20 +253,21 @@ def _best_trials(tuning: Tuning) -> Table:
     config = tuning.config
     succeeded = [each for each in tuning.trials if each.values]
     ranked = sorted(succeeded, key=lambda each: -sum(each.values.values()))
-    is_share = config.maximize != UTILITY
+    is_share, more = config.maximize != UTILITY, config.maximize != "final_accuracy"
     rows = []
     for each in ranked[:MOST_ROWS]:
         value = each.value(config.confidence)
         shown = plus_minus(value) if is_share else f"{value.estimate:.4g}" if value else "-"
-        accuracy, work = (each.mean(name) for name in _SHOWN[:2])
-        rows.append((str(each.number), *map(_short, each.point.values()), shown, percent(accuracy), gflop(work or 0.0)))
+        accuracy = (percent(each.mean("final_accuracy")),) if more else ()
+        work = gflop(each.mean("total_gflop") or 0.0)
+        rows.append((str(each.number), *map(_short, each.point.values()), shown, *accuracy, work))
     left_out = f"; {len(ranked) - MOST_ROWS} more in tune.csv" if len(ranked) > MOST_ROWS else ""
     level = f"{100 * config.confidence:g}% t intervals over {config.seeds} seed{'s' * (config.seeds > 1)}"
     return Table(
         (
             Column("trial"),
             *(Column(name, is_text=True, folds=True) for name in config.search),
-            *numbers(_named(config.maximize), "accuracy", "GFLOP"),
+            *numbers(_named(config.maximize), *(["final accuracy"] * more), "GFLOP"),
         ),
         tuple(rows),
         f"{config.title}: {len(tuning.trials)} trials, the best first",

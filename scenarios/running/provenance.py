@@ -166,8 +166,9 @@ def _note(tuned: Tuned, sees: bool) -> str:
         if sees
         else "no test image was seen"
     )
+    was = "was" if len(tuned.parts) == 1 else "were"
     return (
-        f"{parts} {'was' if len(tuned.parts) == 1 else 'were'} tuned on {_range(tuned.on_seeds)} of {tuned.dataset} "
+        f"{parts} {was} tuned on {_range(tuned.on_seeds)} of {tuned.dataset}, {tuned.scenario} "
         f"({tuned.held_out:,} of {tuned.train_images:,} training images held out), {tuned.trials} trials, for "
         f"{tuned.maximized.replace('_', ' ')}, run {tuned.run}; {test}"
     )

@@ -222,8 +222,8 @@ def test_a_damaged_journal_is_one_line_and_can_be_made_again(whole, within, tmp_
 def test_reports_of_runs_say_what_was_tuned_on_what(whole, within, tmp_path):
     digest = from_toml(whole / "best.toml")["tuned"]["run"]
     note = (
-        "memory and recipe were tuned on seeds 1000000 to 1000001 of textures (12 of 60 training images held out), 4 "
-        f"trials, for final accuracy, run {digest}; no test image was seen"
+        "memory and recipe were tuned on seeds 1000000 to 1000001 of textures, iid (12 of 60 training images held out), "
+        f"4 trials, for final accuracy, run {digest}; no test image was seen"
     )
     simulate = ["simulate", *WORLD, "--config", whole / "best.toml", "--runs", tmp_path]
     done = within(*simulate, "--name", "run")
