@@ -46,6 +46,8 @@ class Tuned(BaseModel):
     """The settings of the split that were given, such as the seed of the data."""
     parts: dict[str, Plain] = Field(min_length=1)
     """The tuned parts, as config.json spells them."""
+    beside: dict[str, Plain] = {}
+    """The other parts of the method."""
 
     @classmethod
     def read(cls, value: Any) -> "Tuned | None":
@@ -94,6 +96,10 @@ class Tuned(BaseModel):
     def on_seeds(self) -> range:
         """The seeds that it was tuned on."""
         return range(self.first_seed, self.first_seed + self.seeds)
+
+    def others(self, found: Mapping[str, Any]) -> list[str]:
+        """The names of settings that differ from what the method had beside the tuned parts."""
+        return [name for name, value in self.beside.items() if name in found and found[name] != value]
 
     def check(self, found: Mapping[str, Any]) -> None:
         """Check that settings are as they were tuned; those that are not among them count as such.

@@ -11,8 +11,8 @@ from scenarios.analysis.csv_table import interval_columns
 from scenarios.analysis.formats import gflop, percent, plus_minus
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.analysis.statistics import Interval, mean_interval
-from scenarios.config.method import Method
 from scenarios.config.parameters import written
+from scenarios.config.search_space import SEARCHED
 from scenarios.config.tune import UTILITY, TuneConfig
 from scenarios.config.tuned import BEST, Tuned
 from scenarios.datasets.load import GENERATED
@@ -73,11 +73,6 @@ class Tuning:
     """What the best settings were tuned on."""
     notes: Sequence[str]
 
-    @property
-    def method(self) -> Method | None:
-        """The method of the best trial."""
-        return None if self.best is None else self.config.space.method(self.best.point, "best")
-
 
 def make_tuning(
     config: TuneConfig, held_out: HeldOut, digest: str, data: str | None, trials: Sequence[Lived], notes: list[str]
@@ -96,7 +91,9 @@ def make_tuning(
     best = max(succeeded, key=lambda each: sum(each.values.values()), default=None)
     if best is None:
         return Tuning(config, held_out, trials, None, None, notes)
-    parts = config.space.method(best.point, "best").model_dump(mode="json", include=set(config.space.parts))
+    whole = config.space.method(best.point, "best").model_dump(mode="json", include=set(SEARCHED))
+    parts = {name: whole[name] for name in SEARCHED if whole[name] is not None}
+    tuned_parts = config.space.parts
     split = {name: getattr(config, name) for name in _SPLIT}
     tuned = Tuned(
         run=digest,
@@ -111,7 +108,8 @@ def make_tuning(
         train_images=held_out.train_images,
         held_out=held_out.held_out,
         split={name: value for name, value in split.items() if value is not None},
-        parts={name: parts[name] for name in config.space.parts if parts[name] is not None},
+        parts={name: value for name, value in parts.items() if name in tuned_parts},
+        beside={name: value for name, value in parts.items() if name not in tuned_parts},
     )
     return Tuning(config, held_out, trials, best, tuned, [*_notes(config, held_out, trials), *notes])
 
@@ -164,7 +162,7 @@ def write_tuning(tuning: Tuning, directory: RunDirectory) -> None:
 def best_toml(tuned: Tuned) -> str:
     """The best settings as TOML: the tuned parts in full, and a table of what they were tuned on."""
     facts = tuned.model_dump(exclude_none=True)
-    tables = {name: facts.pop(name) for name in ("split", "parts")}
+    tables = {name: facts.pop(name) for name in ("split", "parts", "beside")}
     lines = [
         "# The best settings of `lifetime tune`, for --config or --tuned of other commands.",
         *_pairs(tables["parts"]),

@@ -132,34 +132,34 @@ def check_tuning(config: Settings, access: Access) -> None:
         shared = sorted(set(_seeds_of(world)) & set(tuned.on_seeds))
         if shared and _same_data(tuned, world, access):
             raise InvalidSetting(
-                f"expected other seeds than {_range(tuned.on_seeds)}, on which {_parts(tuned)} were tuned "
-                f"(run {tuned.run}), got {shared[0]}; choose others"
+                f"expected other seeds than {_range(tuned.on_seeds)}, on which {_listed(sorted(tuned.parts))} "
+                f"was tuned in run {tuned.run}, got {shared[0]}; choose others"
             )
 
 
 def notes_on_tuning(config: Settings) -> list[str]:
-    """A note for what was tuned: which parts, on what, and whether test images were seen.
+    """A note for what was tuned: which parts, on what, beside which others, and whether test images were seen.
 
     Args:
         config: the settings of any experiment.
     """
-    notes: dict[tuple[Tuned, bool], list[str]] = {}
-    n_methods = 0
-    for world in _worlds(config):
-        methods = _methods_of(world)
-        n_methods = max(n_methods, len(methods))
-    for world, label, tuned in _tuned_in(config):
-        labels = notes.setdefault((tuned, _sees_test_images(tuned, world)), [])
-        if label and label not in labels:
-            labels.append(label)
-    return [
-        (f"{', '.join(labels)}: " if len(labels) < n_methods and labels else "") + _note(tuned, sees)
-        for (tuned, sees), labels in notes.items()
-    ]
+    labels: dict[tuple[Tuned, bool], list[str]] = {}
+    others: dict[tuple[Tuned, bool], list[str]] = {}
+    for world, method, tuned in _tuned_in(config):
+        key = tuned, _sees_test_images(tuned, world)
+        labels.setdefault(key, []).append(getattr(method, "label", ""))
+        others.setdefault(key, []).extend(tuned.others(method.model_dump(mode="json")))
+    n_methods = max((len(_methods_of(world)) for world in _worlds(config)), default=0)
+    notes = []
+    for (tuned, sees), named in labels.items():
+        distinct = list(dict.fromkeys(named))
+        prefix = f"{', '.join(distinct)}: " if len(distinct) < n_methods else ""
+        notes.append(f"{prefix}{_note(tuned, list(dict.fromkeys(others[tuned, sees])), sees)}")
+    return notes
 
 
-def _note(tuned: Tuned, sees: bool) -> str:
-    parts = _parts(tuned)
+def _note(tuned: Tuned, others: Sequence[str], sees: bool) -> str:
+    then = f" with another {_listed(others)}" if others else ""
     test = (
         "some of the test images here are among those that it was tuned on, since the seed draws them: give one "
         "--data-seed to both"
@@ -168,14 +168,14 @@ def _note(tuned: Tuned, sees: bool) -> str:
     )
     was = "was" if len(tuned.parts) == 1 else "were"
     return (
-        f"{parts} {was} tuned on {_range(tuned.on_seeds)} of {tuned.dataset}, {tuned.scenario} "
+        f"{_listed(sorted(tuned.parts))} {was} tuned on {_range(tuned.on_seeds)} of {tuned.dataset}, {tuned.scenario} "
         f"({tuned.held_out:,} of {tuned.train_images:,} training images held out), {tuned.trials} trials, for "
-        f"{tuned.maximized.replace('_', ' ')}, run {tuned.run}; {test}"
+        f"{tuned.maximized.replace('_', ' ')}{then}, run {tuned.run}; {test}"
     )
 
 
-def _parts(tuned: Tuned) -> str:
-    *others, last = sorted(tuned.parts)
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 
 
@@ -198,12 +198,12 @@ def _methods_of(world: AgentConfig) -> Sequence[AgentSettings]:
     return methods or (world,)
 
 
-def _tuned_in(config: Settings) -> Iterator[tuple[AgentConfig, str, Tuned]]:
-    """What was tuned, with its world and the label of its method, if it has one."""
+def _tuned_in(config: Settings) -> Iterator[tuple[AgentConfig, AgentSettings, Tuned]]:
+    """Each method with tuned parts, with its world and what it was tuned on."""
     for world in _worlds(config):
         for method in _methods_of(world):
             if method.tuned is not None:
-                yield world, getattr(method, "label", ""), method.tuned
+                yield world, method, method.tuned
 
 
 def _seeds_of(world: Any) -> range:

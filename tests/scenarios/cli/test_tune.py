@@ -222,8 +222,8 @@ def test_a_damaged_journal_is_one_line_and_can_be_made_again(whole, within, tmp_
 def test_reports_of_runs_say_what_was_tuned_on_what(whole, within, tmp_path):
     digest = from_toml(whole / "best.toml")["tuned"]["run"]
     note = (
-        "memory and recipe were tuned on seeds 1000000 to 1000001 of textures, iid (12 of 60 training images held out), "
-        f"4 trials, for final accuracy, run {digest}; no test image was seen"
+        "memory and recipe were tuned on seeds 1000000 to 1000001 of textures, iid (12 of 60 training images held "
+        f"out), 4 trials, for final accuracy, run {digest}; no test image was seen"
     )
     simulate = ["simulate", *WORLD, "--config", whole / "best.toml", "--runs", tmp_path]
     done = within(*simulate, "--name", "run")
@@ -239,6 +239,13 @@ def test_reports_of_runs_say_what_was_tuned_on_what(whole, within, tmp_path):
     assert other["tuned"] is None
     again = within("compare", tmp_path / "compare/run", "--runs", tmp_path, "--json")
     assert f"tuned: {note}" in json.loads(again.stdout)["notes"]
+    assert within("simulate", *WORLD, "--seed", 7, "--runs", tmp_path, "--name", "other").returncode == 0
+    wide = ["--tuned", whole, "--network", "resnet:width=3", "--seed", 7, "--name", "wide"]
+    done = within("simulate", *WORLD, *wide, "--runs", tmp_path)
+    assert "4 trials, for final accuracy with another network, run" in done.stdout
+    beside = within("compare", *((tmp_path / "simulate").glob("[ow]*")), "--runs", tmp_path, "--json")
+    labels = [each["label"] for each in json.loads(beside.stdout)["schedules"]]
+    assert any(f"tuned={digest}" in label and len(label) < 100 for label in labels)
     assert within("simulate", *WORLD, "--tuned", whole, "--runs", tmp_path, "--name", "run").returncode == 0, "the same"
 
 
