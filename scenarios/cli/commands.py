@@ -137,7 +137,7 @@ def tune(
     of other runs. The result is a file of settings, best.toml, for the options --config and --tuned of other commands.
     It says what was tuned on what, and so do the reports of the runs that use it.
 
-    Settings come from a preset, then from a TOML file, whose table [search] is what is searched, then from the options
+    Settings come from a preset, then from a TOML file, whose table `search` is what is searched, then from the options
     below. The same command, given again, continues an interrupted search; with more --trials it goes on.
     """
 
