@@ -1,6 +1,6 @@
 """Worlds for agents, and experiments in them.
 
-The experiments are calls that return their results as values: `simulate`, `compare`, `sweep`, `curve`, `tree`,
+The experiments are calls that return their results as values: `simulate`, `compare`, `sweep`, `tune`, `curve`, `tree`,
 `train_policy` and `evaluate` take the options of the command of the same name; `resume` goes on with an interrupted
 run, and `load` reads a finished one.
 
@@ -27,13 +27,25 @@ if TYPE_CHECKING:
     from scenarios.policy_training.environment import LifetimeEnv as LifetimeEnv
     from scenarios.results import Results as Results
 
-_CALLS = ("compare", "compare_runs", "curve", "evaluate", "load", "resume", "simulate", "sweep", "train_policy", "tree")
+_CALLS = (
+    "compare",
+    "compare_runs",
+    "curve",
+    "evaluate",
+    "load",
+    "resume",
+    "simulate",
+    "sweep",
+    "train_policy",
+    "tree",
+    "tune",
+)
 _WHERE = {
     "LifetimeEnv": "scenarios.policy_training.environment",
     "Method": "scenarios.config.method",
     "Results": "scenarios.results",
     "run_lifetime": "scenarios.experiments.simulate",
-    **dict.fromkeys(_CALLS, "scenarios.calls"),
+    **dict.fromkeys((*_CALLS, "load", "resume"), "scenarios.calls"),
 }
 
 __all__ = list(_WHERE)

@@ -37,6 +37,7 @@ CALLS = {
     "compare": "compare",
     "compare_runs": "compare-runs",
     "sweep": "sweep",
+    "tune": "tune",
     "curve": "curve",
     "tree": "tree",
     "train_policy": "train-policy",
@@ -193,6 +194,8 @@ def _fields(experiment: str) -> dict[str, FieldInfo]:
     """The settings that a call takes."""
     kind = find_experiment(experiment).config
     own = {name: field for name, field in kind.model_fields.items() if name not in kind.unused or field.is_required()}
+    if experiment == "tune":
+        own["search"] = kind.model_fields["search"]
     if experiment != "sweep":
         return own
     of_lifetimes = {name: field for name, field in CompareConfig.model_fields.items() if name not in NOT_SWEPT}

@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "compare-runs": "scenarios.experiments.finished_runs:COMPARE_RUNS",
     "curve": "scenarios.experiments.relative_value:CURVE",
     "sweep": "scenarios.experiments.sweep:SWEEP",
+    "tune": "scenarios.experiments.tune:TUNE",
     "tree": "scenarios.oracle.grow:TREE",
     "train-policy": "scenarios.policy_training.train:TRAIN_POLICY",
     "evaluate": "scenarios.oracle.evaluate:EVALUATE",

@@ -37,7 +37,7 @@ def test_functions_are_short():
     assert [each for each in functions if each[0] > 60] == []
 
 
-@pytest.mark.parametrize("module", ["torch", "avalanche", "matplotlib", "sklearn", "torchvision"])
+@pytest.mark.parametrize("module", ["torch", "avalanche", "matplotlib", "sklearn", "torchvision", "optuna"])
 def test_help_imports_nothing_heavy(module):
     code = f"import sys; import scenarios.cli; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -47,10 +47,11 @@ class RunDirectory:
         return LifetimeRecord(self.path / name)
 
     def checkpoints(self, name: str = "") -> Checkpoints:
-        """The checkpoints in a folder of the run; they do not depend on its number of seeds, which can grow."""
+        """The checkpoints in a folder of the run; they do not depend on its seeds or trials, which can grow."""
         config = read_object(self.path / CONFIG, "choose another --name")
         if isinstance(settings := config.get("settings"), dict):
-            settings.pop("seeds", None)
+            for growing in ("seeds", "trials"):
+                settings.pop(growing, None)
         digest = hashlib.blake2b(_json(config) + name.encode("utf-8"), digest_size=16)
         return Checkpoints(self.path / name, digest.hexdigest())
 

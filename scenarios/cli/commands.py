@@ -19,6 +19,7 @@ from scenarios.config.settings import (
     TrainConfig,
     TreeConfig,
 )
+from scenarios.config.tune import TuneConfig
 
 
 @experiment_command(SimulateConfig)
@@ -118,6 +119,32 @@ def sweep(
     options = replace(options, config=file, name=options.name or stem)
     settings = settings_of("sweep", options, {**given, "axes": axis or None, "retry_failed": retry_failed or None})
     run_command("sweep", options, settings, anew=options.force, planned=dry_run)
+
+
+@experiment_command(TuneConfig)
+def tune(
+    options: Options,
+    given: dict[str, Any],
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SEARCH",
+            help="What is searched: a part of a method or part.key with a range or choices, as in 'recipe.lr = 0.01 .. "
+            "0.3 log' or 'memory = cache | ridge'; once for each.",
+        ),
+    ] = None,
+) -> None:
+    """Search for the parts of a method that are best on held-out training images, with Optuna.
+
+    Part of the training images takes the place of the test set, whose images are not used, and the seeds are not those
+    of other runs. The result is a file of settings, best.toml, for the options --config and --tuned of other commands.
+    It says what was tuned on what, and so do the reports of the runs that use it.
+
+    Settings come from a preset, then from a TOML file, whose table `search` is what is searched, then from the options
+    below. The same command, given again, continues an interrupted search; with more --trials it goes on.
+    """
+    settings = settings_of("tune", options, {**given, "search": search or None})
+    run_command("tune", options, settings, anew=options.force)
 
 
 @experiment_command(CurveConfig)

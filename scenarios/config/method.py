@@ -14,6 +14,7 @@ from scenarios.config.fields import LEARNER as LEARNERS
 from scenarios.config.fields import MEMORY as MEMORIES
 from scenarios.config.members import Member, merged
 from scenarios.config.specs import file_name, label_file_name, parse, shown, spelled
+from scenarios.config.tuned import Tuned, TunedText, with_tuned_parts, without_tuned_parts
 
 SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
 """The family of each setting that holds one member; a later source of settings may override single keys of it."""
@@ -53,6 +54,12 @@ class AgentSettings(Settings):
         "method",
     )
     pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORIES, "method")
+    tuned: TunedText = setting(
+        None,
+        "run of `lifetime tune`, or its best.toml: sets the parts that it tuned, and says on what (none: nothing)",
+        LEARNERS,
+        "method",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +75,13 @@ class AgentSettings(Settings):
         if memory is not None and values.get("pool") is None:
             suited["pool"] = bool(getattr(memory.factory, "pools_keys", False))
         return {**values, **suited}
+
+    @model_validator(mode="after")
+    def _as_tuned(self) -> "AgentSettings":
+        """Refuse parts that were changed after they were tuned."""
+        if self.tuned is not None:
+            self.tuned.check(self.model_dump(mode="json", include=set(self.tuned.parts)))
+        return self
 
 
 class MethodSettings(AgentSettings):
@@ -137,6 +151,7 @@ class Method(MethodSettings):
         if not label:
             with suppress(ValueError):  # of a part that cannot be read, which the handler reports
                 label = _label(given)
+        given = with_tuned_parts(given, _parts())
         method: Method = handler({**given, "label": label})
         method._given = given
         return method
@@ -235,7 +250,9 @@ def _part_name(text: Any) -> str:
 
 def _label(given: Mapping[str, Any]) -> str:
     """The label of a method without one: its parts as they were given; that of a policy alone is the policy."""
-    texts = {name: str(spelled(value)) for name, value in given.items() if name in _parts()}
+    tuned = Tuned.read(given.get("tuned"))
+    named = {**given, "tuned": tuned.run} if tuned else given
+    texts = {name: str(spelled(value)) for name, value in named.items() if name in _parts()}
     if texts.keys() == {"policy"}:
         return str(Of(POLICY).read(given["policy"]))
     return " | ".join(f"{name}:{text}" for name, text in texts.items())
@@ -244,13 +261,16 @@ def _label(given: Mapping[str, Any]) -> str:
 def overridden(kind: type[BaseModel], settings: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with others in their place, of which specs keep the keys that they do not set.
 
-    Places of keys belong to a network: another network removes earlier places.
+    Places of keys belong to a network: another network removes earlier places. What settings were tuned on sets the
+    tuned parts, and removes those of an earlier tuning.
 
     Args:
         kind: gives the defaults of `settings`.
         settings: as texts, tables or values.
         override: in the same way.
     """
+    if "tuned" in override:
+        settings, override = without_tuned_parts(settings), with_tuned_parts(override, kind.model_fields)
     specs = dict(override)
     for name in SPECS.keys() & override.keys() & kind.model_fields.keys():
         base, text = (_text(each) for each in (settings.get(name, kind.model_fields[name].default), override[name]))

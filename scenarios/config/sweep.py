@@ -17,6 +17,7 @@ from scenarios.config.method import SPECS, Method, Settings, listed_methods
 from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve, validate
 from scenarios.config.settings import CompareConfig, LifetimeConfig, settings_of
 from scenarios.config.specs import spelled
+from scenarios.config.tuned import Tuned
 
 MOST_CELLS = 10_000
 """Most combinations of the axes of the world."""
@@ -51,7 +52,10 @@ class SweepConfig(Settings):
     @field_validator("given", mode="before")
     @classmethod
     def _plain_given(cls, value: Any) -> Any:
-        return _plain(value)
+        plain = _plain(value)
+        if isinstance(plain, dict) and plain.get("tuned") is not None:
+            plain["tuned"] = _plain(Tuned.read(plain["tuned"]))  # now, since its file may change
+        return plain
 
     @field_validator("axes", mode="before")
     @classmethod
@@ -224,6 +228,6 @@ def _plain(value: Any) -> Any:
         return str(value)  # JSON has no number for it
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, Member | Path) or hasattr(type(value), "parse"):
+    if isinstance(value, Member | Path | Tuned) or hasattr(type(value), "parse"):
         return str(value)
     raise InvalidSetting(f"expected a plain value, a member or a method, got {value!r}")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +50,27 @@ class Dataset:
     """Computed from the train part."""
     notes: tuple[str, ...] = ()
     """One line for each kind of skipped files."""
+    own_test: bool = False
+    """Whether the test part is the data set's own, the same for every seed."""
 
     @property
     def n_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    def holding_out(self, n: int, seed: int) -> "Dataset":
+        """The data set without its test images: some of the training images take their place.
+
+        Args:
+            n: how many, from 1 to all training images but one, in the proportions of their classes.
+            seed: draws them, with the random stream named "held out".
+        """
+        order = stratified_order(self.train.labels, named_generator(seed, "held out"))
+        held_out, train = (
+            LabelledInputs(self.train.inputs[rows], self.train.labels[rows])
+            for rows in (order[:n], order[n:].sort()[0])
+        )
+        return replace(self, train=train, test=held_out, normalization=Normalization.of(train.inputs))
 
     def overview(self) -> str:
         """Classes and sizes in one line.
@@ -145,7 +161,8 @@ def load_dataset(
     name, augmentation, notes = str(dataset), source.augmentation, source.notes
     train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
     scale = Normalization.of(train.inputs)
-    return Dataset(name, source.class_names, train, validation, test, augmentation, scale, notes)
+    own_test = source.test is not None
+    return Dataset(name, source.class_names, train, validation, test, augmentation, scale, notes, own_test)
 
 
 def _check_content(dataset: Member, access: Access) -> None:

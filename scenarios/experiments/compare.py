@@ -15,7 +15,7 @@ from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.lifetimes import run_together, sharing_a_learner
-from scenarios.running.provenance import notes_on_training
+from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run, Site
 from scenarios.running.world import check_methods, check_policies, check_prices, check_world, load_world, truth_as_json
@@ -43,6 +43,7 @@ def run(config: CompareConfig, run: Run) -> Compared:
             summary = records[seed][schedule.label].summary()
             schedule.by_seed[seed] = metrics_of(summary, run.directory.path)
     notes = notes_on_training(_policies(config), config.dataset, seeds, run.access)
+    notes += notes_on_tuning(config)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
     lazy = [method.label for method in config.methods if is_lazy(method.learner)]
     if 0 < len(lazy) < len(config.methods) and not (config.queries and config.prequential):

@@ -17,11 +17,13 @@ from scenarios.config.method import SPECS, Method
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
+from scenarios.config.tuned import Tuned
 from scenarios.datasets.fingerprints import without_path
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
 from scenarios.experiments.sweep_report import TABLE
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
 
@@ -56,6 +58,7 @@ def compare_runs(config: CompareRunsConfig) -> Compared:
         cost_weight=config.cost_weight,
         want_width=config.want_width,
     )
+    notes += notes_on_tuning(compared)
     notes += notes_on_intervals(compared, n_together=len(by_label), of="schedules")
     schedules = [ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()]
     return make_comparison(schedules, compared, notes, folders)
@@ -254,6 +257,8 @@ def _labels(methods: Sequence[Method]) -> list[str]:
 def _shown(method: Method, name: str, methods: Sequence[Method]) -> str:
     """A part as a label shows it: of a spec, the name and the settings that differ from other specs of that name."""
     value = getattr(method, name)
+    if isinstance(value, Tuned):
+        return value.run
     if not isinstance(value, Member):
         return str(method.model_dump(mode="json")[name])
     of_name = [each.spec.settings for each in (getattr(other, name) for other in methods) if each.name == value.name]

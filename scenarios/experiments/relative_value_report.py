@@ -22,6 +22,7 @@ from scenarios.config.specs import file_name
 from scenarios.figures.curve import curve_figure
 from scenarios.figures.matched_share import matched_share_figure
 from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.results import write_results
 from scenarios.running.summary import N_QUERIES
 
@@ -90,7 +91,8 @@ class Curve:
     @property
     def notes(self) -> list[str]:
         """Notes for a careful reader of the intervals."""
-        return notes_on_intervals(self.config, n_together=len(self.learners), of="k's")
+        of_intervals = notes_on_intervals(self.config, n_together=len(self.learners), of="k's")
+        return [*notes_on_tuning(self.config), *of_intervals]
 
     @property
     def seeds(self) -> list[int]:

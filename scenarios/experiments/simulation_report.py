@@ -8,6 +8,7 @@ from agent.storage.record import LifetimeRecord
 from scenarios.analysis.formats import gflop, percent
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.settings import SimulateConfig
+from scenarios.running.provenance import notes_on_tuning
 
 
 def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Report:
@@ -30,6 +31,7 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
             _accuracies(metrics, config),
             _costs(metrics, unit, priced=unit != "GFLOP" or config.tariff.name != "constant"),
         ],
+        notes=notes_on_tuning(config),
         facts=[
             (
                 "memory",

@@ -14,7 +14,7 @@ from scenarios.experiments.sweep_tasks import FAILED, Group, groups_of, load_fir
 from scenarios.running.experiment import Experiment
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.progress import Interrupted
-from scenarios.running.provenance import notes_on_training
+from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
 from scenarios.running.world import (
@@ -84,6 +84,7 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run) -> Swept:
             metrics = metrics_of(summary, folder)
             lifetimes.append(Lifetime(group.world.number, method, group.seed, place, metrics))
     notes = notes_on_intervals(config.first, n_together=len(config.first.methods), of="schedules")
+    notes += notes_on_tuning(config)
     for cell in config.cells:
         policies = list(dict.fromkeys(method.policy for method in cell.config.methods))
         notes += notes_on_training(policies, cell.config.dataset, config.seeds, run.access)

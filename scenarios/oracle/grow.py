@@ -28,6 +28,7 @@ from scenarios.oracle.table import n_nodes, read_table, schedule_of
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.identity import dataset_word
 from scenarios.running.progress import ProgressReporter, SilentReporter
+from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.tasks import Run, SerialExecutor, Site
 from scenarios.running.world import check_settings, cost_model, halves, load_world, make_episode
 from scenarios.streams.scenario import Scenario
@@ -269,14 +270,14 @@ def report(oracles: list[Oracle], config: TreeConfig, path: Path) -> Report:
         f"in {unit}; trainings: on one chunk each, and how many there would be without sharing",
         gap=2,
     )
-    content = {"run": str(path), "oracle": [asdict(oracle) for oracle in oracles]}
+    content, notes = {"run": str(path), "oracle": [asdict(oracle) for oracle in oracles]}, notes_on_tuning(config)
     if config.search == "beam":
-        return Report(content, [table], facts=[("oracle", [path / TREES])], has_trajectories=False)
+        return Report(content, [table], notes, [("oracle", [path / TREES])], has_trajectories=False)
     facts: list[tuple[str, list[Path | str]]] = [
         ("tables", [path / "seed*" / TABLE]),
         ("evaluate", [f"lifetime evaluate {path} --policies '...'"]),
     ]
-    return Report(content, [table], facts=facts, has_trajectories=False)
+    return Report(content, [table], notes, facts, has_trajectories=False)
 
 
 def _words(config: TreeConfig) -> list[str]:

@@ -21,6 +21,7 @@ from scenarios.policy_training.trainers import Trainer, make_trainer
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.progress import Interrupted, ProgressReporter, SilentReporter
+from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.tasks import Run, SerialExecutor
 from scenarios.running.world import check_settings, load_world, make_episode
 
@@ -255,7 +256,7 @@ def _draw(board: Any, values: Mapping[str, float], iteration: int) -> None:
         board.add_scalar(f"training/{name}", value, iteration)
 
 
-def report(trained: dict[str, Any], _: TrainConfig, path: Path) -> Report:
+def report(trained: dict[str, Any], config: TrainConfig, path: Path) -> Report:
     """The report of a training."""
     file = read_policy_file(path / POLICY_FILE)
     first, last = trained["history"][0], trained["history"][-1]
@@ -269,7 +270,8 @@ def report(trained: dict[str, Any], _: TrainConfig, path: Path) -> Report:
         named = zip(file.settings["features"], file.settings["weights"], strict=True)
         terms = [f"{weight:+.3g} {name}" for name, weight in named]
         lines.append(f"learns where {file.settings['bias']:.3g} {' '.join(terms)} >= 0")
-    return Report({"run": str(path), **trained}, lines, facts=[("policy", [f"--policy file:{path / POLICY_FILE}"])])
+    facts = [("policy", [f"--policy file:{path / POLICY_FILE}"])]
+    return Report({"run": str(path), **trained}, lines, notes_on_tuning(config), facts)
 
 
 def _words(config: TrainConfig) -> list[str]:

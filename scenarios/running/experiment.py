@@ -21,6 +21,7 @@ from scenarios.running.factory import choose_device
 from scenarios.running.identity import describe, grown_run, own_components, run_folder, same_run
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import ProgressReporter
+from scenarios.running.provenance import check_tuning
 from scenarios.running.tasks import Cache, Run
 
 Config = TypeVar("Config", bound=Settings)
@@ -173,6 +174,7 @@ def begin(
     """
     with reading_settings():
         experiment.check(config)
+        check_tuning(config, access)
         dataset = experiment.dataset(config)
         does = executor_of(executor, workers, side_by_side=experiment.side_by_side)
         alone = workers is None and executor is None and not experiment.side_by_side

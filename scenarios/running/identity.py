@@ -40,8 +40,8 @@ _IDLE = frozenset().union(
 )
 """Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""
 
-_GROWING = frozenset({"curve", "compare"})
-"""Experiments whose runs can have more seeds later: their number is not part of the identity."""
+_GROWING = {"curve": "seeds", "compare": "seeds", "tune": "trials"}
+"""What runs of an experiment can have more of later: the number is not part of the identity."""
 
 PRIOR_KNOWLEDGE = (
     "number of classes",
@@ -97,8 +97,7 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
         unused = _IDLE | (MethodSettings.model_fields.keys() if "methods" in settings else set())  # they are complete
-        if described.get("experiment") in _GROWING:
-            unused |= {"seeds"}
+        unused |= {_GROWING.get(str(described.get("experiment")), "")}
         identity["settings"] = {name: value for name, value in settings.items() if name not in unused}
         if dataset:
             identity["settings"]["dataset"] = without_path(dataset)
@@ -119,22 +118,23 @@ def same_run(found: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[di
 
 
 def grown_run(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of a run that goes on: a curve or a comparison may have more seeds, a sweep other settings.
+    """The configuration of a run that goes on: it may have more of what `_GROWING` says, a sweep other settings.
 
     Raises:
-        RunError: fewer seeds than it had.
+        RunError: fewer than it had.
     """
     if now["experiment"] == "sweep":
         return now
     if now["experiment"] not in _GROWING:
         return stored
-    before, wanted = stored["settings"].get("seeds"), now["settings"]["seeds"]
+    name = _GROWING[now["experiment"]]
+    before, wanted = stored["settings"].get(name), now["settings"][name]
     if before is not None and wanted < before:
         raise RunError(
-            f"expected at least the {before} seeds that the run has, got {wanted}; give --seeds {before}, or choose "
+            f"expected at least the {before} {name} that the run has, got {wanted}; give --{name} {before}, or choose "
             "another --name"
         )
-    return {**stored, "settings": {**stored["settings"], "seeds": wanted}}
+    return {**stored, "settings": {**stored["settings"], name: wanted}}
 
 
 def run_folder(parent: Path, name: str | None, words: list[str], described: Mapping[str, Any]) -> Path:
@@ -235,8 +235,9 @@ def own_components(config: Settings) -> list[str]:
 
 def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     of_training = ("cmaes", "gymnasium", "stable-baselines3") if experiment == "train-policy" else ()
+    of_tuning = ("optuna",) if experiment == "tune" else ()
     of_data = _VERSIONS_OF_DATA.get(dataset.partition(":")[0], ())
-    return {*_DECIDING, *of_training, *of_data}
+    return {*_DECIDING, *of_training, *of_tuning, *of_data}
 
 
 def dataset_word(dataset: Member) -> str:

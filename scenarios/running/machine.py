@@ -24,6 +24,7 @@ _VERSIONED = (
     "cmaes",
     "gymnasium",
     "stable-baselines3",
+    "optuna",
 )
 DECODER = "decoder "
 """Prefix of the names of image decoders among the versions."""

@@ -1,16 +1,19 @@
-"""The seeds that a policy was trained on, and notes about policies that run on these seeds."""
+"""What policies were trained on and methods were tuned on, and notes about runs that use them."""
 
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.errors import DatasetError, InvalidSetting
 from agent.policies.file import read_policy_file
 from scenarios.config.members import Member
+from scenarios.config.method import AgentSettings, Settings
 from scenarios.config.presets import FORMER_OPTIONS
+from scenarios.config.settings import AgentConfig
+from scenarios.config.tuned import Tuned
 from scenarios.datasets.fingerprints import without_path
-from scenarios.datasets.load import fingerprint
+from scenarios.datasets.load import GENERATED, fingerprint
 from scenarios.datasets.source import Access
 
 
@@ -113,3 +116,128 @@ def notes_on_training(policies: Iterable[Member], dataset: Member, seeds: Sequen
                 "little about other seeds; choose others with --first-seed"
             )
     return notes
+
+
+def check_tuning(config: Settings, access: Access) -> None:
+    """Check that a run uses no seed that its methods were tuned on, on the same data.
+
+    Args:
+        config: the settings of any experiment.
+        access: where data sets are.
+
+    Raises:
+        InvalidSetting: it uses one.
+    """
+    for world, _, tuned in _tuned_in(config):
+        shared = sorted(set(_seeds_of(world)) & set(tuned.on_seeds))
+        if shared and _same_data(tuned, world, access):
+            raise InvalidSetting(
+                f"expected other seeds than {_range(tuned.on_seeds)}, on which {_listed(sorted(tuned.parts))} "
+                f"was tuned in run {tuned.run}, got {shared[0]}; choose others"
+            )
+
+
+def notes_on_tuning(config: Settings) -> list[str]:
+    """A note for what was tuned: which parts, on what, beside which others, and whether test images were seen.
+
+    Args:
+        config: the settings of any experiment.
+    """
+    labels: dict[tuple[Tuned, bool], list[str]] = {}
+    others: dict[tuple[Tuned, bool], list[str]] = {}
+    for world, method, tuned in _tuned_in(config):
+        key = tuned, _sees_test_images(tuned, world)
+        labels.setdefault(key, []).append(getattr(method, "label", ""))
+        others.setdefault(key, []).extend(tuned.others(method.model_dump(mode="json")))
+    n_methods = max((len(_methods_of(world)) for world in _worlds(config)), default=0)
+    notes = []
+    for (tuned, sees), named in labels.items():
+        distinct = list(dict.fromkeys(named))
+        prefix = f"{', '.join(distinct)}: " if len(distinct) < n_methods else ""
+        notes.append(f"{prefix}{_note(tuned, list(dict.fromkeys(others[tuned, sees])), sees)}")
+    return notes
+
+
+def _note(tuned: Tuned, others: Sequence[str], sees: bool) -> str:
+    then = f" with another {_listed(others)}" if others else ""
+    test = (
+        "some of the test images here are among those that it was tuned on, since the seed draws them: give one "
+        "--data-seed to both"
+        if sees
+        else "no test image was seen"
+    )
+    was = "was" if len(tuned.parts) == 1 else "were"
+    return (
+        f"{_listed(sorted(tuned.parts))} {was} tuned on {_range(tuned.on_seeds)} of {tuned.dataset}, {tuned.scenario} "
+        f"({tuned.held_out:,} of {tuned.train_images:,} training images held out), {tuned.trials} trials, for "
+        f"{tuned.maximized.replace('_', ' ')}{then}, run {tuned.run}; {test}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _range(seeds: range) -> str:
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+def _worlds(config: Settings) -> Iterator[AgentConfig]:
+    """The settings of each world of an experiment, those of the cells of a sweep."""
+    cells: Iterable[Any] = getattr(config, "cells", ())
+    for cell in cells:
+        yield cell.config
+    if isinstance(config, AgentConfig):
+        yield config
+
+
+def _methods_of(world: AgentConfig) -> Sequence[AgentSettings]:
+    """The methods of a world, or its own agent."""
+    methods: Sequence[AgentSettings] = getattr(world, "methods", ())
+    return methods or (world,)
+
+
+def _tuned_in(config: Settings) -> Iterator[tuple[AgentConfig, AgentSettings, Tuned]]:
+    """Each method with tuned parts, with its world and what it was tuned on."""
+    for world in _worlds(config):
+        for method in _methods_of(world):
+            if method.tuned is not None:
+                yield world, method, method.tuned
+
+
+def _seeds_of(world: Any) -> range:
+    if hasattr(world, "seed"):
+        return range(world.seed, world.seed + 1)
+    return range(world.first_seed, world.first_seed + world.seeds)
+
+
+def _same_data(tuned: Tuned, world: AgentConfig, access: Access) -> bool:
+    """Whether the data set is the one that was tuned on; files that cannot be read count as any files."""
+    if without_path(tuned.dataset) != without_path(str(world.dataset)):
+        return False
+    try:
+        found = fingerprint(world.dataset, access)
+    except DatasetError:
+        found = None
+    return found == tuned.data or None in (found, tuned.data)
+
+
+def _sees_test_images(tuned: Tuned, world: AgentConfig) -> bool:
+    """Whether test images of a run may be among the images that were tuned on.
+
+    They are not if the data set has a test part of its own, if the seed draws other images, or if the split is the
+    same: what was tuned on is of its training part.
+    """
+    if tuned.own_test or without_path(tuned.dataset) != without_path(str(world.dataset)):
+        return False
+    names = ("data_seed", "train_size", "validation_size", "test_size", "image_size")
+    split = {name: value for name in names if (value := getattr(world, name)) is not None}
+    if "data_seed" in split and split == tuned.split:
+        return False
+    if tuned.dataset.partition(":")[0] not in GENERATED:
+        return True
+    seeds, before = _seeds_of(world), tuned.on_seeds
+    drawn = {split["data_seed"]} if "data_seed" in split else {*seeds}
+    drawn_before = {tuned.split["data_seed"]} if "data_seed" in tuned.split else {*before}
+    return bool(drawn & drawn_before)

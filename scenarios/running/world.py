@@ -15,6 +15,7 @@ from agent.policies.protocol import Observes
 from scenarios.config.members import Member
 from scenarios.config.method import Method
 from scenarios.config.settings import AgentConfig, LifetimeConfig
+from scenarios.config.tune import TuneConfig
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.datasets.source import Access
 from scenarios.running.factory import build_agents
@@ -81,11 +82,36 @@ def load_world(
     """
     dataset = load_data(config, seed, access, reporter)
     report_dataset(dataset, reporter)
+    return dataset, scenario_of(config, seed, dataset)
+
+
+def load_tuning_world(
+    config: TuneConfig, seed: int, access: Access, reporter: ProgressReporter
+) -> tuple[Dataset, Scenario]:
+    """The data set without its test images, and its scenario: training images that are held out take their place.
+
+    Raises as `load_world` does.
+    """
+    dataset = load_data(config, seed, access, reporter)
+    n_train, share = len(dataset.train), config.held_out
+    n = int(share) if share >= 1 else max(1, round(share * n_train))
+    if n >= n_train:
+        raise InvalidSetting(
+            f"expected --held-out to leave some of the {n_train} training images to the stream, got {n}; hold out fewer"
+        )
+    dataset = dataset.holding_out(n, seed if config.data_seed is None else config.data_seed)
+    reporter.tell(f"data: {n:,} of {n_train:,} training images are held out, in place of the test images")
+    report_dataset(dataset, reporter)
+    return dataset, scenario_of(config, seed, dataset)
+
+
+def scenario_of(config: LifetimeConfig, seed: int, dataset: Dataset) -> Scenario:
+    """The scenario of a data set, with its prices and queries; raises InvalidSetting."""
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
     scenario = config.scenario.make(**given)
     prices = config.tariff.make(n_chunks=len(scenario.stream), seed=seed)
-    return dataset, scenario.priced(prices, config.queries or 0)
+    return scenario.priced(prices, config.queries or 0)
 
 
 def report_dataset(dataset: Dataset, reporter: ProgressReporter) -> None:

@@ -137,6 +137,8 @@ def test_every_experiment_is_a_call(runs):
     found = {"simulate": scenarios.simulate(**LIFETIMES, runs=runs)}
     curve = {**LIFETIMES, "learner": "cooldown:epochs=1", "k": (0, 50), "seeds": 2, "with_policies": "loss"}
     found["curve"] = scenarios.curve(**curve, runs=runs)
+    tuned = {"search": {"recipe.lr": "0.01 .. 0.1 log"}, "trials": 2, "seeds": 1}
+    found["tune"] = scenarios.tune(**LIFETIMES, **tuned, runs=runs)
     found["tree"] = scenarios.tree(**shape, chunks=3, seeds=2, runs=runs)
     trees = found["tree"].path
     found["train_policy"] = scenarios.train_policy(trees=trees, iterations=2, population=4, seeds=1, runs=runs)
@@ -148,6 +150,7 @@ def test_every_experiment_is_a_call(runs):
     for name, results in found.items():
         assert scenarios.load(results.path).report == results.report, name
         Tags(results._repr_html_())
+    assert len(found["tune"].frame()) == 2
     assert found["curve"].frame().k.tolist() == [0, 50]
     assert len(found["curve"].frame("policies")) == 1
     assert found["evaluate"].frame().schedule.nunique() > 5

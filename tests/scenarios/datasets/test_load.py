@@ -22,7 +22,7 @@ from scenarios.datasets import content, image_folder
 from scenarios.datasets.image_folder import read_image_folder
 from scenarios.datasets.load import DATASETS, stratified_order
 from tests.scenarios.pictures import write_image, write_tree
-from tests.scenarios.worlds import fingerprint, load_dataset
+from tests.scenarios.worlds import colours, fingerprint, load_dataset
 
 
 def rows(part) -> list[bytes]:
@@ -666,3 +666,19 @@ def test_real_photographs(tmp_path):
     assert torch.bincount(data.validation.labels).tolist() == [500] * 10
     assert data.normalization.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.005)
     assert torch.equal(data.train.inputs, again.train.inputs)
+
+
+@pytest.mark.parametrize("n", [1, 12, 39])
+def test_images_that_are_held_out_take_the_place_of_the_test_images(n):
+    whole = colours(n_train=40, n_classes=3)
+    held = whole.holding_out(n, seed=1)
+    assert (len(held.train), len(held.test)) == (40 - n, n)
+    rows = sorted(each.sum().item() for part in (held.train, held.test) for each in part.inputs)
+    assert rows == sorted(each.sum().item() for each in whole.train.inputs), "each image is in one of the parts"
+    if n == 12:
+        assert held.test.labels.bincount().tolist() == [4, 4, 4]
+    assert torch.equal(held.validation.inputs, whole.validation.inputs)
+    assert held.normalization == Normalization.of(held.train.inputs)
+    assert torch.equal(held.test.inputs, whole.holding_out(n, seed=1).test.inputs)
+    if n == 12:
+        assert not torch.equal(held.test.inputs, whole.holding_out(n, seed=2).test.inputs)
