@@ -205,7 +205,7 @@ class Method(MethodSettings):
             value = dict(zip(names, value.values(), strict=True))
             if unknown := [name for name in value if name not in (*_parts(), "label")]:
                 raise InvalidSetting(
-                    f"expected parts of a method out of {', '.join(_parts())}, got {unknown[0]}{named}"
+                    f"expected parts of a method out of {', '.join(_parts())}, got {shown(unknown[0])}{named}"
                 )
         try:
             return cls.model_validate(value)

@@ -1,7 +1,7 @@
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.errors import InvalidSetting
@@ -58,6 +58,7 @@ def test_a_text_that_is_no_method_is_one_clear_line(text, message):
 
 
 @given(st.text(max_size=40))
+@example("0\n0:0")
 def test_any_text_is_a_method_or_one_line(text):
     refusal = ""
     try:
