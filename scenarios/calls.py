@@ -13,15 +13,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic.fields import FieldInfo
 
+from agent.errors import InvalidSetting, RunError
 from agent.storage.record import FinishedRun
 from scenarios.cli.progress import Bar
 from scenarios.cli.stopping import STOP, Stopped
 from scenarios.config.method import Settings
-from scenarios.config.presets import validate
+from scenarios.config.presets import from_toml, validate
 from scenarios.config.settings import CompareConfig
 from scenarios.config.sweep import NOT_SWEPT
 from scenarios.datasets.source import Access
@@ -58,6 +59,8 @@ def run(
     executor: str | None = None,
     data_dir: Path | str | None = None,
     download: bool = False,
+    config: Path | str | None = None,
+    dry_run: bool = False,
     **settings: Any,
 ) -> Results:
     """Start, continue or read a run, as the command of the experiment does.
@@ -73,22 +76,29 @@ def run(
         executor: spec of the executor; by default as `workers`, and else this process.
         data_dir: where data sets and caches are; None for the user's cache folder.
         download: download a missing data set.
+        config: TOML file of settings, which override the preset.
+        dry_run: only estimate what the run will take, if the experiment can tell; nothing is written.
         settings: of the experiment: the options of its command, with _ for -.
 
     Raises:
         InvalidSetting: a setting is unknown or invalid.
         LifetimeError: as the command does; what was saved stays, and the same call goes on.
         KeyboardInterrupt: after Ctrl-C, once all progress is saved; the same call goes on.
+        Interrupted: `progress` stopped the run; all progress is saved.
     """
+    for what, value, kinds in (("workers", workers, int), ("executor", executor, str), ("name", name, str)):
+        if value is not None and not isinstance(value, kinds):
+            raise InvalidSetting(f"expected {what} of type {kinds.__name__}, got {value!r}")
     found = find_experiment(experiment)
     given = {name: value for name, value in settings.items() if value is not None}
     with reading_settings():
-        config = read_settings(found, preset, given)
+        from_file = from_toml(Path(config)) if config is not None else {}
+        read = read_settings(found, preset, from_file, given)
     access = Access(None if data_dir is None else Path(data_dir), download)
     if executor is None and workers is None and found.side_by_side:
         executor = "serial"  # processes import the caller's script again
-    begun = begin(found, config, access, preset=preset, workers=workers, executor=executor, runs=Path(runs), name=name)
-    return _executed(begun, access, progress, force)
+    begun = begin(found, read, access, preset=preset, workers=workers, executor=executor, runs=Path(runs), name=name)
+    return _executed(begun, access, progress, force, dry_run)
 
 
 def resume(
@@ -99,18 +109,19 @@ def resume(
     executor: str | None = None,
     data_dir: Path | str | None = None,
     download: bool = False,
+    dataset: str | None = None,
 ) -> Results:
-    """Continue an interrupted run with its own settings; see `run`.
+    """Continue an interrupted run with its own settings; see `run`. `dataset` is the new place of its data.
 
     Raises:
         RunError: there is no run of this program, or it was begun by another version.
     """
-    found, config, preset = _described(Path(path))
+    found, config, preset = _described(Path(path), dataset)
     access = Access(None if data_dir is None else Path(data_dir), download)
     if executor is None and workers is None:
         executor = "serial"
     begun = begin(found, config, access, preset=preset, workers=workers, executor=executor, path=Path(path))
-    return _executed(begun, access, progress, False)
+    return _executed(begun, access, progress, False, False)
 
 
 def load(path: Path | str) -> Results:
@@ -125,26 +136,53 @@ def load(path: Path | str) -> Results:
     return Results(found.name, path, config, value, found.report(value, config, path))
 
 
-def _described(path: Path) -> tuple[Experiment[Any, Any], Settings, str]:
-    """The experiment of a run, its settings, and the preset that they started from."""
+def _described(path: Path, dataset: str | None = None) -> tuple[Experiment[Any, Any], Settings, str]:
+    """The experiment of a run, its settings, perhaps with another data set, and the preset that they started from."""
     described = read_config(path)
     found: Experiment[Any, Any] = find_experiment(described.get("experiment"), path)
+    settings = described.get("settings")
+    if not isinstance(settings, dict):
+        raise RunError(f"expected a run of this program at {path}, got one without settings")
+    if dataset is not None:
+        settings = {**settings, "dataset": dataset}
     with reading_settings():
-        return found, validate(found.config, dict(described.get("settings") or {})), str(described.get("preset"))
+        return found, validate(found.config, settings), str(described.get("preset"))
 
 
-def _executed(begun: Begun[Any, Any], access: Access, progress: bool | ProgressReporter, anew: bool) -> Results:
+def _executed(
+    begun: Begun[Any, Any], access: Access, progress: bool | ProgressReporter, anew: bool, dry_run: bool
+) -> Results:
+    if dry_run and begun.experiment.plan is None:
+        raise InvalidSetting(f"expected an experiment that can tell what it takes (sweep), got {begun.experiment.name}")
     with _stoppable(), _reporting(progress) as reporter:
-        value, report = begun.execute(reporter, access, anew=anew)
+        if dry_run:
+            value, report = None, begun.plan(reporter, access)
+        else:
+            value, report = begun.execute(reporter, access, anew=anew)
     if report.error:
-        warnings.warn(report.error, stacklevel=3)
+        warnings.warn(report.error, stacklevel=4)
     return Results(begun.experiment.name, begun.path, begun.config, value, report)
 
 
 def _reporting(progress: bool | ProgressReporter) -> AbstractContextManager[ProgressReporter]:
     if not isinstance(progress, bool):
-        return nullcontext(progress)
+        return nullcontext(cast(ProgressReporter, _Watched(progress)))
     return Bar() if progress else nullcontext(_Unshown())
+
+
+class _Watched:
+    """A reporter of the caller's own, which Ctrl-C stops too."""
+
+    def __init__(self, reporter: ProgressReporter) -> None:
+        self._reporter = reporter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reporter, name)
+
+    @property
+    def stopping(self) -> bool:
+        """See `ProgressReporter`."""
+        return STOP.look() or self._reporter.stopping
 
 
 class _Unshown(SilentReporter):
@@ -165,7 +203,11 @@ def _stoppable() -> Iterator[None]:
     with STOP.handling():
         try:
             yield
-        except (Interrupted, Stopped):
+        except Interrupted:
+            if STOP.number is None:
+                raise
+            raise KeyboardInterrupt("interrupted; the same call goes on") from None
+        except Stopped:
             raise KeyboardInterrupt("interrupted; the same call goes on") from None
 
 

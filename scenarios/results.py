@@ -55,7 +55,7 @@ class Results:
             RunError: there is no such table.
         """
         tables = [path for path in self._files() if path.suffix == ".csv"]
-        if name:
+        if name and Path(name).name == name:
             tables = [self.path / f"{name}.csv"]
         if not tables or not tables[0].exists():
             there = ", ".join(sorted(path.stem for path in self.path.glob("*.csv"))) or "none; see lifetimes and steps"
@@ -79,7 +79,10 @@ class Results:
     def steps(self) -> "pandas.DataFrame":
         """A row for each step of each lifetime: its folder in that of the run, and what trajectory.jsonl has."""
         rows = []
-        for path in sorted(self.path.rglob(TRAJECTORY)):
+        paths = sorted(self.path.rglob(TRAJECTORY))
+        if self.experiment == "sweep":  # whose folder may hold lifetimes of earlier axes
+            paths = [each.folder / TRAJECTORY for each in lifetimes_of(self.path)]
+        for path in paths:
             folder = path.parent.relative_to(self.path).as_posix()
             lines = path.read_text(encoding="utf-8").splitlines()
             rows += [{"folder": folder, **json.loads(line)} for line in lines]

@@ -19,6 +19,7 @@ from scenarios.config.settings import (
     TrainConfig,
     TreeConfig,
 )
+from scenarios.config.sweep import NOT_SWEPT
 from scenarios.config.tune import TuneConfig
 
 
@@ -85,7 +86,7 @@ def _of_runs(paths: list[Path], where: list[str], options: Options, given: dict[
     return resolve(CompareRunsConfig, "quick", {"paths": paths, "where": where, **overrides})
 
 
-@experiment_command(CompareConfig)
+@experiment_command(CompareConfig, without=NOT_SWEPT)
 def sweep(
     options: Options,
     given: dict[str, Any],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import RunError
-from scenarios.cli.options import Options, check_name
+from scenarios.cli.options import Options
 from scenarios.cli.progress import Bar
 from scenarios.cli.show import print_json, print_report, program
 from scenarios.cli.stopping import advising
@@ -26,7 +26,6 @@ def settings_of(name: str, options: Options, given: Mapping[str, Any]) -> Callab
     def read() -> Settings:
         from scenarios.running.experiment import read_settings
 
-        check_name(options.name)
         from_file = from_toml(options.config) if options.config else {}
         overrides = {name: value for name, value in given.items() if value is not None}
         found: Settings = read_settings(find_experiment(name), options.preset, from_file, overrides)

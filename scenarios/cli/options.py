@@ -3,7 +3,7 @@
 import functools
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic_core import PydanticUndefined
 
-from agent.errors import InvalidSetting
 from scenarios.config.fields import PANELS, Percents, panel_of
 from scenarios.config.method import Method, Settings
 from scenarios.config.presets import FORMER_OPTIONS, PRESETS
@@ -30,7 +29,8 @@ Workers = Annotated[
         min=1,
         max=256,
         help="Processes, which work side by side, also on one GPU. On a CPU their number changes no result, but they "
-        "have one thread each unless --threads is given. (Default: this process; trees: a process for each core.)",
+        "have one thread each unless --threads is given. (Default: this process; trees, sweeps and searches: a process "
+        "for each core.)",
     ),
 ]
 ExecutorSpec = Annotated[
@@ -58,8 +58,12 @@ class Options:
     as_json: AsJson = False
 
 
-def experiment_command(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def experiment_command(
+    kind: type[Settings], *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function a command with its own options, those of `Options`, and one for each setting of `kind`.
+
+    Settings in `without` have none.
 
     The function takes `Options`, the given settings by name (None where not given), and its own options.
     """
@@ -76,7 +80,7 @@ def experiment_command(kind: type[Settings]) -> Callable[[Callable[..., None]], 
         parameters = [
             *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
             *_shared_parameters(kind),
-            *_setting_parameters(kind),
+            *(each for each in _setting_parameters(kind) if each.name not in without),
         ]
         parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -125,16 +129,6 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def check_name(name: str | None) -> None:
-    """Check the name of a run.
-
-    Raises:
-        InvalidSetting: it is not a plain folder name.
-    """
-    if name is not None and (not name or Path(name).name != name or name.startswith(".") or "\0" in name):
-        raise InvalidSetting(f"expected --name to be a plain folder name, got {name!r}; --runs gives its parent folder")
 
 
 def _help(kind: type[Settings], name: str) -> str:

@@ -129,8 +129,10 @@ def listed_choices(value: Any) -> Any:
     """Values by name, from texts such as `memory = cache | ridge`, or from a table of lists; each name once."""
     if isinstance(value, Mapping):
         pairs = [(str(name), list(of) if isinstance(of, list | tuple) else [of]) for name, of in value.items()]
-    else:
+    elif isinstance(value, str | list | tuple):
         pairs = [_choice(text) for text in ([value] if isinstance(value, str) else value)]
+    else:
+        raise InvalidSetting(f"expected names with their values, as in 'memory = cache | ridge', got {value!r}")
     names = [name.strip().replace("-", "_") for name, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InvalidSetting(f"expected each name once, got {twice[0]} twice")

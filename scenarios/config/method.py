@@ -1,6 +1,7 @@
 """A method: what decides one lifetime in a given world, as a value."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar
@@ -307,9 +308,10 @@ def completed(methods: Iterable[Method], base: Mapping[str, Any]) -> tuple[Metho
         InvalidSetting: two methods of one label.
     """
     found = tuple(method.under(base) for method in methods)
+    labels, file_names = Counter(each.label for each in found), Counter(each.file_name for each in found)
     for method in found:
-        alike = [each.label for each in found if each.label == method.label or each.file_name == method.file_name]
-        if len(alike) > 1:
+        if labels[method.label] > 1 or file_names[method.file_name] > 1:
+            alike = [each.label for each in found if each.label == method.label or each.file_name == method.file_name]
             raise InvalidSetting(f"expected a label for each method, got {' and '.join(alike)}; label them apart")
     return found
 

@@ -74,8 +74,10 @@ def read_search(value: Any) -> dict[str, Any]:
     """
     if isinstance(value, Mapping):
         pairs = list(_flat(value))
-    else:
+    elif isinstance(value, str | list | tuple):
         pairs = [_pair(text) for text in ([value] if isinstance(value, str) else value)]
+    else:
+        raise InvalidSetting(f"expected names with their values, as in {_EXAMPLE}, got {value!r}")
     search: dict[str, Any] = {}
     for written_name, values in pairs:
         name = written_name.strip().replace("-", "_")

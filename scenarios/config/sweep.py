@@ -17,13 +17,16 @@ from scenarios.config.method import SPECS, Method, Settings, listed_methods
 from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve, validate
 from scenarios.config.settings import CompareConfig, LifetimeConfig, settings_of
 from scenarios.config.specs import spelled
-from scenarios.config.tuned import Tuned
+from scenarios.config.tuned import NONE, Tuned
 
 MOST_CELLS = 10_000
 """Most combinations of the axes of the world."""
 
 NOT_SWEPT = frozenset({"want_width", "cost_weight"})
 """Settings of a comparison that a sweep does not have: `lifetime compare` reads its folder with them."""
+
+MOST_METHODS = 1_000
+"""Most methods in a world."""
 
 OF_WORLD = settings_of(LifetimeConfig, "world")
 OF_METHOD = frozenset(Method.model_fields) - {"label"}
@@ -52,10 +55,14 @@ class SweepConfig(Settings):
     @field_validator("given", mode="before")
     @classmethod
     def _plain_given(cls, value: Any) -> Any:
-        plain = _plain(value)
-        if isinstance(plain, dict) and plain.get("tuned") is not None:
-            plain["tuned"] = _plain(Tuned.read(plain["tuned"]))  # now, since its file may change
-        return plain
+        if not isinstance(value, Mapping):
+            return value
+        read = dict(value)  # what was tuned is read now, since its file may change
+        if read.get("tuned") is not None:
+            read["tuned"] = Tuned.read(read["tuned"])
+        if read.get("methods"):
+            read["methods"] = listed_methods(read["methods"])
+        return _plain(read)
 
     @field_validator("axes", mode="before")
     @classmethod
@@ -66,6 +73,13 @@ class SweepConfig(Settings):
     def _combine(self) -> "SweepConfig":
         if not self.cells:
             object.__setattr__(self, "cells", tuple(_cells(self.preset, self.given, self.axes)))
+            plain = self.first.model_dump(mode="json")
+            numbers = {
+                name: plain[name]
+                for name, value in self.given.items()
+                if isinstance(value, str) and isinstance(plain.get(name), int | float)
+            }
+            object.__setattr__(self, "given", {**self.given, **numbers})  # "3" and 3 are the same
         return self
 
     @property
@@ -128,7 +142,7 @@ def read_axes(value: Any) -> dict[str, tuple[Any, ...]]:
     axes = {}
     for name, values in listed_choices(value).items():
         _check_axis(name)
-        listed = tuple(map(_plain, values))
+        listed = tuple(_plain(Tuned.read(each) or NONE if name == "tuned" else each) for each in values)
         if not listed:
             raise InvalidSetting(f"expected values of the axis {name}, got an empty list")
         texts = [_text(each) for each in listed]
@@ -170,6 +184,7 @@ def _cells(preset: str, given: Mapping[str, Any], axes: Mapping[str, Sequence[An
     n = math.prod(map(len, of_world.values()))
     if n > MOST_CELLS:
         raise InvalidSetting(f"expected at most {MOST_CELLS:,} combinations of settings of the world, got {n:,}")
+    lived_in: list[dict[str, str]] = []
     for point in product(*of_world.values()):
         values = dict(zip(of_world, point, strict=True))
         lived = {"methods": methods} if methods else {}
@@ -177,7 +192,12 @@ def _cells(preset: str, given: Mapping[str, Any], axes: Mapping[str, Sequence[An
             config = resolve(CompareConfig, preset, dict(shared), {**values, **lived})
         except InvalidSetting as error:
             raise InvalidSetting(f"{error}{at(values)}") from None
-        yield Cell(values={name: _text(value) for name, value in values.items()}, config=config)
+        plain = config.model_dump(mode="json", include=set(of_world))
+        found = {name: _text(plain[name]) for name in of_world}
+        if found in lived_in:
+            raise InvalidSetting(f"expected each world once, got one twice{at(found)}")
+        lived_in.append(found)
+        yield Cell(values=found, config=config)
 
 
 def _methods(given: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[Method]:
@@ -187,6 +207,9 @@ def _methods(given: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> lis
         methods += [Method.of_policy(policy) for policy in read_policies(given["policies"])]
     if not axes:
         return methods
+    n = math.prod(map(len, axes.values())) * max(1, len(methods))
+    if n > MOST_METHODS:
+        raise InvalidSetting(f"expected at most {MOST_METHODS:,} methods in a sweep, got {n:,}")
     points = [dict(zip(axes, point, strict=True)) for point in product(*axes.values())]
     if not methods:
         return [Method.of({**point, "label": _label(point)}) for point in points]
@@ -203,6 +226,8 @@ def _methods(given: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> lis
 def _label(point: Mapping[str, Any]) -> str:
     """The label of a combination: specs, whose names say what they are, and other settings with their names."""
     texts = {name: _text(spelled(value)) for name, value in point.items()}
+    if tuned := Tuned.read(point.get("tuned")):
+        texts["tuned"] = tuned.run
     return " | ".join(text if name in SPECS else f"{name}:{text}" for name, text in texts.items())
 
 

@@ -6,14 +6,13 @@ from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, RunDirectory
 from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.config.members import Member
-from scenarios.config.method import is_lazy
 from scenarios.config.settings import CompareConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
-from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.interval_notes import notes_on_intervals, notes_on_lazy_learners
 from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
@@ -45,12 +44,7 @@ def run(config: CompareConfig, run: Run) -> Compared:
     notes = notes_on_training(_policies(config), config.dataset, seeds, run.access)
     notes += notes_on_tuning(config)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
-    lazy = [method.label for method in config.methods if is_lazy(method.learner)]
-    if 0 < len(lazy) < len(config.methods) and not (config.queries and config.prequential):
-        notes.append(
-            f"{lazy[0]} learns lazily: unless --queries and --prequential say otherwise, no method here answers "
-            "queries, and prequential accuracy is not measured"
-        )
+    notes += notes_on_lazy_learners(config)
     folders = {method.label: {seed: records[seed][method.label].path for seed in seeds} for method in config.methods}
     compared = make_comparison(schedules, config, notes, folders)
     write_comparison(compared, run.directory)

@@ -91,9 +91,10 @@ def _chosen(lifetimes: Sequence["FinishedLifetime"], where: Mapping[str, Sequenc
         found: dict[str, list[FinishedLifetime]] = {}
         for lifetime in lifetimes:
             found.setdefault(lifetime.text_of(name), []).append(lifetime)
-        wanted = {_canonical(name, value) for value in values}
+        whole = " | ".join(values)  # a label may contain what separates choices
+        wanted = {whole} if whole in found else {_canonical(name, value) for value in values}
         lifetimes = [each for value, listed in found.items() if value in wanted for each in listed]
-        if not lifetimes:
+        if wanted - found.keys():
             raise InvalidSetting(
                 f"expected lifetimes with {name} = {' | '.join(values)}, got those with {' | '.join(found)}"
             )

@@ -55,12 +55,15 @@ class Study:
         values: what is searched, by name.
         sampler: tpe or random.
         seed: of the suggestions.
+        is_read: whether nothing is written, nor mended.
 
     Raises:
-        RunError: the journal is damaged, or belongs to another search.
+        RunError: the journal is damaged, or belongs to another search, or is missing where it is only read.
     """
 
-    def __init__(self, folder: Path, values: Mapping[str, Values], sampler: str, seed: int) -> None:
+    def __init__(
+        self, folder: Path, values: Mapping[str, Values], sampler: str, seed: int, *, is_read: bool = False
+    ) -> None:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -69,13 +72,19 @@ class Study:
         self._path = folder / JOURNAL
         self._sampler, self._seed = sampler, seed
         self._distributions = {name: _distribution(each) for name, each in values.items()}
-        _mend(self._path)
-        for lock in folder.glob(f"{JOURNAL}.lock*"):  # of a process that was killed
-            lock.unlink()
+        if is_read and not self._path.exists():
+            raise RunError(f"expected the journal of a search at {self._path}, found none")
+        if not is_read:
+            _mend(self._path)
+            for lock in folder.glob(f"{JOURNAL}.lock*"):  # of a process that was killed
+                lock.unlink()
         try:
             backend = JournalFileBackend(str(self._path), lock_obj=JournalFileOpenLock(str(self._path)))
-            self._study = optuna.create_study(
-                storage=JournalStorage(backend), study_name="tune", direction="maximize", load_if_exists=True
+            storage = JournalStorage(backend)
+            self._study = (
+                optuna.load_study(storage=storage, study_name="tune")
+                if is_read
+                else optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
             )
             found = self._frozen()
         except OSError:

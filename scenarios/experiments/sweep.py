@@ -2,17 +2,29 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from agent.errors import InvalidSetting
+from agent.errors import InvalidSetting, RunError
 from agent.storage.record import SUMMARY, read_object
 from scenarios.config.sweep import SweepConfig, at, read_sweep
 from scenarios.datasets.source import Access
 from scenarios.experiments.sweep_plan import plan
-from scenarios.experiments.sweep_report import Failure, Lifetime, Swept, make_sweep, report, write_sweep
-from scenarios.experiments.sweep_tasks import FAILED, Group, groups_of, load_first, task_of, waiting_of, worlds_of
+from scenarios.experiments.sweep_report import Failure, Lifetime, Swept, make_sweep, read_swept, report, write_sweep
+from scenarios.experiments.sweep_tasks import (
+    FAILED,
+    PASSING,
+    Group,
+    Place,
+    failures_of,
+    groups_of,
+    load_first,
+    mend_worlds,
+    task_of,
+    waiting_of,
+    worlds_of,
+)
 from scenarios.running.experiment import Experiment
-from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.interval_notes import notes_on_intervals, notes_on_lazy_learners
 from scenarios.running.progress import Interrupted
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
@@ -35,23 +47,31 @@ def run(config: SweepConfig, run: Run) -> Swept:
         InvalidSetting: a world, or the machine, does not allow a method.
         RunError: a file cannot be written, a summary is invalid, or a worker process was lost.
     """
-    groups = list(groups_of(config, worlds_of(config, run.directory.path, run.access)))
     if run.is_read:
-        return _write(config, groups, run)
+        return read_swept(config, run.directory.path)
+    worlds = worlds_of(config, run.directory.path, run.access)
+    mend_worlds(worlds)
+    groups = list(groups_of(config, worlds))
+    for group in groups:
+        if group.failed.parent.exists() and not group.unfinished:
+            shutil.rmtree(group.failed.parent, ignore_errors=True)  # left by a process that was killed
     waiting = waiting_of(config, groups)
     _check(waiting, run)
     by_place = {group.place: group for group in waiting}
+    passing: dict[Place, dict[str, str]] = {}
     try:
         for task, failed in run.do(task_of(group, run) for group in waiting):
             group = by_place[task.arguments[0]]
-            if failed:
+            if any(PASSING in said for said in failed.values()):
+                passing[group.place] = {label: said["error"] for label, said in failed.items()}
+            elif failed:
                 group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(failed, indent=2) + "\n")
             else:
                 shutil.rmtree(group.failed.parent, ignore_errors=True)
     except Interrupted:
-        _write(config, groups, run)
+        _write(config, groups, run, passing)
         raise
-    return _write(config, groups, run)
+    return _write(config, groups, run, passing)
 
 
 def _check(waiting: Sequence[Group], run: Run) -> None:
@@ -67,25 +87,34 @@ def _check(waiting: Sequence[Group], run: Run) -> None:
     run.reporter.expect(total)
 
 
-def _write(config: SweepConfig, groups: Sequence[Group], run: Run) -> Swept:
-    """Write the table of finished lifetimes, their means and the figure."""
+def _write(config: SweepConfig, groups: Sequence[Group], run: Run, passing: Mapping[Place, Mapping[str, str]]) -> Swept:
+    """Write the table of finished lifetimes, their means and the figure; `passing` are errors that are not kept."""
     lifetimes, failures, n_missing = [], [], 0
     for group in groups:
         unfinished = {method.label for method in group.unfinished}
         n_missing += len(unfinished)
-        if unfinished and group.failed.exists():
-            said = read_object(group.failed, "--retry-failed runs the task again")
-            values = group.world.cell.values
-            failures += [Failure(values, group.seed, label, str(each["error"])) for label, each in said.items()]
+        if unfinished:
+            passes, values = group.place in passing, group.world.cell.values
+            said = passing[group.place] if passes else failures_of(group)
+            failures += [
+                Failure(values, group.seed, label, said[label], passes) for label in said if label in unfinished
+            ]
         for method in (each for each in group.methods if each.label not in unfinished):
             folder = group.lifetime(method)
             summary = read_object(folder / SUMMARY, "remove it, and run the sweep again")
             place = folder.relative_to(run.directory.path).as_posix()
-            metrics = metrics_of(summary, folder)
+            try:
+                metrics = metrics_of(summary, folder)
+            except RunError:
+                raise RunError(
+                    f"expected metrics in {folder / SUMMARY}, got none or invalid ones; remove it, and run the sweep "
+                    "again"
+                ) from None
             lifetimes.append(Lifetime(group.world.number, method, group.seed, place, metrics))
-    notes = notes_on_intervals(config.first, n_together=len(config.first.methods), of="schedules")
-    notes += notes_on_tuning(config)
+    notes = notes_on_tuning(config)
     for cell in config.cells:
+        notes += notes_on_intervals(cell.config, n_together=len(cell.config.methods), of="schedules")
+        notes += notes_on_lazy_learners(cell.config)
         policies = list(dict.fromkeys(method.policy for method in cell.config.methods))
         notes += notes_on_training(policies, cell.config.dataset, config.seeds, run.access)
     swept = make_sweep(config, lifetimes, failures, n_missing, list(dict.fromkeys(notes)))

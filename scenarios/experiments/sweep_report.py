@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.storage.record import RunDirectory
+from agent.errors import RunError
+from agent.storage.record import RunDirectory, read_object
 from scenarios.analysis.comparison import (
     Comparison,
     Schedule,
@@ -16,7 +17,7 @@ from scenarios.analysis.comparison import (
     comparison_rows,
 )
 from scenarios.analysis.formats import estimate_of, gflop, percent, plus_minus
-from scenarios.analysis.lifetime_table import Kind, kind_of, table_bytes
+from scenarios.analysis.lifetime_table import Kind, kind_of, read_table, table_bytes
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.method import Method
 from scenarios.config.settings import CompareConfig, settings_of
@@ -53,6 +54,8 @@ class Failure:
     method: str
     """Its label."""
     error: str
+    passes: bool = False
+    """Whether it is no fault of the method, as with a full disk, so that the same command runs it again."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,31 @@ def write_sweep(swept: Swept, directory: RunDirectory) -> None:
         write_results(directory, board, "sweep", content, rows, figure)
 
 
+def read_swept(config: SweepConfig, path: Path) -> Swept:
+    """The results of a sweep as `write_sweep` wrote them, also where its data are missing or the program is another.
+
+    Raises:
+        RunError: there are none, or they are damaged.
+    """
+    numbers = {_key(row): number for number, row in enumerate(_world_rows(config))}
+    methods: dict[str, Method] = {}
+    names = list(Method.model_fields)
+    of_settings = {"seed", "folder", "cost_unit", *names, *OF_WORLD, *settings_of(CompareConfig, "machine")}
+    lifetimes = []
+    try:
+        content = read_object(path / "sweep.json", "run the sweep again")
+        for row in read_table(path / TABLE):
+            of_method = {name: row.get(name) for name in names}
+            method = methods.setdefault(json.dumps(of_method), Method.of(of_method))
+            metrics = {name: value for name, value in row.items() if name not in of_settings}
+            lifetimes.append(Lifetime(numbers[_key(row)], method, row["seed"], row["folder"], metrics))
+        failures = [Failure(each["values"], each["seed"], each["method"], each["error"]) for each in content["failed"]]
+        notes, n_missing = list(map(str, content["notes"])), int(content["missing"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"expected the results of a sweep in {path}, got none or damaged ones: {error}") from None
+    return replace(make_sweep(config, lifetimes, failures, n_missing, []), notes=notes)
+
+
 def table_columns(swept: Swept) -> dict[str, Kind]:
     """The columns of lifetimes.parquet: what a lifetime is, every setting, every metric and cost."""
     settings = OF_WORLD | settings_of(CompareConfig, "machine")
@@ -133,14 +161,7 @@ def table_columns(swept: Swept) -> dict[str, Kind]:
 
 
 def _table_rows(swept: Swept) -> list[dict[str, Any]]:
-    columns = table_columns(swept)
-    of_world = [
-        {
-            **cell.config.model_dump(mode="json", include=set(CompareConfig.model_fields) & columns.keys()),
-            "cost_unit": cell.config.cost.make().unit,
-        }
-        for cell in swept.config.cells
-    ]
+    columns, of_world = table_columns(swept), _world_rows(swept.config)
     of_method = {each: each.model_dump(mode="json") for each in {each.method for each in swept.lifetimes}}
     rows = []
     for each in swept.lifetimes:
@@ -148,6 +169,20 @@ def _table_rows(swept: Swept) -> list[dict[str, Any]]:
         row = {**of_world[each.world], **of_method[each.method], **lived, **each.metrics}
         rows.append({name: str(row[name]) if _is_mixed(row, name, columns) else row[name] for name in row})
     return rows
+
+
+def _world_rows(config: SweepConfig) -> list[dict[str, Any]]:
+    """What rows have of the settings of each cell."""
+    names = OF_WORLD | settings_of(CompareConfig, "machine")
+    return [
+        {**cell.config.model_dump(mode="json", include=set(names)), "cost_unit": cell.config.cost.make().unit}
+        for cell in config.cells
+    ]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """What tells the world of a row from others; numbers may be texts there."""
+    return tuple(None if row.get(name) is None else str(row[name]) for name in sorted(OF_WORLD))
 
 
 def _is_mixed(row: Mapping[str, Any], name: str, columns: Mapping[str, Kind]) -> bool:
@@ -192,7 +227,8 @@ def _error(swept: Swept) -> str:
     where = ", ".join([first.method, *(f"{name} {value}" for name, value in first.values.items())])
     return (
         f"expected every lifetime to end, but {n} failed, as that of {where} with seed {first.seed}: {first.error} "
-        "(the others are kept, and --retry-failed runs the failed ones again)"
+        f"(the others are kept, and {'the same command' if first.passes else '--retry-failed'} runs the failed ones "
+        "again)"
     )
 
 

@@ -13,14 +13,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.errors import InvalidSetting
-from agent.storage.record import CONFIG, SUMMARY, RunDirectory
+from agent.errors import DatasetError, InvalidSetting, RunError
+from agent.storage.record import CONFIG, SUMMARY, RunDirectory, read_object
 from scenarios.config.method import Method
 from scenarios.config.settings import CompareConfig, settings_of
 from scenarios.config.sweep import OF_WORLD, Cell, SweepConfig, at
+from scenarios.datasets.fingerprints import reads_files
 from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
-from scenarios.running.identity import dataset_word, default_name, describe, identity_of, own_code, short_digest
+from scenarios.running.identity import (
+    dataset_word,
+    default_name,
+    describe,
+    identity_of,
+    own_code,
+    same_run,
+    short_digest,
+)
 from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted
@@ -33,6 +42,8 @@ from scenarios.running.world import (
 from scenarios.streams.scenario import Scenario
 
 FAILED = "failed.json"
+PASSING = "passing"
+"""Marks an error that is no fault of a method."""
 _DECIDING = OF_WORLD | settings_of(CompareConfig, "machine")
 
 
@@ -106,15 +117,20 @@ class Group:
 
 
 def lifetime_folder(method: Method) -> str:
-    """The folder of a method's lifetimes, which ends in a digest of what decides them."""
+    """The folder of a method's lifetimes, which ends in a digest of what decides them; its label does not."""
     parts = method.model_dump(mode="json", exclude={"label"})
-    return default_name([method.label], short_digest({**parts, "own_code": own_code(method)}))
+    return default_name([str(method.policy)], short_digest({**parts, "own_code": own_code(method)}))
 
 
 def worlds_of(config: SweepConfig, path: Path, access: Access) -> list[World]:
-    """The worlds of a sweep in the folder at `path`."""
+    """The worlds of a sweep in the folder at `path`; those that are there already are known by their digests.
+
+    Raises:
+        InvalidSetting: two methods of the same parts, or two worlds of the same settings.
+    """
     of_data: dict[tuple[str, Any], dict[str, Any]] = {}
-    worlds = []
+    there = {each.name.rpartition("-")[2]: each.name for each in path.glob("*-*") if (each / CONFIG).exists()}
+    worlds: list[World] = []
     for number, cell in enumerate(config.cells):
         dataset, plain = cell.config.dataset, cell.config.model_dump(mode="json", include=set(_DECIDING))
         key = str(dataset), cell.config.image_size
@@ -124,10 +140,33 @@ def worlds_of(config: SweepConfig, path: Path, access: Access) -> list[World]:
             of_data[key] = describe("sweep", config.preset, alone, dataset=dataset, threads=threads, access=access)
         own = {spec: found for spec, found in own_code(cell.config).items() if spec in plain.values()}
         described = {**of_data[key], "experiment": "lifetimes of a sweep", "settings": plain, "own_code": own}
+        digest = short_digest(identity_of(described))
+        if digest not in there and described["data"] is None and reads_files(str(dataset)):
+            digest = _without_data(path, described, there) or digest
         words = [f"{name}-{value}" for name, value in cell.values.items()] or [dataset_word(dataset)]
-        folder = default_name(words, short_digest(identity_of(described)))
+        folder = there.get(digest) or default_name(words, digest)
+        _check_different(folder, cell, worlds)
         worlds.append(World(number, cell, described, RunDirectory(path / folder)))
     return worlds
+
+
+def _without_data(path: Path, described: Mapping[str, Any], there: Mapping[str, str]) -> str | None:
+    """The digest of a world that is there, but whose data are missing now."""
+    for digest, name in there.items():
+        before, now = same_run(read_object(path / name / CONFIG, "remove the folder"), described)
+        if before == now:
+            return digest
+    return None
+
+
+def _check_different(folder: str, cell: Cell, worlds: Sequence[World]) -> None:
+    if any(world.directory.path.name == folder for world in worlds):
+        raise InvalidSetting(f"expected different worlds, got one twice{at(cell.values)}; leave out either")
+    by_parts: dict[str, str] = {}
+    for method in cell.config.methods:
+        other = by_parts.setdefault(lifetime_folder(method), method.label)
+        if other != method.label:
+            raise InvalidSetting(f"expected different methods, got {other} and {method.label}, which are the same")
 
 
 def groups_of(config: SweepConfig, worlds: Sequence[World]) -> Iterator[Group]:
@@ -141,9 +180,44 @@ def groups_of(config: SweepConfig, worlds: Sequence[World]) -> Iterator[Group]:
 
 
 def waiting_of(config: SweepConfig, groups: Sequence[Group]) -> list[Group]:
-    """The tasks that are to be done."""
-    unfinished = [group for group in groups if group.unfinished]
-    return [group for group in unfinished if config.retry_failed or not group.failed.exists()]
+    """The tasks that are to be done: those with lifetimes that have neither ended nor failed, or that are retried."""
+    waiting = []
+    for group in groups:
+        unfinished = {method.label for method in group.unfinished}
+        if unfinished and (config.retry_failed or unfinished - failures_of(group).keys()):
+            waiting.append(group)
+    return waiting
+
+
+def failures_of(group: Group) -> dict[str, str]:
+    """The errors of the lifetimes that failed before, by the labels of their methods.
+
+    Raises:
+        RunError: the file that says so is damaged.
+    """
+    if not group.failed.exists():
+        return {}
+    found = read_object(group.failed, "remove it, and run the sweep again")
+    try:
+        return {label: str(said["error"]) for label, said in found.items()}
+    except (KeyError, TypeError):
+        raise RunError(
+            f"expected the errors of lifetimes in {group.failed}, got something else; remove it, and run the sweep "
+            "again"
+        ) from None
+
+
+def mend_worlds(worlds: Sequence[World]) -> None:
+    """Write what identifies a world again, where its file was removed or damaged."""
+    for world in worlds:
+        path = world.directory.path
+        if path.exists():
+            try:
+                found = read_object(path / CONFIG, "")
+            except (FileNotFoundError, RunError):
+                found = {}
+            if not found.keys() >= {"settings", "versions", "machine", "data"}:
+                world.directory.write(CONFIG, world.config_text)
 
 
 def load_first(groups: Sequence[Group], run: Run) -> tuple[Dataset, Scenario]:
@@ -191,42 +265,52 @@ def run_lifetimes(config: CompareConfig, place: Place, site: Site) -> dict[str, 
         site: in the folder of the sweep.
 
     Returns:
-        The error and its traceback of each lifetime that failed, by the label of its method.
+        The error and its traceback of each lifetime that failed, by the label of its method, with a mark if the next
+        attempt may succeed.
 
     Raises:
         Interrupted: the reporter stopped the run.
     """
-    failed = _run(config, config.methods, place, site)
-    if failed is None:
-        return {}
-    if len(config.methods) == 1:
-        return {config.methods[0].label: failed}
-    shutil.rmtree(
-        site.directory.path / place.world / place.checkpoints, ignore_errors=True
-    )  # its error would come again
-    alone = {}
-    for method in config.methods:
-        own = place._replace(checkpoints=f"{place.checkpoints}/{lifetime_folder(method)}")
-        alone[method.label] = _run(config, [method], own, site)
-    return {label: error for label, error in alone.items() if error is not None}
-
-
-def _run(config: CompareConfig, methods: Sequence[Method], place: Place, site: Site) -> dict[str, str] | None:
-    """Run the unfinished lifetimes of methods that share a learner; returns how they failed, or None."""
-    directory, seed = RunDirectory(site.directory.path / place.world), place.seed
+    labels = [method.label for method in config.methods]
     try:
-        with component_errors():
-            if not (directory.path / CONFIG).exists():
-                directory.write(CONFIG, place.described)
-            world = site.cache.get(
-                (world_key(config), seed), lambda: load_world(config, seed, site.access, site.reporter)
-            )
-            directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
-            records = {each.label: directory.lifetime(f"seed{seed}/{lifetime_folder(each)}") for each in methods}
-            run_together(config, seed, methods, world, records, directory.checkpoints(place.checkpoints), site.reporter)
+        _run(config, config.methods, place, site)
     except Interrupted:
         raise
-    except Exception as error:  # the other tasks go on
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return {"error": reason, "traceback": "".join(traceback.format_exception(error))}
-    return None
+    except (DatasetError, RunError, OSError) as error:  # as a full disk: another attempt goes on from the checkpoint
+        return {label: {**_said(error), PASSING: "yes"} for label in labels}
+    except Exception as error:
+        if len(labels) == 1:
+            return {labels[0]: _said(error)}
+    else:
+        return {}
+    # The error would come again from the checkpoint.
+    shutil.rmtree(site.directory.path / place.world / place.checkpoints, ignore_errors=True)
+    failed = {}
+    for method in config.methods:
+        own = place._replace(checkpoints=f"{place.checkpoints}/{lifetime_folder(method)}")
+        try:
+            _run(config, [method], own, site)
+        except Interrupted:
+            raise
+        except Exception as error:
+            failed[method.label] = _said(error)
+    return failed
+
+
+def _run(config: CompareConfig, methods: Sequence[Method], place: Place, site: Site) -> None:
+    """Run the unfinished lifetimes of methods that share a learner."""
+    directory, seed = RunDirectory(site.directory.path / place.world), place.seed
+    with component_errors():
+        if not (directory.path / CONFIG).exists():
+            directory.write(CONFIG, place.described)
+        key = world_key(config), seed
+        world = site.cache.get(key, lambda: load_world(config, seed, site.access, site.reporter))
+        directory.write(f"seed{seed}/scenario.json", truth_as_json(world[1]))
+        records = {each.label: directory.lifetime(f"seed{seed}/{lifetime_folder(each)}") for each in methods}
+        run_together(config, seed, methods, world, records, directory.checkpoints(place.checkpoints), site.reporter)
+
+
+def _said(error: Exception) -> dict[str, str]:
+    """An error as one line, and its traceback."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return {"error": reason, "traceback": "".join(traceback.format_exception(error))}

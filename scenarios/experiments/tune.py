@@ -78,9 +78,14 @@ def run(config: TuneConfig, run: Run) -> Tuning:
         InvalidSetting: the data set or the machine does not allow the settings.
         RunError: a file cannot be written or is damaged, or a worker process was lost.
     """
-    study = Study(run.directory.path, config.space.values, config.sampler, config.sampler_seed)
+    if not (run.is_read or (run.directory.path / JOURNAL).exists()):
+        _load_first(config, run)  # before anything is suggested
+    space, sampler = config.space.values, config.sampler
+    study = Study(run.directory.path, space, sampler, config.sampler_seed, is_read=run.is_read)
     trials = study.trials
     _check_points(trials, run.directory)
+    if run.is_read:
+        return _write(config, study, run)
     if len(trials) < config.trials or any(each.state == "running" for each in trials):
         _expect(config, trials, run)
         try:
@@ -142,13 +147,18 @@ def _tasks(config: TuneConfig, batch: Sequence[Trial], trials: Sequence[Trial], 
                 yield run.task(run_lifetime, config, method, seed, lifetime.folder, part=lifetime.folder)
 
 
-def _expect(config: TuneConfig, trials: Sequence[Trial], run: Run) -> None:
-    """Load the data of the first seed, say what is held out, and how many chunks are to be lived."""
+def _load_first(config: TuneConfig, run: Run) -> tuple[Dataset, Scenario]:
+    """The world of the first seed."""
     run.reporter.say("data")
     seed = config.first_seed
-    dataset, scenario = run.cache.get(
+    return run.cache.get(
         ("held out", seed), lambda: load_tuning_world(config, seed, run.access, run.reporter), most=_MOST_WORLDS
     )
+
+
+def _expect(config: TuneConfig, trials: Sequence[Trial], run: Run) -> None:
+    """Load the data of the first seed, say what is held out, and how many chunks are to be lived."""
+    dataset, scenario = _load_first(config, run)
     held_out = HeldOut(len(dataset.train) + len(dataset.test), len(dataset.test), dataset.own_test)
     run.directory.write(HELD_OUT, json.dumps(asdict(held_out)) + "\n")
     waiting = {

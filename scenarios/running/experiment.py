@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from agent.errors import InvalidSetting
 from agent.storage.record import open_run
 from scenarios.analysis.report import Report
 from scenarios.config.members import Member
@@ -144,6 +145,16 @@ def read_settings(experiment: Experiment[Config, Result], preset: str, *override
     return resolve(experiment.config, preset, *overrides)
 
 
+def check_name(name: str | None) -> None:
+    """Check the name of a run.
+
+    Raises:
+        InvalidSetting: it is not a plain folder name.
+    """
+    if name is not None and (not name or Path(name).name != name or name.startswith(".") or "\0" in name):
+        raise InvalidSetting(f"expected --name to be a plain folder name, got {name!r}; --runs gives its parent folder")
+
+
 def begin(
     experiment: Experiment[Config, Result],
     config: Config,
@@ -172,6 +183,7 @@ def begin(
     Raises:
         InvalidSetting: the settings contradict each other or this machine.
     """
+    check_name(name)
     with reading_settings():
         experiment.check(config)
         check_tuning(config, access)

@@ -70,6 +70,8 @@ def describe(
         missing: a finished run can be shown without its data, and an unfinished one fails when it loads them.
     """
     plain = config.model_dump(mode="json")
+    read = [(each.config.dataset, each.config.image_size) for each in getattr(config, "cells", ())]
+    read += [(dataset, plain.get("image_size"))] if dataset is not None else []
     try:
         data = fingerprint(dataset, access) if dataset else None
     except DatasetError:
@@ -80,8 +82,8 @@ def describe(
         "settings": plain,
         "data": data,
         "prior_knowledge": list(PRIOR_KNOWLEDGE),
-        "versions": versions(decoders=dataset is not None and decodes_images(dataset, plain.get("image_size"))),
-        "machine": machine(plain.get("device", "cpu"), threads),
+        "versions": versions(decoders=any(decodes_images(*each) for each in read)),
+        "machine": machine(getattr(config, "device", "cpu"), threads),
     }
     own = own_code(config)
     return described | ({"own_code": own} if own else {})
@@ -93,6 +95,8 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
     The content identifies a folder of images, not its path.
     """
     identity = {name: value for name, value in described.items() if name not in _NOT_IDENTIFYING}
+    if described.get("experiment") == "sweep":
+        identity.pop("own_code", None)  # that of a lifetime identifies it
     settings, found = described.get("settings"), described.get("versions")
     dataset = str(settings.get("dataset")) if isinstance(settings, dict) else ""
     if isinstance(settings, dict):
@@ -151,7 +155,8 @@ def run_folder(parent: Path, name: str | None, words: list[str], described: Mapp
         return known[0] if known else parent / _composed(name)
     identity, settings = identity_of(described), described.get("settings")
     if described.get("experiment") == "sweep":  # it may change its settings, but has a name by those that it began with
-        identity["settings"] = settings
+        given = {name: value for name, value in (settings or {}).get("given", {}).items() if name != "seeds"}
+        identity["settings"] = {**(settings or {}), "given": given}
     digest = short_digest(identity)
     default = parent / default_name(words, digest)
     if default.exists():
@@ -236,7 +241,9 @@ def own_components(config: Settings) -> list[str]:
 def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     of_training = ("cmaes", "gymnasium", "stable-baselines3") if experiment == "train-policy" else ()
     of_tuning = ("optuna",) if experiment == "tune" else ()
-    of_data = _VERSIONS_OF_DATA.get(dataset.partition(":")[0], ())
+    of_data: tuple[str, ...] = _VERSIONS_OF_DATA.get(dataset.partition(":")[0], ())
+    if experiment == "sweep":
+        of_data = tuple(name for names in _VERSIONS_OF_DATA.values() for name in names)
     return {*_DECIDING, *of_training, *of_tuning, *of_data}
 
 

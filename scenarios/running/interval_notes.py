@@ -1,6 +1,7 @@
-"""What the intervals over seeds cover: notes that appear next to them."""
+"""What the intervals over seeds cover, and what was not measured: notes that appear next to them."""
 
-from scenarios.config.settings import AgentConfig
+from scenarios.config.method import is_lazy
+from scenarios.config.settings import AgentConfig, CompareConfig
 from scenarios.datasets.load import GENERATED
 
 
@@ -27,3 +28,14 @@ def notes_on_intervals(config: AgentConfig, *, n_together: int, of: str) -> list
         )
     together = f"{n_together} {of} are read together, but no interval is corrected for multiple comparisons"
     return [covered, *([together] if n_together > 1 else [])]
+
+
+def notes_on_lazy_learners(config: CompareConfig) -> list[str]:
+    """A note where a method that learns lazily decides for all methods that nothing is asked or measured on the way."""
+    lazy = [method.label for method in config.methods if is_lazy(method.learner)]
+    if not 0 < len(lazy) < len(config.methods) or (config.queries and config.prequential):
+        return []
+    return [
+        f"{lazy[0]} learns lazily: unless --queries and --prequential say otherwise, no method here answers "
+        "queries, and prequential accuracy is not measured"
+    ]

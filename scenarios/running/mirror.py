@@ -19,6 +19,8 @@ from agent.storage.record import CONFIG, SECONDS, SUMMARY, TRAJECTORY, WEIGHTS
 PLACE = "storage.json"
 """The file of an unfinished run that names its folder at the URL."""
 
+_OF_CALLER = ("journal.log",)
+"""Files that no task writes, and that no copy may replace: the journal of a search."""
 _PART = ".part"
 _EVENTS = "events.out.tfevents."
 _ARRIVE = (TRAJECTORY, WEIGHTS, SECONDS, SUMMARY, PREVIOUS, CHECKPOINT)
@@ -246,7 +248,8 @@ def _is_events(name: str) -> bool:
 
 def _is_mirrored(name: str) -> bool:
     last = name.rpartition("/")[2]
-    return not last.endswith(_PART) and name not in ("lock", PLACE) and last != f"new.{CHECKPOINT}"
+    kept = "lock", PLACE, *_OF_CALLER
+    return not last.endswith(_PART) and name not in kept and last != f"new.{CHECKPOINT}"
 
 
 def _stamps(folder: Path) -> dict[str, Stamp]:

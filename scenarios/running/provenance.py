@@ -132,8 +132,8 @@ def check_tuning(config: Settings, access: Access) -> None:
         shared = sorted(set(_seeds_of(world)) & set(tuned.on_seeds))
         if shared and _same_data(tuned, world, access):
             raise InvalidSetting(
-                f"expected other seeds than {_range(tuned.on_seeds)}, on which {_listed(sorted(tuned.parts))} "
-                f"was tuned in run {tuned.run}, got {shared[0]}; choose others"
+                f"expected other seeds than {_range(tuned.on_seeds)}, on which run {tuned.run} tuned "
+                f"{_listed(sorted(tuned.parts))}, got {shared[0]}; choose others"
             )
 
 

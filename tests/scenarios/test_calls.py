@@ -18,7 +18,7 @@ import pytest
 import scenarios
 from agent.errors import InvalidSetting, RunError
 from scenarios.calls import CALLS
-from scenarios.running.progress import SilentReporter
+from scenarios.running.progress import Interrupted, SilentReporter
 from tests.scenarios import commands
 from tests.scenarios.commands import kept
 
@@ -131,6 +131,33 @@ def test_runs_of_other_versions_are_loaded_but_not_continued(compared):
     assert scenarios.resume(compared.path).content == compared.content
 
 
+def test_a_sweep_of_another_version_or_without_its_data_is_loaded(swept, monkeypatch):
+    monkeypatch.setattr("scenarios.running.identity.versions", lambda **_: {"source": "another"})
+    assert scenarios.load(swept.path).content == swept.content
+
+
+def test_steps_are_those_of_the_present_axes(tmp_path):
+    call = {**LIFETIMES, "seeds": 1, "runs": tmp_path, "name": "s", "policies": "loss"}
+    scenarios.sweep(**call)
+    del call["chunks"]
+    assert set(scenarios.sweep(**call, axes={"chunks": [4]}).steps().step) == {0, 1, 2, 3}
+
+
+def test_names_are_plain(tmp_path):
+    for name in ("", "../out", "a/b"):
+        with pytest.raises(InvalidSetting, match="expected --name to be a plain folder name, got"):
+            scenarios.simulate(**LIFETIMES, runs=tmp_path, name=name)
+
+
+def test_settings_come_from_a_file_and_a_dry_run_writes_nothing(tmp_path):
+    (tmp_path / "spec.toml").write_text('policies = "loss"\n[axes]\nmemory = ["cache", "ridge"]\n')
+    plan = scenarios.sweep(config=tmp_path / "spec.toml", **LIFETIMES, runs=tmp_path / "runs", dry_run=True)
+    assert plan.content["lifetimes"] == 6
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(InvalidSetting, match="expected an experiment that can tell what it takes"):
+        scenarios.simulate(**LIFETIMES, runs=tmp_path, dry_run=True)
+
+
 @pytest.mark.slow
 def test_every_experiment_is_a_call(runs):
     shape = {name: value for name, value in WORLD.items() if name != "chunks"}
@@ -148,7 +175,9 @@ def test_every_experiment_is_a_call(runs):
     found["compare_runs"] = scenarios.compare_runs(paths=paths, where={"policy": "loss"}, runs=runs)
     assert {*found, "compare", "sweep"} == {*CALLS}
     for name, results in found.items():
+        before = {path: path.stat().st_mtime_ns for path in results.path.rglob("*")}
         assert scenarios.load(results.path).report == results.report, name
+        assert {path: path.stat().st_mtime_ns for path in results.path.rglob("*")} == before, name
         Tags(results._repr_html_())
     assert len(found["tune"].frame()) == 2
     assert found["curve"].frame().k.tolist() == [0, 50]
@@ -219,9 +248,9 @@ def test_what_is_unfinished_is_said(tmp_path, monkeypatch):
             return self.looks > 12
 
     axes = {"policy": ["static:k=50"], "scenario": ["iid", "drift"]}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         scenarios.sweep(axes=axes, **LIFETIMES, seeds=1, runs=tmp_path, name="s", progress=Stopping())
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         scenarios.simulate(**LIFETIMES, runs=tmp_path, name="s", progress=_stopping_at_once())
     partial = scenarios.load(tmp_path / "sweep/s")
     assert partial.content["lifetimes"] + partial.content["missing"] == 2
@@ -265,9 +294,8 @@ def test_ctrl_c_saves_first(tmp_path):
     )
     run = tmp_path / "simulate/run"
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not list(run.glob("trajectory.jsonl")):
+        while process.poll() is None and commands.n_lines(run) < 2:
             time.sleep(0.02)
-        time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt: interrupted; the same call goes on" in errors

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 import duckdb
@@ -10,6 +12,8 @@ import pandas
 import pytest
 from filelock import FileLock
 
+from agent.errors import RunError
+from agent.storage.record import LifetimeRecord
 from tests.scenarios import commands
 from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, living, n_lines
 
@@ -207,6 +211,87 @@ def test_a_failure_that_is_mended_is_forgotten(within, tmp_path, monkeypatch):
     assert not list((tmp_path / "sweep/run").rglob("task-*"))
 
 
+def test_what_was_implied_before_is_found_again(within, tmp_path):
+    command = ["sweep", *TINY, "--axis", "memory = cache | ridge", "--seeds", 1, "--runs", tmp_path, "--name", "run"]
+    assert within(*command).returncode == 0
+    for axes, n_new in (
+        (["policy = loss"], 0),  # the default before
+        (["tariff = constant | day-night"], 2),
+        (["policy = loss | static:k=50", "scenario = iid"], 2),
+    ):
+        options = [word for axis in axes for word in ("--axis", axis)]
+        plan = within(*command, *options, "--dry-run", "--json")
+        assert json.loads(plan.stdout)["lifetimes"] == n_new, axes
+    spelled = [*command[:-6], "--axis", "x", *command[-6:]]
+    spelled[spelled.index("--axis") + 1] = "memory = ridge:limit=4096 | cache"
+    del spelled[spelled.index("x") - 1 : spelled.index("x") + 1]
+    assert json.loads(within(*spelled, "--dry-run", "--json").stdout)["lifetimes"] == 0
+
+
+def test_an_own_component_is_added_and_corrected(within, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["sweep", *TINY, "--seeds", 1, "--runs", tmp_path, "--name", "run"]
+    assert within(*command, "--axis", "policy = static:k=50").returncode == 0
+    before = lifetimes_in(tmp_path / "sweep/run")
+    source = (
+        "from agent import Action, Policy\n\n\nclass Mine(Policy):\n    def decide(self, seen):\n        return {}\n"
+    )
+    (tmp_path / "own_of_sweep.py").write_text(source.format("1 / 0"))
+    both = ["--axis", "policy = static:k=50 | own_of_sweep.Mine"]
+    assert "ZeroDivisionError" in within(*command, *both).stderr
+    (tmp_path / "own_of_sweep.py").write_text(source.format("Action.LEARN"))
+    monkeypatch.delitem(sys.modules, "own_of_sweep")
+    assert within(*command, *both).returncode == 0
+    assert lifetimes_in(tmp_path / "sweep/run").items() > before.items()
+
+
+def test_a_full_disk_loses_no_step(within, tmp_path, monkeypatch):
+    command = ["sweep", *TINY, "--axis", "memory = cache | ridge", "--seeds", 1, "--runs", tmp_path, "--name", "run"]
+    write, steps = LifetimeRecord.step, []
+
+    def full(self, step):
+        steps.append(step.step)
+        if step.step == 5 and len(steps) < 20:
+            raise RunError(f"expected to write in {self.path}, got: No space left on device")
+        write(self, step)
+
+    monkeypatch.setattr(LifetimeRecord, "step", full)
+    done = within(*command)
+    assert done.returncode == 2
+    assert (
+        "No space left on device (the others are kept, and the same command runs the failed ones again)" in done.stderr
+    )
+    assert list((tmp_path / "sweep/run").rglob("checkpoint.pt"))
+    monkeypatch.undo()
+    del steps[:]
+    assert within(*command).returncode == 0
+
+
+def test_damage_is_mended_or_said(whole, within, tmp_path):
+    run = tmp_path / "sweep/run"
+    shutil.copytree(whole[0], run)
+    command = [*SWEEP, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
+    undisturbed = kept(run)
+    world = next(run.glob("scenario-iid-*"))
+    for content in (None, "{}", "garbage"):
+        (world / "config.json").unlink() if content is None else (world / "config.json").write_text(content)
+        assert within(*command).returncode == 0
+        assert kept(run) == undisturbed
+    summary = next(world.glob("seed0/*/summary.json"))
+    summary.write_text('{"metrics": {}}')
+    assert_refused(within(*command), "remove it, and run the sweep again")
+    summary.unlink()
+    assert within(*command).returncode == 0
+    assert kept(run) == undisturbed
+    unable = ["sweep", *TINY, *UNABLE, "--seeds", 1, "--runs", tmp_path, "--name", "unable"]
+    assert within(*unable).returncode == 2
+    [failed] = (tmp_path / "sweep/unable").rglob("failed.json")
+    failed.write_text('{"ridge | novelty": 3}')
+    assert_refused(within(*unable), "expected the errors of lifetimes in")
+    failed.write_text("{}")
+    assert "ridge | novelty" in within(*unable).stderr, "it is lived again, and fails again"
+
+
 def test_two_sweeps_on_one_folder(whole, tmp_path):
     run, _ = whole
     before = kept(run)
@@ -225,6 +310,10 @@ def test_compare_reads_the_table(whole, within, tmp_path):
     done = within("compare", run, *choice, "--runs", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["schedules"]
+    labelled = within(
+        "compare", run, "--where", "label = ridge | loss", "--where", "scenario = iid", "--runs", tmp_path
+    )
+    assert labelled.returncode == 0, labelled.stderr
     assert [each["label"] for each in found] == ["ridge | static:k=50", "ridge | loss"]
     table = pandas.read_parquet(run / "lifetimes.parquet")
     means = table[table.scenario == "iid"].groupby("label").final_accuracy.mean()
@@ -232,6 +321,7 @@ def test_compare_reads_the_table(whole, within, tmp_path):
     for choice, message in (
         ("nope = 1", "expected settings of lifetimes, label or seed for --where, got nope"),
         ("seed = 7", "expected lifetimes with seed = 7, got those with 0 | 1"),
+        ("policy = loss | nothing", "expected lifetimes with policy = loss | nothing, got those with"),
         ("scenario", "expected a name with its values"),
     ):
         assert_refused(within("compare", run, "--where", choice, "--runs", tmp_path), message)

@@ -262,7 +262,7 @@ def test_a_sweep_and_a_curve_say_it_too(whole, within, tmp_path):
     ("options", "message"),
     [
         (["--recipe", "sgd:lr=0.5"], "expected recipe as it was tuned, sgd:lr="),
-        (["--seed", 1_000_001], "expected other seeds than seeds 1000000 to 1000001, on which memory and recipe"),
+        (["--seed", 1_000_001], "expected other seeds than seeds 1000000 to 1000001, on which run "),
         (
             ["--tuned", "nowhere"],
             "expected the folder of a finished run of `lifetime tune`, or its best.toml, got nowhere",
