@@ -13,6 +13,7 @@ METHODS = ["--methods", "ridge = memory:ridge", "--methods", "mlp = network:mlp 
 COMMANDS = {
     "simulate": ["simulate", *TINY],
     "compare": ["compare", *TINY, "--policies", "static:k=50 loss", *METHODS, "--seeds", 2],
+    "sweep": ["sweep", *TINY, "--axis", "memory = cache | ridge", "--axis", "scenario = iid | drift", "--seeds", 1],
     "curve": ["curve", *CURVE, "--seeds", 2],
     "tree": ["tree", *WORLD, "--learner", "online:epochs=1", "--seeds", 2],
     "beam": ["tree", *WORLD, "--learner", "online:epochs=1", "--seeds", 2, "--search", "beam"],
