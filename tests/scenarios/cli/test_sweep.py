@@ -131,7 +131,7 @@ def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
     assert lifetimes_in(run) == after
 
 
-@pytest.mark.parametrize("stop_after", [3, 20, 45])
+@pytest.mark.parametrize("stop_after", [20, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 45))])
 def test_an_interrupted_sweep_goes_on(whole, within, tmp_path, stop_after):
     command = [*SWEEP, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
     stopped = within(*command, stop_after=stop_after)
@@ -211,6 +211,7 @@ def test_a_failure_that_is_mended_is_forgotten(within, tmp_path, monkeypatch):
     assert not list((tmp_path / "sweep/run").rglob("task-*"))
 
 
+@pytest.mark.slow
 def test_what_was_implied_before_is_found_again(within, tmp_path):
     command = ["sweep", *TINY, "--axis", "memory = cache | ridge", "--seeds", 1, "--runs", tmp_path, "--name", "run"]
     assert within(*command).returncode == 0
@@ -267,6 +268,7 @@ def test_a_full_disk_loses_no_step(within, tmp_path, monkeypatch):
     assert within(*command).returncode == 0
 
 
+@pytest.mark.slow
 def test_damage_is_mended_or_said(whole, within, tmp_path):
     run = tmp_path / "sweep/run"
     shutil.copytree(whole[0], run)

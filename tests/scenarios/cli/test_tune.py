@@ -141,6 +141,7 @@ def test_a_killed_search_goes_on_and_workers_change_nothing(whole, tmp_path):
     assert_equal(tmp_path / "tune/other", whole)
 
 
+@pytest.mark.slow
 def test_a_search_that_grows_goes_on_in_its_folder(whole, within, tmp_path):
     command = [*TUNE[:-4], "--at-a-time", 2, "--runs", tmp_path, "--trials"]
     assert within(*command, 2).returncode == 0
@@ -199,6 +200,7 @@ def test_without_any_trial_that_succeeds_there_is_an_error(within, tmp_path):
     assert not (tmp_path / "tune/run/best.toml").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_is_one_line_and_can_be_made_again(whole, within, tmp_path):
     command = [*TUNE, "--runs", tmp_path, "--name", "run"]
     assert within(*command, stop_after=9).returncode == 143

@@ -31,6 +31,7 @@ def runs(two_seeds, tmp_path):
     return shutil.copytree(two_seeds, tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_finished_comparison_says_how_many_seeds_it_needs_and_stays_as_it_is(two_seeds):
     command, run = [*COMPARE, "--seeds", 2, "--runs", two_seeds], two_seeds / "compare/run"
     before, shown = kept(run), lifetime(*command)
@@ -73,6 +74,7 @@ def test_a_finished_curve_says_how_many_seeds_it_needs_and_stays_as_it_is(two_se
     assert kept(run) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_with_the_question_is_the_same_run(two_seeds, within, tmp_path):
     done = within(*COMPARE, "--seeds", 2, "--runs", tmp_path, "--want-width", 20)
     assert done.returncode == 0
@@ -80,6 +82,7 @@ def test_a_run_that_begins_with_the_question_is_the_same_run(two_seeds, within, 
     assert "seeds for intervals" not in within("resume", tmp_path / "compare/run").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "kind"), [(COMPARE, "compare"), (CURVE, "curve")])
 def test_further_seeds_go_on_in_the_same_folder(runs, within, tmp_path, command, kind):
     run = runs / kind / "run"
@@ -118,6 +121,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_with_more_seeds(runs, wi
     assert kept(run) == kept(runs / "compare/run")
 
 
+@pytest.mark.slow
 def test_seeds_that_were_lived_apart_are_compared_together(two_seeds, within, tmp_path):
     apart = [*COMPARE, "--first-seed", 2, "--seeds", 1, "--runs", tmp_path]
     assert within(*apart).returncode == 0

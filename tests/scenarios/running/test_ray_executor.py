@@ -258,6 +258,7 @@ def test_more_than_this_machine_has_is_one_line(cluster, monkeypatch):
         ray.init(address=cluster.address, log_to_driver=False, logging_level="critical")
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_is_killed_ends_in_the_bytes_of_one_process(cluster, tmp_path, monkeypatch, capsys):
     own = tmp_path / "own"
     own.mkdir()
