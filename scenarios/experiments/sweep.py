@@ -29,11 +29,7 @@ from scenarios.running.progress import Interrupted
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
-from scenarios.running.world import (
-    check_policies,
-    check_prices,
-    check_world,
-)
+from scenarios.running.world import check_policies, check_prices, check_world
 
 
 def run(config: SweepConfig, run: Run) -> Swept:
@@ -62,11 +58,11 @@ def run(config: SweepConfig, run: Run) -> Swept:
     try:
         for task, failed in run.do(task_of(group, run) for group in waiting):
             group = by_place[task.arguments[0]]
-            if any(PASSING in said for said in failed.values()):
-                passing[group.place] = {label: said["error"] for label, said in failed.items()}
-            elif failed:
-                group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(failed, indent=2) + "\n")
-            else:
+            kept = {label: said for label, said in failed.items() if PASSING not in said}
+            passing[group.place] = {label: said["error"] for label, said in failed.items() if label not in kept}
+            if kept:
+                group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(kept, indent=2) + "\n")
+            elif not failed:
                 shutil.rmtree(group.failed.parent, ignore_errors=True)
     except Interrupted:
         _write(config, groups, run, passing)
@@ -94,10 +90,11 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run, passing: Mapp
         unfinished = {method.label for method in group.unfinished}
         n_missing += len(unfinished)
         if unfinished:
-            passes, values = group.place in passing, group.world.cell.values
-            said = passing[group.place] if passes else failures_of(group)
+            now, values = passing.get(group.place, {}), group.world.cell.values
             failures += [
-                Failure(values, group.seed, label, said[label], passes) for label in said if label in unfinished
+                Failure(values, group.seed, label, error, label in now)
+                for label, error in {**failures_of(group), **now}.items()
+                if label in unfinished
             ]
         for method in (each for each in group.methods if each.label not in unfinished):
             folder = group.lifetime(method)

@@ -34,11 +34,7 @@ from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted
 from scenarios.running.tasks import Run, Site, Task
-from scenarios.running.world import (
-    check_methods,
-    load_world,
-    truth_as_json,
-)
+from scenarios.running.world import check_methods, load_world, truth_as_json
 from scenarios.streams.scenario import Scenario
 
 FAILED = "failed.json"
@@ -153,7 +149,7 @@ def worlds_of(config: SweepConfig, path: Path, access: Access) -> list[World]:
 def _without_data(path: Path, described: Mapping[str, Any], there: Mapping[str, str]) -> str | None:
     """The digest of a world that is there, but whose data are missing now."""
     for digest, name in there.items():
-        before, now = same_run(read_object(path / name / CONFIG, "remove the folder"), described)
+        before, now = same_run(read_object(path / name / CONFIG, "remove the file"), described)
         if before == now:
             return digest
     return None
@@ -276,11 +272,10 @@ def run_lifetimes(config: CompareConfig, place: Place, site: Site) -> dict[str, 
         _run(config, config.methods, place, site)
     except Interrupted:
         raise
-    except (DatasetError, RunError, OSError) as error:  # as a full disk: another attempt goes on from the checkpoint
-        return {label: {**_said(error), PASSING: "yes"} for label in labels}
-    except Exception as error:
-        if len(labels) == 1:
-            return {labels[0]: _said(error)}
+    except Exception as error:  # the other tasks go on
+        said = _said(error)
+        if PASSING in said or len(labels) == 1:
+            return {label: dict(said) for label in labels}
     else:
         return {}
     # The error would come again from the checkpoint.
@@ -311,6 +306,7 @@ def _run(config: CompareConfig, methods: Sequence[Method], place: Place, site: S
 
 
 def _said(error: Exception) -> dict[str, str]:
-    """An error as one line, and its traceback."""
+    """An error as one line, and its traceback; marked if it is no fault of a method, as a full disk."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return {"error": reason, "traceback": "".join(traceback.format_exception(error))}
+    said = {"error": reason, "traceback": "".join(traceback.format_exception(error))}
+    return {**said, PASSING: "yes"} if isinstance(error, DatasetError | RunError | OSError) else said
