@@ -17,6 +17,7 @@ from scenarios.figures.pareto import pareto_figure
 from scenarios.oracle.regret import Evaluated, static_schedules
 from scenarios.oracle.tables import ACCURACY, COST
 from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.results import write_results
 
 _COLUMNS = (
@@ -99,9 +100,10 @@ def write_evaluation(evaluated: Evaluated, directory: RunDirectory) -> None:
 
 
 def notes_of(evaluated: Evaluated) -> list[str]:
-    """Notes about the intervals; see `notes_on_intervals`."""
+    """Notes about what the trees were tuned on and about the intervals."""
     n = len({difference.policy for difference in evaluated.differences})
-    return notes_on_intervals(evaluated.settings, n_together=n, of="policies")
+    tuned = notes_on_tuning(evaluated.settings)
+    return [*tuned, *notes_on_intervals(evaluated.settings, n_together=n, of="policies")]
 
 
 def _differences_csv(evaluated: Evaluated) -> str:

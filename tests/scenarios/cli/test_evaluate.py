@@ -57,6 +57,29 @@ def test_an_evaluation_shows_a_table_and_leaves_files(evaluated, trees):
     assert board.Tags()["images"] == ["evaluation"]
 
 
+def test_an_evaluation_says_what_its_trees_were_tuned_on(lifetime, tmp_path):
+    tuned = {
+        "run": "0123abcd",
+        "trials": 3,
+        "maximized": "final_accuracy",
+        "first_seed": 10**6,
+        "seeds": 2,
+        "dataset": "textures",
+        "scenario": "iid",
+        "own_test": False,
+        "train_images": 60,
+        "held_out": 12,
+        "parts": {"memory": "ridge:limit=9"},
+    }
+    trees = [synthetic(seed, 3, memory="ridge:limit=9", tuned=tuned) for seed in range(2)]
+    done = lifetime("evaluate", planted(tmp_path / "trees", trees), "--runs", tmp_path, "--name", "x")
+    assert done.returncode == 0, done.stderr
+    content = strictly((tmp_path / "evaluate/x/evaluation.json").read_text())
+    [note] = [note for note in content["notes"] if "tuned" in note]
+    assert note.startswith("memory was tuned on seeds 1000000 to 1000001 of textures, iid")
+    assert note in " ".join(done.stdout.split())
+
+
 @pytest.mark.slow
 def test_who_learns_by_night_is_ahead_and_that_is_said(lifetime, tmp_path, by_night):
     run = planted(tmp_path / "trees", [paying(seed, 4) for seed in range(3)])
