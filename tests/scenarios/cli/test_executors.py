@@ -30,15 +30,14 @@ COMMANDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_executors_give_the_same_bytes(tmp_path, name):
-    command = COMMANDS[name]
-    folders = {}
-    for title, options in {"here": ("--executor", "serial"), "two": ("--workers", 2)}.items():
-        done = lifetime(*command, *options, "--runs", tmp_path, "--name", title)
-        assert done.returncode == 0, done.stderr
-        folders[title] = tmp_path / command[0] / title
-    assert kept(folders["here"]) == kept(folders["two"])
-    assert points(folders["here"]) == points(folders["two"])
+def test_executors_give_the_same_bytes(within, tmp_path, name):
+    command = [*COMMANDS[name], "--runs", tmp_path]
+    here = within(*command, "--name", "here", "--executor", "serial")
+    two = lifetime(*command, "--name", "two", "--workers", 2)
+    assert (here.returncode, two.returncode) == (0, 0), two.stderr
+    folders = [tmp_path / command[0] / title for title in ("here", "two")]
+    assert kept(folders[0]) == kept(folders[1])
+    assert points(folders[0]) == points(folders[1])
 
 
 @pytest.mark.slow

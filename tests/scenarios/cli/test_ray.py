@@ -147,7 +147,7 @@ def test_a_worker_is_killed_in_mid_run(cluster, own, serially):
 
 @pytest.mark.parametrize(("how", "storage"), [(signal.SIGTERM, False), (signal.SIGKILL, True)], ids=str)
 def test_a_run_that_is_stopped_goes_on(cluster, own, storage, how, serially):
-    long = [*WATCHED, "--chunks", 40, "--train-size", 400]
+    long = [*WATCHED, "--chunks", 14, "--train-size", 140]
     here, run = serially(*long), own / "runs/compare/there"
     (own / "order4").write_text("any pause")
     (own / "order5").write_text("any wait")
