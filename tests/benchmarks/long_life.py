@@ -23,31 +23,12 @@ from agent.evaluation.trajectory import Step
 from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory
 from agent.storage.record import open_run
-from scenarios.config.settings import SimulateConfig
 from scenarios.datasets.source import Access
 from scenarios.running.lifetimes import run_together
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world
 from tests.benchmarks import recalling
-
-
-def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:
-    """As little arithmetic as can be; half of the chunks are memorized."""
-    return SimulateConfig(
-        train_size=2 * n_chunks,
-        validation_size=50,
-        test_size=100,
-        chunks=n_chunks,
-        network="resnet:width=2",
-        recipe="sgd:batch=4",
-        learner="online:epochs=1",
-        pool=True,
-        device="cpu",
-        policy="random:p=0.5",
-        evaluate_every=100,
-        calibrate_every=100,
-        checkpoint_every=checkpoint_every,
-    )
+from tests.benchmarks.loop_overhead import settings
 
 
 def resident_nbytes() -> int:
@@ -121,7 +102,14 @@ class Growth:
 
 def live(n_chunks: int, checkpoint_every: int) -> None:
     """Live the lifetime, looking at the process twenty times on the way."""
-    config = settings(n_chunks, checkpoint_every)
+    config = settings(  # as little arithmetic as can be; half of the chunks are memorized
+        n_chunks,
+        checkpoint_every,
+        train_size=2 * n_chunks,
+        policy="random:p=0.5",
+        evaluate_every=100,
+        calibrate_every=100,
+    )
     world = load_world(config, config.seed, Access(), SilentReporter())
     growth = Growth(max(1, n_chunks // 20))
     advance: Callable[[Lifetimes], dict[str, Step]] = Lifetimes.advance

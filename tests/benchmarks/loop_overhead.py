@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -67,20 +68,23 @@ PARTS: dict[str, Places] = {
 }
 
 
-def settings(n_chunks: int, checkpoint_every: int) -> SimulateConfig:
-    """Little arithmetic, and everything that the loop can be asked for."""
-    return SimulateConfig(
-        train_size=4 * n_chunks,
-        validation_size=50,
-        test_size=100,
-        chunks=n_chunks,
-        network="resnet:width=2",
-        recipe="sgd:batch=4",
-        learner="online:epochs=1",
-        pool=True,
-        device="cpu",
-        policy="novelty",
-        checkpoint_every=checkpoint_every,
+def settings(n_chunks: int, checkpoint_every: int, **others: Any) -> SimulateConfig:
+    """Little arithmetic, and everything that the loop can be asked for, unless others say so."""
+    return SimulateConfig.model_validate(
+        {
+            "train_size": 4 * n_chunks,
+            "validation_size": 50,
+            "test_size": 100,
+            "chunks": n_chunks,
+            "network": "resnet:width=2",
+            "recipe": "sgd:batch=4",
+            "learner": "online:epochs=1",
+            "pool": True,
+            "device": "cpu",
+            "policy": "novelty",
+            "checkpoint_every": checkpoint_every,
+            **others,
+        }
     )
 
 

@@ -4,15 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.scenarios import commands
+from tests.scenarios.commands import LIFETIME
 
-LIFETIME = str(Path(sys.executable).parent / "lifetime")
 TINY = (
     "--device cpu "
     "--train-size 120 --validation-size 40 --test-size 60 --chunks 4 --k 25,75 --seeds 2"
