@@ -74,14 +74,13 @@ class Of:
         """The member of a spec, a table or a member.
 
         Raises:
-            InvalidSetting: a malformed spec, or an unknown name or setting.
-            ValueError: a value of another kind.
+            InvalidSetting: a malformed spec, an unknown name or setting, or a value of another kind.
         """
         if isinstance(value, Member):
             return value
         text = spelled(value)
         if not isinstance(text, str):
-            raise ValueError("Input should be a valid string")
+            raise InvalidSetting(f"expected {self.family.option} to be a valid string, got {value}")
         return Member.read(text, self.family)
 
 

@@ -102,6 +102,11 @@ class SweepConfig(Settings):
         """The seeds of every cell."""
         return range(self.first.first_seed, self.first.first_seed + self.first.seeds)
 
+    @property
+    def worlds(self) -> list[dict[str, Any]]:
+        """The settings of each world, as plain values."""
+        return [cell.config.model_dump(mode="json", include=set(OF_WORLD)) for cell in self.cells]
+
     def changed(self, change: Callable[[CompareConfig], CompareConfig]) -> "SweepConfig":
         """The sweep with changed settings of the machine in every cell."""
         cells = tuple(cell.model_copy(update={"config": change(cell.config)}) for cell in self.cells)

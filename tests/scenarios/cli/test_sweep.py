@@ -303,6 +303,14 @@ def test_two_sweeps_on_one_folder(whole, tmp_path):
     assert kept(run) == before
 
 
+def test_another_sweep_in_the_folder_of_one_is_refused(whole, within):
+    run, _ = whole
+    before, there = kept(run), [*SWEEP, "--seeds", 2, "--runs", run.parent.parent, "--name", "run"]
+    done = within(*there, "--chunks", 4)
+    assert_refused(done, "got another sweep, whose chunks was 6 and is now 4; choose another --name, or --force")
+    assert kept(run) == before
+
+
 def test_compare_reads_the_table(whole, within, tmp_path):
     run, _ = whole
     mixed = within("compare", run, "--runs", tmp_path)

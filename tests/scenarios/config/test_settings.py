@@ -30,6 +30,7 @@ def test_every_preset_is_valid_and_every_setting_documented(preset):
         ({"keys": "stem,features"}, r"expected --keys of places joined by \+ \(stem\+features\), got stem,features"),
         ({"network": 5}, "expected --network to be a valid string, got 5"),
         ({"network": ["resnet"]}, "expected --network to be a valid string"),
+        ({"with_policies": 5}, "expected --policy to be a valid string, got 5"),
         ({"network": {"name": "resnet", "depth=14,width": 4}}, "expected a table with a name and settings"),
         ({"keys": []}, r"expected --keys of places joined by \+, as in stem\+features, got nothing"),
         ({"network": {"depth": 8}}, "expected a table with a name and settings without commas"),
