@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG, TRAJECTORY, SUMMARY = "config.json", "trajectory.jsonl", "summary.json"
 SECONDS, WEIGHTS = "seconds.json", "weights.pt"
+UNBEGUN = frozenset({CONFIG, "lock", "scenario.json"})
+"""All that the folder of a run can hold in which no lifetime has begun."""
 
 Compared = Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """A function of two configurations that returns the part of each that must be equal."""
@@ -132,7 +134,7 @@ def open_run(
             names = {entry.name for entry in path.iterdir()}
         yield RunDirectory(path)
     except LifetimeError:
-        if is_new and {entry.name for entry in path.iterdir()} <= {CONFIG, "lock", "scenario.json"}:
+        if is_new and {entry.name for entry in path.iterdir()} <= UNBEGUN:
             shutil.rmtree(path, ignore_errors=True)  # no lifetime began: invalid settings leave no run behind
             with suppress(OSError):
                 for parent in parents:

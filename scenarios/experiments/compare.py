@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, RunDirectory
 from scenarios.analysis.comparison import ScheduleLifetimes
-from scenarios.config.members import Member
 from scenarios.config.settings import CompareConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
@@ -17,7 +16,7 @@ from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run, Site
-from scenarios.running.world import check_methods, check_policies, check_prices, check_world, load_world, truth_as_json
+from scenarios.running.world import check_methods, check_parts, check_world, load_world, truth_as_json
 
 
 def run(config: CompareConfig, run: Run) -> Compared:
@@ -41,7 +40,8 @@ def run(config: CompareConfig, run: Run) -> Compared:
         for seed in seeds:
             summary = records[seed][schedule.label].summary()
             schedule.by_seed[seed] = metrics_of(summary, run.directory.path)
-    notes = notes_on_training(_policies(config), config.dataset, seeds, run.access)
+    policies = list(dict.fromkeys(method.policy for method in config.methods))
+    notes = notes_on_training(policies, config.dataset, seeds, run.access)
     notes += notes_on_tuning(config)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
     notes += notes_on_lazy_learners(config)
@@ -95,17 +95,6 @@ def _checkpoints(directory: RunDirectory, seed: int, number: int) -> Checkpoints
     return directory.checkpoints(f"seed{seed}/learner{number}" if number else f"seed{seed}")
 
 
-def _policies(config: CompareConfig) -> list[Member]:
-    return list(dict.fromkeys(method.policy for method in config.methods))
-
-
-def _check(config: CompareConfig) -> None:
-    check_prices(config)
-    check_policies(_policies(config))
-    for method in config.methods:
-        method.recipe.make()
-
-
 def _prepare(config: CompareConfig, access: Access) -> None:
     check_world(config, config.first_seed, config.methods, access)
 
@@ -118,6 +107,6 @@ COMPARE = Experiment(
     report=lambda compared, _, path: report(
         compared, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."
     ),
-    check=_check,
+    check=lambda config: check_parts(config, config.methods),
     prepare=_prepare,
 )

@@ -3,16 +3,18 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from agent.errors import InvalidSetting, RunError
 from agent.storage.record import SUMMARY, read_object
+from scenarios.config.presets import validate
 from scenarios.config.sweep import SweepConfig, at, read_sweep
+from scenarios.datasets.fingerprints import without_path
 from scenarios.datasets.source import Access
 from scenarios.experiments.sweep_plan import plan
 from scenarios.experiments.sweep_report import Failure, Lifetime, Swept, make_sweep, read_swept, report, write_sweep
 from scenarios.experiments.sweep_tasks import (
-    FAILED,
-    PASSING,
+    MAY_PASS,
     Group,
     Place,
     failures_of,
@@ -24,12 +26,13 @@ from scenarios.experiments.sweep_tasks import (
     worlds_of,
 )
 from scenarios.running.experiment import Experiment
+from scenarios.running.failures import FAILED
 from scenarios.running.interval_notes import notes_on_intervals, notes_on_lazy_learners
 from scenarios.running.progress import Interrupted
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
-from scenarios.running.world import check_policies, check_prices, check_world
+from scenarios.running.world import check_parts, check_world
 
 
 def run(config: SweepConfig, run: Run) -> Swept:
@@ -58,7 +61,7 @@ def run(config: SweepConfig, run: Run) -> Swept:
     try:
         for task, failed in run.do(task_of(group, run) for group in waiting):
             group = by_place[task.arguments[0]]
-            kept = {label: said for label, said in failed.items() if PASSING not in said}
+            kept = {label: said for label, said in failed.items() if MAY_PASS not in said}
             passing[group.place] = {label: said["error"] for label, said in failed.items() if label not in kept}
             if kept:
                 group.world.directory.write(f"{group.folder}/{FAILED}", json.dumps(kept, indent=2) + "\n")
@@ -122,12 +125,33 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run, passing: Mapp
 def _check_settings(config: SweepConfig) -> None:
     for cell in config.cells:
         try:
-            check_prices(cell.config)
-            check_policies(dict.fromkeys(method.policy for method in cell.config.methods))
-            for recipe in dict.fromkeys(method.recipe for method in cell.config.methods):
-                recipe.make()
+            check_parts(cell.config, cell.config.methods)
         except InvalidSetting as error:
             raise InvalidSetting(f"{error}{at(cell.values)}") from None
+
+
+def _grown(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The present configuration, whatever has changed, if it shares a world with the stored one; raises RunError."""
+    if stored["settings"] == now["settings"]:
+        return now
+    try:
+        before = _worlds_in(stored)
+    except InvalidSetting:  # of a component that is there no more
+        return now
+    wanted = _worlds_in(now)
+    if {json.dumps(world) for world in before}.isdisjoint(json.dumps(world) for world in wanted):
+        name = next(name for name, value in wanted[0].items() if value != before[0][name])
+        raise RunError(
+            f"expected a sweep in at least one of the worlds that the run has, got another sweep, whose {name} was "
+            f"{before[0][name]} and is now {wanted[0][name]}; choose another --name, or --force to start anew"
+        )
+    return now
+
+
+def _worlds_in(described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of the worlds of a sweep; the path of a data set does not tell them apart."""
+    worlds = validate(SweepConfig, described["settings"]).worlds
+    return [{**world, "dataset": without_path(world["dataset"])} for world in worlds]
 
 
 def _prepare(config: SweepConfig, access: Access) -> None:
@@ -145,6 +169,7 @@ SWEEP = Experiment(
     check=_check_settings,
     prepare=_prepare,
     dataset=lambda config: None,  # each cell has its own
+    grown=_grown,
     side_by_side=True,
     read=read_sweep,
     settle=lambda config, settled: config.changed(settled),

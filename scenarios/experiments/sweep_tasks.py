@@ -6,14 +6,13 @@ and METHOD end in digests. A sweep whose axes or seeds change goes on in its fol
 
 import json
 import shutil
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.errors import DatasetError, InvalidSetting, RunError
+from agent.errors import InvalidSetting, RunError
 from agent.storage.record import CONFIG, SUMMARY, RunDirectory, read_object
 from scenarios.config.method import Method
 from scenarios.config.settings import CompareConfig, settings_of
@@ -21,6 +20,7 @@ from scenarios.config.sweep import OF_WORLD, Cell, SweepConfig, at
 from scenarios.datasets.fingerprints import reads_files
 from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
+from scenarios.running.failures import FAILED, PASSING, said_of
 from scenarios.running.identity import (
     dataset_word,
     default_name,
@@ -37,8 +37,7 @@ from scenarios.running.tasks import Run, Site, Task
 from scenarios.running.world import check_methods, load_world, truth_as_json
 from scenarios.streams.scenario import Scenario
 
-FAILED = "failed.json"
-PASSING = "passing"
+MAY_PASS = "passing"
 """Marks an error that is no fault of a method."""
 _DECIDING = OF_WORLD | settings_of(CompareConfig, "machine")
 
@@ -274,7 +273,7 @@ def run_lifetimes(config: CompareConfig, place: Place, site: Site) -> dict[str, 
         raise
     except Exception as error:  # the other tasks go on
         said = _said(error)
-        if PASSING in said or len(labels) == 1:
+        if MAY_PASS in said or len(labels) == 1:
             return {label: dict(said) for label in labels}
     else:
         return {}
@@ -306,7 +305,6 @@ def _run(config: CompareConfig, methods: Sequence[Method], place: Place, site: S
 
 
 def _said(error: Exception) -> dict[str, str]:
-    """An error as one line, and its traceback; marked if it is no fault of a method, as a full disk."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    said = {"error": reason, "traceback": "".join(traceback.format_exception(error))}
-    return {**said, PASSING: "yes"} if isinstance(error, DatasetError | RunError | OSError) else said
+    """What is said of an error, marked if it is no fault of a method."""
+    said = said_of(error)
+    return {**said, MAY_PASS: "yes"} if isinstance(error, PASSING) else said

@@ -5,12 +5,10 @@ out. Trials that suggest the same share the lifetimes of the first of them, in `
 """
 
 import json
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from agent.accounting.utility import utility
-from agent.errors import DatasetError, RunError
 from agent.storage.record import CONFIG, SUMMARY, RunDirectory, read_object
 from scenarios.config.method import Method
 from scenarios.config.tune import UTILITY, TuneConfig, read_tune
@@ -19,6 +17,7 @@ from scenarios.datasets.source import Access
 from scenarios.experiments.optuna_study import JOURNAL, Study, Trial, check_installed, damaged
 from scenarios.experiments.tune_report import HeldOut, Lived, Tuning, make_tuning, report, write_tuning
 from scenarios.running.experiment import Experiment, nothing
+from scenarios.running.failures import FAILED, PASSING, said_of
 from scenarios.running.identity import dataset_word, identity_of, short_digest
 from scenarios.running.lifetimes import run_together
 from scenarios.running.own_code import component_errors
@@ -26,10 +25,10 @@ from scenarios.running.progress import Interrupted, SilentReporter
 from scenarios.running.provenance import notes_on_training
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run, Site, Task
-from scenarios.running.world import check_policies, check_prices, load_tuning_world, truth_as_json
+from scenarios.running.world import check_parts, load_tuning_world, truth_as_json
 from scenarios.streams.scenario import Scenario
 
-FAILED, HELD_OUT, POINT = "failed.json", "held_out.json", "point.json"
+HELD_OUT, POINT = "held_out.json", "point.json"
 _MOST_WORLDS = 4
 """Most seeds whose data a process keeps."""
 
@@ -196,12 +195,10 @@ def run_lifetime(config: TuneConfig, method: Method, seed: int, folder: str, sit
             site.directory.write(f"{folder}/scenario.json", truth_as_json(world[1]))
             records = {method.label: site.directory.lifetime(folder)}
             run_together(config, seed, [method], world, records, checkpoints, site.reporter)
-    except (Interrupted, DatasetError, RunError, OSError):
+    except (Interrupted, *PASSING):
         raise
     except Exception as error:  # the other trials go on
-        reason = " ".join(str(error).split()) or type(error).__name__
-        said = {"error": reason, "traceback": "".join(traceback.format_exception(error))}
-        site.directory.write(f"{folder}/{FAILED}", json.dumps(said, indent=2) + "\n")
+        site.directory.write(f"{folder}/{FAILED}", json.dumps(said_of(error), indent=2) + "\n")
         checkpoints.drop()
 
 
@@ -249,10 +246,7 @@ def _write(config: TuneConfig, study: Study, run: Run) -> Tuning:
 
 def _check(config: TuneConfig) -> None:
     check_installed()
-    check_prices(config)
-    check_policies(dict.fromkeys(method.policy for method in config.probes))
-    for recipe in dict.fromkeys(method.recipe for method in config.probes):
-        recipe.make()
+    check_parts(config, config.probes)
 
 
 def _prepare(config: TuneConfig, access: Access) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from agent.errors import InvalidSetting
-from agent.storage.record import open_run
+from agent.storage.record import Grown, open_run
 from scenarios.analysis.report import Report
 from scenarios.config.members import Member
 from scenarios.config.method import Settings
@@ -55,6 +55,9 @@ class Experiment(Generic[Config, Result]):
     """The data set that the run reads; None if it reads none, so that it needs no device either."""
     facts: Callable[[Config], Mapping[str, Any]] = lambda config: {}
     """Further content of config.json, which is part of the run's identity."""
+    grown: Grown = grown_run
+    """The configuration of a run that goes on in its folder, from the stored and the present one; it may raise
+    RunError."""
     side_by_side: bool = False
     """Whether its tasks are done in a process for each core, unless the user says otherwise."""
     saves: str = "chunk"
@@ -102,7 +105,9 @@ class Begun(Generic[Config, Result]):
                     self.experiment.prepare(self.config, access)
             with (
                 redirect_stdout(sys.stderr),  # the user's code may print
-                open_run(self.path, self.described, anew=anew, compared=same_run, grown=grown_run) as directory,
+                open_run(
+                    self.path, self.described, anew=anew, compared=same_run, grown=self.experiment.grown
+                ) as directory,
                 component_errors(own),  # within the run's folder, which is removed if nothing has been saved in it
                 self.executor.make(context=Context(reporter, cache, threads)) as executor,
             ):

@@ -17,7 +17,6 @@ from agent.errors import DatasetError, InvalidSetting, RunError
 from agent.storage.record import CONFIG
 from scenarios.config.members import Member
 from scenarios.config.method import MethodSettings, Settings
-from scenarios.config.presets import validate
 from scenarios.config.settings import AgentConfig, CompareRunsConfig, EvaluateConfig, TrainConfig, settings_of
 from scenarios.config.specs import FILE
 from scenarios.config.sweep import SweepConfig
@@ -123,14 +122,11 @@ def same_run(found: Mapping[str, Any], described: Mapping[str, Any]) -> tuple[di
 
 
 def grown_run(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of a run that goes on: it may have more of what `_GROWING` says, a sweep other settings.
+    """The configuration of a run that goes on, which may have more of what `_GROWING` says.
 
     Raises:
-        RunError: fewer than it had, or a sweep in none of the worlds that it had.
+        RunError: fewer than it had.
     """
-    if now["experiment"] == "sweep":
-        _check_shares_a_world(stored["settings"], now["settings"])
-        return now
     if now["experiment"] not in _GROWING:
         return stored
     name = _GROWING[now["experiment"]]
@@ -141,29 +137,6 @@ def grown_run(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str,
             "another --name"
         )
     return {**stored, "settings": {**stored["settings"], name: wanted}}
-
-
-def _check_shares_a_world(stored: dict[str, Any], now: dict[str, Any]) -> None:
-    if stored == now:
-        return
-    try:
-        before = _worlds_of(stored)
-    except InvalidSetting:  # of a component that is there no more
-        return
-    wanted = _worlds_of(now)
-    if any(world in before for world in wanted):
-        return
-    name = next(name for name, value in wanted[0].items() if value != before[0][name])
-    raise RunError(
-        f"expected a sweep in at least one of the worlds that the run has, got another sweep, whose {name} was "
-        f"{before[0][name]} and is now {wanted[0][name]}; choose another --name, or --force to start anew"
-    )
-
-
-def _worlds_of(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The settings of the worlds of a sweep; the path of a data set does not tell them apart."""
-    worlds = validate(SweepConfig, settings).worlds
-    return [{**world, "dataset": without_path(world["dataset"])} for world in worlds]
 
 
 def run_folder(parent: Path, name: str | None, words: list[str], described: Mapping[str, Any]) -> Path:

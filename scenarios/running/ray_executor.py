@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.errors import InvalidSetting, LifetimeError, RunError
 from agent.storage.checkpoint import replace_file
-from agent.storage.record import CONFIG
+from agent.storage.record import CONFIG, UNBEGUN
 from scenarios.running.mirror import PLACE, Mirror
 from scenarios.running.progress import Interrupted, ProgressReporter
 from scenarios.running.ray_board import Board
@@ -248,7 +248,7 @@ class RayExecutor:
         elif isinstance(error, Exception):
             with suppress(LifetimeError, OSError):  # the error that ends the run is told
                 mirror.merge(folder, send=False)
-            if {entry.name for entry in folder.iterdir()} <= {CONFIG, "lock", "scenario.json", PLACE}:
+            if {entry.name for entry in folder.iterdir()} <= {*UNBEGUN, PLACE}:
                 (folder / PLACE).unlink(missing_ok=True)  # nothing has been saved
 
     def _n_at_once(self) -> int:

@@ -37,6 +37,15 @@ def check_settings(config: AgentConfig, policies: Iterable[Member] = ()) -> None
     check_policies(policies)
 
 
+def check_parts(config: LifetimeConfig, methods: Iterable[Method]) -> None:
+    """The same of the parts of methods, and of the prices in their world; raises InvalidSetting."""
+    methods = list(methods)
+    check_prices(config)
+    check_policies(dict.fromkeys(method.policy for method in methods))
+    for recipe in dict.fromkeys(method.recipe for method in methods):
+        recipe.make()
+
+
 def check_prices(config: LifetimeConfig) -> None:
     """Make the cost model and the tariff on trial; raises InvalidSetting."""
     config.cost.make()
