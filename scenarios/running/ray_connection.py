@@ -1,6 +1,7 @@
 """The connection to a Ray cluster; Ray says nothing, and the program's handlers of signals stay."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,9 @@ QUIET = {
 """Environment variables by which Ray says nothing; it reads them when it is imported."""
 
 _LOCAL = {"address": "local", "include_dashboard": False, "object_store_memory": 100_000_000}
+
+_LOGGED = re.compile(r"^\[[^]]*\] (\S+:\d+: )?")
+"""What a line of Ray's log begins with: time, process and place in its code."""
 
 _TRY = """
 import ray, sys
@@ -89,7 +93,8 @@ def check_answers(address: str) -> None:
         )
     if b"answered" not in output:
         lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if "Error" in line]
-        raise RunError(_no_cluster(address, lines[-1] if lines else f"none in {ANSWER_SECONDS:g} seconds"))
+        reason = _LOGGED.sub("", lines[-1]) if lines else f"none in {ANSWER_SECONDS:g} seconds"
+        raise RunError(_no_cluster(address, reason))
 
 
 def _no_cluster(address: str, reason: str) -> str:

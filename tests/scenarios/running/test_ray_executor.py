@@ -235,6 +235,14 @@ def test_an_address_without_a_cluster_is_one_line():
         check_answers(f"127.0.0.1:{port}")
 
 
+def test_the_reason_of_another_server_is_without_the_head_of_a_line_of_a_log(monkeypatch):
+    line = b"[2026-11-29 05:12:59,633 W 7471 7471] gcs_client.cc:210: Failed to reach it: RpcError: 404\n"
+    ended = subprocess.CompletedProcess([], 1, b"", b"more\n" + line)
+    monkeypatch.setattr("scenarios.running.ray_connection.subprocess.run", lambda *_, **how: ended)
+    with pytest.raises(RunError, match="a Ray cluster at auto, got: Failed to reach it: RpcError: 404; start one"):
+        check_answers("auto")
+
+
 @pytest.mark.slow
 def test_an_address_that_does_not_answer_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as silent:
