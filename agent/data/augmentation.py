@@ -1,25 +1,33 @@
 """Normalization of inputs, and augmentation of images by random shifts and mirroring."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
-from jaxtyping import Float, Int32, Shaped
+from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 
 from agent.errors import InvalidSetting
+
+Padding = Literal["edge", "reflect"]
+"""What fills the gap that a shift leaves: the nearest pixel of the edge, or the image reflected at it."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Random shifts and mirroring of images.
 
-    A shift moves the image by up to `shift` pixels in each direction and fills the gap with the edge pixels. Mirroring
-    swaps left and right with probability 1/2.
+    A shift moves the image by up to `shift` pixels in each direction. Mirroring swaps left and right: each image with
+    probability 1/2, or, if it alternates, every image each second time that it is drawn (Jordan 2024,
+    arXiv:2404.00498, section 3.6).
     """
 
     shift: int = 0
     mirror: bool = False
+    padding: Padding = "edge"
+    alternating: bool = False
 
     def draw(self, n_steps: int, n: int, generator: torch.Generator) -> Int32[Tensor, "n_steps 3 n"]:
         """Draw moves for `n_steps` batches of n images: pixels down, pixels right, and mirror (0 or 1).
@@ -34,13 +42,69 @@ class Augmentation:
                 move[2] = torch.rand(n, generator=generator) < (0.5 if self.mirror else 0.0)
         return moves
 
+    def draw_for(
+        self,
+        batches: Sequence[Int64[Tensor, " _"]],
+        largest: int,
+        generator: torch.Generator,
+        turns: "Turns",
+        device: torch.device,
+    ) -> list[Int32[Tensor, "3 _"]]:
+        """Draw moves for batches of stored images.
+
+        Args:
+            batches: the numbers of the images in each, on the CPU.
+            largest: number of images to draw for, of which a smaller batch takes the first.
+            generator: draws as `draw` does.
+            turns: of the stored images; advanced if mirroring alternates.
+            device: of the moves.
+        """
+        sizes = [len(batch) for batch in batches]
+        moves = self.draw(len(sizes), largest, generator)
+        if self.mirror and self.alternating:
+            for move, mirrored in zip(moves, turns.next(torch.cat(list(batches))).split(sizes), strict=True):
+                move[2, : len(mirrored)] = mirrored
+        return [move[:, :size] for move, size in zip(moves.to(device), sizes, strict=True)]
+
     def __call__(self, inputs: Shaped[Tensor, "n ..."], moves: Int32[Tensor, "3 n"]) -> Shaped[Tensor, "n ..."]:
         """Augmented copies by the moves from `draw`, in channels_last layout.
 
         Raises:
             InvalidSetting: inputs that are no images, unless the augmentation does nothing.
         """
-        return _moved(inputs, moves) if self.shift or self.mirror else inputs
+        return _moved(inputs, moves, self.padding) if self.shift or self.mirror else inputs
+
+
+class Turns:
+    """Which of the stored images are mirrored when they are drawn next; each draw turns an image around."""
+
+    def __init__(self, mirrored: Bool[Tensor, " n"] | None = None) -> None:
+        self._mirrored = torch.zeros(0, dtype=torch.bool) if mirrored is None else mirrored
+
+    def append(self, n: int, generator: torch.Generator) -> None:
+        """Begin with n more images, each mirrored with probability 1/2."""
+        self._mirrored = torch.cat([self._mirrored, torch.rand(n, generator=generator) < 0.5])
+
+    def next(self, rows: Int64[Tensor, " m"]) -> Bool[Tensor, " m"]:
+        """Whether each of these images is mirrored, which may come several times; turns them around."""
+        order = rows.argsort(stable=True)
+        ordered = rows[order]
+        is_first = torch.ones(len(rows), dtype=torch.bool)
+        is_first[1:] = ordered[1:] != ordered[:-1]
+        positions = torch.arange(len(rows))
+        n_before = torch.empty_like(positions)  # times that the same image came before
+        n_before[order] = positions - torch.where(is_first, positions, 0).cummax(dim=0).values
+        found = self._mirrored[rows] ^ (n_before % 2).bool()
+        self._mirrored = self._mirrored ^ (torch.bincount(rows, minlength=len(self._mirrored)) % 2).bool()
+        return found
+
+    def fork(self) -> "Turns":
+        """An independent copy."""
+        return Turns(self._mirrored)  # never written to
+
+    def state(self) -> Bool[Tensor, " n"]:
+        """A tensor, from which another begins where this one is."""
+        return self._mirrored
 
 
 @dataclass(frozen=True)
@@ -55,10 +119,10 @@ class View:
 def moved(images: Shaped[Tensor, "n ..."], view: View) -> Shaped[Tensor, "n ..."]:
     """Copies of images, shifted and mirrored as in `view`; raises InvalidSetting for inputs that are no images."""
     moves = torch.tensor([view.down, view.right, view.mirrored], dtype=torch.int32, device=images.device)
-    return _moved(images, moves[:, None].expand(3, len(images)))
+    return _moved(images, moves[:, None].expand(3, len(images)), "edge")
 
 
-def _moved(images: Shaped[Tensor, "n ..."], moves: Int32[Tensor, "3 n"]) -> Shaped[Tensor, "n ..."]:
+def _moved(images: Shaped[Tensor, "n ..."], moves: Int32[Tensor, "3 n"], padding: Padding) -> Shaped[Tensor, "n ..."]:
     """Shift and mirror each image with one gather for the whole batch."""
     if images.ndim != 4:
         raise InvalidSetting(
@@ -68,13 +132,20 @@ def _moved(images: Shaped[Tensor, "n ..."], moves: Int32[Tensor, "3 n"]) -> Shap
     n, channels, height, width = images.shape
     device = images.device
     down, right, mirrored = moves[:, :, None]
-    rows = (torch.arange(height, device=device) + down).clamp(0, height - 1)
-    columns = (torch.arange(width, device=device) + right).clamp(0, width - 1)
+    rows = _within(torch.arange(height, device=device) + down, height - 1, padding)
+    columns = _within(torch.arange(width, device=device) + right, width - 1, padding)
     columns = torch.where(mirrored > 0, columns.flip(1), columns)
     first = torch.arange(n, device=device)[:, None, None] * (height * width)
     pixels = first + rows[:, :, None] * width + columns[:, None, :]
     flat = images.permute(0, 2, 3, 1).reshape(n * height * width, channels)
     return flat[pixels].permute(0, 3, 1, 2)
+
+
+def _within(positions: Tensor, last: int, padding: Padding) -> Tensor:
+    """Positions from 0 to `last`, for those that lie beyond either."""
+    if padding == "reflect":
+        positions = last - (last - positions.abs()).abs()
+    return positions.clamp(0, last)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from agent.learners.training import (
     passes,
     weights_of,
 )
-from agent.networks.flops import flops_per_sample
 from agent.networks.keys import Keys
 from agent.networks.protocol import Network
 from agent.randomness import named_generator
@@ -133,8 +132,9 @@ class CooldownLearner(NetworkLearner):
         network, optimizers = clone((trunk.network, trunk.optimizers), trunk.network)
         generator = named_generator(self.seed, f"cool-down at step {trunk.n_steps}")
         losses, rates = [], []
-        rows = passes(len(trunk.samples), n_steps * batch, generator).view(n_steps, batch).to(training.device)
-        moves = training.augmentation.draw(n_steps, batch, generator).to(training.device)
+        rows = passes(len(trunk.samples), n_steps * batch, generator).view(n_steps, batch)
+        moves = training.augmentation.draw_for(list(rows), batch, generator, trunk.turns.fork(), training.device)
+        rows = rows.to(training.device)
         for step in range(n_steps):
             inputs, labels = trunk.samples.batch(rows[step])
             factor = one_minus_sqrt(step / n_steps)
@@ -142,7 +142,7 @@ class CooldownLearner(NetworkLearner):
             rates.append(training.recipe.lr * factor)
             training.progress(3 * batch)
         check_finite(network, losses, rates, first_step=trunk.n_steps)
-        flops = n_steps * batch * flops_per_sample(network, inputs.shape[1:]).training
+        flops = training.flops_of_steps(network, inputs.shape[1:], n_steps * batch, n_steps)
         work = Work(flops, seconds=time.perf_counter() - start, samples=n_steps * batch)
         return _CoolDown(trunk.version, network.eval(), n_steps, work)
 
@@ -152,8 +152,8 @@ class CooldownLearner(NetworkLearner):
         if not (len(inputs) or self.pending):
             return LearningEstimate(at_once, Work())
         n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(inputs)), n)
-        flops = flops_per_sample(self.predictor, inputs.shape[1:]).training
-        return LearningEstimate(at_once, Work(n_steps * batch * flops, samples=n_steps * batch))
+        flops = self.training.flops_of_steps(self.predictor, inputs.shape[1:], n_steps * batch, n_steps)
+        return LearningEstimate(at_once, Work(flops, samples=n_steps * batch))
 
     @property
     def nbytes(self) -> int:

@@ -10,6 +10,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
+from agent.data.augmentation import Turns
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 from agent.learners.predicting import NetworkLearner
@@ -25,7 +26,6 @@ from agent.learners.training import (
     passes,
     weights_of,
 )
-from agent.networks.flops import flops_per_sample
 from agent.networks.keys import Keys
 from agent.networks.protocol import Network
 from agent.randomness import clone_generator, named_generator
@@ -95,6 +95,7 @@ class OnlineLearner(NetworkLearner):
         self.samples = SampleStore(training.device)
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
+        self.turns = Turns()
         self.n_steps = 0
         self.carried = 0.0
         """Fraction of a sample that is trained on with the next chunk; below 1."""
@@ -133,6 +134,8 @@ class OnlineLearner(NetworkLearner):
         plan = self._plan(n_new)
         stored = self.samples.nbytes
         self.samples.append(inputs, labels)
+        if self.training.augmentation.alternating:
+            self.turns.append(n_new, self.augmentation)
         written = self.samples.nbytes - stored if self.keeps else 0
         losses: list[Tensor] = []
         if plan.sizes:
@@ -150,10 +153,10 @@ class OnlineLearner(NetworkLearner):
         self.carried = plan.carried
         self.version = self.lineage.next()
         if not self.keeps:
-            self.samples = SampleStore(self.training.device)
+            self.samples, self.turns = SampleStore(self.training.device), Turns()
         n_trained = sum(plan.sizes)
         return Work(
-            flops=n_trained * flops_per_sample(self.network, inputs.shape[1:]).training,
+            flops=self.training.flops_of_steps(self.network, inputs.shape[1:], n_trained, len(plan.sizes)),
             nbytes=written,
             seconds=time.perf_counter() - start,
             samples=n_trained,
@@ -181,10 +184,10 @@ class OnlineLearner(NetworkLearner):
         n_fresh = [size - rehearsed for size, rehearsed in zip(plan.sizes, n_rehearsed, strict=True)]
         fresh = (n_earlier + passes(n_new, sum(n_fresh), self.order)).split(n_fresh)
         rehearsed = torch.randint(max(1, n_earlier), (sum(n_rehearsed),), generator=self.order).split(n_rehearsed)
-        rows = torch.cat([part for both in zip(fresh, rehearsed, strict=True) for part in both]).to(device)
-        moves = self.training.augmentation.draw(len(plan.sizes), max(plan.sizes), self.augmentation).to(device)
-        for of_step, moved in zip(rows.split(plan.sizes), moves, strict=True):
-            yield of_step, moved[:, : len(of_step)]
+        rows = torch.cat([part for both in zip(fresh, rehearsed, strict=True) for part in both]).split(plan.sizes)
+        augmentation, largest = self.training.augmentation, max(plan.sizes)
+        moves = augmentation.draw_for(rows, largest, self.augmentation, self.turns, device)
+        yield from zip(torch.cat(rows).to(device).split(plan.sizes), moves, strict=True)
 
     def n_steps_for(self, n_new: int) -> int:
         """Gradient steps on a chunk of n_new samples."""
@@ -194,10 +197,11 @@ class OnlineLearner(NetworkLearner):
         """The work of `learn`; nothing is deferred."""
         if not len(inputs):
             return LearningEstimate(Work(), Work())
-        n_trained = sum(self._plan(len(inputs)).sizes)
-        flops = flops_per_sample(self.network, inputs.shape[1:]).training
+        sizes = self._plan(len(inputs)).sizes
+        n_trained = sum(sizes)
+        flops = self.training.flops_of_steps(self.network, inputs.shape[1:], n_trained, len(sizes))
         nbytes = inputs.nbytes + len(inputs) * LABEL_NBYTES if self.keeps else 0
-        return LearningEstimate(Work(n_trained * flops, nbytes, samples=n_trained), Work())
+        return LearningEstimate(Work(flops, nbytes, samples=n_trained), Work())
 
     def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
         """Averaged and current tensors, batch statistics included, without those that both networks share."""
@@ -214,7 +218,7 @@ class OnlineLearner(NetworkLearner):
         fork = super().fork()
         trained = self.network, self.optimizers, self.predictor
         fork.network, fork.optimizers, fork.predictor = clone(trained, self.network)
-        fork.samples = self.samples.fork()
+        fork.samples, fork.turns = self.samples.fork(), self.turns.fork()
         fork.order, fork.augmentation = clone_generator(self.order), clone_generator(self.augmentation)
         return fork
 
@@ -227,6 +231,7 @@ class OnlineLearner(NetworkLearner):
             "optimizers": copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),
             "order": self.order.get_state(),
             "augmentation": self.augmentation.get_state(),
+            "turns": self.turns.state(),
             "n_steps": self.n_steps,
             "carried": self.carried,
             "prepared": self.prepared,
@@ -243,6 +248,7 @@ class OnlineLearner(NetworkLearner):
         self.samples.load_state(state["samples"])
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
+        self.turns = Turns(state["turns"])
         self.n_steps, self.carried, self.prepared = state["n_steps"], state["carried"], state["prepared"]
         self.version = self.lineage.next()
 

@@ -3,7 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,13 +13,19 @@ from torch import Tensor
 
 from agent.data.augmentation import Augmentation, View
 from agent.errors import InvalidSetting
+from agent.learners.muon import Muon
+from agent.learners.precision import Precision
+from agent.networks.airbench import Airbench
 from agent.networks.protocol import Network
 
-Precision = Literal["auto", "float32", "bfloat16"]
-"""Precision of matrix products and convolutions; auto: bfloat16 on CUDA, float32 elsewhere."""
-
-Views = Literal["plain", "mirror"]
-VIEWS: dict[Views, tuple[View, ...]] = {"plain": (), "mirror": (View(mirrored=True),)}
+Views = Literal["plain", "mirror", "shifts"]
+_SHIFTED = tuple(View(down, down, mirrored) for down in (-1, 1) for mirrored in (False, True))
+VIEWS: dict[Views, tuple[View, ...]] = {
+    "plain": (),
+    "mirror": (View(mirrored=True),),
+    "shifts": (View(mirrored=True), *_SHIFTED),
+}
+"""Further views of an image by their names: its mirror image; both shifted along the diagonal as well."""
 
 
 MAX_RATE = 1e30
@@ -44,6 +51,10 @@ class ParameterGroup:
         """Whether a parameter's name matches."""
         return re.fullmatch(self.names, name) is not None
 
+    def flops_of_step(self, parameter: Tensor) -> int:
+        """FLOPs of the optimizer's matrix products for a parameter; 0 for optimizers that work number by number."""
+        return self.optimizer.flops_of_step(parameter.shape) if issubclass(self.optimizer, Muon) else 0
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -54,7 +65,8 @@ class Recipe:
         batch_size: samples in a gradient step.
         loss: maps logits (n × classes) and labels (n) to one number; learning rates depend on whether it is a mean or
             a sum over the batch.
-        augmentation: applied to batches; None uses that of the data set.
+        augmentation: applied to batches, or a function that makes it from that of the data set; None uses that of the
+            data set.
         prepare: sets weights from the first inputs of the stream (normalized, without labels); it may freeze
             parameters. It is given the network in evaluation mode. Convolutions and matrix products are billed.
         precision: of matrix products and convolutions.
@@ -68,7 +80,7 @@ class Recipe:
     groups: tuple[ParameterGroup, ...]
     batch_size: int = 64
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
-    augmentation: Augmentation | None = None
+    augmentation: Augmentation | Callable[[Augmentation], Augmentation] | None = None
     prepare: Callable[[Network, Tensor], None] | None = None
     precision: Precision = "auto"
     views: tuple[View, ...] = ()
@@ -98,6 +110,18 @@ class Recipe:
     def lr(self) -> float:
         """The learning rate of the first group."""
         return float(self.groups[0].settings["lr"])
+
+    def augmentation_on(self, suited: Augmentation) -> Augmentation:
+        """The augmentation of batches of a data set, given the one that suits it."""
+        if self.augmentation is None:
+            return suited
+        return self.augmentation if isinstance(self.augmentation, Augmentation) else self.augmentation(suited)
+
+    def flops_of_step(self, network: Network) -> int:
+        """FLOPs of the optimizers' matrix products in a gradient step, whatever the batch."""
+        trained = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
+        owners = [(next((group for group in self.groups if group.has(name)), None), each) for name, each in trained]
+        return sum(group.flops_of_step(each) for group, each in owners if group is not None)
 
     def optimizers(self, network: Network, *, fused: bool = False) -> list[torch.optim.Optimizer]:
         """New optimizers of the network's parameters, one for each group that matches any.
@@ -148,8 +172,9 @@ def sgd(
         momentum: Nesterov momentum; 0 to below 1.
         weight_decay: L2 penalty.
         batch: samples in a gradient step.
-        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs.
-        precision: of matrix products; auto is bfloat16 on CUDA and float32 elsewhere.
+        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs, shifts over six
+            views.
+        precision: of matrix products; see `Precision`.
 
     Raises:
         InvalidSetting: a setting outside its range.
@@ -182,8 +207,9 @@ def adamw(
         beta2: decay of the averaged squared gradient; 0 to below 1.
         weight_decay: decoupled, as a share of lr.
         batch: samples in a gradient step.
-        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs.
-        precision: of matrix products; auto is bfloat16 on CUDA and float32 elsewhere.
+        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs, shifts over six
+            views.
+        precision: of matrix products; see `Precision`.
 
     Raises:
         InvalidSetting: a setting outside its range.
@@ -206,6 +232,80 @@ def adamw(
     return Recipe(groups, batch_size=batch, views=VIEWS[views], precision=precision)
 
 
+def muon(
+    lr: float = 0.08,
+    momentum: float = 0.6,
+    rest_momentum: float = 0.85,
+    weight_decay: float = 2e-6,
+    label_smoothing: float = 0.2,
+    batch: int = 500,
+    views: Views = "plain",
+    precision: Precision = "auto",
+) -> Recipe:
+    """The recipe of airbench: Muon for filters, SGD with Nesterov momentum for biases and the head, a summed loss.
+
+    Images are shifted by up to 2 pixels with reflection at the edge, and mirrored each second time that they are drawn,
+    as far as that suits the data set; a network that can be whitened (`airbench`) is, from the first inputs. The rates
+    of biases and head are the parts of `lr` that they are in airbench, where `lr` falls from 0.24 to 0; they are meant
+    for the sum of the loss over a batch.
+
+    Args:
+        lr: learning rate of filters; with a schedule, its peak.
+        momentum: of filters; 0 to below 1.
+        rest_momentum: of biases and head; 0 to below 1.
+        weight_decay: of biases and head, for each sample of a batch; filters keep their norm instead.
+        label_smoothing: share of the target that is spread over all classes; 0 to 1.
+        batch: samples in a gradient step.
+        views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs, shifts over six
+            views.
+        precision: of matrix products; see `Precision`.
+
+    Raises:
+        InvalidSetting: a setting outside its range.
+
+    References:
+        Jordan 2024, arXiv:2404.00498, and KellerJordan/cifar10-airbench (airbench94_muon.py)
+    """
+    _check_rate(lr, weight_decay)
+    if not (0 <= momentum < 1 and 0 <= rest_momentum < 1):
+        raise InvalidSetting(f"expected momenta from 0 to below 1, got {momentum} and {rest_momentum}")
+    if not 0 <= label_smoothing <= 1:
+        raise InvalidSetting(f"expected a label smoothing from 0 to 1, got {label_smoothing}")
+
+    def rest(share: float, names: str) -> ParameterGroup:
+        settings = {"momentum": rest_momentum, "nesterov": rest_momentum > 0}
+        decay = weight_decay * batch / (share * lr)
+        return ParameterGroup(torch.optim.SGD, {**settings, "lr": share * lr, "weight_decay": decay}, names)
+
+    groups = (
+        ParameterGroup(Muon, {"lr": lr, "momentum": momentum}, names=r"(.*\.)?conv\w*(\.\d+)*\.weight"),
+        rest(_HEAD_SHARE, r"(.*\.)?(head|linear)\.weight"),
+        rest(_BIAS_SHARE, ".*"),
+    )
+    return Recipe(
+        groups,
+        batch_size=batch,
+        loss=partial(F.cross_entropy, label_smoothing=label_smoothing, reduction="sum"),
+        augmentation=_reflected,
+        prepare=_whiten,
+        views=VIEWS[views],
+        precision=precision,
+    )
+
+
+_HEAD_SHARE, _BIAS_SHARE = 0.67 / 0.24, 0.053 / 0.24
+"""The rates of airbench's head and biases, over that of its filters."""
+
+
+def _reflected(suited: Augmentation) -> Augmentation:
+    return replace(suited, shift=min(suited.shift, 2), padding="reflect", alternating=True)
+
+
+def _whiten(network: Network, inputs: Tensor) -> None:
+    if isinstance(network, Airbench):
+        network.whiten(inputs)
+
+
 def _check_rate(lr: float, weight_decay: float) -> None:
     if not 0 < lr <= MAX_RATE:
         raise InvalidSetting(f"expected a finite learning rate above 0, at most {MAX_RATE:g}, got {lr}")
@@ -213,5 +313,5 @@ def _check_rate(lr: float, weight_decay: float) -> None:
         raise InvalidSetting(f"expected a finite weight decay from 0 to {MAX_RATE:g}, got {weight_decay}")
 
 
-RECIPES: dict[str, Callable[..., Recipe]] = {"sgd": sgd, "adamw": adamw}
+RECIPES: dict[str, Callable[..., Recipe]] = {"sgd": sgd, "adamw": adamw, "muon": muon}
 """Recipes by their names on the command line."""

@@ -8,6 +8,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
+from agent.data.augmentation import Turns
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 from agent.learners.predicting import NetworkLearner
@@ -25,7 +26,6 @@ from agent.learners.training import (
     passes,
     weights_of,
 )
-from agent.networks.flops import flops_per_sample
 from agent.networks.keys import Keys
 from agent.networks.protocol import Network
 from agent.randomness import clone_generator, named_generator
@@ -118,9 +118,9 @@ class RefitLearner(NetworkLearner):
         n = len(self.samples) + len(inputs)
         if n == self.n_trained_on:
             return LearningEstimate(admitting, Work())
-        n_trained = sum(self._plan(n))
-        flops = flops_per_sample(self.network, inputs.shape[1:]).training
-        return LearningEstimate(admitting, Work(n_trained * flops, samples=n_trained))
+        sizes = self._plan(n)
+        flops = self.training.flops_of_steps(self.network, inputs.shape[1:], sum(sizes), len(sizes))
+        return LearningEstimate(admitting, Work(flops, samples=sum(sizes)))
 
     @property
     def pending(self) -> bool:
@@ -142,16 +142,20 @@ class RefitLearner(NetworkLearner):
         start_from = self.predictor if self.warm else self.network
         network = clone(start_from, start_from).train()
         optimizers = self.training.optimizers(network)
-        rows = passes(n, n_trained, self.order).to(self.training.device).split(sizes)
+        rows, device, turns = passes(n, n_trained, self.order), self.training.device, Turns()
+        if self.training.augmentation.alternating:
+            turns.append(n, self.augmentation)
+        drawn, there = rows.split(sizes), rows.to(device).split(sizes)
         steps_an_epoch = -(-n // max(sizes))
         for first in range(0, n_steps, steps_an_epoch):
             epoch = range(first, min(first + steps_an_epoch, n_steps))
-            moves = self.training.augmentation.draw(len(epoch), max(sizes), self.augmentation).to(self.training.device)
+            own, largest = [drawn[step] for step in epoch], max(sizes)
+            moves = self.training.augmentation.draw_for(own, largest, self.augmentation, turns, device)
             losses, rates = [], []
             for step, moved in zip(epoch, moves, strict=True):
-                inputs, labels = self.samples.batch(rows[step])
-                factor, of_batch = self.schedule(step / n_steps), moved[:, : sizes[step]]
-                losses.append(self.training.step(network, optimizers, inputs, labels, of_batch, factor=factor))
+                inputs, labels = self.samples.batch(there[step])
+                factor = self.schedule(step / n_steps)
+                losses.append(self.training.step(network, optimizers, inputs, labels, moved, factor=factor))
                 rates.append(self.training.recipe.lr * factor)
                 self.training.progress(3 * sizes[step])
             check_finite(network, losses, rates, first_step=self.n_steps + first)
@@ -160,7 +164,7 @@ class RefitLearner(NetworkLearner):
         self.version = self.lineage.next()
         self.n_trained_on = n
         return Work(
-            flops=n_trained * flops_per_sample(network, inputs.shape[1:]).training,
+            flops=self.training.flops_of_steps(network, inputs.shape[1:], n_trained, n_steps),
             seconds=time.perf_counter() - start,
             samples=n_trained,
         )

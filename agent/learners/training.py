@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from agent.accounting.work import Work
 from agent.data.augmentation import Augmentation, Normalization, moved
 from agent.errors import InvalidSetting, TrainingDiverged
+from agent.learners.precision import precision_of
 from agent.learners.recipe import Recipe
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import Keys, tapped
@@ -73,7 +74,7 @@ class Training:
     Args:
         recipe: how networks are trained.
         normalization: of the data set.
-        suited: augmentation of the data set, for recipes without one of their own.
+        suited: augmentation of the data set; recipes may have one of their own.
         device: where networks and batches are stored.
         compiled: fuse forward and backward pass with `torch.compile`; this changes the order of additions and so the
             last digits.
@@ -90,7 +91,7 @@ class Training:
     @property
     def augmentation(self) -> Augmentation:
         """The recipe's own, or that of the data set."""
-        return self.suited if self.recipe.augmentation is None else self.recipe.augmentation
+        return self.recipe.augmentation_on(self.suited)
 
     def optimizers(self, network: Network) -> list[torch.optim.Optimizer]:
         """New optimizers of the network's parameters."""
@@ -139,7 +140,7 @@ class Training:
                 group["lr"] = group["initial_lr"] * factor
         prepared = self.normalization(self.augmentation(inputs, moves))
         loss_of = _compiled_loss if self.compiled else _loss
-        with self.mixed_precision():
+        with self.mixed_precision(network):
             loss = loss_of(network, prepared, labels, self.recipe.loss)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -160,7 +161,7 @@ class Training:
         probabilities, read = [], []
         for batch in inputs.split(FORWARD_BATCH):
             here = batch.to(self.device)
-            with self.mixed_precision():
+            with self.mixed_precision(network):
                 logits, activations = tapped(network, self.normalization(here), places)
                 further = [network(self.normalization(moved(here, view))) for view in self.recipe.views]
             found = [each.float().softmax(dim=1) for each in (logits, *further)]
@@ -171,14 +172,18 @@ class Training:
         work = Work(flops, seconds=time.perf_counter() - start, samples=len(inputs))
         return Outputs(torch.cat(probabilities), torch.cat(read)), work
 
+    def flops_of_steps(self, network: Network, shape: Shape, n_samples: int, n_steps: int) -> int:
+        """FLOPs of gradient steps on inputs of a shape, so many in all; the optimizers' matrix products included."""
+        of_samples = n_samples * flops_per_sample(network, shape).training
+        return of_samples + n_steps * self.recipe.flops_of_step(network)
+
     def flops_of_looking(self, network: Network, shape: Shape) -> int:
         """FLOPs of `look` for one input."""
         return (1 + len(self.recipe.views)) * flops_per_sample(network, shape).forward
 
-    def mixed_precision(self) -> torch.autocast:
+    def mixed_precision(self, network: Network) -> torch.autocast:
         """A context in which matrix products have the recipe's precision."""
-        wanted = self.recipe.precision
-        enabled = wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
+        enabled = precision_of(self.recipe.precision, network, self.device) == "bfloat16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 

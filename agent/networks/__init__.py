@@ -1,5 +1,6 @@
 """Networks, the places where keys are read in them, and their FLOPs."""
 
+from agent.networks.airbench import Airbench as Airbench
 from agent.networks.convnet import ConvNet as ConvNet
 from agent.networks.mlp import MLP as MLP
 from agent.networks.protocol import Network as Network

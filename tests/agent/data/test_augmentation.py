@@ -8,18 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agent.data.augmentation import Augmentation, Normalization
+from agent.data.augmentation import Augmentation, Normalization, Turns
 
 
-def slow(image: np.ndarray, down: int, right: int, mirror: bool) -> np.ndarray:
-    """One image, pixel by pixel: a place takes what lies (down, right) of it, or the nearest edge; then mirrored."""
+def slow(image: np.ndarray, down: int, right: int, mirror: bool, padding: str = "edge") -> np.ndarray:
+    """One image, pixel by pixel: a place takes what lies (down, right) of it, or the nearest edge, or what the edge
+    reflects; then mirrored."""
     channels, height, width = image.shape
     moved = np.empty_like(image)
     for channel, row, column in itertools.product(range(channels), range(height), range(width)):
-        from_row = min(max(row + down, 0), height - 1)
-        from_column = min(max(column + right, 0), width - 1)
+        from_row, from_column = row + down, column + right
+        if padding == "reflect":
+            from_row, from_column = reflected(from_row, height), reflected(from_column, width)
+        from_row = min(max(from_row, 0), height - 1)
+        from_column = min(max(from_column, 0), width - 1)
         moved[channel, row, column] = image[channel, from_row, from_column]
     return moved[:, :, ::-1] if mirror else moved
+
+
+def reflected(place: int, n: int) -> int:
+    return -place if place < 0 else 2 * (n - 1) - place if place >= n else place
 
 
 def distinct(n: int, height: int, width: int) -> Tensor:
@@ -48,7 +56,7 @@ def drawn(images: Tensor, augmentation: Augmentation, seed: int) -> list[tuple[i
     allowed = list(itertools.product(shifts, shifts, (False, True) if augmentation.mirror else (False,)))
     found = []
     for image, after in zip(images.numpy(), augmented, strict=True):
-        matching = [move for move in allowed if np.array_equal(slow(image, *move), after)]
+        matching = [move for move in allowed if np.array_equal(slow(image, *move, augmentation.padding), after)]
         assert matching, "no allowed shift and mirroring gives this image"
         found.append(matching[0])
     return found
@@ -61,14 +69,15 @@ def drawn(images: Tensor, augmentation: Augmentation, seed: int) -> list[tuple[i
     width=st.integers(1, 9),
     shift=st.integers(0, 3),
     mirror=st.booleans(),
+    padding=st.sampled_from(["edge", "reflect"]),
     seed=st.integers(0, 2**31),
 )
 def test_each_image_is_shifted_and_mirrored_as_allowed(
-    n: int, height: int, width: int, shift: int, mirror: bool, seed: int
+    n: int, height: int, width: int, shift: int, mirror: bool, padding: str, seed: int
 ) -> None:
     images = distinct(n, height, width)
     before = images.clone()
-    assert len(drawn(images, Augmentation(shift, mirror), seed)) == n
+    assert len(drawn(images, Augmentation(shift, mirror, padding), seed)) == n
     assert torch.equal(images, before)
 
 
@@ -160,3 +169,44 @@ def test_a_constant_channel_is_centred_and_not_divided_by_zero(value: int) -> No
     found = Normalization.of(images)
     assert found.std[1] == 1.0
     assert found(images)[:, 1].abs().max() < 1e-6
+
+
+@settings(deadline=None, max_examples=60)
+@given(calls=st.lists(st.lists(st.integers(0, 6), max_size=12), max_size=4), seed=st.integers(0, 99))
+def test_each_image_is_turned_around_each_time_that_it_is_drawn(calls: list[list[int]], seed: int) -> None:
+    turns = Turns()
+    turns.append(4, torch.Generator().manual_seed(seed))
+    turns.append(3, torch.Generator().manual_seed(seed + 1))
+    expected = turns.state().tolist()
+    for rows in calls:
+        other = turns.fork()
+        found = turns.next(torch.tensor(rows, dtype=torch.int64)).tolist()
+        assert other.next(torch.tensor(rows, dtype=torch.int64)).tolist() == found
+        for row, mirrored in zip(rows, found, strict=True):
+            assert mirrored == expected[row]
+            expected[row] = not expected[row]
+    assert Turns(turns.state()).next(torch.arange(7)).tolist() == expected
+
+
+def test_alternating_moves_mirror_every_image_each_second_time() -> None:
+    augmentation, generator, turns = Augmentation(2, True, alternating=True), torch.Generator().manual_seed(0), Turns()
+    turns.append(50, generator)
+    rows = [torch.randperm(50, generator=generator).split([20, 20, 10]) for _ in range(4)]
+    batches = [batch for epoch in rows for batch in epoch]
+    moves = augmentation.draw_for(batches, 20, generator, turns, torch.device("cpu"))
+    assert [move.shape for move in moves] == [(3, len(batch)) for batch in batches]
+    mirrored = torch.zeros(4, 50, dtype=torch.int32)
+    for number, (batch, move) in enumerate(zip(batches, moves, strict=True)):
+        mirrored[number // 3, batch] = move[2]
+    assert torch.equal(mirrored[0], mirrored[2])
+    assert torch.equal(mirrored[0], 1 - mirrored[1])
+    assert 10 < int(mirrored[0].sum()) < 40
+
+
+def test_without_alternation_moves_are_those_of_draw() -> None:
+    augmentation, turns = Augmentation(2, True), Turns()
+    one, other = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    batches = list(torch.arange(9).split([5, 4]))
+    moves = augmentation.draw_for(batches, 5, one, turns, torch.device("cpu"))
+    expected = augmentation.draw(2, 5, other)
+    assert all(torch.equal(move, each[:, : move.shape[1]]) for move, each in zip(moves, expected, strict=True))
