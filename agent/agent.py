@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from agent.evaluation.scores import Prediction
 from agent.learners import Learner
 from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
-from agent.memory.mixture import Mixture, Setting
+from agent.memory.mixture import WITHIN, Mixture, Rule, Setting, fit_temperature, tempered
 from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
 from agent.networks.keys import Columns
 from agent.networks.outputs import Outputs
@@ -42,6 +43,7 @@ class Agent:
             its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
             on the account `evaluate`.
         keys: the columns of the learner's keys that are this agent's (`agent.networks.keys.joint_keys`); None for all.
+        rule: how the mixture is fitted.
 
     Raises:
         InvalidSetting: re-keying of a memory that is not `Rekeyable`, or a negative number of chunks.
@@ -55,6 +57,7 @@ class Agent:
         rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
         calibrate_every: int = 0,
         keys: Columns | None = None,
+        rule: Rule = "author",
     ) -> None:
         if rekeying.needs_inputs and not isinstance(memory, Rekeyable):
             raise InvalidSetting(
@@ -66,7 +69,7 @@ class Agent:
         self.shared = SharedLearner(learner)
         self.memory = memory
         self.mixture = mixture or Mixture()
-        self.rekeying, self.calibrate_every, self.keys = rekeying, calibrate_every, keys
+        self.rekeying, self.calibrate_every, self.keys, self.rule = rekeying, calibrate_every, keys, rule
         self.raw_images = SampleStore(torch.device("cpu"))
         """Inputs of the entries in memory, if `rekeying` needs them; see `agent.memory.rekeying`."""
         self.n_chunks = 0
@@ -311,8 +314,11 @@ class Agent:
             return self.mixture, before, Work()
         cached, read_out, spent = self.look(validation.inputs, self.memory.settings, before)
         start = time.perf_counter()
-        learner, memory = cached.outputs.probabilities.cpu(), read_out.probabilities.cpu()
-        mixture = self.memory.fit(learner[known], memory[:, known], validation.labels.cpu()[known])
+        labels = validation.labels.cpu()[known]
+        learner, memory = cached.outputs.probabilities.cpu()[known], read_out.probabilities.cpu()[:, known]
+        temperature = fit_temperature(learner, labels) if self.rule == "calibrated" else 1.0
+        mixture = self.memory.fit(tempered(learner, temperature), memory, labels, within=WITHIN[self.rule])
+        mixture = replace(mixture, temperature=temperature)
         return mixture, cached, spent + Work(seconds=time.perf_counter() - start)
 
     def calibrate(
@@ -349,7 +355,7 @@ class Agent:
             settings = (*settings, setting)
         cached, read_out, spent = self.look(inputs, settings, before)
         learner, memory = cached.outputs.probabilities, read_out.probabilities[settings.index(setting)]
-        combined = self.memory.combine(learner, memory, mixture)
+        combined = self.memory.combine(tempered(learner, mixture.temperature), memory, mixture)
         return Prediction(combined, learner, memory if self.memory.n_entries else None), cached, read_out, spent
 
     def fork(self) -> "Agent":

@@ -19,6 +19,8 @@ class EvaluationPlan:
         test: is only predicted; disjoint from stream and validation.
         every: chunks between evaluations; 0 for none before the end. There is always one at the end.
         after: further steps that an evaluation follows.
+        recalling_after: further steps that an evaluation follows if the memory has entries and the learner has no work
+            pending, so that it takes recall alone once the learner's outputs are cached.
         groups: for each test image its experience, from 0. If given, evaluations report the accuracy on each
             experience, and there is one at initialization.
         prequential: predict each chunk before it is used, and score the prediction. A learner with pending work is
@@ -32,6 +34,7 @@ class EvaluationPlan:
     test: LabelledInputs
     every: int = 0
     after: frozenset[int] = frozenset()
+    recalling_after: frozenset[int] = frozenset()
     groups: Int64[Tensor, " n_test"] | None = None
     prequential: bool = False
     shown: Int64[Tensor, " n_validation"] | None = None
@@ -54,6 +57,13 @@ class EvaluationPlan:
             return torch.ones(len(self.validation), dtype=torch.bool)
         return self.shown <= step
 
-    def evaluates_after(self, step: int, n_chunks: int) -> bool:
-        """Whether an evaluation follows the chunk at `step`."""
-        return step + 1 == n_chunks or step in self.after or (self.every > 0 and (step + 1) % self.every == 0)
+    def evaluates_after(self, step: int, n_chunks: int, *, recalling: bool) -> bool:
+        """Whether an evaluation follows the chunk at `step`.
+
+        Args:
+            step: position of the chunk.
+            n_chunks: length of the stream.
+            recalling: whether the memory has entries and the learner has no work pending.
+        """
+        regular = step + 1 == n_chunks or step in self.after or (self.every > 0 and (step + 1) % self.every == 0)
+        return regular or (recalling and step in self.recalling_after)

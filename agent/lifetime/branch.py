@@ -52,6 +52,11 @@ class Branch:
         """Whether the learner has samples to learn from."""
         return self.shared.learner.pending
 
+    @property
+    def recalling(self) -> bool:
+        """Whether every memory has entries, and the learner has no work pending."""
+        return not self.pending and all(cohort.agent.memory.n_entries for cohort in self.cohorts)
+
     def in_turn(self) -> Iterator[Cohort]:
         """The cohorts, each for its turn with the learner; see `SharedLearner`."""
         for cohort, _ in self._in_turn([cohort.agent for cohort in self.cohorts]):

@@ -29,7 +29,7 @@ OUTDATED = Version("", 0)
 COHORT_SHAPE: dict[str, Any] = {
     "agent": {
         "memory": dict,
-        "mixture": {"w": NUMBER, "setting": (dict, NoneType)},
+        "mixture": {"w": NUMBER, "setting": (dict, NoneType), "temperature": NUMBER},
         "raw_images": dict,
         "n_chunks": int,
         "n_memorized": int,

@@ -182,7 +182,7 @@ class Lifetimes:
         measured: Sequence[tuple[Scores | None, Mixture | None]] = [(None, None)] * len(branch.cohorts)
         if not last:
             calibrate(branch, self.plan, chunk.price)
-        if self.plan.evaluates_after(branch.step, len(self.stream)):
+        if self.plan.evaluates_after(branch.step, len(self.stream), recalling=branch.recalling):
             measured = finish(branch, self.plan) if last else evaluate(branch, self.plan, chunk.price)
         for cohort, (scores, mixture) in zip(branch.cohorts, measured, strict=True):
             cohort.end_step(chunk, action, scores, mixture)

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from agent.errors import ContractError
@@ -20,6 +20,20 @@ W_GRID = tuple(i / 40 for i in range(41))
 TILE = 1 << 20
 """Probabilities mixed at once (4 MiB), which bounds the memory that many classes need."""
 
+FLOOR = 1e-12
+"""Probabilities below it count as this much in a likelihood."""
+
+
+TEMPERATURES = tuple(2 ** (i / 8) for i in range(-24, 25))
+"""Temperatures of the learner that the fit tries, 1/8 to 8."""
+
+Rule = Literal["author", "calibrated"]
+"""How the mixture is fitted: `author`, by accuracy as Orhan 2018 does; `calibrated`, see `fit_temperature` and
+`WITHIN`."""
+
+WITHIN: dict[Rule, float] = {"author": 0.0, "calibrated": 1.0}
+"""Pairs of w and setting whose accuracy is so many paired standard errors from the best are decided by likelihood."""
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -28,6 +42,7 @@ class Mixture:
     Attributes:
         w: weight of the learner, 0 to 1; 1 before the first fit.
         setting: of the memory's recall; None before the first fit, which needs a memory with entries.
+        temperature: of the learner's probabilities in the mixture, above 0; 1 leaves them as they are.
 
     Raises:
         ContractError: a weight that is not finite.
@@ -35,6 +50,7 @@ class Mixture:
 
     w: float = 1.0
     setting: Setting | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.w):
@@ -47,12 +63,39 @@ class Mixture:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `from_json`."""
-        return {"w": self.w, "setting": self.setting}
+        return {"w": self.w, "setting": self.setting, "temperature": self.temperature}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Mixture":
         """The mixture that `as_json` wrote; raises KeyError for anything else."""
-        return cls(values["w"], values["setting"])
+        return cls(values["w"], values["setting"], values.get("temperature", 1.0))  # runs of 0.13 have none
+
+
+def tempered(probabilities: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, "n classes"]:
+    """Probabilities in proportion to p^(1 / temperature): sharper below 1, flatter above (Guo et al. 2017)."""
+    if temperature == 1:
+        return probabilities
+    return (probabilities.clamp_min(FLOOR).log() / temperature).softmax(dim=1)
+
+
+def fit_temperature(learner: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:
+    """The one of `TEMPERATURES` at which the labels are most likely.
+
+    A learner trained with smoothed labels is under-confident. Its share in a mixture is then less than its accuracy
+    warrants, unless its probabilities are sharpened first.
+
+    Args:
+        learner: the learner's probabilities of data that did not train it.
+        labels: classes of the data.
+
+    References:
+        Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599, section 4.2
+    """
+    logs = learner.double().clamp_min(FLOOR).log()
+    likelihoods = [
+        float((logs / temperature).log_softmax(dim=1).gather(1, labels[:, None]).sum()) for temperature in TEMPERATURES
+    ]
+    return TEMPERATURES[likelihoods.index(max(likelihoods))]
 
 
 class LinearMixing:
@@ -71,9 +114,11 @@ class LinearMixing:
         learner: Float[Tensor, "n classes"],
         memory: Float[Tensor, "n_settings n classes"],
         labels: Int64[Tensor, " n"],
+        *,
+        within: float = 0.0,
     ) -> Mixture:
         """w and the setting; see `fit_mixture`."""
-        return fit_mixture(learner, memory, labels, self.settings)
+        return fit_mixture(learner, memory, labels, self.settings, within=within)
 
 
 def fit_mixture(
@@ -81,37 +126,61 @@ def fit_mixture(
     memory: Float[Tensor, "n_settings n classes"],
     labels: Int64[Tensor, " n"],
     settings: Sequence[Setting],
+    *,
+    within: float = 0.0,
 ) -> Mixture:
-    """The w and setting with the highest accuracy on validation data; the higher likelihood decides between equals.
+    """The w and setting with the highest accuracy on validation data; likelihood decides between pairs that are close.
 
-    Accuracy is what experiments measure, but many pairs classify a finite validation set equally well. With w = 1 all
-    settings give the same prediction; the fit then returns the setting at which the memory alone has the highest
-    likelihood, for policies that read the memory.
+    Accuracy is what experiments measure, but many pairs classify a finite validation set equally well, and still more
+    about as well. With w = 1 all settings give the same prediction; the fit then returns the setting at which the
+    memory alone has the highest likelihood, for policies that read the memory.
 
     Args:
         learner: the learner's probabilities of data that neither trained it nor entered the memory.
         memory: the memory's probabilities of the same data, at each setting.
         labels: classes of the data.
         settings: those of `memory`, in the same order.
+        within: how close a pair's accuracy must be to the highest, in standard errors of the difference, which is
+            paired by image; with 0 it must be equal. For n images the fit holds 41 n bytes for each setting.
     """
     learner, memory, labels = learner.cpu(), memory.cpu(), labels.cpu()
+    found = [_score(learner, recalled, labels) for recalled in memory]
+    right = torch.stack([each.right for each in found])
+    likelihood = torch.stack([each.likelihood for each in found])
+    alone = int(likelihood[:, 0].argmax())  # at w = 0
+    n_right = right.sum(dim=2)
+    best = _most_likely(likelihood, n_right == n_right.max())
+    # If a images are right with the best pair alone and b with another alone, the mean difference is (a - b) / n, with
+    # variance ((a + b) / n - (a - b)² / n²) / (n - 1). In whole numbers the comparison has no rounding error.
+    n, behind, different = len(labels), n_right[best] - n_right, (right != right[best]).sum(dim=2)
+    close = behind**2 * max(n - 1, 1) <= within**2 * (n * different - behind**2)
+    setting, w = _most_likely(likelihood, close)
+    return Mixture(W_GRID[w], settings[alone if W_GRID[w] == 1 else setting])
+
+
+class _Scored(NamedTuple):
+    """The mixed predictions at one setting, for each w of the grid."""
+
+    right: Bool[Tensor, "n_w n"]
+    likelihood: Float64[Tensor, " n_w"]
+    """Logarithm of the labels' likelihood."""
+
+
+def _score(learner: Tensor, recalled: Tensor, labels: Tensor) -> _Scored:
     w = torch.tensor(W_GRID)[:, None, None]
     rows = max(1, TILE // (len(W_GRID) * learner.shape[1]))
-    best, fitted = (-1, -math.inf), Mixture()
-    best_alone, setting_alone = -math.inf, settings[0]
-    for setting, recalled in zip(settings, memory, strict=True):
-        n_right, likelihood = torch.zeros(len(W_GRID), dtype=torch.int64), torch.zeros(len(W_GRID), dtype=torch.float64)
-        for of_learner, of_memory, classes in zip(
-            learner.split(rows), recalled.split(rows), labels.split(rows), strict=True
-        ):
-            mixed = w * of_learner + (1 - w) * of_memory
-            n_right += (mixed.argmax(dim=2) == classes).sum(dim=1)
-            chosen = mixed.gather(2, classes.expand(len(W_GRID), -1)[:, :, None])
-            likelihood += chosen.double().clamp_min(1e-12).log().sum(dim=(1, 2))
-        for score, weight in zip(zip(n_right.tolist(), likelihood.tolist(), strict=True), W_GRID, strict=True):
-            if score > best:
-                best, fitted = score, Mixture(weight, setting)
-        alone = float(likelihood[0])  # at w = 0
-        if alone > best_alone:
-            best_alone, setting_alone = alone, setting
-    return Mixture(1.0, setting_alone) if fitted.w == 1 else fitted
+    right, likelihood = [], torch.zeros(len(W_GRID), dtype=torch.float64)
+    for of_learner, of_memory, classes in zip(
+        learner.split(rows), recalled.split(rows), labels.split(rows), strict=True
+    ):
+        mixed = w * of_learner + (1 - w) * of_memory
+        right.append(mixed.argmax(dim=2) == classes)
+        chosen = mixed.gather(2, classes.expand(len(W_GRID), -1)[:, :, None])
+        likelihood += chosen.double().clamp_min(FLOOR).log().sum(dim=(1, 2))
+    return _Scored(torch.cat(right, dim=1), likelihood)
+
+
+def _most_likely(likelihood: Tensor, allowed: Tensor) -> tuple[int, int]:
+    """Setting and w of the highest likelihood among the allowed pairs; the first of equals."""
+    chosen = int(torch.where(allowed, likelihood, -torch.inf).argmax())
+    return chosen // likelihood.shape[1], chosen % likelihood.shape[1]

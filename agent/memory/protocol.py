@@ -134,6 +134,8 @@ class Memory(Protocol[Cache]):
         learner: Float[Tensor, "n classes"],
         memory: Float[Tensor, "n_settings n classes"],
         labels: Int64[Tensor, " n"],
+        *,
+        within: float = 0.0,
     ) -> Mixture:
         """Fit the setting and the weight of the learner to validation data.
 
@@ -141,6 +143,7 @@ class Memory(Protocol[Cache]):
             learner: the learner's probabilities of data that neither trained it nor entered the memory.
             memory: the memory's probabilities of the same data, at each of `settings`.
             labels: classes of the data.
+            within: standard errors of a paired difference from the highest accuracy within which likelihood decides.
         """
 
     def save_cache(self, cache: Cache) -> dict[str, Any]:

@@ -150,6 +150,8 @@ def scalars(step: Step) -> dict[str, float]:
         values |= {_observed(name): value for name, value in step.observed.items()}
     if step.mixture:
         fitted = {"w": step.mixture.w, **(step.mixture.setting or {})}
+        if step.mixture.temperature != 1:
+            fitted["temperature"] = step.mixture.temperature
         values |= {f"mixture/{name}": value for name, value in fitted.items()}
     return values
 

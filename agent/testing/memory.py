@@ -297,9 +297,10 @@ class _MemoryCheck:
         read = self.answers(memory, 12)
         learner = torch.rand(12, self.n_classes, generator=torch.Generator().manual_seed(5)).softmax(dim=1)
         labels = torch.randint(self.n_classes, (12,), generator=torch.Generator().manual_seed(6))
-        fitted = memory.fit(learner, read.cpu(), labels)
-        if fitted.setting not in memory.settings:
-            raise BrokenPromise(memory, "`fit` chooses one of the settings", f"{fitted}")
+        for within in (1.0, 0.0):
+            fitted = memory.fit(learner, read.cpu(), labels, within=within)
+            if fitted.setting not in memory.settings:
+                raise BrokenPromise(memory, "`fit` chooses one of the settings", f"{fitted}")
         at = read[memory.settings.index(fitted.setting)].cpu()
         combined = memory.combine(learner, at, fitted)
         if not distributions(combined, (12, self.n_classes)):

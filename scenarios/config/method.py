@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
@@ -55,6 +55,13 @@ class AgentSettings(Settings):
         "method",
     )
     pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORIES, "method")
+    mixture: Literal["author", "calibrated"] = setting(
+        "author",
+        "how w and the memory's setting are fitted to validation data: author, by accuracy; calibrated, with a "
+        "temperature of the learner first, and by likelihood where accuracies are within a standard error of the best",
+        MEMORIES,
+        "method",
+    )
     tuned: TunedText = setting(
         None,
         "run of `lifetime tune`, or its best.toml: sets the parts that it tuned, and says on what (none: nothing)",

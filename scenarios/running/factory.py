@@ -13,6 +13,7 @@ from agent.learners import Learner
 from agent.learners.protocol import Preparable
 from agent.learners.training import Progress, Training, unreported
 from agent.memory import Memory
+from agent.memory.mixture import Rule
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import KeyPlaces, check_takes, joint_keys
 from agent.randomness import named_generator
@@ -93,7 +94,14 @@ def build_agents(
     for each, own in zip(different, columns, strict=True):
         memory = each.memory.make(n_classes=dataset.n_classes, device=device, seed=seed)
         _check(memory, each.memory, Memory)
-        agents[each] = Agent(learner, memory, rekeying=each.rekey, calibrate_every=each.calibrate_every, keys=own)
+        agents[each] = Agent(
+            learner,
+            memory,
+            rekeying=each.rekey,
+            calibrate_every=each.calibrate_every,
+            keys=own,
+            rule=each.mixture,
+        )
     return {name: agents[each] for name, each in parts.items()}
 
 
@@ -102,6 +110,7 @@ class _AgentParts(NamedTuple):
 
     memory: Member
     keys: KeyPlaces
+    mixture: Rule
     rekey: Rekeying
     calibrate_every: int
 
@@ -109,8 +118,8 @@ class _AgentParts(NamedTuple):
 def _agent_parts(method: AgentSettings) -> _AgentParts:
     keys = KeyPlaces(method.keys or (), bool(method.pool))
     if not isinstance(method, MethodSettings):
-        return _AgentParts(method.memory, keys, Rekeying(), 0)
-    return _AgentParts(method.memory, keys, method.rekey, method.calibrate_every or 0)
+        return _AgentParts(method.memory, keys, method.mixture, Rekeying(), 0)
+    return _AgentParts(method.memory, keys, method.mixture, method.rekey, method.calibrate_every or 0)
 
 
 def _check(component: object, member: Member, contract: type) -> None:

@@ -56,12 +56,13 @@ def test_scores_are_those_of_a_loop_over_images(n, seed, with_memory, with_group
     assert scores_from_json(json.loads(json.dumps(scores_as_json(found)))) == found
 
 
-@given(st.integers(0, 4), st.frozensets(st.integers(0, 9)), st.integers(1, 10))
-def test_evaluations_follow_every_few_chunks_the_steps_named_and_the_end(every, after, n_chunks):
+@given(st.integers(0, 4), st.frozensets(st.integers(0, 9)), st.integers(1, 10), st.frozensets(st.integers(0, 9)))
+def test_evaluations_follow_every_few_chunks_the_steps_named_and_the_end(every, after, n_chunks, recalling_after):
     data = toy_images(2)
-    plan = EvaluationPlan(data, data, every=every, after=after)
-    found = [step for step in range(n_chunks) if plan.evaluates_after(step, n_chunks)]
-    named = {step for step in after if step < n_chunks}
+    plan = EvaluationPlan(data, data, every=every, after=after, recalling_after=recalling_after)
+    recalling = 3  # step of the first entry
+    found = [step for step in range(n_chunks) if plan.evaluates_after(step, n_chunks, recalling=step >= recalling)]
+    named = {step for step in after | {step for step in recalling_after if step >= recalling} if step < n_chunks}
     assert set(found) == {n_chunks - 1} | named | (set(range(every - 1, n_chunks, every)) if every else set())
 
 

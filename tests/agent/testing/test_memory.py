@@ -257,7 +257,7 @@ class Hasty(CacheMemory):
 
 
 class Inventive(CacheMemory):
-    def fit(self, learner, memory, labels):
+    def fit(self, learner, memory, labels, *, within=0.0):
         return Mixture(0.5, {"theta": 3.0})
 
 
