@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
+from agent.accounting.meter import Meter
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.data.sample_store import SampleStore
@@ -44,6 +45,7 @@ class Agent:
             on the account `evaluate`.
         keys: the columns of the learner's keys that are this agent's (`agent.networks.keys.joint_keys`); None for all.
         rule: how the mixture is fitted.
+        meter: counts recall and calibration; forks share it.
 
     Raises:
         InvalidSetting: re-keying of a memory that is not `Rekeyable`, or a negative number of chunks.
@@ -58,6 +60,7 @@ class Agent:
         calibrate_every: int = 0,
         keys: Columns | None = None,
         rule: Rule = "author",
+        meter: Meter | None = None,
     ) -> None:
         if rekeying.needs_inputs and not isinstance(memory, Rekeyable):
             raise InvalidSetting(
@@ -69,6 +72,7 @@ class Agent:
         self.shared = SharedLearner(learner)
         self.memory = memory
         self.mixture = mixture or Mixture()
+        self.meter = meter or Meter()
         self.rekeying, self.calibrate_every, self.keys, self.rule = rekeying, calibrate_every, keys, rule
         self.raw_images = SampleStore(torch.device("cpu"))
         """Inputs of the entries in memory, if `rekeying` needs them; see `agent.memory.rekeying`."""
@@ -285,6 +289,7 @@ class Agent:
         if before and (before.settings != settings or before.memory != self.memory.version):
             before = None
         read_out, recall, new = self.memory.recall(outputs.keys, settings, before.recall if before else None)
+        self.meter.add("recall", new)
         recalled = before.recalled + new if before else new
         versions = self.learner.version, self.memory.version
         return CachedOutputs(*versions, outputs, looked, settings, recall, recalled), read_out, spent + new
@@ -318,8 +323,9 @@ class Agent:
         learner, memory = cached.outputs.probabilities.cpu()[known], read_out.probabilities.cpu()[:, known]
         temperature = fit_temperature(learner, labels) if self.rule == "calibrated" else 1.0
         mixture = self.memory.fit(tempered(learner, temperature), memory, labels, within=WITHIN[self.rule])
-        mixture = replace(mixture, temperature=temperature)
-        return mixture, cached, spent + Work(seconds=time.perf_counter() - start)
+        fitting = Work(seconds=time.perf_counter() - start)
+        self.meter.add("calibration", fitting)
+        return replace(mixture, temperature=temperature), cached, spent + fitting
 
     def calibrate(
         self,

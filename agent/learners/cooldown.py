@@ -144,6 +144,7 @@ class CooldownLearner(NetworkLearner):
         check_finite(network, losses, rates, first_step=trunk.n_steps)
         flops = training.flops_of_steps(network, inputs.shape[1:], n_steps * batch, n_steps)
         work = Work(flops, seconds=time.perf_counter() - start, samples=n_steps * batch)
+        training.meter.add("cool-downs", work)
         return _CoolDown(trunk.version, network.eval(), n_steps, work)
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:

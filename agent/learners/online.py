@@ -155,12 +155,14 @@ class OnlineLearner(NetworkLearner):
         if not self.keeps:
             self.samples, self.turns = SampleStore(self.training.device), Turns()
         n_trained = sum(plan.sizes)
-        return Work(
+        work = Work(
             flops=self.training.flops_of_steps(self.network, inputs.shape[1:], n_trained, len(plan.sizes)),
             nbytes=written,
             seconds=time.perf_counter() - start,
             samples=n_trained,
         )
+        self.training.meter.add("training", work)
+        return work
 
     def _plan(self, n_new: int) -> "_Plan":
         """Plan the batches of a chunk of n_new samples."""

@@ -163,11 +163,13 @@ class RefitLearner(NetworkLearner):
         self.n_steps += n_steps
         self.version = self.lineage.next()
         self.n_trained_on = n
-        return Work(
+        work = Work(
             flops=self.training.flops_of_steps(network, inputs.shape[1:], n_trained, n_steps),
             seconds=time.perf_counter() - start,
             samples=n_trained,
         )
+        self.training.meter.add("training", work)
+        return work
 
     def fork(self) -> "RefitLearner":
         """An independent copy that draws the same random numbers from here on; trained weights are shared."""

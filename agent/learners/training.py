@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, TypeVar
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int32, Int64, Shaped
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from agent.accounting.meter import Meter
 from agent.accounting.work import Work
 from agent.data.augmentation import Augmentation, Normalization, moved
 from agent.errors import InvalidSetting, TrainingDiverged
@@ -79,6 +80,7 @@ class Training:
         compiled: fuse forward and backward pass with `torch.compile`; this changes the order of additions and so the
             last digits.
         progress: called with work done.
+        meter: counts what is computed.
     """
 
     recipe: Recipe
@@ -87,6 +89,7 @@ class Training:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     compiled: bool = False
     progress: Progress = unreported
+    meter: Meter = field(default_factory=Meter, compare=False)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -106,8 +109,9 @@ class Training:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self.recipe.prepare(network, self.normalization(inputs.to(self.device)))
         network.train(training)
-        flops, n = counter.get_total_flops(), len(inputs)
-        return network, Work(flops, seconds=time.perf_counter() - start, samples=n)
+        work = Work(counter.get_total_flops(), seconds=time.perf_counter() - start, samples=len(inputs))
+        self.meter.add("training", work)
+        return network, work
 
     def step(
         self,
@@ -170,6 +174,7 @@ class Training:
             self.progress(len(batch))
         flops = len(inputs) * self.flops_of_looking(network, inputs.shape[1:])
         work = Work(flops, seconds=time.perf_counter() - start, samples=len(inputs))
+        self.meter.add("forward", work)
         return Outputs(torch.cat(probabilities), torch.cat(read)), work
 
     def flops_of_steps(self, network: Network, shape: Shape, n_samples: int, n_steps: int) -> int:

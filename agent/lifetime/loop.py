@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from agent.abilities import Resumable, check_forkable
 from agent.accounting.costs import CostModel
 from agent.accounting.ledger import Ledger
+from agent.accounting.meter import PARTS
 from agent.agent import Agent, fork_together, share
 from agent.data.chunk import Chunk
 from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
@@ -21,7 +22,7 @@ from agent.learners.protocol import Estimating
 from agent.lifetime.acting import perform
 from agent.lifetime.branch import BRANCH_SHAPE, Branch
 from agent.lifetime.cohort import Cohort
-from agent.lifetime.lifetime import Lifetime
+from agent.lifetime.lifetime import NUMBER, Lifetime
 from agent.lifetime.measuring import calibrate, evaluate, evaluate_at_initialization, finish
 from agent.lifetime.observing import look, look_again, observations, prepare
 from agent.memory.mixture import Mixture
@@ -50,6 +51,9 @@ class Lifetimes:
         costs: prices; by default of FLOPs alone.
         budget: what a lifetime may spend, in the unit of `costs`, for all or for each by name; policies see it and may
             overdraw it.
+
+    Attributes:
+        meter: that of the first agent.
 
     Raises:
         InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed or needs estimates that the
@@ -80,6 +84,7 @@ class Lifetimes:
         share(list(cohorts))
         for agent in cohorts:
             agent.check_stores(stream[0])
+        self.meter = next(iter(cohorts)).meter
         learner = next(iter(cohorts)).learner
         if len(policies) > 1 or (learner.lazy and (plan.every or plan.after or plan.prequential)):
             check_forkable(learner)  # now, and not at the first fork
@@ -211,7 +216,7 @@ class Lifetimes:
         Only between two chunks: an observed chunk would be charged twice.
         """
         assert self._observed is None, "a chunk has been observed and not acted on"
-        return {"branches": [branch.state() for branch in self._branches]}
+        return {"branches": [branch.state() for branch in self._branches], "meter": self.meter.state()}
 
     @staticmethod
     def check_state(state: dict[str, Any], path: Path) -> None:
@@ -224,7 +229,8 @@ class Lifetimes:
         Raises:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
-        check_shape(state, {"branches": [BRANCH_SHAPE]}, f"the checkpoint {path}")
+        shape = {"branches": [BRANCH_SHAPE], "meter": {part: [NUMBER] for part in PARTS}}
+        check_shape(state, shape, f"the checkpoint {path}")
         if any(n < 0 for n in Lifetimes.n_steps_in(state).values()):
             raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
         cohorts = [branch["cohorts"] for branch in state["branches"]]
@@ -243,6 +249,7 @@ class Lifetimes:
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
         """Restore what `state` returned, and the past steps of each lifetime; only before the first chunk."""
+        self.meter.load_state(state["meter"])
         [initial] = self._branches
         lifetimes = {lifetime.name: lifetime for lifetime in initial.lifetimes}
         agent_of = {each.name: cohort.agent for cohort in initial.cohorts for each in cohort.lifetimes}

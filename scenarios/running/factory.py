@@ -101,6 +101,7 @@ def build_agents(
             calibrate_every=each.calibrate_every,
             keys=own,
             rule=each.mixture,
+            meter=training.meter,
         )
     return {name: agents[each] for name, each in parts.items()}
 

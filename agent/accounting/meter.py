@@ -1,0 +1,48 @@
+"""What lifetimes together have really computed: each piece once, however many of them are billed for it."""
+
+from typing import Any, Literal, get_args
+
+from agent.accounting.work import Work
+
+Part = Literal["training", "cool-downs", "forward", "recall", "calibration"]
+"""Parts of what is computed:
+
+- training: gradient steps, and the preparation of the network.
+- cool-downs: the gradient steps of the cooldown learner's copies.
+- forward: forward passes without training.
+- recall: comparing queries with the memory.
+- calibration: fitting the mixture, without its forward passes and recall; no FLOPs are counted.
+"""
+
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class Meter:
+    """The work that was done, by part. Agents, learners and their forks share one.
+
+    The ledgers of lifetimes add up to more: lifetimes that share work are each billed for all of it.
+    """
+
+    def __init__(self) -> None:
+        self.work: dict[Part, Work] = dict.fromkeys(PARTS, Work())
+
+    def add(self, part: Part, work: Work) -> None:
+        """Count work that has just been done."""
+        self.work[part] += work
+
+    def as_json(self) -> dict[str, dict[str, float]]:
+        """Plain values by part: FLOPs, samples and wall-clock seconds."""
+        return {
+            part: {"flops": work.flops, "samples": work.samples, "seconds": work.seconds}
+            for part, work in self.work.items()
+        }
+
+    def state(self) -> dict[str, list[float]]:
+        """Plain values for `load_state`."""
+        return {part: [work.flops, work.seconds, work.samples] for part, work in self.work.items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for part in PARTS:
+            flops, seconds, samples = state[part]
+            self.work[part] = Work(flops, seconds=seconds, samples=samples)
