@@ -13,6 +13,7 @@ from scenarios.config.fields import (
     DATA,
     LEARNER,
     MEASURING,
+    MEMORY,
     SEARCH,
     STREAM,
     TRAINING,
@@ -136,9 +137,49 @@ class CurveConfig(AgentConfig):
     with_policies: PolicyList | None = setting(
         None, "policies to run on the same streams as the k%-learners, separated by spaces or semicolons", STREAM
     )
+    with_memories: tuple[Method, ...] = setting(
+        (),
+        "a further memory of the same learners, 'label = memory:... | keys:... | pool:... | mixture:...', with an R of "
+        "its own; what is left out is as in the other settings; once for each",
+        MEMORY,
+    )
+    surface: bool | None = setting(
+        None,
+        "measure z whenever another k's share of the stream has passed, too: R by the number of images learned and in "
+        "all, for recall alone (default: yes, except with --with-policies)",
+        MEASURING,
+    )
 
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     want_width: float | None = _want_width("the unit of R")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Complete the memories by the other settings, so that config.json records them."""
+        if not isinstance(values, dict):
+            return values
+        surface = values.get("surface")
+        filled = {**values, "surface": not values.get("with_policies") if surface is None else surface}
+        if written := listed_methods(values.get("with_memories") or ()):
+            base = {name: values.get(name, cls.model_fields[name].default) for name in AgentSettings.model_fields}
+            filled["with_memories"] = completed(written, {**base, "calibrate_every": 0})
+        return filled
+
+    @model_validator(mode="after")
+    def _agree_on_memories(self) -> "CurveConfig":
+        if self.surface and self.with_policies:
+            raise ValueError("expected --no-surface with --with-policies, whose lifetimes it would measure as well")
+        plain = Method(calibrate_every=0)
+        for method in self.with_memories:
+            fixed = {name: getattr(self, name) for name in ("network", "recipe", "learner")}
+            fixed |= {name: getattr(plain, name) for name in ("rekey", "calibrate_every", "budget", "policy")}
+            own = [name for name, value in fixed.items() if getattr(method, name) != value]
+            if own:
+                raise ValueError(
+                    f"expected --with-memories to change memory, keys, pool or mixture, got {own[0]} in {method.label}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _agree(self) -> "CurveConfig":

@@ -1,26 +1,28 @@
 """The relative value of learning over memorizing: k%-learners over seeds (E. Orhan, 2019)."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.agent import Agent
 from agent.data.chunk import LabelledInputs
-from agent.errors import RunError
+from agent.errors import CheckpointError, RunError
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracy_of
 from agent.evaluation.trajectory import Trajectory
 from agent.learners.protocol import WarmStarting
-from agent.learners.training import Progress, unreported
 from agent.lifetime.loop import Lifetimes
 from agent.policies import Policy, StaticPolicy
-from agent.storage.record import LifetimeRecord, RunDirectory
+from agent.storage.record import SECONDS, LifetimeRecord, RunDirectory
 from scenarios.analysis.matched_share import MatchedShares, course_of, place
+from scenarios.config.method import Method
 from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
-from scenarios.experiments.relative_value_report import Curve, read_curve, write_curve
+from scenarios.experiments.relative_value_reading import Curve, computed_in, read_curve
+from scenarios.experiments.relative_value_report import write_curve
 from scenarios.experiments.relative_value_tables import report
 from scenarios.running.experiment import Experiment
 from scenarios.running.factory import build_agents, choose_augmentation
@@ -49,31 +51,50 @@ def run(config: CurveConfig, run: Run) -> Curve:
     """
     directory = run.directory
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    folders = _folders(config)
-    records = {seed: _records(config, directory, seed) for seed in seeds}
+    records = {seed: records_of(config, directory, seed) for seed in seeds}
     unfinished: dict[int, list[str]] = {}
     for seed in seeds:
-        if names := [name for name in folders if records[seed][name].summary() is None]:
+        if names := [name for name, record in records[seed].items() if record.summary() is None]:
             unfinished[seed] = names
         else:
             directory.checkpoints(f"seed{seed}").drop()  # left by a process that was killed before it deleted them
     if unfinished:
         _run_seeds(config, unfinished, run)
-    by_name = {name: [records[seed][name] for seed in seeds] for name in folders}
-    try:
-        curve = read_curve(config, {k: by_name[f"{k:g}"] for k in {*config.k, 100.0}})
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"expected whole summaries of {len(folders) * len(seeds)} lifetimes in {directory.path}, got one without "
-            f"or with an invalid {str(error) or type(error).__name__}; --force starts anew"
-        ) from error
+    curve = curve_of(config, records)
     if policies := config.with_policies:
         of_training = notes_on_training(policies, config.dataset, seeds, run.access)
         for note in [*of_training, *notes_on_tariffs(policies)]:
             run.reporter.warn(note)
-        curve = replace(curve, matched=_placed(config, by_name))
+        curve = replace(curve, matched=_placed(config, _by_name(records)))
     write_curve(curve, directory)
     return curve
+
+
+def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRecord]]) -> Curve:
+    """The curve of finished lifetimes, given by seed and name; without policies.
+
+    Raises:
+        RunError: a record is incomplete or damaged.
+    """
+    by_name = _by_name(records)
+    main = {k: by_name[f"{k:g}"] for k in {*config.k, 100.0}}  # a k that rounds to 100 shares its lifetime
+    memories: dict[str, dict[float, Sequence[LifetimeRecord]]] = {}
+    for name, static in _statics(config).items():
+        if static.memory:
+            memories.setdefault(static.memory.label, {})[static.k] = by_name[name]
+    try:
+        curve = read_curve(config, list(records), main, memories)
+    except (CheckpointError, KeyError, TypeError, ValueError, IndexError) as error:
+        seed = next(iter(records.values()))
+        raise RunError(
+            f"expected whole records of {len(by_name) * len(records)} lifetimes beside {seed['100'].path}, got one "
+            f"without or with an invalid {str(error) or type(error).__name__}; --force starts anew"
+        ) from error
+    return replace(curve, computed=computed_in(of_seed["100"].path.parent for of_seed in records.values()))
+
+
+def _by_name(records: Mapping[int, Mapping[str, LifetimeRecord]]) -> dict[str, list[LifetimeRecord]]:
+    return {name: [of_seed[name] for of_seed in records.values()] for name in next(iter(records.values()))}
 
 
 def _run_seeds(config: CurveConfig, unfinished: Mapping[int, list[str]], run: Run) -> None:
@@ -88,26 +109,39 @@ def _run_seeds(config: CurveConfig, unfinished: Mapping[int, list[str]], run: Ru
         pass
 
 
-def _statics(config: CurveConfig) -> dict[str, float]:
-    """The k of every k%-learner, by the name of its lifetime."""
-    return {f"{k:g}": k for k in sorted({*config.k, 100.0})}
+class _Static(NamedTuple):
+    """A k%-learner."""
+
+    k: float
+    memory: Method | None = None
+    """One beside that of the settings; None for that one."""
+
+
+def _statics(config: CurveConfig) -> dict[str, _Static]:
+    """Every k%-learner, by the name of its lifetime."""
+    ks = sorted({*config.k, 100.0})
+    found = {f"{k:g}": _Static(k) for k in ks}
+    for memory in config.with_memories:
+        found |= {f"{memory.label} {k:g}": _Static(k, memory) for k in ks if k < 100}
+    return found
 
 
 def _work(config: CurveConfig, dataset: Dataset, names: Sequence[str]) -> float:
     """The workload of a seed's lifetimes with these names."""
-    ks = [k for name, k in _statics(config).items() if name in names]
-    learner = _agent(config, dataset, config.first_seed, unreported).learner
-    return workload(config, learner, dataset, ks, len(names) - len(ks))
+    statics = _statics(config)
+    ks = {statics[name].k for name in names if name in statics}  # memories share learners
+    learner = build_agents(config, {"": config}, dataset, seed=config.first_seed)[""].learner
+    return workload(config, learner, dataset, sorted(ks), sum(name not in statics for name in names))
 
 
-def _folders(config: CurveConfig) -> dict[str, str]:
-    """The folder of each lifetime in the folder of its seed, by name."""
-    statics = {name: f"k{k:03g}" for name, k in _statics(config).items()}
-    return statics | {str(policy): file_name(policy.spec) for policy in config.with_policies or ()}
-
-
-def _records(config: CurveConfig, run: RunDirectory, seed: int) -> dict[str, LifetimeRecord]:
-    return {name: run.lifetime(f"seed{seed}/{folder}") for name, folder in _folders(config).items()}
+def records_of(config: CurveConfig, run: RunDirectory, seed: int) -> dict[str, LifetimeRecord]:
+    """The record of each lifetime of a seed, by name."""
+    folders = {
+        name: f"k{static.k:03g}" + (f"-{static.memory.file_name}" if static.memory else "")
+        for name, static in _statics(config).items()
+    }
+    folders |= {str(policy): file_name(policy.spec) for policy in config.with_policies or ()}
+    return {name: run.lifetime(f"seed{seed}/{folder}") for name, folder in folders.items()}
 
 
 def prepare(config: CurveConfig, access: Access) -> None:
@@ -126,11 +160,7 @@ def prepare(config: CurveConfig, access: Access) -> None:
 def _policies_by_name(config: CurveConfig, seed: int) -> dict[str, Policy]:
     """The policy of each lifetime of a seed, by name of the lifetime."""
     others = {str(policy): policy.make(seed=seed) for policy in config.with_policies or ()}
-    return {name: StaticPolicy(k) for name, k in _statics(config).items()} | others
-
-
-def _agent(config: CurveConfig, dataset: Dataset, seed: int, progress: Progress) -> Agent:
-    return build_agents(config, {"": config}, dataset, seed=seed, progress=progress)[""]
+    return {name: StaticPolicy(static.k) for name, static in _statics(config).items()} | others
 
 
 def _lifetimes(
@@ -141,8 +171,16 @@ def _lifetimes(
     policies: Mapping[str, Policy],
     reporter: ProgressReporter,
 ) -> Lifetimes:
-    plan = EvaluationPlan(dataset.validation, dataset.test, every=config.evaluate_every)
-    return Lifetimes(_agent(config, dataset, seed, reporter.advance), stream, policies, plan)
+    plan = EvaluationPlan(
+        dataset.validation,
+        dataset.test,
+        every=config.evaluate_every,
+        recalling_after=frozenset(round(k * config.chunks / 100) - 1 for k in config.k if config.surface),
+    )
+    statics = _statics(config)
+    methods = {name: (statics[name].memory if name in statics else None) or config for name in policies}
+    agents = build_agents(config, methods, dataset, seed=seed, progress=reporter.advance)
+    return Lifetimes(agents, stream, policies, plan)
 
 
 def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
@@ -150,7 +188,7 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
     reporter = site.reporter
     dataset = site.cache.get(seed, lambda: load_data(config, seed, site.access, reporter))
     reporter.say(f"seed {seed}")
-    records, checkpoints = _records(config, site.directory, seed), site.directory.checkpoints(f"seed{seed}")
+    records, checkpoints = records_of(config, site.directory, seed), site.directory.checkpoints(f"seed{seed}")
     stream = iid_stream(dataset, config.chunks, seed=seed)
     policies = _policies_by_name(config, seed)
     statics = _statics(config)
@@ -170,8 +208,9 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
         facts: dict[str, Any] = dict(about)
         if name not in statics:
             facts |= {"policy": name, "seed": seed}
-        elif config.warm:
-            facts |= _warm(agent, stream, StaticPolicy(statics[name]), dataset.test)
+        elif config.warm and not statics[name].memory:
+            facts |= _warm(agent, stream, StaticPolicy(statics[name].k), dataset.test)
+        site.directory.write(f"seed{seed}/{SECONDS}", json.dumps(agent.meter.as_json(), indent=2) + "\n")
         records[name].finish(trajectory, facts)
 
     run_recorded(
@@ -199,7 +238,7 @@ def _warm(agent: Agent, stream: ChunkStream, policy: StaticPolicy, test: Labelle
 
 def _placed(config: CurveConfig, records: Mapping[str, Sequence[LifetimeRecord]]) -> MatchedShares:
     courses = {name: [course_of(record) for record in by_seed] for name, by_seed in records.items()}
-    statics = {k: courses[name] for name, k in _statics(config).items()}
+    statics = {static.k: courses[name] for name, static in _statics(config).items() if not static.memory}
     policies = {str(policy): courses[str(policy)] for policy in config.with_policies or ()}
     return place(statics, policies, config.confidence)
 

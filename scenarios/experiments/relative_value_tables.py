@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.accounting.work import Work
 from agent.storage.record import SUMMARY
 from scenarios.analysis.formats import gflop, percent, spread
 from scenarios.analysis.matched_share import MatchedShares
@@ -12,7 +13,14 @@ from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.analysis.sample_size import SampleSize, seeds_for_ratio
 from scenarios.analysis.statistics import CurvePoint, Ratio, paired_differences
 from scenarios.config.settings import CurveConfig
-from scenarios.experiments.relative_value_report import Curve, curve_json, policies_json
+from scenarios.experiments.relative_value_reading import Curve, LearnerAt
+from scenarios.experiments.relative_value_report import (
+    by_memory,
+    curve_json,
+    memories_json,
+    policies_json,
+    surface_json,
+)
 from scenarios.experiments.wanted_width import WantedWidth, cost_of_seed, wanted_width_json, wanted_width_parts
 
 _COSTS = {
@@ -34,6 +42,27 @@ def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
     parts += [f"{name} undetermined: {reason}." for name, reason in reasons]
     content = curve_json(curve)
     files = [("figure", [path / "curve.png"]), ("table", [path / "curve.csv", path / "curve.json"])]
+    if curve.memories:
+        content |= {"memories": memories_json(curve)["memories"]}
+        parts += ["", _memories(curve)]
+        files.append(("memories", [path / f"memories.{kind}" for kind in ("png", "csv", "json")]))
+    if len(curve.surface) > len(curve.learners):
+        content |= {"surface": surface_json(curve)["points"]}
+        parts += [
+            "",
+            "R of shorter streams: rows are images in all, columns those that were learned, the first of them.",
+            _surface(curve),
+            "-: undetermined. Intervals and accuracies are in surface.csv.",
+        ]
+        files.append(("surface", [path / f"surface.{kind}" for kind in ("png", "csv", "json")]))
+    if curve.computed:
+        costs = {part: {"flops": work.flops, "seconds": work.seconds} for part, work in curve.computed.items()}
+        content |= {"computed_by_seed": costs}
+        parts += [
+            "",
+            "Computed for a seed, each piece once, though every k%-learner is billed for all that it shares:",
+            _computed(curve),
+        ]
     if curve.matched:
         content |= {"policies": policies_json(curve, curve.matched)["policies"]}
         parts += _policies(curve, curve.matched)
@@ -49,6 +78,67 @@ def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
             how=f"The same command with --seeds {config.seeds + (wanted.more or 0)} lives only the new ones.",
         )
     return Report(content, parts, curve.notes, files)
+
+
+def _memories(curve: Curve) -> Table:
+    """R of each memory at each k."""
+    rows = [
+        (label if first else "", *_row_of_memory(at))
+        for label, learners in by_memory(curve).items()
+        for first, at in zip([True] + [False] * len(learners), learners, strict=False)
+    ]
+    return Table(
+        (Column("memory", is_text=True, folds=True), *numbers("k %", "x", "z", "z - x", "R", "1/R", "w")),
+        tuple(rows),
+        "memories of the same learners",
+        "accuracies in %; intervals as above",
+    )
+
+
+def _row_of_memory(at: LearnerAt) -> tuple[str, ...]:
+    values = at.statistics
+    accuracies = (percent(each.estimate) for each in (values.x, values.z, values.z_minus_x))
+    return f"{at.point.k:g}", *accuracies, _ratio(values.R), _ratio(values.share), _fitted(at.mean_w)
+
+
+def _surface(curve: Curve) -> Table:
+    """R by the share of the stream that has passed (rows) and that was learned (columns)."""
+    found = {(at.learned, at.passed): at.statistics.R.estimate for at in curve.surface}
+    learned, passed = (sorted({pair[i] for pair in found}) for i in (0, 1))
+    rows = tuple(
+        (
+            f"{round(curve.n_train * total / 100):,}",
+            *("" if (k, total) not in found else _estimate(found[k, total]) for k in learned),
+        )
+        for total in passed
+    )
+    return Table(
+        numbers("images", *(f"{round(curve.n_train * k / 100):,}" for k in learned)),
+        rows,
+    )
+
+
+def _estimate(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}"
+
+
+def _computed(curve: Curve) -> Table:
+    """What a seed has computed, by part."""
+    seconds = sum(work.seconds for work in curve.computed.values())
+    rows = tuple(
+        (
+            "forward passes" if part == "forward" else part,
+            f"{work.flops / 1e12:,.2f}",
+            f"{work.seconds:,.1f}",
+            percent(work.seconds / seconds if seconds else None),
+        )
+        for part, work in curve.computed.items()
+        if work != Work() or work.seconds
+    )
+    return Table(
+        (Column("part", is_text=True), *numbers("TFLOP", "seconds", "% of time")),
+        rows,
+    )
 
 
 def _wanted_width(curve: Curve, width: float, path: Path) -> WantedWidth:

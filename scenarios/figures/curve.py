@@ -1,4 +1,4 @@
-"""The figure of the curve experiment: R against k, and the accuracies behind R against k."""
+"""The figures of the curve experiment: R against k with the accuracies behind it, and R for several memories."""
 
 import math
 import textwrap
@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from scenarios.analysis.statistics import CurvePoint, Ratio, RelativeValue
+from scenarios.figures.ratio_axis import CAPTION, Span, ratio_axis, ratio_lines, span_of
 from scenarios.figures.style import (
     BLUE,
     GREEN,
@@ -19,6 +19,7 @@ from scenarios.figures.style import (
     PERCENT_LIMITS,
     VERMILION,
     legend_above,
+    marker_style,
     new_figure,
     percent_span,
     seed_count,
@@ -27,9 +28,6 @@ from scenarios.figures.style import (
 
 STRIP = 0.14  # height of the strip for each k with an undetermined R, as a share of the panel
 SHIFT = 0.5  # x and z are drawn at this distance from their k so that their error bars do not coincide
-
-Span = tuple[float, float, float]
-"""Mean, low and high."""
 
 
 def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, confidence: float = 0.95) -> Figure:
@@ -74,17 +72,46 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, co
     return figure
 
 
+def memories_figure(
+    memories: Mapping[str, Sequence[CurvePoint]], *, dataset: str, learner: str, confidence: float = 0.95
+) -> Figure:
+    """R and 1/R against k for several memories of the same learners, with their intervals.
+
+    Args:
+        memories: the measurements by label.
+        dataset: name of the data set, for the title.
+        learner: how the learners were trained, for the title.
+        confidence: level of every interval, in (0, 1).
+
+    Returns:
+        A figure of 10 x 4.5 inches with an Agg canvas; `figure_png` makes the file.
+    """
+    statistics = {
+        label: {point.k: point.statistics(confidence) for point in points} for label, points in memories.items()
+    }
+    every = [values for of_memory in statistics.values() for values in of_memory.values()]
+    title = textwrap.fill(f"{dataset}, {learner} ({_seeds_text(every)}): memories of the same learners", 100)
+    figure = new_figure(10, 4.5, f"{title}\n{CAPTION}")
+    left, right = figure.subplots(1, 2)
+    styles = [marker_style(i, edge_width=0.8) for i in range(len(memories))]
+    labels = [textwrap.fill(label, 60) for label in memories]
+    for axes, name in ((left, "R"), (right, "share")):
+        ratios = [{k: getattr(values, name) for k, values in of_memory.items()} for of_memory in statistics.values()]
+        ratio_lines(axes, dict(zip(labels, ratios, strict=True)), styles, spread=0.7, stretched=name == "R")
+        axes.set_xlim(*PERCENT_LIMITS)
+        axes.set_xticks(range(0, 101, 20))
+        axes.set_xlabel("data used for learning, k (%)")
+        style_axes(axes, grid="y")
+    left.set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
+    right.set_ylabel("share recovered by memorizing,\n1 / R = (z − x) / (y − x)")
+    legend_above(left)
+    return figure
+
+
 def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level: str) -> None:
     axes.set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
-    spans = {k: _span(ratio) for k, ratio in zip(ks, ratios, strict=True) if ratio.reason is None}
-    low, high = _ratio_limits(list(spans.values()))
-    margin = 0.06 * (math.asinh(high) - math.asinh(low))
-    strip = (STRIP if len(spans) < len(ks) else 0.0) * (math.asinh(high) - math.asinh(low) + 2 * margin) / (1 - STRIP)
-    axes.set_yscale("function", functions=(np.arcsinh, np.sinh))
-    axes.set_ylim(math.sinh(math.asinh(low) - margin - strip), math.sinh(math.asinh(high) + margin))
-    axes.yaxis.set_major_locator(FixedLocator(_ratio_ticks(low, high)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    spans = {k: span for k, ratio in zip(ks, ratios, strict=True) if (span := span_of(ratio))}
+    low, high = ratio_axis(axes, list(spans.values()), below=STRIP if len(spans) < len(ks) else 0.0)
 
     if spans:
         # NaN interrupts the line at each k with an undetermined R.
@@ -118,28 +145,6 @@ def _mark_undetermined(axes: Axes, reasons: Mapping[float, str]) -> None:
             markersize=5,
             label=textwrap.fill(f"R undetermined: {reason}", 64),
         )
-
-
-def _ratio_limits(spans: Sequence[Span]) -> tuple[float, float]:
-    """Ends of the R axis: they include all estimates, R = 1, and intervals up to ten times the largest estimate."""
-    if not spans:
-        return 0.0, 3.0
-    far = 10 * max(1.0, *(abs(estimate) for estimate, _, _ in spans))
-    low = max(min(least for _, least, _ in spans), -far)
-    high = min(max(most for _, _, most in spans), far)
-    return min(low, 0.5), max(high, 2.0)
-
-
-def _ratio_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in [low, high], which contains 0.5..2; as many as fit without overlap of their labels."""
-    decades = [10.0**n for n in range(math.ceil(math.log10(max(-low, high))) + 1)]
-    ticks: list[float] = []
-    for small, steps in (((0.25, 0.5, 0.75), (1, 1.5, 2, 3, 4, 5, 7)), ((0.5,), (1, 2, 5)), ((), (1, 3)), ((), (1,))):
-        positive = [*small, *(step * decade for decade in decades for step in steps)]
-        ticks = [tick for tick in sorted([0.0, *positive, *(-each for each in positive)]) if low <= tick <= high]
-        if np.diff(np.arcsinh(ticks)).min() > (math.asinh(high) - math.asinh(low)) / 16:
-            break
-    return ticks
 
 
 def _draw_accuracies(axes: Axes, points: Sequence[CurvePoint], statistics: Sequence[RelativeValue], level: str) -> None:
@@ -193,13 +198,6 @@ def _draw_bars(axes: Axes, ks: Sequence[float], spans: Sequence[Span], color: st
     if np.any(reach):
         axes.errorbar(ks, means, reach, fmt="none", ecolor=color, elinewidth=1.2, capsize=2)
     axes.plot(ks, means, marker, color=color, markersize=4.5, label=label)
-
-
-def _span(ratio: Ratio) -> Span:
-    assert ratio.estimate is not None
-    assert ratio.low is not None
-    assert ratio.high is not None
-    return ratio.estimate, ratio.low, ratio.high
 
 
 def _seeds_text(statistics: Sequence[RelativeValue]) -> str:

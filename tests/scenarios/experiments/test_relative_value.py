@@ -4,16 +4,20 @@ import json
 
 import pytest
 
-from agent.errors import RunError, TrainingDiverged
+from agent.errors import InvalidSetting, RunError, TrainingDiverged
+from agent.evaluation.plan import EvaluationPlan
 from agent.learners.training import Training
+from agent.lifetime.loop import run_lifetime
+from agent.policies import StaticPolicy
 from agent.storage.record import open_run
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
 from scenarios.experiments.relative_value import CURVE
-from scenarios.experiments.relative_value_report import LearnerAt
+from scenarios.experiments.relative_value_reading import LearnerAt
 from scenarios.running import world
 from scenarios.running.factory import build_agents
 from scenarios.running.tasks import Run
+from scenarios.streams.catalog import iid_stream
 from tests.scenarios.worlds import colours
 
 TINY = {
@@ -126,6 +130,81 @@ def test_one_trunk_and_a_cool_down_at_each_k_make_a_curve(tmp_path, monkeypatch)
         assert len(steps) == 16 + sum(of_k[k] // 2 for k in cooled)
 
 
+@pytest.mark.parametrize("settings", [TINY, COOLDOWN], ids=["online", "cooldown"])
+def test_the_surface_is_what_shorter_streams_give(tmp_path, settings):
+    curve = live(tmp_path / "run", {**settings, "k": (25, 50, 75), "seeds": 1})
+    assert [(at.learned, at.passed) for at in curve.surface] == [
+        (25, 50), (25, 75), (50, 75), (25, 100), (50, 100), (75, 100)
+    ]  # fmt: skip
+    dataset = colours()
+    stream = iid_stream(dataset, 4, seed=0)
+    plan = EvaluationPlan(dataset.validation, dataset.test)
+    for at in curve.surface:
+        agent = build_agents(curve.config, {"": curve.config}, dataset, seed=0)[""]
+        n = int(at.passed / 25)
+        end = run_lifetime(agent, stream[:n], StaticPolicy(at.point.k), plan).accuracy
+        assert (end.learner, end.agent) == (at.point.x[0], at.point.z[0])
+    for at in (each for each in curve.surface if each.passed == 100):
+        same = next(each for each in curve.learners if each.point.k == at.learned)
+        assert at.point == same.point
+
+
+def test_the_surface_takes_neither_training_nor_forward_passes(tmp_path):
+    parts = {}
+    for surface in (False, True):
+        live(tmp_path / str(surface), {**COOLDOWN, "k": (25, 50, 75), "seeds": 1, "surface": surface})
+        parts[surface] = json.loads((tmp_path / f"{surface}/seed0/seconds.json").read_text())
+    for part in ("training", "cool-downs", "forward"):
+        assert parts[True][part]["flops"] == parts[False][part]["flops"] > 0
+    summaries = [tmp_path / str(surface) / "seed0/k025/summary.json" for surface in (False, True)]
+    plain, with_surface = (json.loads(path.read_text()) for path in summaries)
+    assert plain["spent"] == with_surface["spent"]
+    assert plain["accuracy"] == with_surface["accuracy"]
+    assert plain["mixture"] == with_surface["mixture"]
+
+
+def test_what_a_seed_computes_is_counted_once(tmp_path):
+    curve = live(tmp_path / "run", {**COOLDOWN, "k": (25, 75), "seeds": 1})
+    found = json.loads((tmp_path / "run/seed0/seconds.json").read_text())
+    of_k = {k: json.loads((tmp_path / f"run/seed0/k{k:03g}/summary.json").read_text())["work"] for k in (25, 75, 100)}
+    billed = {k: work["learn"]["flops"] for k, work in of_k.items()}
+    trained = found["training"]["flops"]
+    assert found["cool-downs"]["flops"] == sum(billed[k] - trained * k // 100 for k in billed)
+    n = 30 + 10 + 2 * 12 + 3 * 16  # memorized by each, validation images with a memory, test images
+    assert found["forward"]["samples"] == n
+    assert all(part["seconds"] > 0 for part in found.values())
+    assert curve.computed["training"].flops == trained
+
+
+def test_further_memories_share_the_learners(tmp_path):
+    written = ["ridge = memory:ridge", "calibrated = mixture:calibrated", "wide = keys:stem+features | pool:true"]
+    curve = live(tmp_path / "run", {**TINY, "k": (25, 75), "seeds": 2, "with_memories": written})
+    assert list(curve.memories) == ["ridge", "calibrated", "wide"]
+    own = [
+        {"memory": "ridge"},
+        {"mixture": "calibrated"},
+        {"keys": ("stem", "features"), "pool": True},
+    ]
+    for (label, learners), settings in zip(curve.memories.items(), own, strict=True):
+        alone = live(tmp_path / label, {**TINY, "k": (25, 75), "seeds": 2, **settings})
+        assert learners == alone.learners
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
+    labels = ["cache", "ridge", "calibrated", "wide"]
+    assert [row["memory"] for row in rows] == [label for label in labels for _ in range(2)]
+    assert (tmp_path / "run/memories.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_memory_of_other_learners_is_refused():
+    with pytest.raises(
+        InvalidSetting, match="expected --with-memories to change memory, keys, pool or mixture, got le"
+    ):
+        resolve(CurveConfig, "quick", {"with_memories": ["x = learner:refit"]})
+    with pytest.raises(InvalidSetting, match="expected --no-surface with --with-policies"):
+        resolve(CurveConfig, "quick", {"with_policies": "loss", "surface": True})
+    assert resolve(CurveConfig, "quick", {"with_policies": "loss"}).surface is False
+    assert resolve(CurveConfig, "quick", {}).surface is True
+
+
 @pytest.mark.slow
 def test_warm_starts_go_on_from_the_learner_they_follow(tmp_path):
     curve = live(tmp_path / "run", {**ORIGINAL, "warm": True})
@@ -193,5 +272,5 @@ def test_settings_reach_the_agent(tmp_path):
 def test_a_summary_that_lost_its_meaning_is_an_error(tmp_path, content):
     live(tmp_path / "run", TINY)
     (tmp_path / "run/seed0/k025/summary.json").write_text(content)
-    with pytest.raises(RunError, match=r"expected (whole summaries of 8 lifetimes|the end of a lifetime) in .*--force"):
+    with pytest.raises(RunError, match=r"expected (whole records of 8 lifetimes|the end of a lifetime) in .*--force"):
         live(tmp_path / "run", TINY)

@@ -1,0 +1,250 @@
+"""A finished curve, read from the records of its lifetimes."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.accounting.meter import PARTS, Part
+from agent.accounting.work import Work
+from agent.errors import RunError
+from agent.evaluation.scores import Accuracy
+from agent.evaluation.trajectory import Step
+from agent.storage.record import SECONDS, LifetimeRecord, read_object
+from scenarios.analysis.matched_share import MatchedShares
+from scenarios.analysis.statistics import CurvePoint, RelativeValue
+from scenarios.config.settings import CurveConfig
+from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.provenance import notes_on_tuning
+from scenarios.running.summary import N_QUERIES
+
+COSTS = ("learn", "memorize", "calibrate")
+TOTAL, UNCALIBRATED, ANSWERING = "total", "total_without_calibration", "answer_10000"
+"""Further costs: the sum over all accounts, the sum without calibration, and the cost to answer `N_QUERIES`."""
+
+TEMPERATURE = "learner_temperature"
+
+Records = Mapping[float, Sequence[LifetimeRecord]]
+"""Of the k%-learners by k, one for each seed."""
+
+
+@dataclass(frozen=True)
+class LearnerAt:
+    """The k%-learner at one k: accuracies, memory and costs, one value for each seed."""
+
+    point: CurvePoint
+    statistics: RelativeValue
+    y_warm: tuple[float, ...] | None
+    warm_gflop: tuple[float, ...] | None
+    """GFLOPs of the training from the k%-learner to y_warm, which no lifetime pays."""
+    warm_statistics: RelativeValue | None
+    """The statistics with y_warm for y; like y_warm, None if it was not measured."""
+    w: tuple[float | None, ...]
+    setting: dict[str, tuple[float | None, ...]]
+    """The memory's fitted setting, by name, and the temperature of the learner if one was fitted; like w, None for a
+    seed whose memory was empty."""
+    gflop: dict[str, tuple[float, ...]]
+    """By `COSTS`, `TOTAL`, `UNCALIBRATED` and `ANSWERING`."""
+    memory_entries: tuple[int, ...]
+    memory_nbytes: tuple[int, ...]
+
+    @property
+    def mean_w(self) -> float | None:
+        """The mean of w over the seeds for which it was fitted; None without any."""
+        fitted = [w for w in self.w if w is not None]
+        return mean(fitted) if fitted else None
+
+    @property
+    def typical_setting(self) -> dict[str, float | None]:
+        """Geometric means over the seeds for which it was fitted, because settings are searched on logarithmic grids.
+
+        An arithmetic mean if a value is 0 or below.
+        """
+        typical: dict[str, float | None] = {}
+        for name, by_seed in self.setting.items():
+            fitted = [value for value in by_seed if value is not None]
+            if all(value > 0 for value in fitted):
+                typical[name] = math.exp(mean([math.log(value) for value in fitted])) if fitted else None
+            else:
+                typical[name] = mean(fitted)
+        return typical
+
+
+@dataclass(frozen=True)
+class SurfacePoint:
+    """The k%-learner when only a part of the stream has passed: as if the stream had been that short."""
+
+    learned: float
+    """Percent of the whole stream that was learned, n."""
+    passed: float
+    """Percent of the whole stream that has passed, N; what is between n and N was memorized."""
+    point: CurvePoint
+    """With k = 100 n / N, and for y the accuracy of the learner that learned all of N."""
+    statistics: RelativeValue
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The finished experiment."""
+
+    config: CurveConfig
+    seeds: tuple[int, ...]
+    """In the order of all values by seed."""
+    n_train: int
+    n_test: int
+    """Number of images, the same for every seed."""
+    learners: tuple[LearnerAt, ...]
+    """In ascending order of k."""
+    surface: tuple[SurfacePoint, ...] = ()
+    """In ascending order of the percentages passed and learned; empty if it was not measured."""
+    memories: Mapping[str, tuple[LearnerAt, ...]] = field(default_factory=dict)
+    """The same learners with further memories, by label."""
+    matched: MatchedShares | None = None
+    """The policies on the same streams; None without any."""
+    computed: Mapping[Part, Work] = field(default_factory=dict)
+    """What a seed has really computed, by part, in the mean over the seeds that have a record of it."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes for a careful reader of the intervals."""
+        of_intervals = notes_on_intervals(self.config, n_together=len(self.learners), of="k's")
+        return [*notes_on_tuning(self.config), *of_intervals]
+
+
+def read_curve(
+    config: CurveConfig, seeds: Sequence[int], records: Records, memories: Mapping[str, Records] | None = None
+) -> Curve:
+    """The curve of finished lifetimes.
+
+    Args:
+        config: resolved settings.
+        seeds: of the lifetimes.
+        records: one for each seed, by k; 100 is among the keys.
+        memories: the same with further memories, by label, without 100.
+
+    Raises:
+        KeyError, TypeError, ValueError: a record lacks a value or holds an invalid one.
+        CheckpointError: a trajectory is incomplete.
+    """
+    y = tuple(summary["accuracy"]["learner"] for summary in _summaries(records[100.0]))
+    last = _summaries(records[100.0])[-1]
+    return Curve(
+        config,
+        tuple(seeds),
+        last["n_train"],
+        last["n_test"],
+        _learners(config, {k: records[k] for k in config.k}, y, warm=config.warm),
+        _surface(config, records) if config.surface else (),
+        {label: _learners(config, of_memory, y, warm=False) for label, of_memory in (memories or {}).items()},
+    )
+
+
+def computed_in(folders: Iterable[Path]) -> dict[Part, Work]:
+    """What the lifetimes of a seed have computed together, in the mean over seeds; empty without any record.
+
+    Args:
+        folders: of the seeds; those without a whole record are left out.
+    """
+    found = []
+    for folder in folders:
+        with suppress(OSError, RunError, KeyError, TypeError, ValueError):
+            parts = read_object(folder / SECONDS, "")
+            amounts = [(parts[part]["flops"], parts[part]["seconds"], parts[part]["samples"]) for part in PARTS]
+            found.append(np.array(amounts, dtype=np.float64))
+    if not found:
+        return {}
+    return {
+        part: Work(int(flops), seconds=float(seconds), samples=int(samples))
+        for part, (flops, seconds, samples) in zip(PARTS, np.mean(found, axis=0), strict=True)
+    }
+
+
+def _summaries(records: Sequence[LifetimeRecord]) -> list[dict[str, Any]]:
+    return [summary for record in records if (summary := record.summary())]
+
+
+def _learners(config: CurveConfig, records: Records, y: tuple[float, ...], *, warm: bool) -> tuple[LearnerAt, ...]:
+    by_k = {k: _summaries(by_seed) for k, by_seed in sorted(records.items())}
+    found = [_setting(summary) for summaries in by_k.values() for summary in summaries]
+    names = dict.fromkeys(name for setting in found for name in setting)
+    if all(setting.get(TEMPERATURE, 1) == 1 for setting in found):
+        names.pop(TEMPERATURE, None)
+    return tuple(_learner_at(k, summaries, y, names, config.confidence, warm) for k, summaries in by_k.items())
+
+
+def _surface(config: CurveConfig, records: Records) -> tuple[SurfacePoint, ...]:
+    steps = {
+        k: [record.steps(summary["step"] + 1) for record, summary in zip(by_seed, _summaries(by_seed), strict=True)]
+        for k, by_seed in records.items()
+    }
+    x = {k: tuple(_accuracy(each[-1]).learner for each in by_seed) for k, by_seed in steps.items()}
+    surface = []
+    for passed in sorted(k for k in steps if k > 0):
+        for learned in sorted(k for k in steps if k < passed):
+            at = round(passed * config.chunks / 100) - 1
+            z = tuple(_accuracy(each[at]).agent for each in steps[learned])
+            point = CurvePoint(100 * learned / passed, x=x[learned], y=x[passed], z=z)
+            surface.append(SurfacePoint(learned, passed, point, point.statistics(config.confidence)))
+    return tuple(surface)
+
+
+def _accuracy(step: Step) -> Accuracy:
+    if step.accuracy is None:
+        raise ValueError(f"evaluation after chunk {step.step + 1}")
+    return step.accuracy
+
+
+def _learner_at(
+    k: float,
+    summaries: Sequence[dict[str, Any]],
+    y: tuple[float, ...],
+    names: Iterable[str],
+    confidence: float,
+    warm: bool,
+) -> LearnerAt:
+    """The k%-learner, from one summary for each seed; `names` are those of the memory's settings."""
+
+    def by_seed(*path: str) -> tuple[Any, ...]:
+        return tuple(reduce(getitem, path, summary) for summary in summaries)
+
+    point = CurvePoint(k, x=by_seed("accuracy", "learner"), y=y, z=by_seed("accuracy", "agent"))
+    y_warm = by_seed("y_warm") if warm else None
+    return LearnerAt(
+        point,
+        point.statistics(confidence),
+        y_warm=y_warm,
+        warm_gflop=by_seed("warm_gflop") if warm else None,
+        warm_statistics=replace(point, y=y_warm).statistics(confidence) if y_warm else None,
+        w=tuple(summary.get("mixture", {}).get("w") for summary in summaries),
+        setting={name: tuple(_setting(summary).get(name) for summary in summaries) for name in names},
+        gflop=_gflop(summaries),
+        memory_entries=by_seed("memory_entries"),
+        memory_nbytes=by_seed("memory_nbytes"),
+    )
+
+
+def _setting(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The fitted setting of the memory, and the temperature of the learner; empty if the memory was empty."""
+    mixture = summary.get("mixture", {})
+    return {**(mixture.get("setting") or {}), **({TEMPERATURE: mixture["temperature"]} if mixture else {})}
+
+
+def _gflop(summaries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, ...]]:
+    by_account = {cost: tuple(summary["work"][cost]["flops"] / 1e9 for summary in summaries) for cost in COSTS}
+    total = tuple(summary["spent_gflop"] for summary in summaries)
+    return by_account | {
+        TOTAL: total,
+        UNCALIBRATED: tuple(whole - part for whole, part in zip(total, by_account["calibrate"], strict=True)),
+        ANSWERING: tuple((each["recall_flops"] + N_QUERIES * each["answer_flops"]) / 1e9 for each in summaries),
+    }
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean over seeds."""
+    return sum(values) / len(values)
