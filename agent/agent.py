@@ -18,6 +18,7 @@ from agent.errors import InvalidSetting
 from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.scores import Prediction
 from agent.learners import Learner
+from agent.learners.protocol import KeyReading
 from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
 from agent.memory.mixture import WITHIN, Mixture, Rule, Setting, fit_temperature, tempered
@@ -144,7 +145,7 @@ class Agent:
         bill = self.prepare(chunk) + self.flush()
         work = Work()
         if outputs is None:
-            outputs, work = self.forward(chunk.inputs)
+            outputs, work = self.shared.forward(chunk.inputs, self.keys, plain=True)
         first, n_before = self.n_memorized, self.memory.n_entries
         ids = torch.arange(first, first + len(chunk))
         inputs = chunk.inputs if self.memory.needs_inputs else None
@@ -182,7 +183,7 @@ class Agent:
         def renew(ids: Int64[Tensor, " n"]) -> Outputs:
             nonlocal forward
             inputs = inputs_of(self.raw_images, ids)  # a new tensor, which no other agent has
-            outputs, work = self.shared.forward(inputs, self.keys, remembered=False)
+            outputs, work = self.shared.forward(inputs, self.keys, remembered=False, plain=True)
             forward += work
             return outputs
 
@@ -228,7 +229,7 @@ class Agent:
         if self.rekeying.needs_inputs and len(chunk):
             written = raw_nbytes(chunk.inputs)
             held += (len(chunk) - insertion.n_evicted) * (written // len(chunk))
-        flops = 0 if looked else self.learner.forward_flops(len(chunk), chunk.inputs.shape[1:])
+        flops = 0 if looked else self._reading_flops(len(chunk), chunk.inputs.shape[1:])
         pending = self.estimate_flush(chunk.inputs)
         bill = [*pending, Charge("memorize", insertion.work + Work(flops, written), chunk.price)]
         return Estimate(bill, held_nbytes=held)
@@ -238,8 +239,15 @@ class Agent:
         if not self.rekeying.on_learn or not len(self.raw_images):
             return Work()
         assert isinstance(self.memory, Rekeyable)
-        flops = self.learner.forward_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
+        flops = self._reading_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
         return Work(flops) + self.memory.estimate_rekey()
+
+    def _reading_flops(self, n: int, shape: Shape) -> int:
+        """FLOPs of computing the keys of n inputs that are stored."""
+        learner = self.learner
+        if isinstance(learner, KeyReading):
+            return learner.reading_flops(n, shape)
+        return learner.forward_flops(n, shape)
 
     def key_length(self, shape: Shape) -> int:
         """Numbers in the agent's key of an input of `shape`."""

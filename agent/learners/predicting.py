@@ -50,6 +50,15 @@ class NetworkLearner:
         """The FLOPs of `forward`."""
         return n * self.training.flops_of_looking(self.predictor, shape)
 
+    def read(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
+        """The keys of `forward`, with the probabilities of the plain inputs alone; nothing may be pending."""
+        assert not self.pending, "flush before read"
+        return self.training.look(self.predictor, inputs, self.keys, plain=True)
+
+    def reading_flops(self, n: int, shape: Shape) -> int:
+        """The FLOPs of `read`."""
+        return n * self.training.flops_of_looking(self.predictor, shape, plain=True)
+
     def key_length(self, shape: Shape) -> int:
         """Numbers in a key."""
         return self.keys.length(self.predictor, shape)

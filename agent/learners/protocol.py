@@ -83,6 +83,17 @@ class Estimating(Protocol):
 
 
 @runtime_checkable
+class KeyReading(Protocol):
+    """A learner whose keys take fewer forward passes than its probabilities, which it averages over several views."""
+
+    def read(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
+        """The keys of `forward`, with the probabilities of the plain inputs alone."""
+
+    def reading_flops(self, n: int, shape: Shape) -> int:
+        """The FLOPs of `read` on n inputs of `shape`."""
+
+
+@runtime_checkable
 class WarmStarting(Protocol):
     """A learner that can continue from the weights of its last training where it would begin anew."""
 

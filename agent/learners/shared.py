@@ -10,7 +10,7 @@ from agent.abilities import Resumable, fork_of, state_of
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk
 from agent.errors import ContractError
-from agent.learners.protocol import Estimating, Learner, LearningEstimate, Preparable
+from agent.learners.protocol import Estimating, KeyReading, Learner, LearningEstimate, Preparable
 from agent.networks.keys import Columns
 from agent.networks.outputs import Outputs
 from agent.version import Version
@@ -177,7 +177,7 @@ class SharedLearner:
         return LearningEstimate(Work(), Work())
 
     def forward(
-        self, inputs: Shaped[Tensor, "n ..."], keys: Columns | None, *, remembered: bool = True
+        self, inputs: Shaped[Tensor, "n ..."], keys: Columns | None, *, remembered: bool = True, plain: bool = False
     ) -> tuple[Outputs, Work]:
         """Probabilities and these columns of the keys, with the full work also where another agent has caused it.
 
@@ -185,19 +185,21 @@ class SharedLearner:
             inputs: any number of them.
             keys: None for all columns.
             remembered: whether other agents can be expected to pass the same tensor through the network.
+            plain: whether keys are all that is needed, so that a learner that is `KeyReading` may `read`.
         """
         learner = self.learner
+        forward = learner.read if plain and isinstance(learner, KeyReading) else learner.forward
         if not (remembered and self._readings):
-            outputs, work = learner.forward(inputs)
+            outputs, work = forward(inputs)
             return _part(outputs, keys), work
         self._looks = [look for look in self._looks if look.version == learner.version]
         for look in self._looks:
-            if look.inputs is inputs and keys in look.outputs:
+            if look.inputs is inputs and look.plain == plain and keys in look.outputs:
                 return look.outputs[keys], look.work
-        outputs, work = learner.forward(inputs)
+        outputs, work = forward(inputs)
         # Parts are cut out for all agents at once, so that the joint keys need not be held beside them.
         parts = {each: _part(outputs, each) for each in self._readings | {keys}}
-        self._looks = [*self._looks, _Look(inputs, learner.version, parts, work)][-REMEMBERED:]
+        self._looks = [*self._looks, _Look(inputs, learner.version, plain, parts, work)][-REMEMBERED:]
         return parts[keys], work
 
     def fork(self) -> "SharedLearner":
@@ -231,6 +233,7 @@ class _Look(NamedTuple):
     inputs: Tensor
     version: Version
     """Of the learner."""
+    plain: bool
     outputs: dict[Columns | None, Outputs]
     """With the keys of each agent."""
     work: Work

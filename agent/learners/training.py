@@ -154,25 +154,33 @@ class Training:
         return loss.detach()
 
     @torch.inference_mode()
-    def look(self, network: Network, inputs: Shaped[Tensor, "n ..."], keys: Keys) -> tuple[Outputs, Work]:
-        """Forward passes in evaluation mode, in batches of bounded size, over all views of the inputs.
+    def look(
+        self, network: Network, inputs: Shaped[Tensor, "n ..."], keys: Keys, *, plain: bool = False
+    ) -> tuple[Outputs, Work]:
+        """Forward passes in evaluation mode, in batches of bounded size.
+
+        Args:
+            network: in evaluation mode.
+            inputs: any number of them.
+            keys: read from the plain inputs.
+            plain: leave out the other views of the inputs, over which probabilities are averaged.
 
         Raises:
             InvalidSetting: a mirror view of inputs that are not images.
         """
         start = time.perf_counter()
-        places = keys.of(network)
+        places, views = keys.of(network), () if plain else self.recipe.views
         probabilities, read = [], []
         for batch in inputs.split(FORWARD_BATCH):
             here = batch.to(self.device)
             with self.mixed_precision(network):
                 logits, activations = tapped(network, self.normalization(here), places)
-                further = [network(self.normalization(moved(here, view))) for view in self.recipe.views]
+                further = [network(self.normalization(moved(here, view))) for view in views]
             found = [each.float().softmax(dim=1) for each in (logits, *further)]
             probabilities.append(found[0] if not further else torch.stack(found).mean(dim=0))
             read.append(keys.read(activations))
             self.progress(len(batch))
-        flops = len(inputs) * self.flops_of_looking(network, inputs.shape[1:])
+        flops = len(inputs) * self.flops_of_looking(network, inputs.shape[1:], plain=plain)
         work = Work(flops, seconds=time.perf_counter() - start, samples=len(inputs))
         self.meter.add("forward", work)
         return Outputs(torch.cat(probabilities), torch.cat(read)), work
@@ -182,9 +190,10 @@ class Training:
         of_samples = n_samples * flops_per_sample(network, shape).training
         return of_samples + n_steps * self.recipe.flops_of_step(network)
 
-    def flops_of_looking(self, network: Network, shape: Shape) -> int:
+    def flops_of_looking(self, network: Network, shape: Shape, *, plain: bool = False) -> int:
         """FLOPs of `look` for one input."""
-        return (1 + len(self.recipe.views)) * flops_per_sample(network, shape).forward
+        n_views = 1 if plain else 1 + len(self.recipe.views)
+        return n_views * flops_per_sample(network, shape).forward
 
     def mixed_precision(self, network: Network) -> torch.autocast:
         """A context in which matrix products have the recipe's precision."""

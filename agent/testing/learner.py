@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agent.abilities import Forkable, Resumable, missing_members
 from agent.accounting.work import Work
-from agent.learners.protocol import Estimating, Learner, Preparable
+from agent.learners.protocol import Estimating, KeyReading, Learner, Preparable
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
 from agent.testing.promises import (
@@ -63,6 +63,7 @@ class _LearnerCheck:
             self.changes_its_version,
         ]
         abilities = {
+            KeyReading: self.reads_the_keys_of_forward,
             Preparable: self.prepares_once,
             Estimating: self.bills_as_estimated,
             Forkable: self.forks_are_independent,
@@ -146,6 +147,18 @@ class _LearnerCheck:
             if difference > 0.01 * float(among.abs().max()):  # bfloat16 rounds to 0.4%
                 found = f"{name} differ by {difference:.3g} from those of the inputs alone"
                 raise BrokenPromise(learner, "an input's outputs do not depend on other inputs", found)
+
+    def reads_the_keys_of_forward(self) -> None:
+        learner = self.made()
+        inputs, _ = self.samples(7, 5)
+        whole, forward = self.forward(learner, inputs)
+        outputs, work = learner.read(inputs)
+        if not torch.equal(outputs.keys, whole.keys):
+            raise BrokenPromise(learner, "`read` gives the keys of `forward`", f"{outputs.keys[:1]}")
+        announced = learner.reading_flops(7, self.shape)
+        if not work.flops == announced <= forward.flops:
+            found = f"{announced} announced, {work.flops} billed, {forward.flops} for `forward`"
+            raise BrokenPromise(learner, "`read` takes what `reading_flops` says, at most what `forward` takes", found)
 
     def says_what_is_pending(self) -> None:
         learner = self.make(0)

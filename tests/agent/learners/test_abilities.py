@@ -196,10 +196,30 @@ def test_views_are_averaged_and_billed_and_keys_come_from_the_plain_image():
     torch.testing.assert_close(two.probabilities, (one.probabilities + flipped.probabilities) / 2)
     assert torch.equal(two.keys, one.keys)
     assert twice.flops == 2 * work.flops == 7 * mirrored.flops_of_looking(network, images.shape[1:])
+    keys_alone, once = mirrored.look(network, images, KeyPlaces(), plain=True)
+    assert torch.equal(keys_alone.keys, two.keys)
+    assert torch.equal(keys_alone.probabilities, one.probabilities)
+    assert once.flops == work.flops
     of_vectors = MLP(4, n_classes=3, input_shape=(5,), generator=torch.Generator())
     training = replace(mirrored, normalization=Normalization((0.0,) * 5, (1.0,) * 5))
     with pytest.raises(InvalidSetting, match=r"expected images .* to shift or mirror, got inputs of shape \(5,\)"):
         training.look(of_vectors, torch.randn(2, 5), KeyPlaces())
+
+
+def test_what_is_memorized_or_rekeyed_passes_through_the_network_once_whatever_the_views():
+    training = replace(toy_training(), recipe=sgd(views="mirror", batch=8))
+    learner = OnlineLearner(toy_network(), training, KeyPlaces(), epochs=1)
+    agent = Agent(learner, CacheMemory(N_CLASSES), rekeying=Rekeying(on_learn=True))
+    chunks = toy_stream([8, 8])
+    estimated = agent.estimate_memorizing(chunks[0], looked=False)
+    [stored] = agent.memorize(chunks[0])
+    assert stored.work.flops == 8 * training.flops_of_looking(learner.predictor, (3, 8, 8), plain=True)
+    assert estimated.bill[-1].work.flops == stored.work.flops
+    assert 2 * stored.work.flops == agent.answering(8, (3, 8, 8)).flops - agent.memory.recall_flops(8)
+    estimate = agent.estimate_learning(chunks[1])
+    learned, rekeyed = agent.learn(chunks[1])
+    assert rekeyed.work.flops == stored.work.flops
+    assert estimate.flops == learned.work.flops + rekeyed.work.flops
 
 
 def test_bfloat16_is_another_precision_and_keys_stay_float32():

@@ -235,9 +235,9 @@ def done(monkeypatch):
     """Gradient steps, and forward passes with the number of inputs, of whatever is lived."""
     noted, step, look = [], Training.step, Training.look
 
-    def looking(self, network, inputs, keys):
+    def looking(self, network, inputs, keys, **how):
         noted.append(f"forward {len(inputs)}")
-        return look(self, network, inputs, keys)
+        return look(self, network, inputs, keys, **how)
 
     monkeypatch.setattr(Training, "step", lambda *args, **named: noted.append("step") or step(*args, **named))
     monkeypatch.setattr(Training, "look", looking)

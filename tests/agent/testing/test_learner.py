@@ -193,6 +193,17 @@ class Cheap(OnlineLearner):
         return super().forward_flops(n, shape) // 2
 
 
+class Misreading(OnlineLearner):
+    def read(self, inputs):
+        outputs, work = super().read(inputs)
+        return outputs._replace(keys=outputs.keys + 1), work
+
+
+class Overreading(OnlineLearner):
+    def reading_flops(self, n, shape):
+        return super().reading_flops(n, shape) + 1
+
+
 class Fickle(OnlineLearner):
     def learn(self, inputs, labels):
         return super().learn(inputs, (labels + next(COUNT)) % N_CLASSES)
@@ -343,6 +354,8 @@ BROKEN = [
     (Fractional, "bills are a Work of whole numbers, 0 or more; forward gave"),
     (Centering, "outputs do not depend on other inputs"),
     (Sociable, "outputs do not depend on other inputs"),
+    (Misreading, "`read` gives the keys of `forward`"),
+    (Overreading, "`read` takes what `reading_flops` says"),
     (NaN, "a distribution over classes for each input"),
     (Infinite, "keys are finite"),
     (Brightening, "tensors that it is given are left as they are"),
