@@ -32,6 +32,7 @@ _CALLS = (
     "compare_runs",
     "curve",
     "evaluate",
+    "join_curves",
     "load",
     "resume",
     "simulate",

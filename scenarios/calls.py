@@ -40,6 +40,7 @@ CALLS = {
     "sweep": "sweep",
     "tune": "tune",
     "curve": "curve",
+    "join_curves": "join-curves",
     "tree": "tree",
     "train_policy": "train-policy",
     "evaluate": "evaluate",

@@ -11,6 +11,7 @@ EXPERIMENTS = {
     "compare": "scenarios.experiments.compare:COMPARE",
     "compare-runs": "scenarios.experiments.finished_runs:COMPARE_RUNS",
     "curve": "scenarios.experiments.relative_value:CURVE",
+    "join-curves": "scenarios.experiments.joined_curves:JOIN_CURVES",
     "sweep": "scenarios.experiments.sweep:SWEEP",
     "tune": "scenarios.experiments.tune:TUNE",
     "tree": "scenarios.oracle.grow:TREE",

@@ -15,6 +15,7 @@ from scenarios.config.settings import (
     CompareRunsConfig,
     CurveConfig,
     EvaluateConfig,
+    JoinCurvesConfig,
     SimulateConfig,
     TrainConfig,
     TreeConfig,
@@ -64,10 +65,16 @@ def compare(
 
 
 def _of_runs(paths: list[Path], where: list[str], options: Options, given: dict[str, Any]) -> CompareRunsConfig:
-    """The settings of a comparison of finished runs.
+    """The settings of a comparison of finished runs; raises InvalidSetting if other settings were given."""
+    overrides = _beside_runs(options, given, {"confidence", "cost_weight", "want_width"})
+    return resolve(CompareRunsConfig, "quick", {"paths": paths, "where": where, **overrides})
+
+
+def _beside_runs(options: Options, given: dict[str, Any], allowed: set[str]) -> dict[str, Any]:
+    """The settings that were given beside finished runs.
 
     Raises:
-        InvalidSetting: other settings were given.
+        InvalidSetting: others than those allowed.
     """
     of_lifetimes = {
         "config": options.config,
@@ -78,12 +85,12 @@ def _of_runs(paths: list[Path], where: list[str], options: Options, given: dict[
         "executor": options.executor,
     }
     overrides = {name: value for name, value in {**given, **of_lifetimes}.items() if value is not None}
-    if overrides.keys() - {"confidence", "cost_weight", "want_width"}:
+    if overrides.keys() - allowed:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in overrides)
         raise InvalidSetting(
             f"expected no settings beside finished runs, which have their own, got {flags}; leave them out"
         )
-    return resolve(CompareRunsConfig, "quick", {"paths": paths, "where": where, **overrides})
+    return overrides
 
 
 @experiment_command(CompareConfig, without=NOT_SWEPT)
@@ -149,7 +156,18 @@ def tune(
 
 
 @experiment_command(CurveConfig)
-def curve(options: Options, given: dict[str, Any]) -> None:
+def curve(
+    options: Options,
+    given: dict[str, Any],
+    run: Annotated[list[Path] | None, typer.Argument(help="With --join: folders of more finished runs.")] = None,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Make one curve of the seeds of finished runs, which differ in their seeds alone: --join RUN RUN ...",
+        ),
+    ] = None,
+) -> None:
     """Measure the relative value of learning over memorizing.
 
     k%-learners learn from the first k% of a stream and memorize the rest. With x the accuracy of the learner after
@@ -157,9 +175,24 @@ def curve(options: Options, given: dict[str, Any]) -> None:
     it is to learn the rest as to memorize it.
 
     Settings come from a preset, then from a TOML file, then from the options below. The same command, given again,
-    continues an interrupted run, and shows a finished one.
+    continues an interrupted run, and shows a finished one. Seeds may be lived in several runs, for example on several
+    machines: --first-seed tells them apart, and --join puts them together.
     """
-    run_command("curve", options, settings_of("curve", options, given), anew=options.force)
+    if join:
+        paths = [*join, *(run or [])]
+        run_command("join-curves", options, lambda: _joined(paths, options, given), anew=options.force)
+    elif run:
+        raise InvalidSetting(
+            f"expected --join before folders of finished runs, got {run[0]} alone; --join {run[0]} ..."
+        )
+    else:
+        run_command("curve", options, settings_of("curve", options, given), anew=options.force)
+
+
+def _joined(paths: list[Path], options: Options, given: dict[str, Any]) -> JoinCurvesConfig:
+    """The settings of a curve of finished runs; raises InvalidSetting if other settings were given."""
+    overrides = _beside_runs(options, given, {"confidence", "want_width"})
+    return resolve(JoinCurvesConfig, "quick", {"paths": paths, **overrides})
 
 
 @experiment_command(TreeConfig)

@@ -15,6 +15,7 @@ from scenarios.config.settings import (
     CompareRunsConfig,
     CurveConfig,
     EvaluateConfig,
+    JoinCurvesConfig,
     SimulateConfig,
     TrainConfig,
     TreeConfig,
@@ -148,6 +149,7 @@ PRESETS: dict[type[Settings], dict[str, Preset]] = {
     TrainConfig: TRAIN_PRESETS,
     EvaluateConfig: NO_PRESETS,
     CompareRunsConfig: NO_PRESETS,
+    JoinCurvesConfig: NO_PRESETS,
 }
 """The presets of each experiment."""
 

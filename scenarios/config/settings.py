@@ -200,6 +200,14 @@ class CurveConfig(AgentConfig):
         return self
 
 
+class JoinCurvesConfig(Settings):
+    """Settings of a curve of finished runs."""
+
+    paths: tuple[Path, ...] = setting((), "folders of finished runs of curve", STREAM, "idle", min_length=1)
+    confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
+    want_width: float | None = _want_width("the unit of R")
+
+
 class LifetimeConfig(MethodSettings, AgentConfig):
     """Settings of lifetimes under any policy, in any scenario."""
 

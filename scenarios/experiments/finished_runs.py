@@ -18,9 +18,9 @@ from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
 from scenarios.config.tuned import Tuned
-from scenarios.datasets.fingerprints import without_path
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
 from scenarios.experiments.sweep_report import TABLE
+from scenarios.running.agreement import Described, check_agreement
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals
 from scenarios.running.provenance import notes_on_tuning
@@ -141,28 +141,21 @@ class FinishedLifetime:
 
 def _agreement(found: Sequence[FinishedLifetime]) -> list[str]:
     """Notes on differences between the runs; raises InvalidSetting if they cannot be compared."""
-    reference = found[0]
-    for lifetime in found[1:]:
-        pairs: dict[str, tuple[Any, ...]] = {
-            name: (getattr(reference.config, name), getattr(lifetime.config, name)) for name in _OF_WORLD
-        }
-        pairs["data"] = reference.data, lifetime.data
-        if reference.data is not None and reference.data == lifetime.data:  # the same content, whatever the path
-            pairs["dataset"] = tuple(without_path(str(each)) for each in pairs["dataset"])
-        for policy in reference.own_code.keys() & lifetime.own_code.keys():
-            pairs[f"the source of {policy}"] = reference.own_code[policy], lifetime.own_code[policy]
-        for name, (ours, theirs) in pairs.items():
-            if ours != theirs:
-                ours, theirs = (str(each) if isinstance(each, Member) else each for each in (ours, theirs))
-                raise InvalidSetting(
-                    f"expected runs of one data set, scenario and measure, got {name} {ours!r} in {reference.path} and "
-                    f"{theirs!r} in {lifetime.path}; compare those apart, as with --where '{name} = {ours}'"
-                )
-    others = list(dict.fromkeys(str(lifetime.path) for lifetime in found if lifetime.versions != reference.versions))
-    if not others:
-        return []
-    several = f" and {len(others) - 1} more" if others[1:] else ""
-    return [f"{others[0]}{several} ran with other versions, other code or another machine than {reference.path}"]
+    runs = [
+        Described(
+            lifetime.path,
+            {name: getattr(lifetime.config, name) for name in _OF_WORLD},
+            lifetime.data,
+            lifetime.versions,
+            lifetime.own_code,
+        )
+        for lifetime in found
+    ]
+    return check_agreement(
+        runs,
+        "runs of one data set, scenario and measure",
+        lambda name, value: f"compare those apart, as with --where '{name} = {value}'",
+    )
 
 
 def lifetimes_of(path: Path) -> list[FinishedLifetime]:

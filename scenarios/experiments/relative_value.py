@@ -65,13 +65,12 @@ def run(config: CurveConfig, run: Run) -> Curve:
         of_training = notes_on_training(policies, config.dataset, seeds, run.access)
         for note in [*of_training, *notes_on_tariffs(policies)]:
             run.reporter.warn(note)
-        curve = replace(curve, matched=_placed(config, _by_name(records)))
     write_curve(curve, directory)
     return curve
 
 
 def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRecord]]) -> Curve:
-    """The curve of finished lifetimes, given by seed and name; without policies.
+    """The curve of finished lifetimes, given by seed and name.
 
     Raises:
         RunError: a record is incomplete or damaged.
@@ -90,7 +89,9 @@ def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRec
             f"expected whole records of {len(by_name) * len(records)} lifetimes beside {seed['100'].path}, got one "
             f"without or with an invalid {str(error) or type(error).__name__}; --force starts anew"
         ) from error
-    return replace(curve, computed=computed_in(of_seed["100"].path.parent for of_seed in records.values()))
+    folders = {seed: of_seed["100"].path.parent for seed, of_seed in records.items()}
+    matched = _placed(config, by_name) if config.with_policies else None
+    return replace(curve, matched=matched, folders=folders, computed=computed_in(folders.values()))
 
 
 def _by_name(records: Mapping[int, Mapping[str, LifetimeRecord]]) -> dict[str, list[LifetimeRecord]]:
@@ -248,7 +249,7 @@ CURVE = Experiment(
     CurveConfig,
     words=lambda config: [dataset_word(config.dataset), config.learner.name],
     run=run,
-    report=report,
+    report=lambda curve, _, path: report(curve, path),
     check=lambda config: check_settings(config, config.with_policies or ()),
     prepare=prepare,
 )

@@ -107,6 +107,10 @@ class Curve:
     """The same learners with further memories, by label."""
     matched: MatchedShares | None = None
     """The policies on the same streams; None without any."""
+    of_runs: tuple[str, ...] = ()
+    """Notes on the runs that the lifetimes come from, if there are several."""
+    folders: Mapping[int, Path] = field(default_factory=dict)
+    """Of the lifetimes, by seed."""
     computed: Mapping[Part, Work] = field(default_factory=dict)
     """What a seed has really computed, by part, in the mean over the seeds that have a record of it."""
 
@@ -114,7 +118,7 @@ class Curve:
     def notes(self) -> list[str]:
         """Notes for a careful reader of the intervals."""
         of_intervals = notes_on_intervals(self.config, n_together=len(self.learners), of="k's")
-        return [*notes_on_tuning(self.config), *of_intervals]
+        return [*self.of_runs, *notes_on_tuning(self.config), *of_intervals]
 
 
 def read_curve(

@@ -12,7 +12,6 @@ from scenarios.analysis.matched_share import MatchedShares
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.analysis.sample_size import SampleSize, seeds_for_ratio
 from scenarios.analysis.statistics import CurvePoint, Ratio, paired_differences
-from scenarios.config.settings import CurveConfig
 from scenarios.experiments.relative_value_reading import Curve, LearnerAt
 from scenarios.experiments.relative_value_report import (
     by_memory,
@@ -33,8 +32,9 @@ _COSTS = {
 """The cost of a k%-learner in each column, by heading."""
 
 
-def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
+def report(curve: Curve, path: Path) -> Report:
     """The report of a curve that was written to a folder."""
+    config = curve.config
     statistics = [at.statistics for at in curve.learners]
     ratios = [(name, ratio) for values in statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
     reasons = dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason)
@@ -68,7 +68,7 @@ def report(curve: Curve, config: CurveConfig, path: Path) -> Report:
         parts += _policies(curve, curve.matched)
         files.append(("policies", [path / f"policies.{kind}" for kind in ("png", "csv", "json")]))
     if config.want_width is not None:
-        wanted = _wanted_width(curve, config.want_width, path)
+        wanted = _wanted_width(curve, config.want_width)
         content |= {"wanted_width": wanted_width_json(wanted)}
         parts += wanted_width_parts(
             wanted,
@@ -141,7 +141,7 @@ def _computed(curve: Curve) -> Table:
     )
 
 
-def _wanted_width(curve: Curve, width: float, path: Path) -> WantedWidth:
+def _wanted_width(curve: Curve, width: float) -> WantedWidth:
     """The seeds for R at each k, and for R with a warm start where it was measured."""
     confidence = curve.config.confidence
     needs: dict[str, SampleSize] = {}
@@ -152,8 +152,8 @@ def _wanted_width(curve: Curve, width: float, path: Path) -> WantedWidth:
             needs[f"R warm at k = {at.point.k:g}"] = _seeds_for_R(warm, width, confidence)
     # All of a seed may share work: a trunk, or evaluations.
     folders = {
-        seed: [[summary.parent for summary in sorted((path / f"seed{seed}").glob(f"*/{SUMMARY}"))]]
-        for seed in curve.seeds
+        seed: [[summary.parent for summary in sorted(folder.glob(f"*/{SUMMARY}"))]]
+        for seed, folder in curve.folders.items()
     }
     return WantedWidth(width, "", needs, cost_of_seed(folders), "GFLOP")
 

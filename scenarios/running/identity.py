@@ -17,7 +17,14 @@ from agent.errors import DatasetError, InvalidSetting, RunError
 from agent.storage.record import CONFIG
 from scenarios.config.members import Member
 from scenarios.config.method import MethodSettings, Settings
-from scenarios.config.settings import AgentConfig, CompareRunsConfig, EvaluateConfig, TrainConfig, settings_of
+from scenarios.config.settings import (
+    AgentConfig,
+    CompareRunsConfig,
+    EvaluateConfig,
+    JoinCurvesConfig,
+    TrainConfig,
+    settings_of,
+)
 from scenarios.config.specs import FILE
 from scenarios.config.sweep import SweepConfig
 from scenarios.datasets.fingerprints import decodes_images, reads_files, without_path
@@ -36,7 +43,10 @@ _NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge"})
 """Parts of a description that are not part of the identity."""
 
 _IDLE = frozenset().union(
-    *(settings_of(kind, "idle") for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig, SweepConfig))
+    *(
+        settings_of(kind, "idle")
+        for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig, JoinCurvesConfig, SweepConfig)
+    )
 )
 """Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""
 

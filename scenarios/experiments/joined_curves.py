@@ -1,0 +1,99 @@
+"""A curve whose seeds were lived in several runs, for example on several machines."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.errors import InvalidSetting, RunError
+from agent.storage.record import FinishedRun, LifetimeRecord
+from scenarios.config.presets import validate
+from scenarios.config.settings import CurveConfig, JoinCurvesConfig, settings_of
+from scenarios.experiments.finished_runs import read_config, runs_digest
+from scenarios.experiments.relative_value import curve_of, records_of
+from scenarios.experiments.relative_value_reading import Curve
+from scenarios.experiments.relative_value_report import write_curve
+from scenarios.experiments.relative_value_tables import report
+from scenarios.running.agreement import Described, check_agreement
+from scenarios.running.experiment import Experiment, nothing
+from scenarios.running.tasks import Run
+
+_SHARED = settings_of(CurveConfig, "world") | settings_of(CurveConfig, "method")
+
+
+def join(config: JoinCurvesConfig) -> Curve:
+    """The curve of all seeds of finished runs of `curve`, which differ in their seeds alone.
+
+    Raises:
+        RunError: a folder is not such a run, or the run is not finished.
+        InvalidSetting: the runs differ in a setting, the data or the user's own code, or share a seed.
+    """
+    found = [_read(path) for path in config.paths]
+    notes = check_agreement(
+        [described for _, described in found],
+        "runs of curve that differ in their seeds alone",
+        lambda name, value: "join those apart",
+    )
+    records: dict[int, dict[str, LifetimeRecord]] = {}
+    origins: dict[int, Path] = {}
+    for of_run, described in found:
+        for seed in range(of_run.first_seed, of_run.first_seed + of_run.seeds):
+            if seed in origins:
+                raise InvalidSetting(
+                    f"expected each seed in one run, got seed {seed} in {origins[seed]} and {described.path}; leave "
+                    "one of them out"
+                )
+            origins[seed] = described.path
+            records[seed] = _finished(of_run, described.path, seed)
+    first, _ = found[0]
+    joined = first.model_copy(
+        update={
+            "seeds": len(records),
+            "first_seed": min(records),
+            "confidence": config.confidence,
+            "want_width": config.want_width,
+        }
+    )
+    return replace(curve_of(joined, {seed: records[seed] for seed in sorted(records)}), of_runs=tuple(notes))
+
+
+def _read(path: Path) -> tuple[CurveConfig, Described]:
+    described = read_config(path)
+    if described.get("experiment") != "curve":
+        raise RunError(f"expected a run of curve at {path}, got one of {described.get('experiment')}")
+    try:
+        config = validate(CurveConfig, described["settings"])
+        versions: Any = [described["versions"], described["machine"]]
+        shared = {name: getattr(config, name) for name in sorted(_SHARED)}
+        return config, Described(path, shared, described["data"], versions, described.get("own_code", {}))
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"expected a run of this program at {path}, got one without or with an invalid {error}"
+        ) from None
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{error} (in the settings of the run at {path})") from None
+
+
+def _finished(config: CurveConfig, path: Path, seed: int) -> dict[str, LifetimeRecord]:
+    records = records_of(config, FinishedRun(path), seed)
+    for record in records.values():
+        if record.summary() is None:
+            raise RunError(f"expected a finished lifetime at {record.path}, got none; `lifetime resume {path}`")
+    return records
+
+
+def _run(config: JoinCurvesConfig, run: Run) -> Curve:
+    curve = join(config)
+    write_curve(curve, run.directory)
+    return curve
+
+
+JOIN_CURVES = Experiment(
+    "join-curves",
+    JoinCurvesConfig,
+    words=lambda config: ["joined"],
+    run=_run,
+    report=lambda curve, _, path: report(curve, path),
+    prepare=lambda config, _: nothing(join(config)),
+    folder="curve",
+    facts=lambda config: {"digest": runs_digest(config.paths)},
+)
