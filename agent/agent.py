@@ -307,6 +307,7 @@ class Agent:
         validation: LabelledInputs,
         before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
+        rule: Rule | None = None,
     ) -> tuple[Mixture, CachedOutputs | None, Work]:
         """Fit the mixture to validation data; the learner must be flushed.
 
@@ -317,7 +318,9 @@ class Agent:
             validation: data that neither trained the learner nor entered the memory.
             before: cached outputs on the validation data; see `look`.
             usable: which images may be used; None for all.
+            rule: None for the agent's own.
         """
+        rule = rule or self.rule
         if not self.memory.n_entries:
             return Mixture(), before, Work()
         known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.seen_classes)))
@@ -329,8 +332,8 @@ class Agent:
         start = time.perf_counter()
         labels = validation.labels.cpu()[known]
         learner, memory = cached.outputs.probabilities.cpu()[known], read_out.probabilities.cpu()[:, known]
-        temperature = fit_temperature(learner, labels) if self.rule == "calibrated" else 1.0
-        mixture = self.memory.fit(tempered(learner, temperature), memory, labels, within=WITHIN[self.rule])
+        temperature = fit_temperature(learner, labels) if rule == "calibrated" else 1.0
+        mixture = self.memory.fit(tempered(learner, temperature), memory, labels, within=WITHIN[rule])
         fitting = Work(seconds=time.perf_counter() - start)
         self.meter.add("calibration", fitting)
         return replace(mixture, temperature=temperature), cached, spent + fitting
@@ -341,7 +344,7 @@ class Agent:
         before: CachedOutputs | None = None,
         usable: Bool[Tensor, " n_validation"] | None = None,
     ) -> tuple[CachedOutputs | None, Work]:
-        """Replace the mixture by that of `fit`, which has the same arguments."""
+        """Replace the mixture by that of `fit` by the agent's own rule; the arguments are the same."""
         self.mixture, cached, spent = self.fit(validation, before, usable)
         return cached, spent
 

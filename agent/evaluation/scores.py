@@ -1,6 +1,7 @@
 """Accuracies of the agent, its learner and its memory."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from agent.errors import ContractError
 from agent.evaluation.plan import EvaluationPlan
+from agent.memory.mixture import Mixture, Rule
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class RuleScore:
+    """The agent under a mixture that was fitted by another rule than its own."""
+
+    accuracy: float
+    """On the test set, 0 to 1."""
+    mixture: Mixture
+
+
+@dataclass(frozen=True)
 class Scores:
     """The results of an evaluation on the test set."""
 
@@ -52,6 +63,8 @@ class Scores:
     """Accuracy of the agent by label; None for a class without test images."""
     per_experience: tuple[Accuracy | None, ...] | None
     """By experience, if the plan has `groups`; None for an experience without test images."""
+    by_rule: Mapping[Rule, RuleScore] = field(default_factory=dict)
+    """By the further rules of the plan."""
 
 
 def accuracy_of(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:

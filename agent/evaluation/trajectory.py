@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from agent.accounting.work import Account, Work
-from agent.evaluation.scores import Accuracy, Scores
+from agent.evaluation.scores import Accuracy, RuleScore, Scores
 from agent.memory.mixture import Mixture
 
 
@@ -82,7 +82,7 @@ class Step:
     def from_json(cls, values: dict[str, Any]) -> "Step":
         """Restore what `as_json` returned; raises KeyError, TypeError or ValueError for anything else."""
         values = dict(values)
-        scores = {name: values.pop(name, None) for name in ("accuracy", "per_class", "per_experience")}
+        scores = {name: values.pop(name, None) for name in ("accuracy", "per_class", "per_experience", "by_rule")}
         prequential, mixture = values.pop("prequential", None), values.pop("mixture", None)
         values["work"] = {account: Work(**work) for account, work in values["work"].items()}
         return cls(
@@ -117,10 +117,14 @@ class Trajectory:
 def scores_as_json(scores: Scores) -> dict[str, Any]:
     """Plain values for `scores_from_json`."""
     groups = scores.per_experience
+    by_rule = {
+        rule: {"accuracy": each.accuracy, "mixture": each.mixture.as_json()} for rule, each in scores.by_rule.items()
+    }
     return {
         "accuracy": asdict(scores.accuracy),
         "per_class": list(scores.per_class),
         "per_experience": [asdict(each) if each else None for each in groups] if groups else None,
+        **({"by_rule": by_rule} if by_rule else {}),
     }
 
 
@@ -131,4 +135,8 @@ def scores_from_json(values: dict[str, Any]) -> Scores:
         Accuracy(**values["accuracy"]),
         tuple(values["per_class"]),
         tuple(Accuracy(**each) if each else None for each in groups) if groups else None,
+        {
+            rule: RuleScore(each["accuracy"], Mixture.from_json(each["mixture"]))
+            for rule, each in (values.get("by_rule") or {}).items()
+        },
     )

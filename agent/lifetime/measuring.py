@@ -1,10 +1,14 @@
 """What comes after an action: calibration, and evaluations on the test set."""
 
+from dataclasses import replace
+
 from agent.accounting.work import Charge, Work
+from agent.agent import Agent
 from agent.evaluation.plan import EvaluationPlan
-from agent.evaluation.scores import Scores, score
+from agent.evaluation.scores import Prediction, RuleScore, Scores, accuracy_of, score
 from agent.lifetime.branch import Branch
-from agent.memory.mixture import Mixture
+from agent.lifetime.cohort import Cohort
+from agent.memory.mixture import Mixture, Rule
 
 
 def evaluate_at_initialization(branch: Branch, plan: EvaluationPlan, price: float) -> None:
@@ -41,7 +45,7 @@ def evaluate(branch: Branch, plan: EvaluationPlan, price: float) -> list[tuple[S
         test = plan.test.inputs
         prediction, cohort.test, _, answered = agent.answer(test, cohort.test, mixture, at_every_setting=True)
         cohort.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
-        measured.append((score(prediction, plan), mixture))
+        measured.append((_scores(prediction, plan, branch, cohort, agent), mixture))
     return measured
 
 
@@ -58,12 +62,22 @@ def finish(branch: Branch, plan: EvaluationPlan) -> list[tuple[Scores, Mixture]]
         if cohort.validation and not agent.calibrate_every:
             in_full = cohort.validation.looked + cohort.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
-        on_the_way = cohort.test is not None and len(cohort.test.settings) > 1
+        on_the_way = bool(plan.rules) or (cohort.test is not None and len(cohort.test.settings) > 1)
         test = plan.test.inputs
         prediction, cohort.test, _, _ = agent.answer(test, cohort.test, at_every_setting=on_the_way)
         looked, recalled = cohort.test.looked, cohort.test.recalled
         flops = agent.answering(len(test), test.shape[1:]).flops
         measured_work = Work(flops, 0, looked.seconds + recalled.seconds, len(test))
         cohort.pay([Charge("calibrate", fitted), Charge("evaluate", measured_work)])
-        measured.append((score(prediction, plan), agent.mixture))
+        measured.append((_scores(prediction, plan, branch, cohort, agent), agent.mixture))
     return measured
+
+
+def _scores(prediction: Prediction, plan: EvaluationPlan, branch: Branch, cohort: Cohort, agent: Agent) -> Scores:
+    """Scores on the test set, with those under mixtures that are fitted by further rules, which nobody pays."""
+    by_rule: dict[Rule, RuleScore] = {}
+    for rule in plan.rules:
+        mixture, _, _ = agent.fit(plan.validation, cohort.validation, plan.usable(branch.step), rule)
+        other, _, _, _ = agent.answer(plan.test.inputs, cohort.test, mixture, at_every_setting=True)
+        by_rule[rule] = RuleScore(accuracy_of(other.agent, plan.test.labels), mixture)
+    return replace(score(prediction, plan), by_rule=by_rule)

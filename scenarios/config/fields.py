@@ -164,6 +164,9 @@ Limit = BeforeValidator(lambda value: None if value in (math.inf, "inf") else va
 """Reads `inf` as None, for no limit."""
 Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)
 """Reads infinity as "inf", where None means something else."""
+MixtureRule = Literal["author", "calibrated"]
+"""As `agent.memory.mixture.Rule`."""
+MixtureRules = Annotated[tuple[MixtureRule, ...], BeforeValidator(_listed)]
 Percents = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], BeforeValidator(_listed)]
 
 

@@ -4,13 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import InvalidSetting
 from scenarios.config.families import FAMILIES, LEARNER, MEMORY, NETWORK, POLICY, RECIPE, Family
-from scenarios.config.fields import COSTS, STREAM, Limit, Of, Places, RekeyingText, one_line, setting
+from scenarios.config.fields import COSTS, STREAM, Limit, MixtureRule, Of, Places, RekeyingText, one_line, setting
 from scenarios.config.fields import LEARNER as LEARNERS
 from scenarios.config.fields import MEMORY as MEMORIES
 from scenarios.config.members import Member, merged
@@ -55,7 +55,7 @@ class AgentSettings(Settings):
         "method",
     )
     pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORIES, "method")
-    mixture: Literal["author", "calibrated"] = setting(
+    mixture: MixtureRule = setting(
         "author",
         "how w and the memory's setting are fitted to validation data: author, by accuracy; calibrated, with a "
         "temperature of the learner first, and by likelihood where accuracies are within a standard error of the best",

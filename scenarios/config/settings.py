@@ -18,6 +18,7 @@ from scenarios.config.fields import (
     STREAM,
     TRAINING,
     Choices,
+    MixtureRules,
     Of,
     Part,
     Percents,
@@ -142,6 +143,9 @@ class CurveConfig(AgentConfig):
         "a further memory of the same learners, 'label = memory:... | keys:... | pool:... | mixture:...', with an R of "
         "its own; what is left out is as in the other settings; once for each",
         MEMORY,
+    )
+    with_mixtures: MixtureRules = setting(
+        (), "further rules for the mixture, with an R each: author, calibrated; see --mixture", MEMORY
     )
     surface: bool | None = setting(
         None,

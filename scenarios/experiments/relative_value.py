@@ -177,6 +177,7 @@ def _lifetimes(
         dataset.test,
         every=config.evaluate_every,
         recalling_after=frozenset(round(k * config.chunks / 100) - 1 for k in config.k if config.surface),
+        rules=config.with_mixtures,
     )
     statics = _statics(config)
     methods = {name: (statics[name].memory if name in statics else None) or config for name in policies}

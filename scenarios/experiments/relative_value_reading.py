@@ -145,7 +145,7 @@ def read_curve(
         last["n_test"],
         _learners(config, {k: records[k] for k in config.k}, y, warm=config.warm),
         _surface(config, records) if config.surface else (),
-        {label: _learners(config, of_memory, y, warm=False) for label, of_memory in (memories or {}).items()},
+        _further(config, records, memories or {}, y),
     )
 
 
@@ -173,8 +173,34 @@ def _summaries(records: Sequence[LifetimeRecord]) -> list[dict[str, Any]]:
     return [summary for record in records if (summary := record.summary())]
 
 
+def _further(
+    config: CurveConfig, records: Records, memories: Mapping[str, Records], y: tuple[float, ...]
+) -> dict[str, tuple[LearnerAt, ...]]:
+    """The learners with further mixtures and memories, by label."""
+    found = {label: _learners(config, of_memory, y, warm=False) for label, of_memory in memories.items()}
+    return {rule: _by_rule(config, records, rule, y) for rule in config.with_mixtures} | found
+
+
 def _learners(config: CurveConfig, records: Records, y: tuple[float, ...], *, warm: bool) -> tuple[LearnerAt, ...]:
-    by_k = {k: _summaries(by_seed) for k, by_seed in sorted(records.items())}
+    return _learners_of(config, {k: _summaries(by_seed) for k, by_seed in records.items()}, y, warm=warm)
+
+
+def _by_rule(config: CurveConfig, records: Records, rule: str, y: tuple[float, ...]) -> tuple[LearnerAt, ...]:
+    """The learners with a mixture that was fitted by another rule."""
+
+    def under_rule(summary: dict[str, Any]) -> dict[str, Any]:
+        found = summary["by_rule"][rule]
+        mixture = {} if found["mixture"]["setting"] is None else found["mixture"]
+        return {**summary, "accuracy": {**summary["accuracy"], "agent": found["accuracy"]}, "mixture": mixture}
+
+    by_k = {k: [under_rule(summary) for summary in _summaries(records[k])] for k in config.k}
+    return _learners_of(config, by_k, y, warm=False)
+
+
+def _learners_of(
+    config: CurveConfig, summaries: Mapping[float, list[dict[str, Any]]], y: tuple[float, ...], *, warm: bool
+) -> tuple[LearnerAt, ...]:
+    by_k = dict(sorted(summaries.items()))
     found = [_setting(summary) for summaries in by_k.values() for summary in summaries]
     names = dict.fromkeys(name for setting in found for name in setting)
     if all(setting.get(TEMPERATURE, 1) == 1 for setting in found):

@@ -125,7 +125,9 @@ def surface_json(curve: Curve) -> dict[str, Any]:
 
 def by_memory(curve: Curve) -> dict[str, tuple[LearnerAt, ...]]:
     """The k%-learners with each memory, by label; that of the settings is the first."""
-    return {str(curve.config.memory): curve.learners, **curve.memories}
+    config = curve.config
+    own = f"{config.memory}, {config.mixture}" if config.with_mixtures else str(config.memory)
+    return {own: curve.learners, **curve.memories}
 
 
 def _facts(curve: Curve) -> dict[str, Any]:

@@ -194,10 +194,18 @@ def test_further_memories_share_the_learners(tmp_path):
     assert (tmp_path / "run/memories.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_further_mixtures_are_those_of_lifetimes_that_fit_by_them(tmp_path):
+    settings = {**TINY, "k": (25, 75, 100), "mixture": "calibrated", "with_mixtures": ("author",)}
+    curve = live(tmp_path / "run", settings)
+    alone = live(tmp_path / "author", {**TINY, "k": (25, 75, 100)})
+    assert curve.memories == {"author": alone.learners}
+    assert curve.learners == live(tmp_path / "own", {**TINY, "k": (25, 75, 100), "mixture": "calibrated"}).learners
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
+    assert [row["memory"] for row in rows] == ["cache, calibrated"] * 3 + ["author"] * 3
+
+
 def test_a_memory_of_other_learners_is_refused():
-    with pytest.raises(
-        InvalidSetting, match="expected --with-memories to change memory, keys, pool or mixture, got le"
-    ):
+    with pytest.raises(InvalidSetting, match=r"expected --with-memories to change .* or mixture, got learner in x"):
         resolve(CurveConfig, "quick", {"with_memories": ["x = learner:refit"]})
     with pytest.raises(InvalidSetting, match="expected --no-surface with --with-policies"):
         resolve(CurveConfig, "quick", {"with_policies": "loss", "surface": True})
