@@ -5,9 +5,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int32, Int64, Shaped
@@ -95,6 +95,11 @@ class Training:
     def augmentation(self) -> Augmentation:
         """The recipe's own, or that of the data set."""
         return self.recipe.augmentation_on(self.suited)
+
+    def facts(self, network: Network) -> dict[str, Any]:
+        """What the recipe chose for this data set, network and machine, as plain values."""
+        precision = precision_of(self.recipe.precision, network, self.device)
+        return {"augmentation": asdict(self.augmentation), "precision": precision}
 
     def optimizers(self, network: Network) -> list[torch.optim.Optimizer]:
         """New optimizers of the network's parameters."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from agent.agent import Agent
@@ -25,12 +25,12 @@ from scenarios.experiments.relative_value_reading import Curve, computed_in, rea
 from scenarios.experiments.relative_value_report import write_curve
 from scenarios.experiments.relative_value_tables import report
 from scenarios.running.experiment import Experiment
-from scenarios.running.factory import build_agents, choose_augmentation
+from scenarios.running.factory import build_agents
 from scenarios.running.identity import dataset_word
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import run_recorded
-from scenarios.running.summary import prior_knowledge
+from scenarios.running.summary import facts_of_training, prior_knowledge
 from scenarios.running.tasks import Run, Site
 from scenarios.running.workload import workload
 from scenarios.running.world import check_settings, load_data, report_dataset
@@ -199,7 +199,6 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
         "n_validation": len(dataset.validation),
         "n_test": len(dataset.test),
         "n_classes": dataset.n_classes,
-        "augmentation": asdict(choose_augmentation(config, dataset)),
         "prior_knowledge": prior_knowledge(dataset),
     }
 
@@ -207,7 +206,7 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
         return _lifetimes(config, dataset, stream, seed, {name: policies[name] for name in names}, reporter)
 
     def finish(name: str, trajectory: Trajectory, agent: Agent) -> None:
-        facts: dict[str, Any] = dict(about)
+        facts: dict[str, Any] = about | facts_of_training(agent.learner)
         if name not in statics:
             facts |= {"policy": name, "seed": seed}
         elif config.warm and not statics[name].memory:

@@ -99,6 +99,8 @@ class Curve:
     n_train: int
     n_test: int
     """Number of images, the same for every seed."""
+    precision: str
+    """In which the network was computed; empty if it is not known."""
     learners: tuple[LearnerAt, ...]
     """In ascending order of k."""
     surface: tuple[SurfacePoint, ...] = ()
@@ -143,6 +145,7 @@ def read_curve(
         tuple(seeds),
         last["n_train"],
         last["n_test"],
+        last.get("training", {}).get("precision", ""),
         _learners(config, {k: records[k] for k in config.k}, y, warm=config.warm),
         _surface(config, records) if config.surface else (),
         _further(config, records, memories or {}, y),

@@ -41,7 +41,8 @@ def report(curve: Curve, path: Path) -> Report:
     parts: list[str | Table | list[Table]] = [[_table(curve, costs=True), _table(curve, costs=False)]]
     parts += [f"{name} undetermined: {reason}." for name, reason in reasons]
     content = curve_json(curve)
-    files = [("figure", [path / "curve.png"]), ("table", [path / "curve.csv", path / "curve.json"])]
+    files: list[tuple[str, list[Path | str]]] = [("precision", [curve.precision])] if curve.precision else []
+    files += [("figure", [path / "curve.png"]), ("table", [path / "curve.csv", path / "curve.json"])]
     if curve.memories:
         content |= {"memories": memories_json(curve)["memories"]}
         parts += ["", _memories(curve)]

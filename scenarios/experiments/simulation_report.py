@@ -40,6 +40,7 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
                     f"{recall} of them in memory"
                 ],
             ),
+            *([("precision", [summary["training"]["precision"]])] if "training" in summary else []),
             ("lifetime", [path / "summary.json", path / "trajectory.jsonl"]),
         ],
     )

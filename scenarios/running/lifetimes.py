@@ -11,7 +11,7 @@ from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.resumable import run_recorded
-from scenarios.running.summary import facts_of, hyperparameters
+from scenarios.running.summary import facts_of, facts_of_training, hyperparameters
 from scenarios.running.world import make_lifetimes
 from scenarios.streams.scenario import Scenario
 
@@ -56,7 +56,7 @@ def run_together(
     by_label = {method.label: method for method in methods}
 
     def finish(label: str, trajectory: Trajectory, agent: Agent) -> None:
-        facts = facts_of(config, seed, by_label[label], world, trajectory)
+        facts = facts_of(config, seed, by_label[label], world, trajectory) | facts_of_training(agent.learner)
         settings = hyperparameters(config, seed, by_label[label])
         records[label].finish(trajectory, facts, settings=settings, weights=agent.learner.weights())
 

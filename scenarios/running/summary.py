@@ -12,6 +12,8 @@ from agent.accounting.work import ACCOUNTS
 from agent.errors import RunError
 from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json
+from agent.learners import Learner
+from agent.learners.predicting import NetworkLearner
 from scenarios.analysis.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
 from scenarios.config.method import Method
 from scenarios.config.settings import LifetimeConfig
@@ -56,6 +58,11 @@ def facts_of(
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
         "visited": [scenario.experience[end] for end in ends],
     }
+
+
+def facts_of_training(learner: Learner) -> dict[str, Any]:
+    """What the recipe chose, for learners that have one."""
+    return {"training": learner.training.facts(learner.predictor)} if isinstance(learner, NetworkLearner) else {}
 
 
 def prior_knowledge(dataset: Dataset) -> dict[str, Any]:
