@@ -90,6 +90,23 @@ CURVE_PRESETS: dict[str, Preset] = {
             "learner": "refit:epochs=12,schedule=one-cycle",
         },
     ),
+    "cifar10-full": Preset(
+        "all of CIFAR-10, the network and the recipe of airbench with cool-downs; 10 to 40 minutes a seed on two cores "
+        "that multiply in bfloat16",
+        {
+            "dataset": "cifar10",
+            "train_size": 45_000,
+            "validation_size": 5_000,
+            "chunks": 20,
+            "network": "airbench:size=94",
+            "recipe": "muon:lr=0.084,batch=500,views=mirror",
+            "learner": "cooldown:share=0.15,epochs=8",
+            "mixture": "calibrated",
+            "with_mixtures": ("author",),
+            "checkpoint_every": 4,
+            "seeds": 3,
+        },
+    ),
     "cifar10-gpu": Preset(
         "all of CIFAR-10, ResNet-32, 60 epochs, Cache3 keys, with cool-downs; for a GPU, best with --workers",
         {**WHOLE, "recipe": "sgd:lr=0.09,batch=125", "learner": "cooldown:share=0.2,epochs=60", "seeds": 3},

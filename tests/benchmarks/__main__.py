@@ -1,13 +1,23 @@
 """The benchmarks that give ratios: `python -m tests.benchmarks [SUITE ...]`, all of `SUITES` without a name.
 
-All take about half an hour on two cores, which should have nothing else to do. Prints a line as
+All take one to two hours on two cores, which should have nothing else to do. Prints a line as
 each is measured, and at the end a table in Markdown.
 """
 
 import argparse
 import os
 
-from tests.benchmarks import executing, growth, learning, loop_overhead, recalling, scaling, sharing, starting
+from tests.benchmarks import (
+    executing,
+    full_curve,
+    growth,
+    learning,
+    loop_overhead,
+    recalling,
+    scaling,
+    sharing,
+    starting,
+)
 from tests.benchmarks.ratios import Ratio, machine
 
 SUITES = {
@@ -19,6 +29,7 @@ SUITES = {
     "growth": growth.measure,
     "executing": executing.measure,
     "scaling": scaling.measure,
+    "full-curve": full_curve.measure,
 }
 
 
