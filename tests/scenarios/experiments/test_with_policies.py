@@ -13,7 +13,7 @@ from tests.scenarios import commands
 from tests.scenarios.cli.test_compare import OWN
 from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, points
 
-CURVE = ["curve", *TINY, "--k", "50", "--seeds", "2", "--name", "run"]
+CURVE = ["curve", *TINY, "--k", "50", "--seeds", "2", "--no-surface", "--name", "run"]
 WITH = [*CURVE, "--with-policies", "loss:threshold=0.5; static:k=50.0 interleaved:k=50"]
 POLICIES = {
     "loss:threshold=0.5": "loss-threshold0.5",

@@ -1,0 +1,90 @@
+"""`lifetime curve --join`: one curve of seeds that were lived in several runs."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.scenarios import commands
+from tests.scenarios.commands import assert_refused, kept
+
+CURVE = (
+    "curve --device cpu --train-size 80 --validation-size 20 --test-size 30 --chunks 4 --k 25,75"
+    " --learner online:epochs=1 --network resnet:width=2"
+).split()
+RESULTS = ("curve.json", "curve.csv", "curve.png", "surface.json", "surface.csv", "surface.png")
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """Folders of runs: seed 0, seeds 1 and 2, all of them, and seed 5 with another rate."""
+    runs = tmp_path_factory.mktemp("lived")
+    for name, settings in {
+        "first": ["--seeds", 1],
+        "others": ["--seeds", 2, "--first-seed", 1],
+        "whole": ["--seeds", 3],
+        "rate": ["--seeds", 1, "--first-seed", 5, "--recipe", "sgd:lr=0.01"],
+    }.items():
+        done = commands.lifetime(*CURVE, *settings, "--name", name, "--runs", runs)
+        assert (done.returncode, done.stderr) == (0, "")
+    return runs / "curve"
+
+
+def joined(within, lived, tmp_path, *names, more=()):
+    paths = [path for name in names for path in ([lived / name] if isinstance(name, str) else [name])]
+    return within("curve", "--join", *paths, "--runs", tmp_path, "--name", "joined", *more)
+
+
+def test_seeds_lived_apart_give_the_curve_of_one_run(within, lived, tmp_path):
+    before = {name: kept(lived / name) for name in ("first", "others")}
+    done = joined(within, lived, tmp_path, "others", "first")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 seeds" in done.stdout
+    for name in RESULTS:
+        assert (tmp_path / "curve/joined" / name).read_bytes() == (lived / "whole" / name).read_bytes()
+    assert {name: kept(lived / name) for name in before} == before
+
+
+def test_a_joined_curve_is_shown_again_and_says_how_many_seeds_it_needs(within, lived, tmp_path):
+    assert joined(within, lived, tmp_path, "first", "others").returncode == 0
+    again = joined(within, lived, tmp_path, "first", "others", more=["--want-width", 3, "--json"])
+    wanted = json.loads(again.stdout)["wanted_width"]
+    whole = within(*CURVE, "--seeds", 3, "--name", "whole", "--runs", lived.parent, "--want-width", 3, "--json")
+    assert wanted["intervals"] == json.loads(whole.stdout)["wanted_width"]["intervals"]
+    shown = within("resume", tmp_path / "curve/joined")
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_runs_that_differ_in_a_setting_are_refused_by_its_name(within, lived, tmp_path):
+    done = joined(within, lived, tmp_path, "first", "rate")
+    assert_refused(done, "expected runs of curve that differ in their seeds alone, got recipe 'sgd:lr=0.1")
+    assert not (tmp_path / "curve/joined").exists()
+
+
+def test_a_seed_in_two_runs_is_refused(within, lived, tmp_path):
+    assert_refused(joined(within, lived, tmp_path, "first", "whole"), "expected each seed in one run, got seed 0 in")
+
+
+def test_runs_of_other_versions_are_noted(within, lived, tmp_path):
+    other = shutil.copytree(lived / "others", tmp_path / "other")
+    described = json.loads((other / "config.json").read_text())
+    described["machine"]["threads"] = 99
+    (other / "config.json").write_text(json.dumps(described))
+    done = joined(within, lived, tmp_path, "first", other)
+    assert done.returncode == 0
+    assert "other ran with other versions, other code or another machine than" in " ".join(done.stdout.split())
+
+
+def test_what_is_no_finished_curve_is_refused(within, lived, tmp_path):
+    cut = shutil.copytree(lived / "others", tmp_path / "cut")
+    (cut / "seed2/k025/summary.json").unlink()
+    assert_refused(joined(within, lived, tmp_path, "first", cut), "seed2/k025, got none; `lifetime resume")
+    (cut / "config.json").write_text(json.dumps({"experiment": "tree"}))
+    assert_refused(joined(within, lived, tmp_path, "first", cut), "got one of tree")
+    (cut / "config.json").write_text(json.dumps({"experiment": "curve", "settings": {}}))
+    assert_refused(joined(within, lived, tmp_path, "first", cut), "expected a run of this program at")
+    assert_refused(joined(within, lived, tmp_path, tmp_path / "none"), "found no config.json there")
+    assert_refused(within("curve", lived / "first"), "expected --join before folders of finished runs")
+    assert_refused(
+        joined(within, lived, tmp_path, "first", more=["--chunks", 4]), "expected no settings beside finished runs"
+    )
