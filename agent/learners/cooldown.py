@@ -1,5 +1,6 @@
-"""The cooldown learner: a trunk trained at a constant rate, and a short cool-down of a copy at each flush."""
+"""The cooldown learner: a trunk trained at a high rate, and a short cool-down of a copy at each flush."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,13 +30,13 @@ MAX_SHARE = 100
 
 
 class CooldownLearner(NetworkLearner):
-    """A trunk learns each chunk at a constant rate; predictions come from a copy of it that has been cooled down.
+    """A trunk learns each chunk at a high rate; predictions come from a copy of it that has been cooled down.
 
     A cool-down takes a share of the steps that the trunk has taken, on batches drawn uniformly from all chunks learned,
-    at the trunk's rate times 1 - √t as t goes from 0 to 1 (Hägele et al. 2024, arXiv:2405.18392, equation 1). The trunk
-    itself never cools down, so that one trunk and its cool-downs give a converged network for each amount of data, for
-    little more than one training. Consecutive LEARNs share one cool-down. Its random numbers depend only on the seed
-    and the number of steps, and forks that need the same cool-down share the result.
+    at the trunk's last rate times 1 - √t as t goes from 0 to 1 (Hägele et al. 2024, arXiv:2405.18392, equation 1). The
+    trunk itself never cools down. So one trunk and its cool-downs give a converged network for each amount of data, for
+    little more than one training. Consecutive LEARNs share one cool-down. Its random numbers depend on the seed and the
+    number of steps alone, and forks that need the same cool-down share the result.
 
     Args:
         network: initial weights; the learner owns the network from now on.
@@ -45,6 +46,8 @@ class CooldownLearner(NetworkLearner):
         epochs: samples that the trunk trains on for each new sample, rehearsed ones included, above 0; cool-downs
             come on top.
         rehearsal: share of the trunk's batches drawn from earlier chunks, 0 to below 1.
+        timescale: gradient steps after which the trunk's learning rate has fallen to 0.71 of what it was; inf for a
+            constant rate. See `OnlineLearner`.
         seed: seed of all random draws of trunk and cool-downs.
 
     Raises:
@@ -66,6 +69,7 @@ class CooldownLearner(NetworkLearner):
         share: float = 0.1,
         epochs: float = 4,
         rehearsal: float = 0.5,
+        timescale: float = math.inf,
         seed: int = 0,
     ) -> None:
         if not 0 < share <= MAX_SHARE:
@@ -74,7 +78,15 @@ class CooldownLearner(NetworkLearner):
             )
         super().__init__(training, keys)
         self.trunk = OnlineLearner(
-            network, training, keys, epochs=epochs, rehearsal=rehearsal, ema_decay=0.0, seed=seed, keeps=True
+            network,
+            training,
+            keys,
+            epochs=epochs,
+            rehearsal=rehearsal,
+            timescale=timescale,
+            ema_decay=0.0,
+            seed=seed,
+            keeps=True,
         )
         self.share, self.seed = share, seed
         self.predictor = clone(self.trunk.network, self.trunk.network).eval()
@@ -137,7 +149,7 @@ class CooldownLearner(NetworkLearner):
         rows = rows.to(training.device)
         for step in range(n_steps):
             inputs, labels = trunk.samples.batch(rows[step])
-            factor = one_minus_sqrt(step / n_steps)
+            factor = trunk.rate_factor(trunk.n_steps) * one_minus_sqrt(step / n_steps)
             losses.append(training.step(network, optimizers, inputs, labels, moves[step], factor=factor))
             rates.append(training.recipe.lr * factor)
             training.progress(3 * batch)

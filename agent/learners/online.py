@@ -1,6 +1,7 @@
 """The online learner: gradient steps on each chunk as it comes."""
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -22,6 +23,7 @@ from agent.learners.training import (
     clone,
     constants_of,
     even_sizes,
+    falling,
     load_weights,
     passes,
     weights_of,
@@ -53,6 +55,8 @@ class OnlineLearner(NetworkLearner):
         epochs: samples trained on for each new sample, above 0; a new sample itself is in epochs × (1 - rehearsal)
             batches, and in `epochs` batches of the first chunk, which has nothing to rehearse.
         rehearsal: share of a batch drawn from earlier chunks, 0 to below 1.
+        timescale: gradient steps after which the learning rate has fallen to 0.71 of what it was, as 1 / √(1 + steps /
+            timescale), above 0; inf for a constant rate.
         ema_decay: decay of the averaged weights for each step; 0 uses the weights themselves. The average is shorter
             at first: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
         seed: seed of the order of samples and of augmentation.
@@ -63,6 +67,7 @@ class OnlineLearner(NetworkLearner):
             parameters.
 
     References:
+        Zhai et al. 2022, arXiv:2106.04560 (a rate that falls without a known end, and a cool-down)
         Prabhu et al. 2023, arXiv:2303.11165 (uniform rehearsal)
     """
 
@@ -76,6 +81,7 @@ class OnlineLearner(NetworkLearner):
         *,
         epochs: float = 6,
         rehearsal: float = 0.5,
+        timescale: float = math.inf,
         ema_decay: float = 0.99,
         seed: int = 0,
         keeps: bool = False,
@@ -84,10 +90,12 @@ class OnlineLearner(NetworkLearner):
             raise InvalidSetting(f"expected a number of epochs above 0, at most {MAX_EPOCHS:g}, got {epochs}")
         if not 0 <= rehearsal < 1:
             raise InvalidSetting(f"expected a rehearsed share from 0 to below 1, got {rehearsal}")
+        if not timescale > 0:
+            raise InvalidSetting(f"expected a timescale above 0, got {timescale}")
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
         super().__init__(training, keys)
-        self.epochs, self.rehearsal, self.ema_decay = epochs, rehearsal, ema_decay
+        self.epochs, self.rehearsal, self.timescale, self.ema_decay = epochs, rehearsal, timescale, ema_decay
         self.keeps = keeps or rehearsal > 0
         keys.of(network)  # places that the network lacks are an error now, not after an hour
         self._begin_with(network.to(training.device))
@@ -139,16 +147,19 @@ class OnlineLearner(NetworkLearner):
         written = self.samples.nbytes - stored if self.keeps else 0
         losses: list[Tensor] = []
         if plan.sizes:
+            factors = [self.rate_factor(self.n_steps + step) for step in range(len(plan.sizes))]
             averages = self._averages()
-            for rows, moves in self._batches(plan, n_earlier, n_new):
-                losses.append(self.training.step(self.network, self.optimizers, *self.samples.batch(rows), moves))
+            for (rows, moves), factor in zip(self._batches(plan, n_earlier, n_new), factors, strict=True):
+                batch = self.samples.batch(rows)
+                losses.append(self.training.step(self.network, self.optimizers, *batch, moves, factor=factor))
                 if self.ema_decay:
                     decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
                     torch._foreach_lerp_(*averages, 1 - decay)
                 self.training.progress(3 * len(rows))
             if not self.ema_decay:
                 self.predictor.load_state_dict(self.network.state_dict())
-            check_finite(self.network, losses, [self.training.recipe.lr] * len(losses), first_step=self.n_steps)
+            rates = [self.training.recipe.lr * factor for factor in factors]
+            check_finite(self.network, losses, rates, first_step=self.n_steps)
         self.n_steps += len(losses)
         self.carried = plan.carried
         self.version = self.lineage.next()
@@ -163,6 +174,10 @@ class OnlineLearner(NetworkLearner):
         )
         self.training.meter.add("training", work)
         return work
+
+    def rate_factor(self, step: int) -> float:
+        """The factor on the learning rates at a gradient step."""
+        return falling(step, self.timescale)
 
     def _plan(self, n_new: int) -> "_Plan":
         """Plan the batches of a chunk of n_new samples."""

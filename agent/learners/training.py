@@ -52,6 +52,11 @@ def one_minus_sqrt(done: float) -> float:
     return 1 - math.sqrt(done)
 
 
+def falling(step: int, timescale: float) -> float:
+    """1 / √(1 + step / timescale), which needs no known end (Zhai et al. 2022, arXiv:2106.04560, section 3.5)."""
+    return 1 / math.sqrt(1 + step / timescale)
+
+
 ScheduleName = Literal["constant", "one-cycle", "steps"]
 SCHEDULES: dict[ScheduleName, Schedule] = {"constant": constant, "one-cycle": one_cycle, "steps": steps}
 

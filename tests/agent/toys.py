@@ -59,7 +59,7 @@ def toy_training(**changed: Any) -> Training:
 
 
 def online(seed: int = 0, *, network: ResNet | None = None, epochs: float = 2, **changed: Any) -> OnlineLearner:
-    own = {name: changed.pop(name) for name in ("rehearsal", "keeps", "ema_decay") if name in changed}
+    own = {name: changed.pop(name) for name in ("rehearsal", "keeps", "ema_decay", "timescale") if name in changed}
     network = network or toy_network(seed)
     return OnlineLearner(
         network, toy_training(**changed), KeyPlaces(), epochs=epochs, seed=seed, **{"ema_decay": 0.995, **own}
@@ -78,7 +78,7 @@ def refit_warm(seed: int = 0, **changed: Any) -> RefitLearner:
 
 
 def cooldown(seed: int = 0, *, share: float = 0.5, **changed: Any) -> CooldownLearner:
-    own = {name: changed.pop(name) for name in ("rehearsal", "epochs") if name in changed}
+    own = {name: changed.pop(name) for name in ("rehearsal", "epochs", "timescale") if name in changed}
     network = changed.pop("network", None) or toy_network(seed)
     return CooldownLearner(
         network, toy_training(**changed), KeyPlaces(), share=share, seed=seed, **{"epochs": 2, **own}

@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -203,6 +204,8 @@ def test_settling_is_nothing_to_an_online_learner():
         ({"epochs": 0.0}, "expected a number of epochs above 0, at most 100000, got 0"),
         ({"rehearsal": 1.0}, "expected a rehearsed share from 0 to below 1, got 1"),
         ({"ema_decay": -0.1}, "expected an EMA decay from 0 to below 1, got -0.1"),
+        ({"timescale": 0.0}, "expected a timescale above 0, got 0"),
+        ({"timescale": math.nan}, "expected a timescale above 0, got nan"),
     ],
 )
 def test_bad_settings_of_an_online_learner(setting, message):
@@ -425,6 +428,30 @@ def test_a_cool_down_is_a_short_training_from_the_trunk(share):
     expected = cooled_slowly(learner).state_dict()
     learner.flush()
     assert same(dict(learner.weights()), dict(expected))
+
+
+def test_a_rate_falls_with_the_steps_and_a_cool_down_begins_where_it_is(monkeypatch):
+    factors = []
+    step = Training.step
+
+    def noted(*args, factor=1.0, **how):
+        factors.append(factor)
+        return step(*args, factor=factor, **how)
+
+    monkeypatch.setattr(Training, "step", noted)
+    learner = cooldown(timescale=5.0)
+    for chunk in toy_stream([8, 9, 10]):
+        learner.learn(chunk.inputs, chunk.labels)
+    n = learner.trunk.n_steps
+    assert n > 3
+    assert factors == pytest.approx([(1 + s / 5) ** -0.5 for s in range(n)])
+    learner.flush()
+    cooled = factors[n:]
+    assert cooled[0] == pytest.approx((1 + n / 5) ** -0.5)
+    assert cooled == pytest.approx([cooled[0] * (1 - (s / len(cooled)) ** 0.5) for s in range(len(cooled))])
+    factors.clear()
+    live(online(), toy_stream([10, 6]))
+    assert set(factors) == {1.0}
 
 
 def test_the_trunk_never_cools():
