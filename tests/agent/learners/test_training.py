@@ -98,6 +98,40 @@ def test_a_compiled_step_is_the_same_step_and_is_compiled_once_for_all_networks(
     assert done.returncode == 0, done.stderr
 
 
+COMPILED_AIRBENCH = """
+import torch
+from dataclasses import replace
+from torch._dynamo.testing import CompileCounterWithBackend
+from agent.learners import training
+from agent.learners.recipe import muon
+from agent.networks import Airbench
+from tests.agent.toys import toy_images, toy_training
+
+counter = CompileCounterWithBackend("aot_eager")
+compiled_loss = torch.compile(training._loss, dynamic=False, backend=counter)
+training._compiler = lambda: compiled_loss
+data = toy_images(8, size=16)
+for precision, tolerance in (("float32", {}), ("bfloat16", {"rtol": 0.05, "atol": 0.1})):
+    losses, heads = [], []
+    for compiled in (False, True):
+        how = replace(toy_training(compiled=compiled), recipe=muon(precision=precision))
+        network = Airbench(93, n_classes=3, generator=torch.Generator().manual_seed(0)).train()
+        network, _ = how.prepared(network, data.inputs)
+        moves = how.augmentation.draw(1, 8, torch.Generator().manual_seed(1))[0]
+        losses.append(how.step(network, how.optimizers(network), data.inputs, data.labels, moves))
+        heads.append(network.head.weight.detach())
+    torch.testing.assert_close(*losses, **tolerance)
+    torch.testing.assert_close(*heads, **tolerance)
+assert counter.frame_count == 2, counter.frame_count
+"""
+
+
+@pytest.mark.slow
+def test_airbench_under_its_recipe_can_be_compiled():
+    done = subprocess.run([sys.executable, "-c", COMPILED_AIRBENCH], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_a_machine_that_cannot_compile_says_so(monkeypatch):
     def broken(*_):
