@@ -174,7 +174,8 @@ def sgd(
         batch: samples in a gradient step.
         views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs, shifts over six
             views.
-        precision: of matrix products; see `Precision`.
+        precision: of matrix products and convolutions. auto is bfloat16 on CUDA, and on a CPU that multiplies in it
+            (AVX512-BF16, AMX) for networks with a convolution of 128 channels or more; else float32.
 
     Raises:
         InvalidSetting: a setting outside its range.
@@ -209,7 +210,8 @@ def adamw(
         batch: samples in a gradient step.
         views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs, shifts over six
             views.
-        precision: of matrix products; see `Precision`.
+        precision: of matrix products and convolutions. auto is bfloat16 on CUDA, and on a CPU that multiplies in it
+            (AVX512-BF16, AMX) for networks with a convolution of 128 channels or more; else float32.
 
     Raises:
         InvalidSetting: a setting outside its range.
@@ -258,7 +260,8 @@ def muon(
         batch: samples in a gradient step.
         views: mirror averages probabilities over each image and its mirror image, at twice the FLOPs, shifts over six
             views.
-        precision: of matrix products; see `Precision`.
+        precision: of matrix products and convolutions. auto is bfloat16 on CUDA, and on a CPU that multiplies in it
+            (AVX512-BF16, AMX) for networks with a convolution of 128 channels or more; else float32.
 
     Raises:
         InvalidSetting: a setting outside its range.
