@@ -87,6 +87,8 @@ class Muon(torch.optim.Optimizer):
             state["momentum_buffer"] = torch.zeros_like(gradient)
         averaged = state["momentum_buffer"]
         averaged.mul_(group["momentum"]).add_(gradient)
+        if group["lr"] == 0:  # then not even the norm changes
+            return
         update = gradient.add(averaged, alpha=group["momentum"])  # Nesterov's
         weights.mul_(len(weights) ** 0.5 / weights.norm())
         update = orthogonalized(update.reshape(len(update), -1), group["n_steps"])

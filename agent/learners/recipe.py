@@ -157,6 +157,10 @@ class Recipe:
         return optimizers
 
 
+_OF_NORMS = r"(.*\.)?(\w*_)?(bn|norm|ln)_?\d*\.weight"
+_HEAD = r"(.*\.)?(head|linear)\.weight"
+
+
 def sgd(
     lr: float = 0.05,
     momentum: float = 0.9,
@@ -227,7 +231,7 @@ def adamw(
         ParameterGroup(
             torch.optim.AdamW,
             {**settings, "weight_decay": 0.0},
-            names=r".*bias|(.*\.)?(\w*_)?(bn|norm|ln)_?\d*\.weight",
+            names=rf".*bias|{_OF_NORMS}",
         ),
         ParameterGroup(torch.optim.AdamW, {**settings, "weight_decay": weight_decay}),
     )
@@ -246,13 +250,14 @@ def muon(
 ) -> Recipe:
     """The recipe of airbench: Muon for filters, SGD with Nesterov momentum for biases and the head, a summed loss.
 
+    Weights of a layer named head or linear are the head's; those of layers named bn, norm or ln are trained as biases.
     Images are shifted by up to 2 pixels with reflection at the edge, and mirrored each second time that they are drawn,
     as far as that suits the data set; a network that can be whitened (`airbench`) is, from the first inputs. The rates
     of biases and head are the parts of `lr` that they are in airbench, where `lr` falls from 0.24 to 0; they are meant
     for the sum of the loss over a batch.
 
     Args:
-        lr: learning rate of filters; with a schedule, its peak.
+        lr: learning rate of filters and matrices; with a schedule, its peak.
         momentum: of filters; 0 to below 1.
         rest_momentum: of biases and head; 0 to below 1.
         weight_decay: of biases and head, for each sample of a batch; filters keep their norm instead.
@@ -281,8 +286,8 @@ def muon(
         return ParameterGroup(torch.optim.SGD, {**settings, "lr": share * lr, "weight_decay": decay}, names)
 
     groups = (
-        ParameterGroup(Muon, {"lr": lr, "momentum": momentum}, names=r"(.*\.)?conv\w*(\.\d+)*\.weight"),
-        rest(_HEAD_SHARE, r"(.*\.)?(head|linear)\.weight"),
+        ParameterGroup(Muon, {"lr": lr, "momentum": momentum}, names=rf"(?!({_HEAD}|{_OF_NORMS})$).*\bweight"),
+        rest(_HEAD_SHARE, _HEAD),
         rest(_BIAS_SHARE, ".*"),
     )
     return Recipe(

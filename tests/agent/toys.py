@@ -11,10 +11,10 @@ from agent.agent import Agent
 from agent.data.augmentation import Augmentation, Normalization
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
-from agent.learners.recipe import sgd
+from agent.learners.recipe import muon, sgd
 from agent.learners.training import Training
 from agent.memory import CacheMemory, Memory, RidgeMemory
-from agent.networks import MLP
+from agent.networks import MLP, ConvNet
 from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.policies import Action, Observation, Policy
@@ -97,6 +97,19 @@ def cooldown_prepared(seed: int = 0) -> CooldownLearner:
     return CooldownLearner(network, training, KeyPlaces(("features", "input")), epochs=2, share=0.5, seed=seed)
 
 
+def cooldown_muon(seed: int = 0) -> CooldownLearner:
+    """With Muon, whose matrix products are billed, mirroring that alternates, a rate that falls, and two views."""
+    network = ConvNet(2, 2, n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
+    training = toy_training(recipe=muon(batch=8, views="mirror"))
+    return CooldownLearner(network, training, KeyPlaces(), epochs=2, share=0.5, timescale=3.0, seed=seed)
+
+
+def refit_muon(seed: int = 0) -> RefitLearner:
+    """With Muon, and mirroring that alternates."""
+    network = ConvNet(2, 2, n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
+    return RefitLearner(network, toy_training(recipe=muon(batch=8)), KeyPlaces(), epochs=2, seed=seed)
+
+
 ON_RESNETS: dict[str, Callable[..., Learner]] = {
     "online": online,
     "cooldown": cooldown,
@@ -105,7 +118,13 @@ ON_RESNETS: dict[str, Callable[..., Learner]] = {
 }
 """Every learner on a ResNet, by a function of the seed: adding one means adding a line."""
 
-LEARNERS = {**ON_RESNETS, "online-mlp": online_mlp, "cooldown-prepared": cooldown_prepared}
+LEARNERS = {
+    **ON_RESNETS,
+    "online-mlp": online_mlp,
+    "cooldown-prepared": cooldown_prepared,
+    "cooldown-muon": cooldown_muon,
+    "refit-muon": refit_muon,
+}
 """With other networks and recipes."""
 
 

@@ -88,6 +88,8 @@ FEW = {
     "cooldown": ("examined", "calibrating", "rekeying", "ridge"),
     "online-mlp": ("ridge",),
     "cooldown-prepared": ("nearest",),
+    "cooldown-muon": ("examined", "rekeying"),
+    "refit-muon": ("prequential",),
 }
 """For learners that are much like another one."""
 WAYS = [

@@ -10,9 +10,9 @@ from agent.accounting.work import Work
 from agent.data.augmentation import Augmentation, Normalization
 from agent.learners import LEARNERS, OnlineLearner, RefitLearner
 from agent.learners.protocol import LearningEstimate
-from agent.learners.recipe import sgd
+from agent.learners.recipe import muon, sgd
 from agent.learners.training import Training
-from agent.networks import MLP, ResNet
+from agent.networks import MLP, ConvNet, ResNet
 from agent.networks.keys import KeyPlaces
 from agent.networks.outputs import Outputs
 from agent.testing import BrokenPromise, check_learner
@@ -60,8 +60,12 @@ def test_our_learners_keep_their_promises_on_feature_vectors(kind, settings):
     [
         (lambda generator: ResNet(8, 2, n_classes=N_CLASSES, generator=generator), lambda: sgd(batch=8)),
         (lambda generator: WhitenedNet(n_classes=N_CLASSES, generator=generator), whitening),
+        (
+            lambda generator: ConvNet(2, 2, n_classes=N_CLASSES, generator=generator),
+            lambda: muon(batch=8, views="mirror"),
+        ),
     ],
-    ids=["resnet, sgd", "prepared, two optimizers"],
+    ids=["resnet, sgd", "prepared, two optimizers", "convnet, muon, two views"],
 )
 @pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
 def test_our_learners_keep_their_promises_on_images(kind, network, recipe):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from agent.networks import MLP, ConvNet, ResNet
+from agent.networks import MLP, Airbench, ConvNet, ResNet
 from agent.testing import BrokenPromise, check_network
 from tests.agent.networks.whitening import WhitenedNet
 
@@ -26,6 +26,7 @@ COUNT = itertools.count()
         (lambda generator: MLP(8, 1, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
         (lambda generator: MLP(8, 0, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
         (lambda generator: Persisted(generator), SHAPE),
+        (lambda generator: Airbench(93, n_classes=4, generator=generator), (3, 17, 16)),
     ],
     ids=[
         "resnet-8",
@@ -37,6 +38,7 @@ COUNT = itertools.count()
         "vectors",
         "linear",
         "with a buffer",
+        "airbench",
     ],
 )
 def test_our_networks_keep_their_promises(make, shape):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from agent.learners.recipe import ParameterGroup, Recipe, adamw, sgd
+from agent.learners.recipe import ParameterGroup, Recipe, adamw, muon, sgd
 from agent.networks import MLP
 from agent.testing import BrokenPromise, check_recipe
 from tests.agent.networks.whitening import WhitenedNet, whitening
@@ -28,6 +28,7 @@ def small(generator):
         partial(sgd, momentum=0.0),
         partial(sgd, views="mirror"),
         adamw,
+        partial(muon, lr=0.02),
         lambda: Recipe(
             (
                 ParameterGroup(torch.optim.AdamW, {"lr": 0.01}, names=r"linear\..*"),
@@ -36,7 +37,7 @@ def small(generator):
             loss=partial(F.cross_entropy, reduction="sum", label_smoothing=0.2),
         ),
     ],
-    ids=["sgd", "without momentum", "two views", "adamw", "two optimizers, a summed and smoothed loss"],
+    ids=["sgd", "without momentum", "two views", "adamw", "muon", "two optimizers, a summed and smoothed loss"],
 )
 def test_our_recipes_keep_their_promises(make):
     check_recipe(make)
