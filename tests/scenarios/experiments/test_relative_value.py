@@ -31,6 +31,14 @@ TINY = {
     "learner": "online:epochs=2",
 }
 COOLDOWN = {**TINY, "learner": "cooldown:share=0.5,epochs=2"}  # cool-downs of whole steps
+AIRBENCH = {
+    **COOLDOWN,
+    "k": (25, 75),
+    "network": "airbench:size=93",
+    "recipe": "muon:lr=0.01,batch=5,views=mirror,precision=bfloat16",
+    "mixture": "calibrated",
+    "with_mixtures": ("author",),
+}
 ORIGINAL = {**TINY, "learner": "refit:epochs=2"}
 
 
@@ -221,15 +229,16 @@ def test_warm_starts_go_on_from_the_learner_they_follow(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_settings_give_the_same_bytes(tmp_path):
-    live(tmp_path / "a", TINY)
-    live(tmp_path / "b", TINY)
+@pytest.mark.parametrize("settings", [TINY, AIRBENCH], ids=["online", "airbench"])
+def test_the_same_settings_give_the_same_bytes(tmp_path, settings):
+    live(tmp_path / "a", settings)
+    live(tmp_path / "b", settings)
     for name in ("curve.json", "curve.csv", "curve.png", "seed1/k025/trajectory.jsonl", "seed1/k025/summary.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [TINY, {**ORIGINAL, "warm": True}, COOLDOWN])
+@pytest.mark.parametrize("settings", [TINY, {**ORIGINAL, "warm": True}, COOLDOWN, AIRBENCH])
 def test_a_continued_curve_ends_in_the_bytes_of_an_uninterrupted_one(tmp_path, settings):
     live(tmp_path / "whole", settings)
     live(tmp_path / "cut", settings)
