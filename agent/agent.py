@@ -150,6 +150,7 @@ class Agent:
         ids = torch.arange(first, first + len(chunk))
         inputs = chunk.inputs if self.memory.needs_inputs else None
         stored, evicted = self.memory.insert(outputs, chunk.labels, ids, inputs)
+        self.meter.add("memorize", stored)
         if int((evicted < first).sum()) == n_before:  # no earlier entry is left
             self._keyed_by = self.learner.version
         elif self._keyed_by != self.learner.version:
@@ -189,6 +190,7 @@ class Agent:
 
         assert isinstance(self.memory, Rekeyable)
         stored = self.memory.rekey(renew)
+        self.meter.add("memorize", stored)
         self._keyed_by = self.learner.version
         return [Charge("rekey", forward + stored, price)]
 
@@ -229,7 +231,7 @@ class Agent:
         if self.rekeying.needs_inputs and len(chunk):
             written = raw_nbytes(chunk.inputs)
             held += (len(chunk) - insertion.n_evicted) * (written // len(chunk))
-        flops = 0 if looked else self._reading_flops(len(chunk), chunk.inputs.shape[1:])
+        flops = 0 if looked else self.reading_flops(len(chunk), chunk.inputs.shape[1:])
         pending = self.estimate_flush(chunk.inputs)
         bill = [*pending, Charge("memorize", insertion.work + Work(flops, written), chunk.price)]
         return Estimate(bill, held_nbytes=held)
@@ -239,11 +241,11 @@ class Agent:
         if not self.rekeying.on_learn or not len(self.raw_images):
             return Work()
         assert isinstance(self.memory, Rekeyable)
-        flops = self._reading_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
+        flops = self.reading_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
         return Work(flops) + self.memory.estimate_rekey()
 
-    def _reading_flops(self, n: int, shape: Shape) -> int:
-        """FLOPs of computing the keys of n inputs that are stored."""
+    def reading_flops(self, n: int, shape: Shape) -> int:
+        """FLOPs of computing the keys of n inputs of `shape`, for the memory."""
         learner = self.learner
         if isinstance(learner, KeyReading):
             return learner.reading_flops(n, shape)

@@ -1,16 +1,18 @@
 """What lifetimes together have really computed: each piece once, however many of them are billed for it."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from agent.accounting.work import Work
 
-Part = Literal["training", "cool-downs", "forward", "recall", "calibration"]
+Part = Literal["training", "cool-downs", "forward", "memorize", "recall", "calibration"]
 """Parts of what is computed:
 
-- training: gradient steps, and the preparation of the network.
+- training: gradient steps, and the preparation of the network, of learners with a recipe.
 - cool-downs: the gradient steps of the cooldown learner's copies.
-- forward: forward passes without training.
-- recall: comparing queries with the memory.
+- forward: forward passes without training, of learners with a recipe.
+- memorize: storing entries and renewing their keys, without forward passes.
+- recall: comparing queries with the memory, as the memory bills it.
 - calibration: fitting the mixture, without its forward passes and recall; no FLOPs are counted.
 """
 
@@ -30,19 +32,15 @@ class Meter:
         """Count work that has just been done."""
         self.work[part] += work
 
-    def as_json(self) -> dict[str, dict[str, float]]:
-        """Plain values by part: FLOPs, samples and wall-clock seconds."""
+    def state(self) -> dict[str, dict[str, float]]:
+        """Plain values by part for `load_state`: FLOPs, samples and wall-clock seconds."""
         return {
             part: {"flops": work.flops, "samples": work.samples, "seconds": work.seconds}
             for part, work in self.work.items()
         }
 
-    def state(self) -> dict[str, list[float]]:
-        """Plain values for `load_state`."""
-        return {part: [work.flops, work.seconds, work.samples] for part, work in self.work.items()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         for part in PARTS:
-            flops, seconds, samples = state[part]
-            self.work[part] = Work(flops, seconds=seconds, samples=samples)
+            of = state[part]
+            self.work[part] = Work(of["flops"], seconds=of["seconds"], samples=of["samples"])

@@ -22,7 +22,7 @@ class EvaluationPlan:
         after: further steps that an evaluation follows.
         recalling_after: further steps that an evaluation follows if the memory has entries and the learner has no work
             pending, so that it takes recall alone once the learner's outputs are cached.
-        rules: further rules by which the mixture is fitted and scored, too, for the experimenter.
+        rules: further rules by which the mixture is fitted and scored at the end, too, for the experimenter.
         groups: for each test image its experience, from 0. If given, evaluations report the accuracy on each
             experience, and there is one at initialization.
         prequential: predict each chunk before it is used, and score the prediction. A learner with pending work is

@@ -36,7 +36,7 @@ class CooldownLearner(NetworkLearner):
     at the trunk's last rate times 1 - √t as t goes from 0 to 1 (Hägele et al. 2024, arXiv:2405.18392, equation 1). The
     trunk itself never cools down. So one trunk and its cool-downs give a converged network for each amount of data, for
     little more than one training. Consecutive LEARNs share one cool-down. Its random numbers depend on the seed and the
-    number of steps alone, and forks that need the same cool-down share the result.
+    trunk alone, not on earlier cool-downs, and forks that need the same cool-down share the result.
 
     Args:
         network: initial weights; the learner owns the network from now on.

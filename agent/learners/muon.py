@@ -11,6 +11,9 @@ from torch import Tensor
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration; its slope at 0 is as large as it can be (https://kellerjordan.github.io/posts/muon/)."""
 
+N_STEPS = 3
+"""Of the iteration, by default."""
+
 EPS = 1e-7
 
 
@@ -52,7 +55,7 @@ class Muon(torch.optim.Optimizer):
         KellerJordan/cifar10-airbench
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 0.24, momentum: float = 0.6, n_steps: int = 3) -> None:
+    def __init__(self, params: Iterable[Any], lr: float = 0.24, momentum: float = 0.6, n_steps: int = N_STEPS) -> None:
         if not lr > 0 or not 0 <= momentum < 1 or n_steps < 1:
             raise ValueError(
                 f"expected lr above 0, momentum from 0 to below 1 and n_steps of at least 1, got {lr}, {momentum} and "
@@ -63,7 +66,7 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("expected filters and matrices, of two or more dimensions, got fewer")
 
     @staticmethod
-    def flops_of_step(shape: Sequence[int], n_steps: int = 3) -> int:
+    def flops_of_step(shape: Sequence[int], n_steps: int = N_STEPS) -> int:
         """FLOPs of the matrix products of a step on a tensor of this shape."""
         rows, columns = sorted((shape[0], prod(shape[1:])))
         return n_steps * (4 * rows**2 * columns + 2 * rows**3)

@@ -1,7 +1,7 @@
 """The precision of matrix products and convolutions, by a rule on network and machine."""
 
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -33,8 +33,8 @@ def precision_of(wanted: Precision, network: Network, device: torch.device) -> L
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether this CPU multiplies in bfloat16 (AVX512-BF16 or AMX)."""
-    capabilities = torch.cpu.get_capabilities()
+    """Whether this CPU multiplies in bfloat16 (AVX512-BF16 or AMX); no, where PyTorch is too old to tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, Any])()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agent.data.augmentation import Augmentation, View
 from agent.errors import InvalidSetting
-from agent.learners.muon import Muon
+from agent.learners.muon import N_STEPS, Muon
 from agent.learners.precision import Precision
 from agent.networks.airbench import Airbench
 from agent.networks.protocol import Network
@@ -41,19 +41,23 @@ class ParameterGroup:
         optimizer: a class of `torch.optim`, or one with the same interface.
         settings: keyword arguments of the optimizer, with `lr`, which a schedule multiplies by its factor.
         names: a regular expression for whole parameter names; a parameter belongs to the first group that matches.
+        matrices: whether it has filters and matrices alone, parameters of two or more dimensions.
     """
 
     optimizer: type[torch.optim.Optimizer]
     settings: Mapping[str, Any]
     names: str = ".*"
+    matrices: bool = False
 
-    def has(self, name: str) -> bool:
-        """Whether a parameter's name matches."""
-        return re.fullmatch(self.names, name) is not None
+    def has(self, name: str, parameter: Tensor) -> bool:
+        """Whether a parameter matches."""
+        return re.fullmatch(self.names, name) is not None and (parameter.ndim > 1 or not self.matrices)
 
     def flops_of_step(self, parameter: Tensor) -> int:
         """FLOPs of the optimizer's matrix products for a parameter; 0 for optimizers that work number by number."""
-        return self.optimizer.flops_of_step(parameter.shape) if issubclass(self.optimizer, Muon) else 0
+        if not issubclass(self.optimizer, Muon):
+            return 0
+        return self.optimizer.flops_of_step(parameter.shape, self.settings.get("n_steps", N_STEPS))
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ class Recipe:
     def flops_of_step(self, network: Network) -> int:
         """FLOPs of the optimizers' matrix products in a gradient step, whatever the batch."""
         trained = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
-        owners = [(next((group for group in self.groups if group.has(name)), None), each) for name, each in trained]
+        owners = [
+            (next((group for group in self.groups if group.has(name, each)), None), each) for name, each in trained
+        ]
         return sum(group.flops_of_step(each) for group, each in owners if group is not None)
 
     def optimizers(self, network: Network, *, fused: bool = False) -> list[torch.optim.Optimizer]:
@@ -136,7 +142,7 @@ class Recipe:
         left = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
         optimizers = []
         for group in self.groups:
-            names = [name for name in left if group.has(name)]
+            names = [name for name in left if group.has(name, left[name])]
             if not names:
                 continue
             settings = dict(group.settings)
@@ -157,7 +163,6 @@ class Recipe:
         return optimizers
 
 
-_OF_NORMS = r"(.*\.)?(\w*_)?(bn|norm|ln)_?\d*\.weight"
 _HEAD = r"(.*\.)?(head|linear)\.weight"
 
 
@@ -231,7 +236,7 @@ def adamw(
         ParameterGroup(
             torch.optim.AdamW,
             {**settings, "weight_decay": 0.0},
-            names=rf".*bias|{_OF_NORMS}",
+            names=r".*bias|(.*\.)?(\w*_)?(bn|norm|ln)_?\d*\.weight",
         ),
         ParameterGroup(torch.optim.AdamW, {**settings, "weight_decay": weight_decay}),
     )
@@ -250,11 +255,12 @@ def muon(
 ) -> Recipe:
     """The recipe of airbench: Muon for filters, SGD with Nesterov momentum for biases and the head, a summed loss.
 
-    Weights of a layer named head or linear are the head's; those of layers named bn, norm or ln are trained as biases.
-    Images are shifted by up to 2 pixels with reflection at the edge, and mirrored each second time that they are drawn,
-    as far as that suits the data set; a network that can be whitened (`airbench`) is, from the first inputs. The rates
-    of biases and head are the parts of `lr` that they are in airbench, where `lr` falls from 0.24 to 0; they are meant
-    for the sum of the loss over a batch.
+    Weights of a layer named head or linear are the head's; other filters and matrices are Muon's, and all that has one
+    dimension is trained as biases are. Images are shifted by up to 2 pixels with reflection at the edge, and mirrored
+    each second time that they are drawn, as far as that suits the data set; a network that can be whitened (`airbench`)
+    is, from the first chunk. The rates of biases and head are the parts of `lr` that they are in airbench, where `lr`
+    falls from 0.24 to 0; they are meant for the sum of the loss over a batch. Unlike there, the whitening bias is
+    trained throughout, the products of Muon are in float32, and views count alike.
 
     Args:
         lr: learning rate of filters and matrices; with a schedule, its peak.
@@ -280,13 +286,9 @@ def muon(
     if not 0 <= label_smoothing <= 1:
         raise InvalidSetting(f"expected a label smoothing from 0 to 1, got {label_smoothing}")
 
-    def rest(share: float, names: str) -> ParameterGroup:
-        settings = {"momentum": rest_momentum, "nesterov": rest_momentum > 0}
-        decay = weight_decay * batch / (share * lr)
-        return ParameterGroup(torch.optim.SGD, {**settings, "lr": share * lr, "weight_decay": decay}, names)
-
+    rest = partial(_rest, lr, rest_momentum, weight_decay * batch)
     groups = (
-        ParameterGroup(Muon, {"lr": lr, "momentum": momentum}, names=rf"(?!({_HEAD}|{_OF_NORMS})$).*\bweight"),
+        ParameterGroup(Muon, {"lr": lr, "momentum": momentum}, names=rf"(?!{_HEAD}$).*", matrices=True),
         rest(_HEAD_SHARE, _HEAD),
         rest(_BIAS_SHARE, ".*"),
     )
@@ -303,6 +305,12 @@ def muon(
 
 _HEAD_SHARE, _BIAS_SHARE = 0.67 / 0.24, 0.053 / 0.24
 """The rates of airbench's head and biases, over that of its filters."""
+
+
+def _rest(lr: float, momentum: float, decay: float, share: float, names: str) -> ParameterGroup:
+    """Parameters with a share of the rate, whose decay does not depend on the rate."""
+    settings = {"momentum": momentum, "nesterov": momentum > 0, "lr": share * lr, "weight_decay": decay / (share * lr)}
+    return ParameterGroup(torch.optim.SGD, settings, names)
 
 
 def _reflected(suited: Augmentation) -> Augmentation:

@@ -80,7 +80,7 @@ class Training:
     Args:
         recipe: how networks are trained.
         normalization: of the data set.
-        suited: augmentation of the data set; recipes may have one of their own.
+        augmentation: of batches; see `Recipe.augmentation_on`.
         device: where networks and batches are stored.
         compiled: fuse forward and backward pass with `torch.compile`; this changes the order of additions and so the
             last digits.
@@ -90,16 +90,11 @@ class Training:
 
     recipe: Recipe
     normalization: Normalization
-    suited: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     compiled: bool = False
     progress: Progress = unreported
     meter: Meter = field(default_factory=Meter, compare=False)
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """The recipe's own, or that of the data set."""
-        return self.recipe.augmentation_on(self.suited)
 
     def facts(self, network: Network) -> dict[str, Any]:
         """What the recipe chose for this data set, network and machine, as plain values."""

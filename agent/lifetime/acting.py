@@ -7,12 +7,15 @@ from agent.operations import Action
 
 
 def perform(branch: Branch, action: Action, chunk: Chunk) -> None:
-    """Perform an action, and charge each lifetime; those that observe outputs have paid for them already."""
+    """Perform an action, and charge each lifetime; those that observe outputs have paid for them already.
+
+    The others pay for what the operation was spared: reading keys, which may take less than the outputs did.
+    """
     account = action.operation.outputs_account
     for cohort in branch.in_turn():
         known = cohort.look if account else None
         bill = cohort.agent.perform(action, chunk, known.outputs if known else None)
-        in_full = _with_forward_pass(bill, Charge(account, known.looked, chunk.price)) if account and known else bill
+        in_full = _with_forward_pass(bill, Charge(account, known.reading, chunk.price)) if account and known else bill
         for lifetime in cohort.lifetimes:
             lifetime.pay(bill if lifetime.observes else in_full)
 

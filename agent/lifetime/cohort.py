@@ -50,6 +50,8 @@ class Look(NamedTuple):
     outputs: Outputs
     looked: Work
     """Work of the forward pass; the lifetimes that observe the outputs have paid for it."""
+    reading: Work
+    """Work of a forward pass for the keys alone, which may take less."""
     read_out: ReadOut | None = None
     """The memory's, if a policy observes it or prequential accuracy is measured."""
 

@@ -229,7 +229,10 @@ class Lifetimes:
         Raises:
             CheckpointError: a part that is missing or of another type, or no lifetime.
         """
-        shape = {"branches": [BRANCH_SHAPE], "meter": {part: [NUMBER] for part in PARTS}}
+        shape = {
+            "branches": [BRANCH_SHAPE],
+            "meter": {part: {"flops": NUMBER, "samples": NUMBER, "seconds": NUMBER} for part in PARTS},
+        }
         check_shape(state, shape, f"the checkpoint {path}")
         if any(n < 0 for n in Lifetimes.n_steps_in(state).values()):
             raise CheckpointError(f"expected 0 or more steps in the checkpoint {path}, got fewer")
@@ -249,7 +252,6 @@ class Lifetimes:
 
     def load_state(self, state: dict[str, Any], steps: Mapping[str, Sequence[Step]]) -> None:
         """Restore what `state` returned, and the past steps of each lifetime; only before the first chunk."""
-        self.meter.load_state(state["meter"])
         [initial] = self._branches
         lifetimes = {lifetime.name: lifetime for lifetime in initial.lifetimes}
         agent_of = {each.name: cohort.agent for cohort in initial.cohorts for each in cohort.lifetimes}
@@ -261,6 +263,7 @@ class Lifetimes:
             Branch.from_state(saved, own, lifetimes, steps, self.plan)
             for saved, own in zip(state["branches"], agents, strict=True)
         ]
+        self.meter.load_state(state["meter"])  # last: outputs that were cached have been computed again
 
 
 def run_lifetimes(

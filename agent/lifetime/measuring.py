@@ -45,7 +45,7 @@ def evaluate(branch: Branch, plan: EvaluationPlan, price: float) -> list[tuple[S
         test = plan.test.inputs
         prediction, cohort.test, _, answered = agent.answer(test, cohort.test, mixture, at_every_setting=True)
         cohort.pay([Charge("evaluate", work, price) for work in (*spent, answered)])
-        measured.append((_scores(prediction, plan, branch, cohort, agent), mixture))
+        measured.append((score(prediction, plan), mixture))
     return measured
 
 

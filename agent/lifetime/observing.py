@@ -1,5 +1,7 @@
 """What comes before a decision: preparation, queries, and the outputs that policies observe."""
 
+from dataclasses import replace
+
 from agent.accounting.work import Charge, Work
 from agent.agent import Agent
 from agent.data.chunk import Chunk
@@ -7,6 +9,8 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracies
 from agent.lifetime.branch import Branch
 from agent.lifetime.cohort import Cohort, Look
+from agent.memory import ReadOut
+from agent.networks.outputs import Outputs
 from agent.operations import OPERATIONS
 from agent.policies.observation import Observation
 from agent.policies.signals import learner_signals, memory_signals
@@ -46,19 +50,24 @@ def look(branch: Branch, chunk: Chunk, plan: EvaluationPlan) -> None:
 def _look(cohort: Cohort, agent: Agent, chunk: Chunk, plan: EvaluationPlan) -> tuple[Look, Work]:
     """The outputs, and the work of the memory's read-out."""
     if not plan.prequential and all(lifetime.policy.observes != "memory" for lifetime in cohort.lifetimes):
-        return Look(*agent.forward(chunk.inputs)), Work()
+        return _seen(agent, chunk, *agent.forward(chunk.inputs)), Work()
     prediction, cached, read_out, _ = agent.answer(chunk.inputs)
     if plan.prequential:
         cohort.prequential = accuracies(prediction, chunk.labels)
-    seen = Look(cached.outputs, cached.looked, read_out if agent.memory.n_entries else None)
-    return seen, cached.recalled
+    known = read_out if agent.memory.n_entries else None
+    return _seen(agent, chunk, cached.outputs, cached.looked, known), cached.recalled
+
+
+def _seen(agent: Agent, chunk: Chunk, outputs: Outputs, looked: Work, read_out: ReadOut | None = None) -> Look:
+    reading = agent.reading_flops(len(chunk), chunk.inputs.shape[1:])
+    return Look(outputs, looked, replace(looked, flops=reading), read_out)
 
 
 def look_again(branch: Branch, chunk: Chunk) -> None:
     """Compute outputs that were observed before the branch was split off; they have been paid for."""
     for cohort in branch.in_turn():
         if any(lifetime.observes for lifetime in cohort.lifetimes):
-            cohort.look = Look(*cohort.agent.forward(chunk.inputs))
+            cohort.look = _seen(cohort.agent, chunk, *cohort.agent.forward(chunk.inputs))
 
 
 def observations(branch: Branch, chunk: Chunk, n_chunks: int) -> dict[str, Observation]:

@@ -68,7 +68,7 @@ class Mixture:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Mixture":
         """The mixture that `as_json` wrote; raises KeyError for anything else."""
-        return cls(values["w"], values["setting"], values.get("temperature", 1.0))  # runs of 0.13 have none
+        return cls(values["w"], values["setting"], values.get("temperature", 1.0))  # earlier runs have none
 
 
 def tempered(probabilities: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, "n classes"]:
@@ -95,7 +95,9 @@ def fit_temperature(learner: Float[Tensor, "n classes"], labels: Int64[Tensor, "
     likelihoods = [
         float((logs / temperature).log_softmax(dim=1).gather(1, labels[:, None]).sum()) for temperature in TEMPERATURES
     ]
-    return TEMPERATURES[likelihoods.index(max(likelihoods))]
+    enough = max(likelihoods) - 1e-9 * max(1, len(labels))  # of an uninformative learner, all are equally likely
+    likely = [each for each, found in zip(TEMPERATURES, likelihoods, strict=True) if found >= enough]
+    return min(likely, key=lambda temperature: abs(math.log(temperature)))
 
 
 class LinearMixing:

@@ -46,7 +46,7 @@ class Airbench(Network):
     images' patches as filters, scaled to whiten them, and their negatives, and only its bias is trained. Without it the
     whitening convolution is trained like the others. Batch normalization has no scale. Each 3 × 3 convolution begins as
     the identity as far as its input channels go. Max-pooling goes over all of space, which on 32 × 32 images is the
-    3 × 3 that airbench pools.
+    3 × 3 that airbench pools. All biases begin at 0.
 
     Places: `whitened` (after GELU), `group0.inner` (after its first convolution), `group0` (its output) and likewise
     for the others, and `features` (the head's input).
@@ -113,7 +113,7 @@ class Airbench(Network):
             for place, activations in ((f"group{number}.inner", inner), (f"group{number}", x)):
                 if place in places:
                     found[place] = activations
-        features = x.flatten(2).max(dim=2).values  # unlike max-pooling, deterministic on CUDA, too
+        features = x.flatten(2).max(dim=2).values  # adaptive_max_pool2d has no deterministic gradient on CUDA
         if "features" in places:
             found["features"] = features
         return self.head(features) / features.shape[1], found

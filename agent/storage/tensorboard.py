@@ -151,7 +151,7 @@ def scalars(step: Step) -> dict[str, float]:
     if step.mixture:
         fitted = {"w": step.mixture.w, **(step.mixture.setting or {})}
         if step.mixture.temperature != 1:
-            fitted["temperature"] = step.mixture.temperature
+            fitted["learner_temperature"] = step.mixture.temperature
         values |= {f"mixture/{name}": value for name, value in fitted.items()}
     return values
 

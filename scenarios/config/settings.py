@@ -174,6 +174,12 @@ class CurveConfig(AgentConfig):
     def _agree_on_memories(self) -> "CurveConfig":
         if self.surface and self.with_policies:
             raise ValueError("expected --no-surface with --with-policies, whose lifetimes it would measure as well")
+        rules = (self.mixture, *self.with_mixtures)
+        if len(set(rules)) < len(rules):
+            raise ValueError(f"expected --with-mixtures to name each further rule once, got {', '.join(rules)}")
+        for method in self.with_memories:
+            if method.label in (*rules, str(self.memory)):
+                raise ValueError(f"expected another label than {method.label} in --with-memories; it is taken")
         plain = Method(calibrate_every=0)
         for method in self.with_memories:
             fixed = {name: getattr(self, name) for name in ("network", "recipe", "learner")}

@@ -10,7 +10,7 @@ from scenarios.config.presets import validate
 from scenarios.config.settings import CurveConfig, JoinCurvesConfig, settings_of
 from scenarios.experiments.finished_runs import read_config, runs_digest
 from scenarios.experiments.relative_value import curve_of, records_of
-from scenarios.experiments.relative_value_reading import Curve
+from scenarios.experiments.relative_value_reading import Curve, precision_of
 from scenarios.experiments.relative_value_report import write_curve
 from scenarios.experiments.relative_value_tables import report
 from scenarios.running.agreement import Described, check_agreement
@@ -34,6 +34,7 @@ def join(config: JoinCurvesConfig) -> Curve:
         lambda name, value: "join those apart",
     )
     records: dict[int, dict[str, LifetimeRecord]] = {}
+    precisions: dict[str, Path] = {}
     origins: dict[int, Path] = {}
     for of_run, described in found:
         for seed in range(of_run.first_seed, of_run.first_seed + of_run.seeds):
@@ -44,6 +45,13 @@ def join(config: JoinCurvesConfig) -> Curve:
                 )
             origins[seed] = described.path
             records[seed] = _finished(of_run, described.path, seed)
+            precisions.setdefault(precision_of(records[seed]["100"].summary() or {}), described.path)
+    if len(precisions) > 1:
+        (one, here), (other, there), *_ = precisions.items()
+        raise InvalidSetting(
+            f"expected runs of curve of one precision, got {one} in {here} and {other} in {there}, as auto chose on "
+            "other machines; give --recipe a precision"
+        )
     first, _ = found[0]
     joined = first.model_copy(
         update={
@@ -92,7 +100,9 @@ JOIN_CURVES = Experiment(
     JoinCurvesConfig,
     words=lambda config: ["joined"],
     run=_run,
-    report=lambda curve, _, path: report(curve, path),
+    report=lambda curve, _, path: report(
+        curve, path, more_seeds="Live {more} more apart (curve --first-seed, --seeds), and join all runs."
+    ),
     prepare=lambda config, _: nothing(join(config)),
     folder="curve",
     facts=lambda config: {"digest": runs_digest(config.paths)},

@@ -194,6 +194,8 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
     stream = iid_stream(dataset, config.chunks, seed=seed)
     policies = _policies_by_name(config, seed)
     statics = _statics(config)
+    # A meter that begins anew beside finished lifetimes would lack their work.
+    whole = bool(checkpoints.found()) or all(record.summary() is None for record in records.values())
     about = {
         "n_train": len(dataset.train),
         "n_validation": len(dataset.validation),
@@ -210,8 +212,11 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
         if name not in statics:
             facts |= {"policy": name, "seed": seed}
         elif config.warm and not statics[name].memory:
+            before = agent.meter.state()
             facts |= _warm(agent, stream, StaticPolicy(statics[name].k), dataset.test)
-        site.directory.write(f"seed{seed}/{SECONDS}", json.dumps(agent.meter.as_json(), indent=2) + "\n")
+            agent.meter.load_state(before)  # the curve does without y_warm
+        if whole:
+            site.directory.write(f"seed{seed}/{SECONDS}", json.dumps(agent.meter.state(), indent=2) + "\n")
         records[name].finish(trajectory, facts)
 
     run_recorded(
@@ -249,7 +254,9 @@ CURVE = Experiment(
     CurveConfig,
     words=lambda config: [dataset_word(config.dataset), config.learner.name],
     run=run,
-    report=lambda curve, _, path: report(curve, path),
+    report=lambda curve, _, path: report(
+        curve, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."
+    ),
     check=lambda config: check_settings(config, config.with_policies or ()),
     prepare=prepare,
 )

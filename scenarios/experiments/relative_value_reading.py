@@ -9,9 +9,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from agent.accounting.meter import PARTS, Part
+from agent.accounting.meter import PARTS, Meter, Part
 from agent.accounting.work import Work
 from agent.errors import RunError
 from agent.evaluation.scores import Accuracy
@@ -84,6 +82,9 @@ class SurfacePoint:
     """Percent of the whole stream that was learned, n."""
     passed: float
     """Percent of the whole stream that has passed, N; what is between n and N was memorized."""
+    n_learned: int
+    n_passed: int
+    """The same in images, for the first seed."""
     point: CurvePoint
     """With k = 100 n / N, and for y the accuracy of the learner that learned all of N."""
     statistics: RelativeValue
@@ -117,6 +118,11 @@ class Curve:
     """What a seed has really computed, by part, in the mean over the seeds that have a record of it."""
 
     @property
+    def has_surface(self) -> bool:
+        """Whether R is known for shorter streams."""
+        return any(at.passed < 100 for at in self.surface)
+
+    @property
     def notes(self) -> list[str]:
         """Notes for a careful reader of the intervals."""
         of_intervals = notes_on_intervals(self.config, n_together=len(self.learners), of="k's")
@@ -145,7 +151,7 @@ def read_curve(
         tuple(seeds),
         last["n_train"],
         last["n_test"],
-        last.get("training", {}).get("precision", ""),
+        ", ".join(dict.fromkeys(precision_of(summary) for summary in _summaries(records[100.0]))),
         _learners(config, {k: records[k] for k in config.k}, y, warm=config.warm),
         _surface(config, records) if config.surface else (),
         _further(config, records, memories or {}, y),
@@ -161,15 +167,20 @@ def computed_in(folders: Iterable[Path]) -> dict[Part, Work]:
     found = []
     for folder in folders:
         with suppress(OSError, RunError, KeyError, TypeError, ValueError):
-            parts = read_object(folder / SECONDS, "")
-            amounts = [(parts[part]["flops"], parts[part]["seconds"], parts[part]["samples"]) for part in PARTS]
-            found.append(np.array(amounts, dtype=np.float64))
-    if not found:
-        return {}
+            meter = Meter()
+            meter.load_state(read_object(folder / SECONDS, ""))
+            found.append(meter.work)
+    n = len(found)
     return {
-        part: Work(int(flops), seconds=float(seconds), samples=int(samples))
-        for part, (flops, seconds, samples) in zip(PARTS, np.mean(found, axis=0), strict=True)
+        part: Work(round(total.flops / n), seconds=total.seconds / n)
+        for part in (PARTS if n else ())
+        for total in [sum((work[part] for work in found), Work())]
     }
+
+
+def precision_of(summary: Mapping[str, Any]) -> str:
+    """In which the network of a finished lifetime was computed; empty if it is not known."""
+    return str(summary.get("training", {}).get("precision", ""))
 
 
 def _summaries(records: Sequence[LifetimeRecord]) -> list[dict[str, Any]]:
@@ -223,7 +234,9 @@ def _surface(config: CurveConfig, records: Records) -> tuple[SurfacePoint, ...]:
             at = round(passed * config.chunks / 100) - 1
             z = tuple(_accuracy(each[at]).agent for each in steps[learned])
             point = CurvePoint(100 * learned / passed, x=x[learned], y=x[passed], z=z)
-            surface.append(SurfacePoint(learned, passed, point, point.statistics(config.confidence)))
+            end = steps[learned][0][at]
+            statistics = point.statistics(config.confidence)
+            surface.append(SurfacePoint(learned, passed, end.learned, end.samples, point, statistics))
     return tuple(surface)
 
 
@@ -265,7 +278,7 @@ def _learner_at(
 def _setting(summary: Mapping[str, Any]) -> dict[str, float]:
     """The fitted setting of the memory, and the temperature of the learner; empty if the memory was empty."""
     mixture = summary.get("mixture", {})
-    return {**(mixture.get("setting") or {}), **({TEMPERATURE: mixture["temperature"]} if mixture else {})}
+    return {**(mixture.get("setting") or {}), **({TEMPERATURE: mixture.get("temperature", 1.0)} if mixture else {})}
 
 
 def _gflop(summaries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, ...]]:

@@ -50,8 +50,8 @@ def write_curve(curve: Curve, directory: RunDirectory) -> None:
                 confidence=config.confidence,
             )
             write_results(directory, board, "memories", memories_json(curve), memories_rows(curve), figure)
-        if curve.surface:
-            sizes = {tuple(_sizes(curve, at).values())[:2]: at.statistics for at in curve.surface}
+        if curve.has_surface:
+            sizes = {(at.n_learned, at.n_passed): at.statistics for at in curve.surface}
             figure = surface_figure(sizes, dataset=str(config.dataset), learner=config.learner.name)
             write_results(directory, board, "surface", surface_json(curve), surface_rows(curve), figure)
         if curve.matched:
@@ -114,7 +114,7 @@ def surface_json(curve: Curve) -> dict[str, Any]:
     """R for each number of images learned and in all, as plain values."""
     points = [
         {
-            **_sizes(curve, at),
+            **_sizes(at),
             **asdict(at.statistics),
             "by_seed": {"x": at.point.x, "z": at.point.z, "y": at.point.y},
         }
@@ -124,10 +124,8 @@ def surface_json(curve: Curve) -> dict[str, Any]:
 
 
 def by_memory(curve: Curve) -> dict[str, tuple[LearnerAt, ...]]:
-    """The k%-learners with each memory, by label; that of the settings is the first."""
-    config = curve.config
-    own = f"{config.memory}, {config.mixture}" if config.with_mixtures else str(config.memory)
-    return {own: curve.learners, **curve.memories}
+    """The k%-learners with each memory or rule for the mixture, by label; those of the settings are the first."""
+    return {str(curve.config.memory): curve.learners, **curve.memories}
 
 
 def _facts(curve: Curve) -> dict[str, Any]:
@@ -141,12 +139,8 @@ def _facts(curve: Curve) -> dict[str, Any]:
     }
 
 
-def _sizes(curve: Curve, at: SurfacePoint) -> dict[str, Any]:
-    return {
-        "n_learned": round(curve.n_train * at.learned / 100),
-        "n_passed": round(curve.n_train * at.passed / 100),
-        "k": at.point.k,
-    }
+def _sizes(at: SurfacePoint) -> dict[str, Any]:
+    return {"n_learned": at.n_learned, "n_passed": at.n_passed, "k": at.point.k}
 
 
 def _point_json(at: LearnerAt) -> dict[str, Any]:
@@ -182,7 +176,7 @@ def memories_rows(curve: Curve) -> list[dict[str, Any]]:
 def surface_rows(curve: Curve) -> list[dict[str, Any]]:
     """A row for each number of images learned and in all."""
     return [
-        {**_sizes(curve, at), "n_seeds": at.statistics.seeds, "n_test": curve.n_test, **_columns(at.statistics)}
+        {**_sizes(at), "n_seeds": at.statistics.seeds, "n_test": curve.n_test, **_columns(at.statistics)}
         for at in curve.surface
     ]
 

@@ -32,8 +32,14 @@ _COSTS = {
 """The cost of a k%-learner in each column, by heading."""
 
 
-def report(curve: Curve, path: Path) -> Report:
-    """The report of a curve that was written to a folder."""
+def report(curve: Curve, path: Path, *, more_seeds: str) -> Report:
+    """The report of a curve that was written to a folder.
+
+    Args:
+        curve: the result.
+        path: of the folder.
+        more_seeds: how `{seeds}` seeds in all can be lived, of which `{more}` are new.
+    """
     config = curve.config
     statistics = [at.statistics for at in curve.learners]
     ratios = [(name, ratio) for values in statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
@@ -47,18 +53,18 @@ def report(curve: Curve, path: Path) -> Report:
         content |= {"memories": memories_json(curve)["memories"]}
         parts += ["", _memories(curve)]
         files.append(("memories", [path / f"memories.{kind}" for kind in ("png", "csv", "json")]))
-    if len(curve.surface) > len(curve.learners):
+    if curve.has_surface:
         content |= {"surface": surface_json(curve)["points"]}
         parts += [
             "",
-            "R of shorter streams: rows are images in all, columns those that were learned, the first of them.",
+            "R of shorter streams: rows say how many images they have, columns how many of these were learned.",
             _surface(curve),
             "-: undetermined. Intervals and accuracies are in surface.csv.",
         ]
         files.append(("surface", [path / f"surface.{kind}" for kind in ("png", "csv", "json")]))
-    if curve.computed:
+    if curve.computed.get("training", Work()).flops:  # a learner without a recipe is not metered
         costs = {part: {"flops": work.flops, "seconds": work.seconds} for part, work in curve.computed.items()}
-        content |= {"computed_by_seed": costs}
+        content |= {"computed_for_a_seed": costs}
         parts += [
             "",
             "Computed for a seed, each piece once, though every k%-learner is billed for all that it shares:",
@@ -76,7 +82,7 @@ def report(curve: Curve, path: Path) -> Report:
             of="R",
             intervals=f"{100 * config.confidence:g}% Fieller intervals; expected: if means, variances and covariance "
             "over seeds stay as they are",
-            how=f"The same command with --seeds {config.seeds + (wanted.more or 0)} lives only the new ones.",
+            how=more_seeds.format(seeds=config.seeds + (wanted.more or 0), more=wanted.more or 0),
         )
     return Report(content, parts, curve.notes, files)
 
@@ -89,9 +95,9 @@ def _memories(curve: Curve) -> Table:
         for first, at in zip([True] + [False] * len(learners), learners, strict=False)
     ]
     return Table(
-        (Column("memory", is_text=True, folds=True), *numbers("k %", "x", "z", "z - x", "R", "1/R", "w")),
+        (Column("memory or rule", is_text=True, folds=True), *numbers("k %", "x", "z", "z - x", "R", "1/R", "w")),
         tuple(rows),
-        "memories of the same learners",
+        "memories and mixtures of the same learners",
         "accuracies in %; intervals as above",
     )
 

@@ -53,7 +53,8 @@ def check_agreement(runs: Sequence[Described], expected: str, advice: Callable[[
             if ours != theirs:
                 ours, theirs = (str(each) if isinstance(each, Member) else each for each in (ours, theirs))
                 raise InvalidSetting(
-                    f"expected {expected}, got {name} {ours!r} in {reference.path} and {theirs!r} in {run.path}; "
+                    f"expected {expected}, got {name} {_short(ours)} in {reference.path} and {_short(theirs)} in "
+                    f"{run.path}; "
                     f"{advice(name, ours)}"
                 )
     others = list(dict.fromkeys(str(run.path) for run in runs if run.versions != reference.versions))
@@ -61,3 +62,9 @@ def check_agreement(runs: Sequence[Described], expected: str, advice: Callable[[
         return []
     several = f" and {len(others) - 1} more" if others[1:] else ""
     return [f"{others[0]}{several} ran with other versions, other code or another machine than {reference.path}"]
+
+
+def _short(value: Any) -> str:
+    """A value of a setting, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,6 +1,7 @@
 """Build an agent from settings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting
 from agent.learners import Learner
 from agent.learners.protocol import Preparable
+from agent.learners.recipe import Recipe
 from agent.learners.training import Progress, Training, unreported
 from agent.memory import Memory
 from agent.memory.mixture import Rule
@@ -37,12 +39,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_augmentation(config: AgentConfig, dataset: Dataset) -> Augmentation:
-    """The augmentation of the settings; where they are None, the one that suits the data set."""
-    suits = dataset.augmentation
-    return Augmentation(
-        shift=suits.shift if config.shift is None else config.shift,
-        mirror=suits.mirror if config.mirror is None else config.mirror,
+def choose_augmentation(config: AgentConfig, recipe: Recipe, dataset: Dataset) -> Augmentation:
+    """The recipe's augmentation for the data set, as far as the settings are None; one that it fixes stays as it is."""
+    found = recipe.augmentation_on(dataset.augmentation)
+    if isinstance(recipe.augmentation, Augmentation):
+        return found
+    return replace(
+        found,
+        shift=found.shift if config.shift is None else config.shift,
+        mirror=found.mirror if config.mirror is None else config.mirror,
     )
 
 
@@ -67,16 +72,7 @@ def build_agents(
         InvalidSetting: settings contradict each other, or this machine does not allow them.
     """
     first = next(iter(methods.values()))
-    device = choose_device(config.device)
-    training = Training(
-        first.recipe.make(),
-        normalization=dataset.normalization,
-        suited=choose_augmentation(config, dataset),
-        device=device,
-        compiled=device.type == "cuda" if config.compile is None else config.compile,
-        progress=progress,
-    )
-    shape = tuple(dataset.train.inputs.shape[1:])
+    training, shape = _training(config, first.recipe, dataset, progress), tuple(dataset.train.inputs.shape[1:])
     generator = named_generator(seed, "weights")
     network = first.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
     check_takes(network, shape, dataset.n_classes)
@@ -92,7 +88,7 @@ def build_agents(
         )
     agents = {}
     for each, own in zip(different, columns, strict=True):
-        memory = each.memory.make(n_classes=dataset.n_classes, device=device, seed=seed)
+        memory = each.memory.make(n_classes=dataset.n_classes, device=training.device, seed=seed)
         _check(memory, each.memory, Memory)
         agents[each] = Agent(
             learner,
@@ -104,6 +100,23 @@ def build_agents(
             meter=training.meter,
         )
     return {name: agents[each] for name, each in parts.items()}
+
+
+def _training(config: AgentConfig, member: Member, dataset: Dataset, progress: Progress) -> Training:
+    """A recipe, bound to the data set and the device; raises as `build_agents` does."""
+    recipe, shape, device = member.make(), tuple(dataset.train.inputs.shape[1:]), choose_device(config.device)
+    if recipe.views and len(shape) != 3:
+        raise InvalidSetting(
+            f"expected images for the views of --recipe {member}, got inputs of shape {shape}; views=plain"
+        )
+    return Training(
+        recipe,
+        normalization=dataset.normalization,
+        augmentation=choose_augmentation(config, recipe, dataset),
+        device=device,
+        compiled=device.type == "cuda" if config.compile is None else config.compile,
+        progress=progress,
+    )
 
 
 class _AgentParts(NamedTuple):

@@ -51,6 +51,8 @@ class _Rates:
     """The training that brings a learner of n samples up to date."""
     forward: float
     """A sample."""
+    reading: float
+    """The key of a sample."""
     recall: Callable[[int], float]
     """A query at one setting, with n entries in memory."""
     recall_all: Callable[[int], float]
@@ -115,7 +117,7 @@ def _rates(agent: Agent, fresh: Learner, dataset: Dataset, first: Chunk) -> _Rat
         return at_once.flops, later.flops
 
     insert = memory.estimate_insert(n, agent.key_length(shape)).work.flops / n
-    forward = learner.forward_flops(1, shape)
+    forward, reading = learner.forward_flops(1, shape), agent.reading_flops(1, shape)
     sizes, one, every = [], [], []
     flops, seconds = 0.0, 0.0
     for i in range(2):
@@ -136,6 +138,7 @@ def _rates(agent: Agent, fresh: Learner, dataset: Dataset, first: Chunk) -> _Rat
         at_once=lambda n: learning(n)[0],
         later=lambda n: learning(n)[1],
         forward=forward,
+        reading=reading,
         recall=_line(sizes, one),
         recall_all=_line(sizes, every),
         insert=insert,
@@ -208,7 +211,7 @@ class _Walk:
                 self._changed()
         if action.operation.memorizes:
             self._flush()
-            self.paid += n * rates.insert + (n * rates.forward if self.observes == "nothing" else 0.0)
+            self.paid += n * rates.insert + (n * rates.reading if self.observes == "nothing" else 0.0)
             self.entries += n
 
     def _flush(self) -> None:
@@ -229,7 +232,7 @@ class _Walk:
         """The learner has changed: keys may be renewed."""
         self.version += 1
         if self.method.rekey.on_learn:
-            self.paid += self.entries * self.rates.forward
+            self.paid += self.entries * self.rates.reading
 
     def _evaluate(self, *, last: bool) -> None:
         if self.pending and not last:

@@ -50,10 +50,11 @@ def toy_stream(sizes: list[int], seed: int = 100) -> list[Chunk]:
 def toy_training(**changed: Any) -> Training:
     """A recipe of SGD at work; what is changed belongs to either."""
     of_recipe = {name: changed.pop(name) for name in ("lr", "momentum", "weight_decay", "batch") if name in changed}
+    recipe = changed.pop("recipe", None) or sgd(**{"batch": 8} | of_recipe)
     settings: dict[str, Any] = {
-        "recipe": sgd(**{"batch": 8} | of_recipe),
+        "recipe": recipe,
         "normalization": NORMALIZATION,
-        "suited": Augmentation(shift=1, mirror=True),
+        "augmentation": recipe.augmentation_on(Augmentation(shift=1, mirror=True)),
     }
     return Training(**settings | changed)
 

@@ -9,10 +9,10 @@ def test_a_meter_adds_up_by_part_and_survives_a_round_trip():
     meter.add("training", Work(flops=5, seconds=1.0, samples=2))
     meter.add("training", Work(flops=7, seconds=0.5, samples=1))
     meter.add("recall", Work(flops=3))
-    assert meter.as_json()["training"] == {"flops": 12, "samples": 3, "seconds": 1.5}
-    assert list(meter.as_json()) == list(PARTS)
+    assert meter.state()["training"] == {"flops": 12, "samples": 3, "seconds": 1.5}
+    assert list(meter.state()) == list(PARTS)
     other = Meter()
     other.load_state(meter.state())
-    assert other.as_json() == meter.as_json()
+    assert other.state() == meter.state()
     with pytest.raises(KeyError):
         other.load_state({})

@@ -46,7 +46,7 @@ def test_bad_settings_are_refused(setting, message):
 
 
 def test_a_step_is_plain_sgd_with_nesterov_momentum():
-    training = toy_training(suited=Augmentation(), lr=0.1, weight_decay=0.01)
+    training = toy_training(augmentation=Augmentation(), lr=0.1, weight_decay=0.01)
     network, plain = toy_network().train(), toy_network().train()
     optimizers = training.optimizers(network)
     velocity = [torch.zeros_like(p) for p in plain.parameters()]

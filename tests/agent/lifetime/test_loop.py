@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from operator import sub
@@ -380,3 +381,36 @@ def test_keys_that_are_too_long_for_a_memory_are_refused_before_anything_is_live
     agent = Agent(online(), RidgeMemory(3, limit=2))
     with pytest.raises(InvalidSetting, match="expected keys of at most 2 numbers for a ridge regression, got 8"):
         Lifetimes(agent, STREAM, {"": StaticPolicy(0)}, PLAN)
+
+
+@pytest.mark.parametrize("asking", [StaticPolicy(40), LossPolicy(0.5)])
+def test_memorizing_is_billed_for_keys_alone_whoever_looks_at_the_chunk(asking):
+    """With two views, outputs take twice the work of keys; what is measured or observed beside changes no bill."""
+    make = LEARNERS["cooldown-muon"]
+
+    def memorized(plan, policies):
+        found = {name: each for name, each, _ in run_lifetimes(toy_agent(make), STREAM, policies, plan)}
+        return found["k"].steps[-1].work["memorize"]
+
+    alone = memorized(PLAN, {"k": StaticPolicy(20)})
+    assert memorized(replace(PLAN, prequential=True), {"k": StaticPolicy(20)}) == alone
+    assert memorized(PLAN, {"k": StaticPolicy(20), "other": asking}) == alone
+
+
+def test_a_meter_counts_once_also_over_a_resume():
+    whole = lifetimes(LEARNERS["cooldown"], {"a": StaticPolicy(20), "b": StaticPolicy(60)}, every=1)
+    cut = lifetimes(LEARNERS["cooldown"], {"a": StaticPolicy(20), "b": StaticPolicy(60)}, every=1)
+    past = {"a": [], "b": []}
+    for _ in range(4):
+        for name, step in cut.advance().items():
+            past[name].append(step)
+    state = copy.deepcopy(cut.state())
+    resumed = lifetimes(LEARNERS["cooldown"], {"a": StaticPolicy(20), "b": StaticPolicy(60)}, every=1)
+    running = set(resumed.n_steps_in(state))
+    resumed.load_state(state, {name: past[name] for name in running})
+    lived(whole)
+    lived(resumed)
+    for part, work in whole.meter.work.items():
+        if part not in ("cool-downs", "forward"):
+            assert (part, resumed.meter.work[part].flops) == (part, work.flops)
+    assert resumed.meter.work["forward"].flops >= whole.meter.work["forward"].flops  # a fork's outputs are not saved

@@ -91,6 +91,10 @@ def test_the_temperature_by_which_probabilities_were_flattened_is_found(temperat
     assert 0.8 < found / temperature < 1.25
 
 
+def test_an_uninformative_learner_has_a_temperature_of_1():
+    assert fit_temperature(torch.full((30, 4), 0.25), torch.arange(30) % 4) == 1
+
+
 def test_a_temperature_changes_no_prediction_and_1_changes_nothing():
     probabilities = distributions(50, 4)
     assert tempered(probabilities, 1.0) is probabilities

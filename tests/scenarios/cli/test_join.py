@@ -75,6 +75,15 @@ def test_runs_of_other_versions_are_noted(within, lived, tmp_path):
     assert "other ran with other versions, other code or another machine than" in " ".join(done.stdout.split())
 
 
+def test_seeds_of_another_precision_are_refused(within, lived, tmp_path):
+    other = shutil.copytree(lived / "others", tmp_path / "other")
+    path = other / "seed1/k100/summary.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps({**summary, "training": {**summary["training"], "precision": "bfloat16"}}))
+    done = joined(within, lived, tmp_path, "first", other)
+    assert_refused(done, "expected runs of curve of one precision, got float32 in")
+
+
 def test_what_is_no_finished_curve_is_refused(within, lived, tmp_path):
     cut = shutil.copytree(lived / "others", tmp_path / "cut")
     (cut / "seed2/k025/summary.json").unlink()

@@ -57,7 +57,7 @@ def test_tensorboard_gets_scalars_and_the_figure(finished):
     board = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     assert set(board.Tags()["scalars"]) >= {f"curve_by_chunks_learned/{name}" for name in "xyz"}
     assert [event.step for event in board.Scalars("curve_by_chunks_learned/x")] == [1, 3]
-    assert board.Tags()["images"] == ["curve"]
+    assert board.Tags()["images"] == ["curve", "surface"]
     life = EventAccumulator(str(run / "seed0/k025")).Reload()
     assert [event.value for event in life.Scalars("decision/learn")] == [1, 0, 0, 0]
     assert [event.step for event in life.Scalars("memory/entries")] == [30, 60, 90, 120]
@@ -138,7 +138,7 @@ def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypa
     [
         (
             ["--preset", "fast"],
-            "expected a preset out of quick, cifar10-cooldown, cifar10-small, cifar10-gpu, cifar10-paper, got fast",
+            "expected a preset out of quick, cifar10-cooldown, cifar10-small, cifar10-full, cifar10-gpu, cifar10-paper",
         ),
         (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
         (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),

@@ -82,8 +82,8 @@ def test_what_a_method_leaves_out_comes_from_the_settings():
         calibrate_every=2,
     )
     plain, slow, table, value = (method.model_dump(mode="json") for method in methods)
-    assert plain["learner"] == "online:epochs=9,rehearsal=0.5,ema_decay=0.5"
-    assert slow["learner"] == "online:epochs=2,rehearsal=0.5,ema_decay=0.5"
+    assert plain["learner"] == "online:epochs=9,rehearsal=0.5,timescale=inf,ema_decay=0.5"
+    assert slow["learner"] == "online:epochs=2,rehearsal=0.5,timescale=inf,ema_decay=0.5"
     assert (plain["network"], table["network"]) == ("resnet:depth=14,width=8", "resnet:depth=14,width=4")
     assert (plain["keys"], table["keys"]) == ("stem", "stem")
     assert value["network"].startswith("mlp")
