@@ -191,7 +191,7 @@ def curve(
 
 def _joined(paths: list[Path], options: Options, given: dict[str, Any]) -> JoinCurvesConfig:
     """The settings of a curve of finished runs; raises InvalidSetting if other settings were given."""
-    overrides = _beside_runs(options, given, {"confidence", "want_width"})
+    overrides = _beside_runs(options, given, {"confidence", "want_width", "show_costs"})
     return resolve(JoinCurvesConfig, "quick", {"paths": paths, **overrides})
 
 

@@ -59,6 +59,18 @@ def _want_width(unit: str) -> Any:
     return setting(None, f"{_WIDTH_HELP}, in {unit}", MEASURING, "idle", gt=0, le=1e6, exclude=True)
 
 
+def _show_costs() -> Any:
+    """Whether costs are shown; excluded from config.json, as wall-clock time differs between equal runs."""
+    return setting(
+        False,
+        "also tell what a seed has computed, by part (training, cool-downs, forward passes, recall, calibration), in "
+        "FLOPs and seconds",
+        MEASURING,
+        "idle",
+        exclude=True,
+    )
+
+
 class AgentConfig(AgentSettings):
     """Settings of the data and the agent; the defaults are the preset `quick`."""
 
@@ -156,6 +168,7 @@ class CurveConfig(AgentConfig):
 
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     want_width: float | None = _want_width("the unit of R")
+    show_costs: bool = _show_costs()
 
     @model_validator(mode="before")
     @classmethod
@@ -216,6 +229,7 @@ class JoinCurvesConfig(Settings):
     paths: tuple[Path, ...] = setting((), "folders of finished runs of curve", STREAM, "idle", min_length=1)
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
     want_width: float | None = _want_width("the unit of R")
+    show_costs: bool = _show_costs()
 
 
 class LifetimeConfig(MethodSettings, AgentConfig):

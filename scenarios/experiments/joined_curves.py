@@ -59,6 +59,7 @@ def join(config: JoinCurvesConfig) -> Curve:
             "first_seed": min(records),
             "confidence": config.confidence,
             "want_width": config.want_width,
+            "show_costs": config.show_costs,
         }
     )
     return replace(curve_of(joined, {seed: records[seed] for seed in sorted(records)}), of_runs=tuple(notes))

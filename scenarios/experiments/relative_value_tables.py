@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.accounting.work import Work
 from agent.storage.record import SUMMARY
 from scenarios.analysis.formats import gflop, percent, spread
 from scenarios.analysis.matched_share import MatchedShares
@@ -62,7 +61,7 @@ def report(curve: Curve, path: Path, *, more_seeds: str) -> Report:
             "-: undetermined. Intervals and accuracies are in surface.csv.",
         ]
         files.append(("surface", [path / f"surface.{kind}" for kind in ("png", "csv", "json")]))
-    if curve.computed.get("training", Work()).flops:  # a learner without a recipe is not metered
+    if config.show_costs and curve.computed:
         costs = {part: {"flops": work.flops, "seconds": work.seconds} for part, work in curve.computed.items()}
         content |= {"computed_for_a_seed": costs}
         parts += [
@@ -140,7 +139,7 @@ def _computed(curve: Curve) -> Table:
             percent(work.seconds / seconds if seconds else None),
         )
         for part, work in curve.computed.items()
-        if work != Work() or work.seconds
+        if work.flops or work.seconds
     )
     return Table(
         (Column("part", is_text=True), *numbers("TFLOP", "seconds", "% of time")),

@@ -173,6 +173,9 @@ def test_every_experiment_is_a_call(runs):
     found["evaluate"] = scenarios.evaluate(trees=trees, policies=f"file:{policy}", runs=runs)
     paths = [found["simulate"].path]
     found["compare_runs"] = scenarios.compare_runs(paths=paths, where={"policy": "loss"}, runs=runs)
+    apart = {name: value for name, value in curve.items() if name != "with_policies"}
+    runs_of = [scenarios.curve(**{**apart, "seeds": 1}, first_seed=seed, runs=runs).path for seed in (3, 5)]
+    found["join_curves"] = scenarios.join_curves(paths=runs_of, runs=runs)
     assert {*found, "compare", "sweep"} == {*CALLS}
     for name, results in found.items():
         before = {path: path.stat().st_mtime_ns for path in results.path.rglob("*")}

@@ -5,13 +5,20 @@ import shutil
 
 import pytest
 
-from tests.scenarios import commands
+import scenarios
 from tests.scenarios.commands import assert_refused, kept
 
-CURVE = (
-    "curve --device cpu --train-size 80 --validation-size 20 --test-size 30 --chunks 4 --k 25,75"
-    " --learner online:epochs=1 --network resnet:width=2"
-).split()
+SETTINGS = {
+    "device": "cpu",
+    "train_size": 80,
+    "validation_size": 20,
+    "test_size": 30,
+    "chunks": 4,
+    "k": "25,75",
+    "learner": "online:epochs=1",
+    "network": "resnet:width=2",
+}
+CURVE = ["curve", *(text for name, value in SETTINGS.items() for text in (f"--{name.replace('_', '-')}", value))]
 RESULTS = ("curve.json", "curve.csv", "curve.png", "surface.json", "surface.csv", "surface.png")
 
 
@@ -19,14 +26,10 @@ RESULTS = ("curve.json", "curve.csv", "curve.png", "surface.json", "surface.csv"
 def lived(tmp_path_factory):
     """Folders of runs: seed 0, seeds 1 and 2, all of them, and seed 5 with another rate."""
     runs = tmp_path_factory.mktemp("lived")
-    for name, settings in {
-        "first": ["--seeds", 1],
-        "others": ["--seeds", 2, "--first-seed", 1],
-        "whole": ["--seeds", 3],
-        "rate": ["--seeds", 1, "--first-seed", 5, "--recipe", "sgd:lr=0.01"],
-    }.items():
-        done = commands.lifetime(*CURVE, *settings, "--name", name, "--runs", runs)
-        assert (done.returncode, done.stderr) == (0, "")
+    scenarios.curve(**SETTINGS, seeds=1, name="first", runs=runs)
+    scenarios.curve(**SETTINGS, seeds=2, first_seed=1, name="others", runs=runs)
+    scenarios.curve(**SETTINGS, seeds=3, name="whole", runs=runs)
+    scenarios.curve(**SETTINGS, seeds=1, first_seed=5, recipe="sgd:lr=0.01", name="rate", runs=runs)
     return runs / "curve"
 
 

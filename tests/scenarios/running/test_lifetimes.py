@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import zipfile
 from itertools import cycle
 
 import numpy as np
@@ -229,8 +230,13 @@ def empty(path, _):
 
 
 def flip(path, _):
+    """A bit in the data of the largest part; between the parts lies padding, which means nothing."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda part: part.file_size)
+    header = largest.header_offset
+    n_name, n_extra = (int.from_bytes(content[header + at : header + at + 2], "little") for at in (26, 28))
+    content[header + 30 + n_name + n_extra + largest.file_size // 2] ^= 1
     path.write_bytes(content)
 
 
