@@ -35,8 +35,11 @@ PRIOR_THETA = 64.0
 BLOCK_BYTES = 32 * 2**20
 """Approximate size of a block of keys: large enough for fast products, small enough to copy when it grows."""
 
-TILE = (512, 2048)
-"""Queries × entries compared at once: 4 MiB of similarities. The full matrix never exists."""
+TILE = (256, 2048)
+"""Queries × entries compared at once: 2 MiB of similarities. The full matrix never exists."""
+
+NEGLIGIBLE = 1e-19
+"""A power of the kernel below it is 0 from here on. Its square would be denormal, which CPUs compute slowly."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,7 @@ def _add(
         powers, done = scaled.exp_(), 0
         for doublings, i in positions:
             for _ in range(done, doublings):
+                F.threshold(powers, NEGLIGIBLE, 0.0, inplace=True)
                 powers *= powers
             done = doublings
             mass[i] += (classes @ powers.T).T  # several times as fast as `powers @ classes.T`

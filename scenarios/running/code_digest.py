@@ -63,6 +63,7 @@ READING = frozenset(
         "scenarios/running/machine",
         "scenarios/running/mirror",
         "scenarios/running/own_code",
+        "scenarios/running/process",
         "scenarios/running/progress",
         "scenarios/running/provenance",
         "scenarios/running/ray_board",

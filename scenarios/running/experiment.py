@@ -21,6 +21,7 @@ from scenarios.running.executors import Context, executor_of
 from scenarios.running.factory import choose_device
 from scenarios.running.identity import describe, grown_run, own_components, run_folder, same_run
 from scenarios.running.own_code import component_errors
+from scenarios.running.process import compute_with
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.provenance import check_tuning
 from scenarios.running.tasks import Cache, Run
@@ -125,7 +126,7 @@ class Begun(Generic[Config, Result]):
 def _threads(n: int) -> Iterator[None]:
     """Compute with so many threads in this process."""
     before = torch.get_num_threads()
-    torch.set_num_threads(n)
+    compute_with(n)
     try:
         yield
     finally:

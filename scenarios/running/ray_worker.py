@@ -25,6 +25,7 @@ from scenarios.running.identity import identity_of, own_code
 from scenarios.running.machine import DECODER, machine, versions
 from scenarios.running.mirror import Mirror, Written
 from scenarios.running.own_code import component_errors
+from scenarios.running.process import compute_with
 from scenarios.running.progress import Interrupted
 from scenarios.running.tasks import Cache, Task
 from scenarios.running.workers import ForwardingReporter
@@ -159,7 +160,7 @@ def _settle(caller: Caller) -> None:
         os.chdir(caller.folder)
     here = set(sys.path)
     sys.path += [each for each in caller.path if each not in here and Path(each).exists()]
-    torch.set_num_threads(caller.threads)
+    compute_with(caller.threads)
     warnings.simplefilter("ignore")  # of libraries; the caller shows warnings that concern the user
 
 

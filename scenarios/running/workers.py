@@ -13,10 +13,9 @@ from multiprocessing import resource_tracker
 from threading import Thread
 from typing import Any
 
-import torch
-
 from agent.errors import RunError
 from scenarios.running.own_code import component_errors
+from scenarios.running.process import compute_with
 from scenarios.running.progress import Interrupted, ProgressReporter
 from scenarios.running.tasks import Cache, Task
 
@@ -194,7 +193,7 @@ def _do(task: Task) -> tuple[Any, list[tuple[str, str]]]:
 def _initialize(threads: int, progress: Any, stop: Any) -> None:
     global _PROGRESS, _STOP
     _PROGRESS, _STOP = progress, stop
-    torch.set_num_threads(threads)
+    compute_with(threads)
     warnings.simplefilter("ignore")  # of libraries; the parent shows warnings that concern the user
     sys.stdout = sys.stderr  # a user's policy may print, but only the parent prints results
     Thread(target=_exit_with_parent, daemon=True).start()

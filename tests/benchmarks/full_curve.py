@@ -21,6 +21,7 @@ from agent.networks.airbench import Airbench
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CurveConfig
 from scenarios.datasets.load import Dataset
+from scenarios.running.process import compute_with
 from tests.benchmarks.ratios import Ratio
 from tests.scenarios.worlds import load_dataset
 
@@ -83,6 +84,7 @@ def measure() -> list[Ratio]:
     config = resolve(CurveConfig, "cifar10-full", settings)
     sizes = {"n_train": config.train_size, "n_validation": config.validation_size, "n_test": None}
     dataset = load_dataset(str(config.dataset), seed=0, **sizes)
+    compute_with(torch.get_num_threads())  # as the curve does
     start = time.perf_counter()
     accuracy = plain_training(config, dataset)
     plain = time.perf_counter() - start

@@ -17,9 +17,11 @@ SETTINGS = {
     "k": "25,75",
     "learner": "online:epochs=1",
     "network": "resnet:width=2",
+    "with_memories": "pooled = pool:true",
+    "with_mixtures": "calibrated",
 }
 CURVE = ["curve", *(text for name, value in SETTINGS.items() for text in (f"--{name.replace('_', '-')}", value))]
-RESULTS = ("curve.json", "curve.csv", "curve.png", "surface.json", "surface.csv", "surface.png")
+RESULTS = [f"{name}.{kind}" for name in ("curve", "surface", "memories") for kind in ("json", "csv", "png")]
 
 
 @pytest.fixture(scope="module")

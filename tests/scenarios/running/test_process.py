@@ -1,0 +1,39 @@
+"""What a process does with freed memory."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, torch
+from scenarios.running.process import compute_with
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        torch.ones(10_000_000)  # above the largest block that glibc keeps by default
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+compute_with(1)
+faults()
+print(before, faults(), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep freed memory")
+def test_freed_memory_is_used_again_unless_the_user_has_set_its_parameters() -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    found = []
+    for environment in (clean, {**clean, "MALLOC_TOP_PAD_": "131072"}):
+        ran = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
+        )
+        found.append([int(number) for number in ran.stdout.split()])
+    (before, after, threads), (_, left, _) = found
+    assert threads == 1
+    assert after < before / 10
+    assert left > before / 2
