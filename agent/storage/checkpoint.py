@@ -1,13 +1,12 @@
 """Checkpoints of tensors and plain values: written atomically, and checked when they are loaded."""
 
-import io
 import math
 import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -36,11 +35,9 @@ class Checkpoints:
         Raises:
             RunError: it cannot be written; earlier checkpoints are not lost.
         """
-        content = io.BytesIO()
-        torch.save({"format": _FORMAT, "run": self.run, "state": state}, content)
         last, new = self.folder / CHECKPOINT, self.folder / _NEW
         try:
-            replace_file(new, content.getbuffer())
+            save_tensors(new, {"format": _FORMAT, "run": self.run, "state": state})
             if last.exists():
                 last.replace(self.folder / PREVIOUS)
             new.replace(last)
@@ -105,7 +102,25 @@ def must_fit(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Write or replace a file atomically.
+    """Write or replace a file atomically; raises OSError as `replacing` does."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def save_tensors(path: Path, value: dict[str, Any]) -> None:
+    """Write tensors and plain values to a file by `torch.save`, atomically; raises OSError as `replacing` does."""
+    with replacing(path) as file:
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # PyTorch notices that it has written too little
+                raise error.__context__ from None
+            raise
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of the one at `path`, if there is one, when it has been written.
 
     Raises:
         OSError: it cannot be written; an earlier file does not change.
@@ -114,7 +129,7 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

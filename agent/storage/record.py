@@ -1,7 +1,6 @@
 """Run directories, with their configuration, and the records of lifetimes in them."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -11,12 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import torch
 from filelock import FileLock, Timeout
 
 from agent.errors import CheckpointError, LifetimeError, RunError
 from agent.evaluation.trajectory import Step, Trajectory
-from agent.storage.checkpoint import Checkpoints, clear_parts, replace_file
+from agent.storage.checkpoint import Checkpoints, clear_parts, replace_file, save_tensors
 from agent.storage.tensorboard import Events, drop_events
 
 if TYPE_CHECKING:
@@ -286,9 +284,7 @@ class LifetimeRecord:
                 self._events.hparams(settings, facts.get("metrics", {}))
             self._close()
             if weights is not None:
-                content = io.BytesIO()
-                torch.save(dict(weights), content)
-                replace_file(self.path / WEIGHTS, content.getbuffer())
+                save_tensors(self.path / WEIGHTS, dict(weights))
             replace_file(self.path / SECONDS, _json(trajectory.seconds))
             replace_file(self.path / SUMMARY, _json({**trajectory.steps[-1].as_json(), **facts}))
 

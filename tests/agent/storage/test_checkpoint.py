@@ -205,6 +205,20 @@ def test_a_full_disk_harms_no_earlier_checkpoint(checkpoints, monkeypatch, at):
     assert [checkpoints.load(path)["step"] for path in checkpoints.found()] == [3, 1]
 
 
+def test_a_disk_that_becomes_full_while_tensors_are_written_harms_no_earlier_checkpoint(checkpoints):
+    resource = pytest.importorskip("resource", reason="a limit on the size of files stands for a full disk")
+    checkpoints.save(a_state(0))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match="File too large; what was saved before is kept"):
+            checkpoints.save({**a_state(1), "large": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [each.name for each in checkpoints.folder.iterdir()] == [CHECKPOINT]
+    assert checkpoints.load(checkpoints.found()[0])["step"] == 0
+
+
 @pytest.mark.parametrize("survived", range(4))
 def test_a_process_that_dies_while_saving_leaves_a_good_checkpoint(checkpoints, monkeypatch, survived):
     """It dies at any of the three times that a file takes another's place, or after them."""

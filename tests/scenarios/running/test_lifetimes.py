@@ -1,6 +1,7 @@
 """Lifetimes that are recorded, interrupted, resumed and measured, in a world of three colours."""
 
 import contextlib
+import io
 import json
 import random
 import zipfile
@@ -168,15 +169,20 @@ class Died(BaseException):
 
 
 def dying(n):
-    """As `replace_file`, but the process dies while the n-th file is being written."""
-    replace_file, left = checkpoint.replace_file, iter([False] * n + [True])
+    """As `replacing`, but the process dies while the n-th file is being written."""
+    replacing, left = checkpoint.replacing, iter([False] * n + [True])
 
-    def replace(path, content):
-        if next(left, False):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f".{path.name}.4711.part").write_bytes(bytes(content)[: len(content) // 2])
-            raise Died
-        replace_file(path, content)
+    @contextlib.contextmanager
+    def replace(path):
+        if not next(left, False):
+            with replacing(path) as file:
+                yield file
+            return
+        content = io.BytesIO()
+        yield content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f".{path.name}.4711.part").write_bytes(content.getvalue()[: len(content.getvalue()) // 2])
+        raise Died
 
     return replace
 
@@ -187,8 +193,7 @@ def test_a_process_may_die_at_any_write(tmp_path, whole, monkeypatch):
     n_deaths = 0
     for n in range(200):
         with monkeypatch.context() as patched:
-            for module in ("agent.storage.checkpoint", "agent.storage.record"):
-                patched.setattr(f"{module}.replace_file", dying(n))
+            patched.setattr("agent.storage.checkpoint.replacing", dying(n))
             try:
                 lived(tmp_path / "run", settings())
                 break
