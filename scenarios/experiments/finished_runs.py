@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.errors import InvalidSetting, RunError
 from agent.storage.record import CONFIG, SUMMARY, read_object
 from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.analysis.lifetime_table import read_table
 from scenarios.config.members import Member
-from scenarios.config.method import SPECS, Method
+from scenarios.config.method import SPECS, Method, Settings
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
@@ -27,7 +27,10 @@ from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
 
+Config = TypeVar("Config", bound=Settings)
+
 _OF_WORLD = settings_of(LifetimeConfig, "world")
+_KINDS: dict[str, type[SimulateConfig | CompareConfig]] = {"simulate": SimulateConfig, "compare": CompareConfig}
 
 
 def compare_runs(config: CompareRunsConfig) -> Compared:
@@ -85,6 +88,46 @@ def read_config(path: Path) -> dict[str, Any]:
         raise RunError(f"expected a run at {path}, found no {CONFIG} there; give the folder of a run") from None
 
 
+def read_run(
+    path: Path, kinds: Mapping[str, type[Config]], shared: Iterable[str], *, of: str
+) -> tuple[Config, Described]:
+    """The settings of a run, and what it says of itself.
+
+    Args:
+        path: folder of the run.
+        kinds: the settings of the experiments that it may be one of, by name.
+        shared: settings in which it must agree with others.
+        of: the experiments, in an error.
+
+    Raises:
+        RunError: there is no run of these experiments, or config.json lacks a part.
+        InvalidSetting: a setting is invalid.
+    """
+    content = read_config(path)
+    if content.get("experiment") not in kinds:
+        raise RunError(f"expected a run of {of} at {path}, got one of {content.get('experiment')}")
+    try:
+        config = validate(kinds[content["experiment"]], content["settings"])
+        return config, _described(path, content, config, shared)
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"expected a run of this program at {path}, got one without or with an invalid {error}"
+        ) from None
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{error} (in the settings of the run at {path})") from None
+
+
+def _described(path: Path, content: Mapping[str, Any], config: Settings, shared: Iterable[str]) -> Described:
+    """What a run says of itself in its config.json; raises KeyError if a part is missing."""
+    return Described(
+        path,
+        {name: getattr(config, name) for name in sorted(shared)},
+        content["data"],
+        [content["versions"], content.get("machine")],
+        content.get("own_code", {}),
+    )
+
+
 def _chosen(lifetimes: Sequence["FinishedLifetime"], where: Mapping[str, Sequence[str]]) -> list["FinishedLifetime"]:
     """The lifetimes with these values of settings; raises InvalidSetting if there are none."""
     for name, values in where.items():
@@ -112,16 +155,12 @@ def _canonical(name: str, value: str) -> str:
 class FinishedLifetime:
     """A lifetime that was read from its run."""
 
-    path: Path
-    """Of its run."""
     folder: Path
     config: LifetimeConfig
     method: Method
     seed: int
-    data: Any
-    versions: Any
-    """Versions and machine: processor and threads decide rounding too."""
-    own_code: Mapping[str, str]
+    described: Described
+    """What its run says of itself."""
     metrics: dict[str, float | None]
 
     def text_of(self, name: str) -> str:
@@ -141,18 +180,8 @@ class FinishedLifetime:
 
 def _agreement(found: Sequence[FinishedLifetime]) -> list[str]:
     """Notes on differences between the runs; raises InvalidSetting if they cannot be compared."""
-    runs = [
-        Described(
-            lifetime.path,
-            {name: getattr(lifetime.config, name) for name in _OF_WORLD},
-            lifetime.data,
-            lifetime.versions,
-            lifetime.own_code,
-        )
-        for lifetime in found
-    ]
     return check_agreement(
-        runs,
+        [lifetime.described for lifetime in found],
         "runs of one data set, scenario and measure",
         lambda name, value: f"compare those apart, as with --where '{name} = {value}'",
     )
@@ -164,16 +193,9 @@ def lifetimes_of(path: Path) -> list[FinishedLifetime]:
     Raises:
         RunError: there is no such run, or it is not finished.
     """
-    described = read_config(path)
-    if described.get("experiment") == "sweep":
+    if read_config(path).get("experiment") == "sweep":
         return _swept(path)
-    try:
-        versions, data = [described["versions"], described.get("machine")], described["data"]
-        config = _settings(path, described["experiment"], described["settings"])
-        own = described.get("own_code", {})
-    except (KeyError, TypeError) as error:
-        message = f"expected a run of this program at {path}, got one without or with an invalid {error}"
-        raise RunError(message) from None
+    config, described = read_run(path, _KINDS, _OF_WORLD, of="simulate, compare or sweep")
     found = []
     for method, seed, folder in _folders(path, config):
         try:
@@ -182,15 +204,13 @@ def lifetimes_of(path: Path) -> list[FinishedLifetime]:
             raise RunError(
                 f"expected a finished lifetime at {folder}, got one without {SUMMARY}; `lifetime resume {path}`"
             ) from None
-        found.append(
-            FinishedLifetime(path, folder, config, method, seed, data, versions, own, metrics_of(summary, folder))
-        )
+        found.append(FinishedLifetime(folder, config, method, seed, described, metrics_of(summary, folder)))
     return found
 
 
 def _swept(path: Path) -> list[FinishedLifetime]:
     """The lifetimes in the table of a sweep."""
-    worlds: dict[str, tuple[LifetimeConfig, dict[str, Any]]] = {}
+    worlds: dict[str, tuple[LifetimeConfig, Described]] = {}
     methods: dict[str, Method] = {}
     names, settings = set(Method.model_fields), set(CompareConfig.model_fields) | {"label", "seed", "folder", "policy"}
     found = []
@@ -198,32 +218,21 @@ def _swept(path: Path) -> list[FinishedLifetime]:
         try:
             world, of_method = row["folder"].partition("/")[0], {name: row[name] for name in names}
             if world not in worlds:
-                described = read_config(path / world)
-                worlds[world] = validate(LifetimeConfig, described["settings"]), described
+                content = read_config(path / world)
+                of_world = validate(LifetimeConfig, content["settings"])
+                worlds[world] = of_world, _described(path / world, content, of_world, _OF_WORLD)
             config, described = worlds[world]
             method = methods.setdefault(json.dumps(of_method), Method.of(of_method))
-            versions = [described["versions"], described["machine"]]
             metrics = {name: value for name, value in row.items() if name not in settings | {"cost_unit"}}
-            data, own = described["data"], described["own_code"]
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"expected a table of lifetimes at {path / TABLE}, got one without a valid {error}"
             ) from None
         folder = path / row["folder"]
-        found.append(FinishedLifetime(path / world, folder, config, method, row["seed"], data, versions, own, metrics))
+        found.append(FinishedLifetime(folder, config, method, row["seed"], described, metrics))
     if not found:
         raise RunError(f"expected finished lifetimes in {path}, found none; `lifetime resume {path}`")
     return found
-
-
-def _settings(path: Path, experiment: str, settings: dict[str, Any]) -> SimulateConfig | CompareConfig:
-    kinds: dict[str, type[SimulateConfig | CompareConfig]] = {"simulate": SimulateConfig, "compare": CompareConfig}
-    if experiment not in kinds:
-        raise RunError(f"expected a run of simulate, compare or sweep at {path}, got one of {experiment}")
-    try:
-        return validate(kinds[experiment], settings)
-    except InvalidSetting as error:
-        raise InvalidSetting(f"{error} (in the settings of the run at {path})") from None
 
 
 def _folders(path: Path, config: SimulateConfig | CompareConfig) -> list[tuple[Method, int, Path]]:

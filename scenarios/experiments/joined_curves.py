@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from agent.errors import InvalidSetting, RunError
 from agent.storage.record import FinishedRun, LifetimeRecord
-from scenarios.config.presets import validate
 from scenarios.config.settings import CurveConfig, JoinCurvesConfig, settings_of
-from scenarios.experiments.finished_runs import read_config, runs_digest
+from scenarios.experiments.finished_runs import read_run, runs_digest
 from scenarios.experiments.relative_value import curve_of, records_of
 from scenarios.experiments.relative_value_reading import Curve, precision_of
 from scenarios.experiments.relative_value_report import write_curve
 from scenarios.experiments.relative_value_tables import report
-from scenarios.running.agreement import Described, check_agreement
+from scenarios.running.agreement import check_agreement
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.tasks import Run
 
@@ -27,7 +25,7 @@ def join(config: JoinCurvesConfig) -> Curve:
         RunError: a folder is not such a run, or the run is not finished.
         InvalidSetting: the runs differ in a setting, the data or the user's own code, or share a seed.
     """
-    found = [_read(path) for path in config.paths]
+    found = [read_run(path, {"curve": CurveConfig}, _SHARED, of="curve") for path in config.paths]
     notes = check_agreement(
         [described for _, described in found],
         "runs of curve that differ in their seeds alone",
@@ -63,23 +61,6 @@ def join(config: JoinCurvesConfig) -> Curve:
         }
     )
     return replace(curve_of(joined, {seed: records[seed] for seed in sorted(records)}), of_runs=tuple(notes))
-
-
-def _read(path: Path) -> tuple[CurveConfig, Described]:
-    described = read_config(path)
-    if described.get("experiment") != "curve":
-        raise RunError(f"expected a run of curve at {path}, got one of {described.get('experiment')}")
-    try:
-        config = validate(CurveConfig, described["settings"])
-        versions: Any = [described["versions"], described["machine"]]
-        shared = {name: getattr(config, name) for name in sorted(_SHARED)}
-        return config, Described(path, shared, described["data"], versions, described.get("own_code", {}))
-    except (KeyError, TypeError) as error:
-        raise RunError(
-            f"expected a run of this program at {path}, got one without or with an invalid {error}"
-        ) from None
-    except InvalidSetting as error:
-        raise InvalidSetting(f"{error} (in the settings of the run at {path})") from None
 
 
 def _finished(config: CurveConfig, path: Path, seed: int) -> dict[str, LifetimeRecord]:
