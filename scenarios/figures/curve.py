@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from scenarios.analysis.statistics import CurvePoint, Ratio, RelativeValue
-from scenarios.figures.ratio_axis import CAPTION, Span, ratio_axis, ratio_lines, span_of
+from scenarios.figures.ratio_axis import CAPTION, Span, linear_axis, ratio_axis, ratio_lines, span_of
 from scenarios.figures.style import (
     BLUE,
     GREEN,
@@ -27,16 +27,18 @@ from scenarios.figures.style import (
 )
 
 STRIP = 0.14  # height of the strip for each k with an undetermined R, as a share of the panel
+LEGEND_WIDTH = 52  # characters of an entry in the legend of one of three panels
 SHIFT = 0.5  # x and z are drawn at this distance from their k so that their error bars do not coincide
 
 
 def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, confidence: float = 0.95) -> Figure:
-    """R = (y - x) / (z - x) against k, and the accuracies x, y, z against k.
+    """R = (y - x) / (z - x), 1/R, and the accuracies x, y, z, against k.
 
     The left panel shows R with its Fieller interval on an asinh scale, which is linear around 0 and logarithmic far
     from 0, so that 0.5, -3 and 400 fit in one panel. A k with an undetermined R has a hollow marker in a strip at the
-    bottom; an arrow marks an interval that extends beyond the panel. The right panel shows means in percent with t
-    intervals, clipped to 0..100%, and single seeds as faint points.
+    bottom; an arrow marks an interval that extends beyond the panel. The middle panel shows 1/R with its interval,
+    which is bounded also where memorizing gains nothing. The right panel shows means in percent with t intervals,
+    clipped to 0..100%, and single seeds as faint points.
 
     Args:
         points: the measurements, one for each k, in any order.
@@ -45,7 +47,7 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, co
         confidence: level of every interval, in (0, 1).
 
     Returns:
-        A figure of 10 x 4.5 inches with an Agg canvas; `figure_png` makes the file.
+        A figure of 14 x 4.5 inches with an Agg canvas; `figure_png` makes the file.
 
     Raises:
         ValueError: no points, two points with the same k, or an error of `relative_value`.
@@ -58,12 +60,13 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, co
         raise ValueError(f"expected each k once, got {', '.join(f'{k:g}' for k in ks)}")
     statistics = [point.statistics(confidence) for point in points]
 
-    figure = new_figure(10, 4.5, textwrap.fill(f"{dataset}, {learner} ({_seeds_text(statistics)})", 100))
-    left, right = figure.subplots(1, 2)
+    figure = new_figure(14, 4.5, textwrap.fill(f"{dataset}, {learner} ({_seeds_text(statistics)})", 140))
+    left, middle, right = figure.subplots(1, 3)
     level = f"{100 * confidence:g}%"
     _draw_ratios(left, ks, [each.R for each in statistics], level)
+    _draw_shares(middle, ks, [each.share for each in statistics], level)
     _draw_accuracies(right, points, statistics, level)
-    for axes in (left, right):
+    for axes in (left, middle, right):
         axes.set_xlim(*PERCENT_LIMITS)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("data used for learning, k (%)")
@@ -112,19 +115,35 @@ def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level
     axes.set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
     spans = {k: span for k, ratio in zip(ks, ratios, strict=True) if (span := span_of(ratio))}
     low, high = ratio_axis(axes, list(spans.values()), below=STRIP if len(spans) < len(ks) else 0.0)
+    _draw_spans(axes, ks, spans, low, high, f"R, with its {level} Fieller interval")
+    axes.axhline(1, color=GREY, linestyle="--", linewidth=1, label="R = 1: memorizing as good as learning", zorder=1)
+    _mark_undetermined(axes, {k: ratio.reason for k, ratio in zip(ks, ratios, strict=True) if ratio.reason is not None})
 
+
+def _draw_shares(axes: Axes, ks: Sequence[float], shares: Sequence[Ratio], level: str) -> None:
+    axes.set_ylabel("share recovered by memorizing,\n1 / R = (z − x) / (y − x)")
+    spans = {k: span for k, share in zip(ks, shares, strict=True) if (span := span_of(share))}
+    low, high = linear_axis(axes, list(spans.values()))
+    _draw_spans(axes, ks, spans, low, high, f"1/R, with its {level} Fieller interval")
+    axes.axhline(0, color=GREY, linewidth=1, label="1/R = 0: memorizing gains nothing", zorder=1)
+    for reason in dict.fromkeys(share.reason for share in shares if share.reason):
+        axes.plot([], [], " ", label=textwrap.fill(f"gap: 1/R undetermined: {reason}", LEGEND_WIDTH))
+
+
+def _draw_spans(
+    axes: Axes, ks: Sequence[float], spans: Mapping[float, Span], low: float, high: float, label: str
+) -> None:
+    """Draw ratios with their intervals, which end in an arrow where they go on beyond low or high."""
     if spans:
-        # NaN interrupts the line at each k with an undetermined R.
+        # NaN interrupts the line at each k with an undetermined ratio.
         axes.plot(ks, [spans.get(k, (math.nan,))[0] for k in ks], color=INK, linewidth=0.8, alpha=0.5)
         cut = [(mean, max(least, low), min(most, high)) for mean, least, most in spans.values()]
-        _draw_bars(axes, list(spans), cut, INK, "o", f"R, with its {level} Fieller interval")
-    axes.axhline(1, color=GREY, linestyle="--", linewidth=1, label="R = 1: memorizing as good as learning", zorder=1)
+        _draw_bars(axes, list(spans), cut, INK, "o", label)
     beyond = [(k, high, "^") for k, (_, _, most) in spans.items() if most > high]
     beyond += [(k, low, "v") for k, (_, least, _) in spans.items() if least < low]
     for i, (k, edge, marker) in enumerate(beyond):
-        label = "interval goes on beyond the panel" if i == 0 else None
-        axes.plot([k], [edge], marker, color=INK, markersize=5, label=label)
-    _mark_undetermined(axes, {k: ratio.reason for k, ratio in zip(ks, ratios, strict=True) if ratio.reason is not None})
+        named = None if i else "interval goes on beyond the panel"
+        axes.plot([k], [edge], marker, color=INK, markersize=5, label=named)
 
 
 def _mark_undetermined(axes: Axes, reasons: Mapping[float, str]) -> None:
@@ -143,7 +162,7 @@ def _mark_undetermined(axes: Axes, reasons: Mapping[float, str]) -> None:
             color=GREY,
             markerfacecolor="white",
             markersize=5,
-            label=textwrap.fill(f"R undetermined: {reason}", 64),
+            label=textwrap.fill(f"R undetermined: {reason}", LEGEND_WIDTH),
         )
 
 

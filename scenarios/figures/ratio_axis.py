@@ -40,6 +40,20 @@ def ratio_axis(axes: Axes, spans: Sequence[Span], *, below: float = 0.0) -> tupl
     return low, high
 
 
+def linear_axis(axes: Axes, spans: Sequence[Span]) -> tuple[float, float]:
+    """Give an axes limits that include all estimates, 0, and intervals as far as half a unit beyond the estimates.
+
+    Returns:
+        The lowest and the highest ratio drawn.
+    """
+    estimates = [0.0, *(estimate for estimate, _, _ in spans)]
+    low = max(min(0.0, *(least for _, least, _ in spans), 0.0), min(estimates) - 0.5)
+    high = min(max(0.1, *(most for _, _, most in spans), 0.1), max(estimates) + 0.5)
+    margin = 0.04 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+    return low, high
+
+
 def span_of(ratio: Ratio) -> Span | None:
     """Estimate and ends of a ratio; None if it is undetermined."""
     if ratio.estimate is None or ratio.low is None or ratio.high is None:
@@ -66,7 +80,7 @@ def ratio_lines(
     """
     found = {label: {at: span_of(ratio) for at, ratio in sorted(ratios.items())} for label, ratios in series.items()}
     drawn = [span for spans in found.values() for span in spans.values() if span]
-    low, high = ratio_axis(axes, drawn) if stretched else _linear_axis(axes, drawn)
+    low, high = ratio_axis(axes, drawn) if stretched else linear_axis(axes, drawn)
     for i, ((label, spans), style) in enumerate(zip(found.items(), styles, strict=True)):
         shift = (i - (len(found) - 1) / 2) * spread
         axes.plot(
@@ -80,16 +94,6 @@ def ratio_lines(
                 ends = [max(span[1], low), min(span[2], high)]
                 axes.plot([at + shift] * 2, ends, color=style["color"], linewidth=1, alpha=0.5)
     axes.axhline(1 if stretched else 0, color=GREY, linestyle="--" if stretched else "-", linewidth=1, zorder=1)
-
-
-def _linear_axis(axes: Axes, spans: Sequence[Span]) -> tuple[float, float]:
-    """Limits that include all estimates, 0, and intervals as far as half a unit beyond the estimates."""
-    estimates = [0.0, *(estimate for estimate, _, _ in spans)]
-    low = max(min(0.0, *(least for _, least, _ in spans), 0.0), min(estimates) - 0.5)
-    high = min(max(0.1, *(most for _, _, most in spans), 0.1), max(estimates) + 0.5)
-    margin = 0.04 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    return low, high
 
 
 def _limits(spans: Sequence[Span]) -> tuple[float, float]:

@@ -66,7 +66,7 @@ def test_no_text_covers_another_or_leaves_the_figure(case):
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_axes_have_units_the_line_of_equal_value_and_room_for_every_estimate(case):
-    left, right = draw(case).axes
+    left, _, right = draw(case).axes
     assert left.get_xlabel() == right.get_xlabel() == "data used for learning, k (%)"
     assert "R = (y − x) / (z − x)" in left.get_ylabel()
     assert right.get_ylabel() == "accuracy (%)"
@@ -81,7 +81,7 @@ def test_axes_have_units_the_line_of_equal_value_and_room_for_every_estimate(cas
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_k_is_either_a_number_or_marked_as_undetermined(case):
-    (left, _) = draw(case).axes
+    left, _, _ = draw(case).axes
     ks = {"R, with": [], "R undetermined": []}
     for line in left.lines:
         for start, found in ks.items():
@@ -93,18 +93,34 @@ def test_every_k_is_either_a_number_or_marked_as_undetermined(case):
 
 
 def test_each_reason_has_its_mark():
-    left, _ = draw(CASES["both reasons, unequal seeds"]).axes
+    left, _, _ = draw(CASES["both reasons, unequal seeds"]).axes
     undetermined = [line for line in left.lines if str(line.get_label()).startswith("R undetermined")]
     assert [line.get_label() for line in undetermined] == [
         "R undetermined: an interval needs at least two seeds",
-        "R undetermined: z − x cannot be told from 0 at 95% confidence",
+        "R undetermined: z − x cannot be told from 0 at 95%\nconfidence",
     ]
     assert len({line.get_marker() for line in undetermined}) == 2
 
 
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_middle_panel_holds_each_share_with_its_interval_or_a_gap(case):
+    _, middle, _ = draw(case).axes
+    assert "1 / R = (z − x) / (y − x)" in middle.get_ylabel()
+    shares = {point.k: point.statistics().share for point in case}
+    found = {}
+    for line in middle.lines:
+        if str(line.get_label()).startswith("1/R, with"):
+            found |= dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert found == pytest.approx({k: share.estimate for k, share in shares.items() if share.estimate is not None})
+    low, high = middle.get_ylim()
+    assert all(low < value < high for value in [0, *found.values()])
+    entries = " ".join(entry.replace("\n", " ") for entry in legend(middle))
+    assert all(f"gap: 1/R undetermined: {share.reason}" in entries for share in shares.values() if share.reason)
+
+
 def test_an_interval_beyond_the_panel_ends_in_an_arrow():
     figure = draw(WIDE)
-    left, _ = figure.axes
+    left, _, _ = figure.axes
     assert legend(left).count("interval goes on beyond the panel") == 1
     assert {line.get_marker() for line in left.lines} >= {"^"}
     highest = max(point.statistics().R.high for point in WIDE)
@@ -114,7 +130,7 @@ def test_an_interval_beyond_the_panel_ends_in_an_arrow():
 
 def test_the_right_panel_holds_means_seeds_and_the_level_of_y():
     case = CASES["usual"]
-    _, right = draw(case).axes
+    _, _, right = draw(case).axes
     by_label = {line.get_label(): line for line in right.lines}
     assert by_label["x: learner alone after k%"].get_ydata() == pytest.approx(
         [100 * np.mean(point.x) for point in case]
@@ -129,7 +145,7 @@ def test_the_right_panel_holds_means_seeds_and_the_level_of_y():
 
 def test_y_of_a_warm_start_is_drawn_for_each_k():
     case = CASES["warm start"]
-    _, right = draw(case).axes
+    _, _, right = draw(case).axes
     (y,) = (line for line in right.lines if str(line.get_label()).startswith("y:"))
     assert list(y.get_xdata()) == [10, 30, 50]
     assert y.get_ydata() == pytest.approx([100 * np.mean(point.y) for point in case])
@@ -137,7 +153,7 @@ def test_y_of_a_warm_start_is_drawn_for_each_k():
 
 @pytest.mark.parametrize("case", [CASES["perfect"], [CurvePoint(50, (0.0, 0.3), (0.7, 1.0), (0.1, 0.9))]])
 def test_accuracies_never_leave_0_to_100(case):
-    _, right = draw(case).axes
+    _, _, right = draw(case).axes
     low, high = right.dataLim.intervaly
     assert low >= 0
     assert high <= 100
@@ -146,7 +162,7 @@ def test_accuracies_never_leave_0_to_100(case):
 
 
 def test_one_seed_speaks_of_no_interval():
-    _, right = draw(CASES["one seed"]).axes
+    _, _, right = draw(CASES["one seed"]).axes
     assert not any("interval" in entry for entry in legend(right))
 
 
@@ -172,7 +188,7 @@ def test_order_of_the_points_does_not_matter_and_bytes_repeat():
 
 
 def test_size():
-    assert tuple(draw(CASES["one k"]).bbox.size) == (1500, 675)
+    assert tuple(draw(CASES["one k"]).bbox.size) == (2100, 675)
 
 
 def test_pyplot_and_its_global_state_stay_out():
@@ -181,7 +197,7 @@ def test_pyplot_and_its_global_state_stay_out():
 
 
 def test_confidence_is_the_one_asked_for():
-    left, right = draw(CASES["usual"], confidence=0.8).axes
+    left, _, right = draw(CASES["usual"], confidence=0.8).axes
     assert "R, with its 80% Fieller interval" in legend(left)
     assert any("80% t interval" in entry for entry in legend(right))
 
