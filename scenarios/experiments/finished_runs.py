@@ -104,10 +104,11 @@ def read_run(
         InvalidSetting: a setting is invalid.
     """
     content = read_config(path)
-    if content.get("experiment") not in kinds:
-        raise RunError(f"expected a run of {of} at {path}, got one of {content.get('experiment')}")
     try:
-        config = validate(kinds[content["experiment"]], content["settings"])
+        experiment = content["experiment"]
+        if experiment not in kinds:
+            raise RunError(f"expected a run of {of} at {path}, got one of {experiment}")
+        config = validate(kinds[experiment], content["settings"])
         return config, _described(path, content, config, shared)
     except (KeyError, TypeError) as error:
         raise RunError(
