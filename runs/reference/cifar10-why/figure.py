@@ -33,7 +33,7 @@ KEYS = {"cache": "last\nplace", "pooled": "last,\npooled", "three": "three\nplac
 """What is drawn for each memory."""
 
 POST = (92.5, 10.0)
-"""The post: y of its ResNet-32 with 45,000 images, read off its figure, and R; one run."""
+"""The post: y as a ResNet-32 is known to reach it (He et al. 2016), and R of one run."""
 
 
 class Point(NamedTuple):
