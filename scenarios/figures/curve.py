@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from scenarios.analysis.statistics import CurvePoint, Ratio, RelativeValue
-from scenarios.figures.ratio_axis import CAPTION, Span, linear_axis, ratio_axis, ratio_lines, span_of
+from scenarios.figures.ratio_axis import AXIS_LABELS, CAPTION, Span, linear_axis, ratio_axis, ratio_lines, span_of
 from scenarios.figures.style import (
     BLUE,
     GREEN,
@@ -98,21 +98,20 @@ def memories_figure(
     left, right = figure.subplots(1, 2)
     styles = [marker_style(i, edge_width=0.8) for i in range(len(memories))]
     labels = [textwrap.fill(label, 60) for label in memories]
-    for axes, name in ((left, "R"), (right, "share")):
+    for axes, (name, label) in zip((left, right), AXIS_LABELS.items(), strict=True):
         ratios = [{k: getattr(values, name) for k, values in of_memory.items()} for of_memory in statistics.values()]
         ratio_lines(axes, dict(zip(labels, ratios, strict=True)), styles, spread=0.7, stretched=name == "R")
         axes.set_xlim(*PERCENT_LIMITS)
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("data used for learning, k (%)")
+        axes.set_ylabel(label)
         style_axes(axes, grid="y")
-    left.set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
-    right.set_ylabel("share recovered by memorizing,\n1 / R = (z − x) / (y − x)")
     legend_above(left)
     return figure
 
 
 def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level: str) -> None:
-    axes.set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
+    axes.set_ylabel(AXIS_LABELS["R"])
     spans = {k: span for k, ratio in zip(ks, ratios, strict=True) if (span := span_of(ratio))}
     low, high = ratio_axis(axes, list(spans.values()), below=STRIP if len(spans) < len(ks) else 0.0)
     _draw_spans(axes, ks, spans, low, high, f"R, with its {level} Fieller interval")
@@ -121,7 +120,7 @@ def _draw_ratios(axes: Axes, ks: Sequence[float], ratios: Sequence[Ratio], level
 
 
 def _draw_shares(axes: Axes, ks: Sequence[float], shares: Sequence[Ratio], level: str) -> None:
-    axes.set_ylabel("share recovered by memorizing,\n1 / R = (z − x) / (y − x)")
+    axes.set_ylabel(AXIS_LABELS["share"])
     spans = {k: span for k, share in zip(ks, shares, strict=True) if (span := span_of(share))}
     low, high = linear_axis(axes, list(spans.values()))
     _draw_spans(axes, ks, spans, low, high, f"1/R, with its {level} Fieller interval")

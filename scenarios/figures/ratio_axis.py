@@ -14,6 +14,12 @@ from scenarios.figures.style import GREY
 CAPTION = "bars: Fieller intervals, cut off at the panel's edge; gaps: undetermined"
 """Explains `ratio_lines`."""
 
+AXIS_LABELS = {
+    "R": "relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)",
+    "share": "share recovered by memorizing,\n1 / R = (z − x) / (y − x)",
+}
+"""Labels of vertical axes, by name of the ratio in `RelativeValue`."""
+
 Span = tuple[float, float, float]
 """Mean, low and high."""
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from scenarios.analysis.statistics import Ratio, RelativeValue
-from scenarios.figures.ratio_axis import CAPTION, ratio_lines
+from scenarios.figures.ratio_axis import AXIS_LABELS, CAPTION, ratio_lines
 from scenarios.figures.style import PERCENT_LIMITS, legend_beside, new_figure, seed_count, style_axes
 
 Surface = Mapping[tuple[int, int], RelativeValue]
@@ -34,12 +34,7 @@ def surface_figure(surface: Surface, *, dataset: str, learner: str) -> Figure:
     title = textwrap.fill(f"{dataset}, {learner} ({seed_count(seeds)}): R of shorter streams", 100)
     figure = new_figure(11, 7, f"{title}\n{CAPTION}")
     panels = figure.subplots(2, 2, sharex="col")
-    for row, (name, label) in enumerate(
-        [
-            ("R", "relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)"),
-            ("share", "share recovered by memorizing,\n1 / R = (z − x) / (y − x)"),
-        ]
-    ):
+    for row, (name, label) in enumerate(AXIS_LABELS.items()):
         of_total: dict[int, dict[float, Ratio]] = {}
         of_k: dict[float, dict[float, Ratio]] = {}
         for (learned, total), values in sorted(surface.items()):

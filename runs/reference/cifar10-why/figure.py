@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from scenarios.analysis.statistics import CurvePoint, Ratio
-from scenarios.figures.ratio_axis import ratio_axis
+from scenarios.figures.ratio_axis import AXIS_LABELS, ratio_axis
 from scenarios.figures.style import BLUE, GREEN, GREY, INK, VERMILION, figure_png, new_figure, style_axes
 
 HERE = Path(__file__).parent
@@ -137,8 +137,8 @@ def main() -> None:
     draw(panels[:, 0], against_y(), post=POST[0])
     draw(panels[:, 1], against_data(), post=45_000)
     draw(panels[:, 2], against_keys(), post=None)
-    panels[0][0].set_ylabel("relative value of learning,\nR = (y − x) / (z − x)   (asinh scale)")
-    panels[1][0].set_ylabel("share recovered by memorizing,\n1 / R = (z − x) / (y − x)")
+    for axes, label in zip(panels[:, 0], AXIS_LABELS.values(), strict=True):
+        axes.set_ylabel(label)
     panels[1][0].set_xticks(range(75, 94, 5))
     panels[1][0].set_xlabel("y, accuracy after learning all (%)")
     panels[1][1].set_xlabel("images in all, N")
