@@ -1,14 +1,16 @@
 """The command line, as a process of its own or, much faster, within that of the tests."""
 
+import io
 import random
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from scenarios.cli import main
@@ -48,27 +50,28 @@ def lifetime(*arguments, **options):
     return ended(done.returncode, done.stdout, done.stderr)
 
 
-def within(monkeypatch, capsys, *arguments, stop_after=None):
+def within(*arguments, stop_after=None):
     """The same without a process; asked to stop, as by SIGTERM, after so many chunks."""
-    capsys.readouterr()
     looks = iter([False] * ((stop_after or 1) - 1))
 
     def look(stop):
         stop.number = None if stop_after is None or not next(looks, True) else signal.SIGTERM
         return stop.number is not None
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", ["lifetime", *map(str, arguments)])
         patched.setattr(type(STOP), "install", lambda _: None)
         patched.setattr(type(STOP), "look", look)
         patched.setattr(STOP, "number", None)
         patched.setattr("threading.excepthook", None)  # to be set back
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-    return ended(code, *capsys.readouterr())
+        printed, complained = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with redirect_stdout(printed), redirect_stderr(complained):
+            try:
+                main()
+                code = 0
+            except SystemExit as left:
+                code = left.code or 0
+    return ended(code, *(stream.buffer.getvalue().decode() for stream in (printed, complained)))
 
 
 def n_lines(run):

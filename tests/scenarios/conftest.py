@@ -7,9 +7,9 @@ from tests.scenarios.tables import planted, synthetic
 
 
 @pytest.fixture
-def within(monkeypatch, capsys):
-    """Runs a command; see `commands.within`."""
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
+def within():
+    """Runs a command."""
+    return commands.within
 
 
 @pytest.fixture

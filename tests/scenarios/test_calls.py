@@ -74,9 +74,9 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_a_call_does_what_the_command_does(monkeypatch, capsys, compared, tmp_path):
+def test_a_call_does_what_the_command_does(compared, tmp_path):
     command = ["compare", *options(LIFETIMES), "--policies", "static:k=50 loss", "--seeds", 2, "--executor", "serial"]
-    done = commands.within(monkeypatch, capsys, *command, "--runs", tmp_path, "--name", "compared", "--json")
+    done = commands.within(*command, "--runs", tmp_path, "--name", "compared", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == compared.content
     assert kept(tmp_path / "compare/compared") == kept(compared.path)

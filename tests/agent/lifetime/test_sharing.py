@@ -252,7 +252,9 @@ def done(monkeypatch):
 
 @pytest.mark.parametrize("calibrate_every", [0, 2])
 @pytest.mark.parametrize("policy", ["k40", "loss"])
-@pytest.mark.parametrize("how", ["plain", "evaluated", "experiences", "asked"])
+@pytest.mark.parametrize(
+    "how", [*(pytest.param(how, marks=pytest.mark.slow) for how in ("plain", "evaluated")), "experiences", "asked"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_learner_of_several_agents_does_what_it_does_for_one(done, kind, how, policy, calibrate_every):
     methods = [Method(memory, policy, calibrate_every=calibrate_every) for memory in MEMORIES]

@@ -43,10 +43,10 @@ def test_files_that_change_after_a_run_has_begun_are_refused(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_path_without_files_shows_no_other_run(monkeypatch, capsys, tmp_path):
+def test_a_path_without_files_shows_no_other_run(tmp_path):
     def within(name):
         options = ["--dataset", f"npz:{tmp_path / name}", "--data-dir", tmp_path / "cache", "--runs", tmp_path / "runs"]
-        return commands.within(monkeypatch, capsys, "simulate", *FEW, *options)
+        return commands.within("simulate", *FEW, *options)
 
     archive(tmp_path / "a.npz", 4)
     done = within("a.npz")
@@ -58,7 +58,7 @@ def test_a_path_without_files_shows_no_other_run(monkeypatch, capsys, tmp_path):
     assert len(list((tmp_path / "runs/simulate").iterdir())) == 1, "the same content elsewhere is the same run"
 
 
-def test_runs_on_two_columns_of_one_file_are_not_compared(monkeypatch, capsys, tmp_path):
+def test_runs_on_two_columns_of_one_file_are_not_compared(tmp_path):
     table = pa.table(
         {
             "image": [png(i) for i in range(100)],
@@ -70,10 +70,8 @@ def test_runs_on_two_columns_of_one_file_are_not_compared(monkeypatch, capsys, t
     runs = []
     for label in ("fine", "coarse"):
         options = ["--dataset", f"parquet:{tmp_path / 'a.parquet'},label={label}", "--data-dir", tmp_path / "cache"]
-        done = commands.within(
-            monkeypatch, capsys, "simulate", *FEW, *options, "--runs", tmp_path, "--name", label, "--quiet"
-        )
+        done = commands.within("simulate", *FEW, *options, "--runs", tmp_path, "--name", label, "--quiet")
         assert done.returncode == 0, done.stderr
         runs.append(tmp_path / "simulate" / label)
-    done = commands.within(monkeypatch, capsys, "compare", *runs, "--runs", tmp_path)
+    done = commands.within("compare", *runs, "--runs", tmp_path)
     assert_refused(done, "expected runs of one data set, scenario and measure, got dataset 'parquet:label=fine' in")

@@ -55,16 +55,16 @@ def test_a_run_in_workers_that_is_stopped_saves_what_it_has_done(tmp_path):
     assert kept(run) == kept(tmp_path / "simulate/y")
 
 
-def test_threads_identify_a_run_and_the_executor_does_not(monkeypatch, capsys, tmp_path):
+def test_threads_identify_a_run_and_the_executor_does_not(tmp_path):
     def within(*arguments):
-        return commands.within(monkeypatch, capsys, "simulate", *TINY, "--runs", tmp_path, "--name", "x", *arguments)
+        return commands.within("simulate", *TINY, "--runs", tmp_path, "--name", "x", *arguments)
 
     assert within("--threads", 1).returncode == 0
     summary = (tmp_path / "simulate/x/summary.json").read_bytes()
     assert within("--executor", "serial").returncode == 0, "one thread, as before"
     assert (tmp_path / "simulate/x/summary.json").read_bytes() == summary
     assert_refused(within("--threads", 2), "settings.threads was 1 and is now 2")
-    assert commands.within(monkeypatch, capsys, "resume", tmp_path / "simulate/x").returncode == 0
+    assert commands.within("resume", tmp_path / "simulate/x").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_threads_identify_a_run_and_the_executor_does_not(monkeypatch, capsys, t
         (["--threads", 0], "expected --threads to be greater than or equal to 1, got 0"),
     ],
 )
-def test_an_executor_that_cannot_be_is_one_line(monkeypatch, capsys, tmp_path, options, message):
-    done = commands.within(monkeypatch, capsys, "simulate", *TINY, "--runs", tmp_path / "runs", *options)
+def test_an_executor_that_cannot_be_is_one_line(tmp_path, options, message):
+    done = commands.within("simulate", *TINY, "--runs", tmp_path / "runs", *options)
     assert_refused(done, message)
     assert not (tmp_path / "runs").exists()

@@ -158,14 +158,14 @@ def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypa
         pytest.param(["--device", "cuda"], "expected a device of this machine", id="device"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, message):
     if "cuda" in arguments:
         import torch
 
         if torch.cuda.is_available():
             pytest.skip("this machine has CUDA")
     given = [argument.format(tmp=tmp_path) for argument in arguments]
-    done = commands.within(monkeypatch, capsys, "curve", *TINY, "--runs", tmp_path, *given)
+    done = commands.within("curve", *TINY, "--runs", tmp_path, *given)
     commands.assert_refused(done, message)
 
 

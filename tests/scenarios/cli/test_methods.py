@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, points
+from tests.scenarios.commands import TINY, assert_refused, kept, points, within
 
 METHODS = {
     "cache": "memory:cache | policy:static:k=50",
@@ -20,7 +20,7 @@ OPTIONS = [word for label, parts in METHODS.items() for word in ("--methods", f"
 def whole(tmp_path_factory):
     """A comparison of methods that nobody disturbed."""
     runs = tmp_path_factory.mktemp("whole")
-    done = lifetime("compare", *TINY, *OPTIONS, "--seeds", 2, "--runs", runs, "--name", "run")
+    done = within("compare", *TINY, *OPTIONS, "--seeds", 2, "--runs", runs, "--name", "run")
     return runs / "compare/run", done
 
 
@@ -38,7 +38,7 @@ def test_methods_are_compared_by_label(whole):
 
 
 @pytest.mark.slow
-def test_a_method_lives_as_it_does_alone(whole, within, tmp_path):
+def test_a_method_lives_as_it_does_alone(whole, tmp_path):
     run, _ = whole
     for label, parts in METHODS.items():
         alone = ("compare", *TINY, "--methods", f"{label} = {parts}", "--seeds", 1, "--runs", tmp_path, "--name", label)
@@ -46,7 +46,7 @@ def test_a_method_lives_as_it_does_alone(whole, within, tmp_path):
         assert kept(tmp_path / "compare" / label / "seed0" / label) == kept(run / "seed0" / label)
 
 
-def test_a_policy_is_the_method_of_its_own_agent(whole, within, tmp_path):
+def test_a_policy_is_the_method_of_its_own_agent(whole, tmp_path):
     run, _ = whole
     arguments = (*TINY, "--memory", "ridge", "--policies", "static:k=50", "--seeds", 1, "--runs", tmp_path)
     assert within("compare", *arguments, "--name", "x").returncode == 0
@@ -57,7 +57,7 @@ def test_a_policy_is_the_method_of_its_own_agent(whole, within, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [5, 17])
-def test_an_interrupted_comparison_of_methods_goes_on_to_the_same_bytes(whole, within, tmp_path, stop_after):
+def test_an_interrupted_comparison_of_methods_goes_on_to_the_same_bytes(whole, tmp_path, stop_after):
     expected, _ = whole
     command = ("compare", *TINY, *OPTIONS, "--seeds", 2, "--runs", tmp_path, "--name", "run")
     run, done, n_stopped = tmp_path / "compare/run", within(*command, stop_after=stop_after), 0
@@ -70,7 +70,7 @@ def test_an_interrupted_comparison_of_methods_goes_on_to_the_same_bytes(whole, w
     assert points(run) == points(expected)
 
 
-def test_methods_may_stand_in_a_file(within, tmp_path):
+def test_methods_may_stand_in_a_file(tmp_path):
     path = tmp_path / "methods.toml"
     path.write_text(
         'seeds = 1\n[methods.ridge]\nmemory = {name = "ridge", limit = 9}\npolicy = "static:k=50"\n'
@@ -83,7 +83,7 @@ def test_methods_may_stand_in_a_file(within, tmp_path):
     assert settings["methods"][0]["memory"] == "ridge:limit=9"
 
 
-def test_runs_of_methods_are_compared_by_label(whole, within, tmp_path):
+def test_runs_of_methods_are_compared_by_label(whole, tmp_path):
     run, _ = whole
     arguments = (*TINY, "--methods", "ridge = memory:ridge | network:mlp", "--seeds", 2, "--runs", tmp_path)
     assert within("compare", *arguments, "--name", "mlp").returncode == 0
@@ -96,7 +96,7 @@ def test_runs_of_methods_are_compared_by_label(whole, within, tmp_path):
     assert any(label.startswith("ridge ") and "network=mlp" in label for label in labels)
 
 
-def test_what_methods_replace_is_no_part_of_a_comparison(within, tmp_path):
+def test_what_methods_replace_is_no_part_of_a_comparison(tmp_path):
     one = [*TINY, "--seeds", 1, "--quiet", "--runs", tmp_path, "--methods"]
     assert within("compare", *one, "mlp = network:mlp | memory:ridge").returncode == 0
     again = ["mlp = network:mlp", "--memory", "ridge", "--recipe", "sgd:batch=64", "--network", "convnet"]
@@ -116,7 +116,7 @@ def test_what_methods_replace_is_no_part_of_a_comparison(within, tmp_path):
         (["a = recipe:sgd:batch=0"], "expected a batch"),
     ],
 )
-def test_a_method_that_cannot_live_leaves_nothing_behind(within, tmp_path, methods, message):
+def test_a_method_that_cannot_live_leaves_nothing_behind(tmp_path, methods, message):
     options = [word for method in methods for word in ("--methods", method)]
     assert_refused(within("compare", *TINY, *options, "--seeds", 1, "--runs", tmp_path / "runs"), message)
     assert not (tmp_path / "runs").exists()

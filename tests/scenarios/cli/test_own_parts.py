@@ -52,14 +52,14 @@ MODULES = {"my_memory": nearest, "my_network": whitening, "my_learner": prototyp
 
 
 @pytest.fixture
-def lifetime(monkeypatch, capsys, tmp_path):
+def lifetime(monkeypatch, tmp_path):
     """The command line, in a folder that holds parts of the user's own."""
     for name, module in MODULES.items():
         text = Path(module.__file__).read_text() if module else POLICY
         (tmp_path / f"{name}.py").write_text(text + (BROKEN if name == "my_network" else ""))
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
+    return commands.within
 
 
 def settings_of(run):

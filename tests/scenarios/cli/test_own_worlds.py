@@ -62,14 +62,14 @@ SIZES = ["--validation-size", 30, "--test-size", 30]
 
 
 @pytest.fixture
-def lifetime(monkeypatch, capsys, tmp_path):
+def lifetime(monkeypatch, tmp_path):
     """The command line, in a folder that holds `world` and the module that it imports."""
     (tmp_path / "world.py").write_text(WORLD)
     (tmp_path / "prices.py").write_text("STEP = 1\n")
     for name in ("world", "prices"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: commands.within(monkeypatch, capsys, *arguments)
+    return commands.within
 
 
 def succeeded(done):

@@ -42,12 +42,12 @@ UNABLE = ["--axis", "memory = cache | ridge", "--axis", "policy = static:k=50 | 
 
 
 @pytest.fixture
-def within(monkeypatch, capsys):
+def within():
     """The command line within this process, one task after the other."""
 
     def call(*arguments, **how):
         here = ["--executor", "serial"] if arguments[0] in ("sweep", "resume") else []
-        return commands.within(monkeypatch, capsys, *arguments, *here, **how)
+        return commands.within(*arguments, *here, **how)
 
     return call
 
@@ -95,19 +95,11 @@ def test_the_table_has_every_setting_metric_and_cost(whole):
     assert table.total_gflop.between(0.1, 10).all()
 
 
-def test_lifetimes_that_can_share_a_learner_are_one_task(whole):
+def test_lifetimes_that_can_share_a_learner_are_one_task(whole, within):
     run, done = whole
-    plan = json.loads(lifetime(*SWEEP, "--seeds", 2, "--dry-run", "--json", "--runs", run.parent.parent).stdout)
+    plan = json.loads(within(*SWEEP, "--seeds", 2, "--dry-run", "--json", "--runs", run.parent.parent).stdout)
     assert (plan["tasks"], plan["lifetimes"]) == (4, 16)
     assert "16 lifetimes" in done.stdout
-
-
-def test_executors_give_the_same_bytes(whole, within, tmp_path):
-    run, _ = whole
-    assert within(*SWEEP, "--seeds", 2, "--runs", tmp_path, "--name", "run").returncode == 0
-    here = kept(tmp_path / "sweep/run")
-    assert here.keys() == kept(run).keys()
-    assert {name for name in here if here[name] != kept(run)[name]} == set()
 
 
 def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
@@ -132,7 +124,7 @@ def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
 
 
 @pytest.mark.parametrize("stop_after", [20, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 45))])
-def test_an_interrupted_sweep_goes_on(whole, within, tmp_path, stop_after):
+def test_an_interrupted_sweep_goes_on_to_the_bytes_of_another_executor(whole, within, tmp_path, stop_after):
     command = [*SWEEP, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
     stopped = within(*command, stop_after=stop_after)
     assert stopped.returncode == 143
@@ -294,11 +286,11 @@ def test_damage_is_mended_or_said(whole, within, tmp_path):
     assert "ridge | novelty" in within(*unable).stderr, "it is lived again, and fails again"
 
 
-def test_two_sweeps_on_one_folder(whole, tmp_path):
+def test_two_sweeps_on_one_folder(whole, within):
     run, _ = whole
     before = kept(run)
     with FileLock(run / "lock"):
-        done = lifetime(*SWEEP, "--seeds", 3, "--runs", run.parent.parent, "--name", "run")
+        done = within(*SWEEP, "--seeds", 3, "--runs", run.parent.parent, "--name", "run")
     assert_refused(done, "to be free, but another process is running in it; wait for it")
     assert kept(run) == before
 

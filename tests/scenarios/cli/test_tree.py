@@ -38,10 +38,10 @@ def in_this_process(context: Context, workers: int | None = None) -> Executor:
 
 
 @pytest.fixture
-def lifetime(monkeypatch, capsys):
+def lifetime(monkeypatch):
     """The command line within this process, which is also the crew."""
     monkeypatch.setitem(EXECUTORS, "processes", in_this_process)
-    return lambda *arguments, **how: commands.within(monkeypatch, capsys, *arguments, **how)
+    return commands.within
 
 
 @pytest.fixture(scope="module")

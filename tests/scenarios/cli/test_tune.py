@@ -23,12 +23,12 @@ TUNE = ["tune", *WORLD, *SEARCH, "--seeds", 2, "--trials", 4, "--at-a-time", 2]
 
 
 @pytest.fixture
-def within(monkeypatch, capsys):
+def within():
     """The command line within this process, one task after the other."""
 
     def call(*arguments, **how):
         here = ["--executor", "serial"] if arguments[0] in ("tune", "resume", "sweep") else []
-        return commands.within(monkeypatch, capsys, *arguments, *here, **how)
+        return commands.within(*arguments, *here, **how)
 
     return call
 
@@ -37,9 +37,7 @@ def within(monkeypatch, capsys):
 def whole(tmp_path_factory):
     """A search that nobody disturbed."""
     runs = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patched:
-        printed = type("Printed", (), {"readouterr": lambda _: ("", "")})()
-        done = commands.within(patched, printed, *TUNE, "--executor", "serial", "--runs", runs, "--name", "run")
+    done = commands.within(*TUNE, "--executor", "serial", "--runs", runs, "--name", "run")
     assert done.returncode == 0
     return runs / "tune/run"
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.scenarios.cli.test_simulate import strictly
-from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, points
+from tests.scenarios.commands import TINY, assert_refused, kept, points, within
 
 COMPARE = ["compare", *TINY, "--policies", "static:k=50 loss", "--name", "run"]
 CURVE = (
@@ -15,27 +15,29 @@ CURVE = (
 ).split()
 
 
+def two_seeds(command, runs):
+    done = within(*command, "--seeds", 2, "--runs", runs)
+    assert (done.returncode, done.stderr) == (0, "")
+    return runs / command[0] / "run"
+
+
 @pytest.fixture(scope="module")
-def two_seeds(tmp_path_factory):
-    """A folder of runs with a comparison and a curve of two seeds each, which nobody disturbs."""
-    runs = tmp_path_factory.mktemp("runs")
-    for command in (COMPARE, CURVE):
-        done = lifetime(*command, "--seeds", 2, "--runs", runs)
-        assert (done.returncode, done.stderr) == (0, "")
-    return runs
+def compared(tmp_path_factory):
+    """A comparison of two seeds, which nobody disturbs."""
+    return two_seeds(COMPARE, tmp_path_factory.mktemp("compared"))
 
 
-@pytest.fixture
-def runs(two_seeds, tmp_path):
-    """A copy that may grow."""
-    return shutil.copytree(two_seeds, tmp_path / "runs")
+@pytest.fixture(scope="module")
+def curve(tmp_path_factory):
+    """A curve of two seeds, which nobody disturbs."""
+    return two_seeds(CURVE, tmp_path_factory.mktemp("curve"))
 
 
 @pytest.mark.slow
-def test_a_finished_comparison_says_how_many_seeds_it_needs_and_stays_as_it_is(two_seeds):
-    command, run = [*COMPARE, "--seeds", 2, "--runs", two_seeds], two_seeds / "compare/run"
-    before, shown = kept(run), lifetime(*command)
-    done = lifetime(*command, "--want-width", 20)
+def test_a_finished_comparison_says_how_many_seeds_it_needs_and_stays_as_it_is(compared):
+    command, run = [*COMPARE, "--seeds", 2, "--runs", compared.parents[1]], compared
+    before, shown = kept(run), within(*command)
+    done = within(*command, "--want-width", 20)
     assert (done.returncode, done.stderr) == (0, "")
     for expected in (
         "seeds for intervals of final accuracy 20 points wide, from end to end",
@@ -45,7 +47,7 @@ def test_a_finished_comparison_says_how_many_seeds_it_needs_and_stays_as_it_is(t
     ):
         assert expected in done.stdout
         assert expected not in shown.stdout
-    wanted = strictly(lifetime(*command, "--want-width", 20, "--json").stdout)["wanted_width"]
+    wanted = strictly(within(*command, "--want-width", 20, "--json").stdout)["wanted_width"]
     comparison = json.loads((run / "comparison.json").read_text())
     assert "wanted_width" not in comparison
     for schedule, interval in zip(comparison["schedules"], wanted["intervals"], strict=False):
@@ -58,13 +60,13 @@ def test_a_finished_comparison_says_how_many_seeds_it_needs_and_stays_as_it_is(t
     assert kept(run) == before
 
 
-def test_a_finished_curve_says_how_many_seeds_it_needs_and_stays_as_it_is(two_seeds):
-    command, run = [*CURVE, "--seeds", 2, "--runs", two_seeds], two_seeds / "curve/run"
+def test_a_finished_curve_says_how_many_seeds_it_needs_and_stays_as_it_is(curve):
+    command, run = [*CURVE, "--seeds", 2, "--runs", curve.parents[1]], curve
     before = kept(run)
-    done = lifetime(*command, "--want-width", 0.5)
+    done = within(*command, "--want-width", 0.5)
     assert (done.returncode, done.stderr) == (0, "")
     assert "seeds for intervals of R 0.5 wide, from end to end" in done.stdout
-    wanted = strictly(lifetime(*command, "--want-width", 0.5, "--json").stdout)["wanted_width"]
+    wanted = strictly(within(*command, "--want-width", 0.5, "--json").stdout)["wanted_width"]
     assert [interval["of"] for interval in wanted["intervals"]] == ["R at k = 25", "R at k = 75"]
     spent = [json.loads(path.read_text())["spent_gflop"] for path in run.glob("seed*/*/summary.json")]
     assert len(spent) == 6
@@ -75,16 +77,18 @@ def test_a_finished_curve_says_how_many_seeds_it_needs_and_stays_as_it_is(two_se
 
 
 @pytest.mark.slow
-def test_a_run_that_begins_with_the_question_is_the_same_run(two_seeds, within, tmp_path):
+def test_a_run_that_begins_with_the_question_is_the_same_run(compared, tmp_path):
     done = within(*COMPARE, "--seeds", 2, "--runs", tmp_path, "--want-width", 20)
     assert done.returncode == 0
-    assert kept(tmp_path / "compare/run") == kept(two_seeds / "compare/run")
+    assert kept(tmp_path / "compare/run") == kept(compared)
     assert "seeds for intervals" not in within("resume", tmp_path / "compare/run").stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "kind"), [(COMPARE, "compare"), (CURVE, "curve")])
-def test_further_seeds_go_on_in_the_same_folder(runs, within, tmp_path, command, kind):
+@pytest.mark.parametrize(("command", "of_two"), [(COMPARE, "compared"), (CURVE, "curve")])
+def test_further_seeds_go_on_in_the_same_folder(request, tmp_path, command, of_two):
+    runs = shutil.copytree(request.getfixturevalue(of_two).parents[1], tmp_path / "runs")
+    kind = command[0]
     run = runs / kind / "run"
     stamps = {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")}
     grown = within(*command, "--seeds", 3, "--runs", runs)
@@ -100,7 +104,7 @@ def test_further_seeds_go_on_in_the_same_folder(runs, within, tmp_path, command,
     assert within("resume", run).stdout == grown.stdout
 
 
-def test_a_run_without_a_name_is_found_again_with_more_seeds(within, tmp_path):
+def test_a_run_without_a_name_is_found_again_with_more_seeds(tmp_path):
     unnamed = [*COMPARE[:-2], "--runs", tmp_path]
     for seeds in (1, 2):
         assert within(*unnamed, "--seeds", seeds).returncode == 0
@@ -109,7 +113,7 @@ def test_a_run_without_a_name_is_found_again_with_more_seeds(within, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_from_its_checkpoint_with_more_seeds(runs, within, tmp_path):
+def test_an_interrupted_run_goes_on_from_its_checkpoint_with_more_seeds(compared, tmp_path):
     command = [*COMPARE, "--runs", tmp_path]
     assert within(*command, "--seeds", 2, stop_after=9).returncode == 143
     run = tmp_path / "compare/run"
@@ -117,15 +121,16 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_with_more_seeds(runs, wi
     done = within(*command, "--seeds", 3, stop_after=8)
     assert (done.returncode, "checkpoint" in done.stderr) == (143, False)
     assert within("resume", run).returncode == 0
-    assert within(*COMPARE, "--seeds", 3, "--runs", runs).returncode == 0
-    assert kept(run) == kept(runs / "compare/run")
+    grown = shutil.copytree(compared.parents[1], tmp_path / "grown")
+    assert within(*COMPARE, "--seeds", 3, "--runs", grown).returncode == 0
+    assert kept(run) == kept(grown / "compare/run")
 
 
 @pytest.mark.slow
-def test_seeds_that_were_lived_apart_are_compared_together(two_seeds, within, tmp_path):
+def test_seeds_that_were_lived_apart_are_compared_together(compared, tmp_path):
     apart = [*COMPARE, "--first-seed", 2, "--seeds", 1, "--runs", tmp_path]
     assert within(*apart).returncode == 0
-    paths = (two_seeds / "compare/run", tmp_path / "compare/run")
+    paths = (compared, tmp_path / "compare/run")
     done = within("compare", *paths, "--runs", tmp_path / "both", "--want-width", 20, "--json")
     content = strictly(done.stdout)
     assert content["seeds"] == [0, 1, 2]
@@ -136,7 +141,7 @@ def test_seeds_that_were_lived_apart_are_compared_together(two_seeds, within, tm
     assert "compare --first-seed 3 --seeds " in " ".join(shown.stdout.split())
 
 
-def test_one_seed_has_no_spread(within, tmp_path):
+def test_one_seed_has_no_spread(tmp_path):
     done = within(*COMPARE, "--seeds", 1, "--runs", tmp_path, "--want-width", 20)
     assert "one seed has no spread: at least two are needed" in done.stdout
     assert "For all intervals" not in done.stdout
@@ -152,10 +157,10 @@ def test_one_seed_has_no_spread(within, tmp_path):
         ("narrow", "expected --want-width to be a valid number"),
     ],
 )
-def test_widths_that_are_none(two_seeds, within, width, message):
+def test_widths_that_are_none(curve, width, message):
     for command in (
         [*COMPARE, "--seeds", 2],
         [*CURVE, "--seeds", 2],
-        ["compare", two_seeds / "compare/run", "--name", "x"],
+        ["compare", curve, "--name", "x"],
     ):
-        assert_refused(within(*command, "--runs", two_seeds, f"--want-width={width}"), message)
+        assert_refused(within(*command, "--runs", curve.parents[1], f"--want-width={width}"), message)

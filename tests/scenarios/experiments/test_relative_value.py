@@ -195,7 +195,7 @@ def test_further_memories_share_the_learners(tmp_path):
         {"keys": ("stem", "features"), "pool": True},
     ]
     for (label, learners), settings in zip(curve.memories.items(), own, strict=True):
-        alone = live(tmp_path / label, {**TINY, "k": (25, 75), "seeds": 2, **settings})
+        alone = live(tmp_path / label, {**TINY, "k": (25, 75), "seeds": 2, "surface": False, **settings})
         assert learners == alone.learners
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
     labels = ["cache", "ridge", "calibrated", "wide"]
@@ -204,11 +204,11 @@ def test_further_memories_share_the_learners(tmp_path):
 
 
 def test_further_mixtures_are_those_of_lifetimes_that_fit_by_them(tmp_path):
-    settings = {**TINY, "k": (25, 75, 100), "mixture": "calibrated", "with_mixtures": ("author",)}
-    curve = live(tmp_path / "run", settings)
-    alone = live(tmp_path / "author", {**TINY, "k": (25, 75, 100)})
+    own = {**TINY, "k": (25, 75, 100), "mixture": "calibrated"}
+    curve = live(tmp_path / "run", {**own, "with_mixtures": ("author",)})
+    alone = live(tmp_path / "author", {**own, "mixture": "author", "surface": False})
     assert curve.memories == {"author": alone.learners}
-    assert curve.learners == live(tmp_path / "own", {**TINY, "k": (25, 75, 100), "mixture": "calibrated"}).learners
+    assert curve.learners == live(tmp_path / "own", {**own, "surface": False}).learners
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
     assert [row["memory"] for row in rows] == ["cache"] * 3 + ["author"] * 3
 

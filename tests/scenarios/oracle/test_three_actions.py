@@ -309,20 +309,20 @@ class ByTurns(Policy):
 """
 
 
-def test_simulate_lives_it_shows_it_and_goes_on(monkeypatch, capsys, tmp_path):
+def test_simulate_lives_it_shows_it_and_goes_on(monkeypatch, tmp_path):
     (tmp_path / "three_turns.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     command = ["simulate", *TINY, "--policy", "three_turns.ByTurns", "--runs", tmp_path / "runs", "--name", "x"]
-    done = commands.within(monkeypatch, capsys, *command)
+    done = commands.within(*command)
     assert (done.returncode, done.stderr) == (0, "")
     assert "6 chunks: 2 both (B), 2 learned (L), 2 memorized (M)\nBMLBML\n" in done.stdout
     run = tmp_path / "runs/simulate/x"
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["learned"], summary["memory_entries"]) == (80, 80)
     whole = kept(run)
-    stopped = commands.within(monkeypatch, capsys, *command, "--force", stop_after=3)
+    stopped = commands.within(*command, "--force", stop_after=3)
     assert stopped.returncode == 143
-    assert commands.within(monkeypatch, capsys, "resume", run).returncode == 0
+    assert commands.within("resume", run).returncode == 0
     assert kept(run) == whole
 
 

@@ -137,6 +137,7 @@ def test_errors_arrive(run, number):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_task_whose_worker_dies_is_done_again_and_what_it_reported_is_taken_back(run):
     reporter = Told()
     with RayExecutor(1, reporter) as executor:
@@ -267,7 +268,7 @@ def test_more_than_this_machine_has_is_one_line(cluster, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_whose_worker_is_killed_ends_in_the_bytes_of_one_process(cluster, tmp_path, monkeypatch, capsys):
+def test_a_run_whose_worker_is_killed_ends_in_the_bytes_of_one_process(cluster, tmp_path, monkeypatch):
     own = tmp_path / "own"
     own.mkdir()
     (own / "killed_once.py").write_text(POLICY)
@@ -275,10 +276,10 @@ def test_a_run_whose_worker_is_killed_ends_in_the_bytes_of_one_process(cluster, 
     monkeypatch.syspath_prepend(own)
     runs = tmp_path / "runs"
     command = ["compare", *TINY, "--policies", "killed_once.Watched loss", "--seeds", 1, "--runs", runs, "--name"]
-    assert within(monkeypatch, capsys, *command, "here", "--executor", "serial").returncode == 0
+    assert within(*command, "here", "--executor", "serial").returncode == 0
     (own / "decided").unlink()
     (own / "order5").write_text("any die")
-    done = within(monkeypatch, capsys, *command, "there", "--executor", "ray")
+    done = within(*command, "there", "--executor", "ray")
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
     assert done.stderr.startswith("warning: a worker or its node died; another one goes on from the last checkpoint")
     assert kept(runs / "compare/there") == kept(runs / "compare/here")
