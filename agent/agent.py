@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-from agent.accounting.meter import Meter
+from agent.accounting.meter import Meter, Part
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.data.sample_store import SampleStore
@@ -276,6 +276,8 @@ class Agent:
         inputs: Shaped[Tensor, "n ..."],
         settings: tuple[Setting, ...],
         before: CachedOutputs | None = None,
+        *,
+        part: Part = "recall",
     ) -> tuple[CachedOutputs, ReadOut, Work]:
         """Pass inputs through the network and look their keys up in memory; the learner must be flushed.
 
@@ -285,6 +287,7 @@ class Agent:
             before: result of an earlier call with the same inputs, by this agent, an ancestor, or a fork that did
                 nothing else since. The network then computes only if the learner has changed, and the memory only what
                 has changed, if it can.
+            part: of the meter, for the recall.
 
         Returns:
             The outputs for the next call, the read-out, and the work of what was computed.
@@ -299,7 +302,7 @@ class Agent:
         if before and (before.settings != settings or before.memory != self.memory.version):
             before = None
         read_out, recall, new = self.memory.recall(outputs.keys, settings, before.recall if before else None)
-        self.meter.add("recall", new)
+        self.meter.add(part, new)
         recalled = before.recalled + new if before else new
         versions = self.learner.version, self.memory.version
         return CachedOutputs(*versions, outputs, looked, settings, recall, recalled), read_out, spent + new
@@ -330,7 +333,7 @@ class Agent:
             known &= usable
         if not known.any():
             return self.mixture, before, Work()
-        cached, read_out, spent = self.look(validation.inputs, self.memory.settings, before)
+        cached, read_out, spent = self.look(validation.inputs, self.memory.settings, before, part="calibration")
         start = time.perf_counter()
         labels = validation.labels.cpu()[known]
         learner, memory = cached.outputs.probabilities.cpu()[known], read_out.probabilities.cpu()[:, known]

@@ -13,7 +13,8 @@ Part = Literal["training", "cool-downs", "forward", "memorize", "recall", "calib
 - forward: forward passes without training, of learners with a recipe.
 - memorize: storing entries and renewing their keys, without forward passes.
 - recall: comparing queries with the memory, as the memory bills it.
-- calibration: fitting the mixture, without its forward passes and recall; no FLOPs are counted.
+- calibration: the same for validation images, at every setting, and fitting the mixture, which counts no FLOPs; without
+  forward passes.
 """
 
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -18,7 +18,10 @@ EPS = 1e-7
 
 
 def orthogonalized(matrix: Float[Tensor, "rows columns"], n_steps: int) -> Float[Tensor, "rows columns"]:
-    """Approximately U Vᵀ of a matrix U S Vᵀ, by Newton-Schulz steps: its singular values come out between 0.7 and 1.2.
+    """Approximately U Vᵀ of a matrix U S Vᵀ, by Newton-Schulz steps.
+
+    Its singular values come out between 0.68 and 1.21, if they are at least a 50th of the Frobenius norm with 3 steps,
+    or a 500th with 5; smaller ones come out smaller.
 
     Args:
         matrix: of any scale.
@@ -93,6 +96,6 @@ class Muon(torch.optim.Optimizer):
         if group["lr"] == 0:  # then not even the norm changes
             return
         update = gradient.add(averaged, alpha=group["momentum"])  # Nesterov's
-        weights.mul_(len(weights) ** 0.5 / weights.norm())
+        weights.mul_(len(weights) ** 0.5 / weights.norm().clamp(min=EPS))  # zeros stay until their first update
         update = orthogonalized(update.reshape(len(update), -1), group["n_steps"])
         weights.add_(update.view(weights.shape), alpha=-group["lr"])

@@ -66,7 +66,7 @@ FORWARD_BATCH = 500
 """Samples in one forward pass: bounds memory, and large enough to fill two cores."""
 
 Progress = Callable[[int], None]
-"""Called with work done, in forward passes of one sample (a training step on a sample is three)."""
+"""Called with work done, in forward passes of one sample: a training step on it is three, further views none."""
 
 
 def unreported(n_forward_passes: int) -> None:

@@ -153,9 +153,9 @@ def fit_mixture(
     n_right = right.sum(dim=2)
     best = _most_likely(likelihood, n_right == n_right.max())
     # If a images are right with the best pair alone and b with another alone, the mean difference is (a - b) / n, with
-    # variance ((a + b) / n - (a - b)² / n²) / (n - 1). In whole numbers the comparison has no rounding error.
+    # variance ((a + b) / n - (a - b)² / n²) / (n - 1). In whole numbers, which float64 holds, nothing is rounded.
     n, behind, different = len(labels), n_right[best] - n_right, (right != right[best]).sum(dim=2)
-    close = behind**2 * max(n - 1, 1) <= within**2 * (n * different - behind**2)
+    close = behind**2 * max(n - 1, 1) <= within**2 * (n * different - behind**2).double()
     setting, w = _most_likely(likelihood, close)
     return Mixture(W_GRID[w], settings[alone if W_GRID[w] == 1 else setting])
 

@@ -124,7 +124,7 @@ def _described(path: Path, content: Mapping[str, Any], config: Settings, shared:
         path,
         {name: getattr(config, name) for name in sorted(shared)},
         content["data"],
-        [content["versions"], content.get("machine")],
+        [content["versions"], content.get("machine"), getattr(config, "compile", None)],
         content.get("own_code", {}),
     )
 

@@ -8,9 +8,9 @@ from agent.storage.record import FinishedRun, LifetimeRecord
 from scenarios.config.settings import CurveConfig, JoinCurvesConfig, settings_of
 from scenarios.experiments.finished_runs import read_run, runs_digest
 from scenarios.experiments.relative_value import curve_of, records_of
-from scenarios.experiments.relative_value_reading import Curve, precision_of
-from scenarios.experiments.relative_value_report import write_curve
-from scenarios.experiments.relative_value_tables import report
+from scenarios.experiments.relative_value_files import write_curve
+from scenarios.experiments.relative_value_reading import Curve, precision_in
+from scenarios.experiments.relative_value_report import report
 from scenarios.running.agreement import check_agreement
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.tasks import Run
@@ -43,7 +43,7 @@ def join(config: JoinCurvesConfig) -> Curve:
                 )
             origins[seed] = described.path
             records[seed] = _finished(of_run, described.path, seed)
-            precisions.setdefault(precision_of(records[seed]["100"].summary() or {}), described.path)
+            precisions.setdefault(precision_in(records[seed]["100"].summary() or {}), described.path)
     if len(precisions) > 1:
         (one, here), (other, there), *_ = precisions.items()
         raise InvalidSetting(
@@ -87,5 +87,5 @@ JOIN_CURVES = Experiment(
     ),
     prepare=lambda config, _: nothing(join(config)),
     folder="curve",
-    facts=lambda config: {"digest": runs_digest(config.paths)},
+    facts=lambda config: {"digest": runs_digest(sorted(config.paths, key=lambda path: runs_digest([path])))},
 )

@@ -21,9 +21,9 @@ from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
+from scenarios.experiments.relative_value_files import write_curve
 from scenarios.experiments.relative_value_reading import Curve, computed_in, read_curve
-from scenarios.experiments.relative_value_report import write_curve
-from scenarios.experiments.relative_value_tables import report
+from scenarios.experiments.relative_value_report import report
 from scenarios.running.experiment import Experiment
 from scenarios.running.factory import build_agents
 from scenarios.running.identity import dataset_word
@@ -91,7 +91,7 @@ def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRec
         ) from error
     folders = {seed: of_seed["100"].path.parent for seed, of_seed in records.items()}
     matched = _placed(config, by_name) if config.with_policies else None
-    return replace(curve, matched=matched, folders=folders, computed=computed_in(folders.values()))
+    return replace(curve, matched=matched, folders=folders, computed=computed_in(folders))
 
 
 def _by_name(records: Mapping[int, Mapping[str, LifetimeRecord]]) -> dict[str, list[LifetimeRecord]]:
@@ -196,6 +196,8 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
     statics = _statics(config)
     # A meter that begins anew beside finished lifetimes would lack their work.
     whole = bool(checkpoints.found()) or all(record.summary() is None for record in records.values())
+    if not whole:
+        (site.directory.path / f"seed{seed}" / SECONDS).unlink(missing_ok=True)
     about = {
         "n_train": len(dataset.train),
         "n_validation": len(dataset.validation),

@@ -9,7 +9,7 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from agent.accounting.meter import PARTS, Meter, Part
+from agent.accounting.meter import Meter, Part
 from agent.accounting.work import Work
 from agent.errors import RunError
 from agent.evaluation.scores import Accuracy
@@ -114,8 +114,8 @@ class Curve:
     """Notes on the runs that the lifetimes come from, if there are several."""
     folders: Mapping[int, Path] = field(default_factory=dict)
     """Of the lifetimes, by seed."""
-    computed: Mapping[Part, Work] = field(default_factory=dict)
-    """What a seed has really computed, by part, in the mean over the seeds that have a record of it."""
+    computed: Mapping[int, Mapping[Part, Work]] = field(default_factory=dict)
+    """What a seed has really computed, by part, for the seeds that have a whole record of it."""
 
     @property
     def has_surface(self) -> bool:
@@ -151,34 +151,29 @@ def read_curve(
         tuple(seeds),
         last["n_train"],
         last["n_test"],
-        ", ".join(dict.fromkeys(precision_of(summary) for summary in _summaries(records[100.0]))),
+        ", ".join(dict.fromkeys(precision_in(summary) for summary in _summaries(records[100.0]))),
         _learners(config, {k: records[k] for k in config.k}, y, warm=config.warm),
         _surface(config, records) if config.surface else (),
         _further(config, records, memories or {}, y),
     )
 
 
-def computed_in(folders: Iterable[Path]) -> dict[Part, Work]:
-    """What the lifetimes of a seed have computed together, in the mean over seeds; empty without any record.
+def computed_in(folders: Mapping[int, Path]) -> dict[int, Mapping[Part, Work]]:
+    """What the lifetimes of a seed have computed together.
 
     Args:
-        folders: of the seeds; those without a whole record are left out.
+        folders: by seed; those without a whole record are left out.
     """
-    found = []
-    for folder in folders:
+    found: dict[int, Mapping[Part, Work]] = {}
+    for seed, folder in folders.items():
         with suppress(OSError, RunError, KeyError, TypeError, ValueError):
             meter = Meter()
             meter.load_state(read_object(folder / SECONDS, ""))
-            found.append(meter.work)
-    n = len(found)
-    return {
-        part: Work(round(total.flops / n), seconds=total.seconds / n)
-        for part in (PARTS if n else ())
-        for total in [sum((work[part] for work in found), Work())]
-    }
+            found[seed] = meter.work
+    return found
 
 
-def precision_of(summary: Mapping[str, Any]) -> str:
+def precision_in(summary: Mapping[str, Any]) -> str:
     """In which the network of a finished lifetime was computed; empty if it is not known."""
     return str(summary.get("training", {}).get("precision", ""))
 

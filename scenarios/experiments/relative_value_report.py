@@ -1,202 +1,257 @@
-"""The files of a finished curve: JSON, CSV, figures and TensorBoard events."""
+"""The report of a curve."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from agent.storage.record import RunDirectory
-from scenarios.analysis.csv_table import interval_columns
-from scenarios.analysis.matched_share import (
-    MatchedShares,
-    matched_share_json,
-    matched_share_rows,
-    mean_learned,
-    mean_marks,
+import numpy as np
+
+from agent.accounting.meter import PARTS, Part
+from agent.accounting.work import Work
+from agent.storage.record import SUMMARY
+from scenarios.analysis.formats import gflop, percent, spread
+from scenarios.analysis.matched_share import MatchedShares
+from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.analysis.sample_size import SampleSize, seeds_for_ratio
+from scenarios.analysis.statistics import CurvePoint, Ratio, paired_differences
+from scenarios.experiments.relative_value_files import (
+    by_memory,
+    curve_json,
+    memories_json,
+    policies_json,
+    surface_json,
 )
-from scenarios.analysis.statistics import Interval, Ratio, RelativeValue
-from scenarios.config.specs import file_name
-from scenarios.experiments.relative_value_reading import Curve, LearnerAt, SurfacePoint, mean
-from scenarios.figures.curve import curve_figure, memories_figure
-from scenarios.figures.matched_share import matched_share_figure
-from scenarios.figures.surface import surface_figure
-from scenarios.running.results import write_results
+from scenarios.experiments.relative_value_reading import Curve, LearnerAt
+from scenarios.experiments.wanted_width import WantedWidth, cost_of_seed, wanted_width_json, wanted_width_parts
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+_COSTS = {
+    "learn\nGFLOP": "learn",
+    "memorize\nGFLOP": "memorize",
+    "total\nGFLOP": "total",
+    "without\ncalibrating": "total_without_calibration",
+    "10,000\nqueries": "answer_10000",
+}
+"""The cost of a k%-learner in each column, by heading."""
 
 
-def write_curve(curve: Curve, directory: RunDirectory) -> None:
-    """Write the curve, and its policies if there are any, as JSON, CSV, figure and TensorBoard events."""
+def report(curve: Curve, path: Path, *, more_seeds: str) -> Report:
+    """The report of a curve that was written to a folder.
+
+    Args:
+        curve: the result.
+        path: of the folder.
+        more_seeds: how `{seeds}` seeds in all can be lived, of which `{more}` are new.
+    """
     config = curve.config
-    figure = curve_figure(
-        [at.point for at in curve.learners],
-        dataset=str(config.dataset),
-        learner=config.learner.name,
-        confidence=config.confidence,
+    statistics = [at.statistics for at in curve.learners]
+    ratios = [(name, ratio) for values in statistics for name, ratio in (("R", values.R), ("1/R", values.share))]
+    reasons = dict.fromkeys((name, ratio.reason) for name, ratio in ratios if ratio.reason)
+    parts: list[str | Table | list[Table]] = [[_table(curve, costs=True), _table(curve, costs=False)]]
+    parts += [f"{name} undetermined: {reason}." for name, reason in reasons]
+    content = curve_json(curve)
+    files: list[tuple[str, list[Path | str]]] = [("precision", [curve.precision])] if curve.precision else []
+    files += [("figure", [path / "curve.png"]), ("table", [path / "curve.csv", path / "curve.json"])]
+    if curve.memories:
+        content |= {"memories": memories_json(curve)["memories"]}
+        parts += ["", _memories(curve)]
+        files.append(("memories", [path / f"memories.{kind}" for kind in ("png", "csv", "json")]))
+    if curve.has_surface:
+        content |= {"surface": surface_json(curve)["points"]}
+        parts += [
+            "",
+            "R of shorter streams: rows say how many images they have, columns how many of these were learned.",
+            _surface(curve),
+            "-: undetermined. Intervals and accuracies are in surface.csv.",
+        ]
+        files.append(("surface", [path / f"surface.{kind}" for kind in ("png", "csv", "json")]))
+    if config.show_costs and curve.computed:
+        computed = _mean_computed(curve)
+        costs = {part: {"flops": work.flops, "seconds": work.seconds} for part, work in computed.items()}
+        content |= {"computed_for_a_seed": costs}
+        missing = [seed for seed in curve.seeds if seed not in curve.computed]
+        parts += [
+            "",
+            "Computed for a seed, each piece once, though every k%-learner is billed for all that it shares:",
+            _computed(computed),
+            *([f"The mean of {len(curve.computed)} of {len(curve.seeds)} seeds: no record of others."] * bool(missing)),
+        ]
+    if curve.matched:
+        content |= {"policies": policies_json(curve, curve.matched)["policies"]}
+        parts += _policies(curve, curve.matched)
+        files.append(("policies", [path / f"policies.{kind}" for kind in ("png", "csv", "json")]))
+    if config.want_width is not None:
+        wanted = _wanted_width(curve, config.want_width)
+        content |= {"wanted_width": wanted_width_json(wanted)}
+        parts += wanted_width_parts(
+            wanted,
+            of="R",
+            intervals=f"{100 * config.confidence:g}% Fieller intervals; expected: if means, variances and covariance "
+            "over seeds stay as they are",
+            how=more_seeds.format(seeds=config.seeds + (wanted.more or 0), more=wanted.more or 0),
+        )
+    return Report(content, parts, curve.notes, files)
+
+
+def _memories(curve: Curve) -> Table:
+    """R of each memory at each k."""
+    rows = [
+        (label if first else "", *_row_of_memory(at))
+        for label, learners in by_memory(curve).items()
+        for first, at in zip([True] + [False] * len(learners), learners, strict=False)
+    ]
+    return Table(
+        (Column("memory or rule", is_text=True, folds=True), *numbers("k %", "x", "z", "z - x", "R", "1/R", "w")),
+        tuple(rows),
+        "memories and mixtures of the same learners",
+        "accuracies in %; intervals as above",
     )
-    with directory.tensorboard() as board:
-        for at in curve.learners:
-            values, step = at.statistics, round(at.point.k * config.chunks / 100)  # a whole number, unlike k
-            found: dict[str, Interval | Ratio] = {"x": values.x, "z": values.z, "y": values.y}
-            found |= {"R": values.R, "share": values.share}
-            for name, estimated in found.items():
-                if estimated.estimate is not None:
-                    board.add_scalar(f"curve_by_chunks_learned/{name}", estimated.estimate, step)
-        write_results(directory, board, "curve", curve_json(curve), curve_rows(curve), figure)
-        if curve.memories:
-            figure = memories_figure(
-                {label: [at.point for at in learners] for label, learners in by_memory(curve).items()},
-                dataset=str(config.dataset),
-                learner=config.learner.name,
-                confidence=config.confidence,
-            )
-            write_results(directory, board, "memories", memories_json(curve), memories_rows(curve), figure)
-        if curve.has_surface:
-            sizes = {(at.n_learned, at.n_passed): at.statistics for at in curve.surface}
-            figure = surface_figure(sizes, dataset=str(config.dataset), learner=config.learner.name)
-            write_results(directory, board, "surface", surface_json(curve), surface_rows(curve), figure)
-        if curve.matched:
-            _write_matched_shares(curve, curve.matched, directory, board)
 
 
-def _write_matched_shares(
-    curve: Curve, matched: MatchedShares, directory: RunDirectory, board: "SummaryWriter"
-) -> None:
+def _row_of_memory(at: LearnerAt) -> tuple[str, ...]:
+    values = at.statistics
+    accuracies = (percent(each.estimate) for each in (values.x, values.z, values.z_minus_x))
+    return f"{at.point.k:g}", *accuracies, _ratio(values.R), _ratio(values.share), _fitted(at.mean_w)
+
+
+def _surface(curve: Curve) -> Table:
+    """R by the share of the stream that has passed (rows) and that was learned (columns)."""
+    found = {(at.learned, at.passed): at.statistics.R.estimate for at in curve.surface}
+    learned, passed = (sorted({pair[i] for pair in found}) for i in (0, 1))
+    rows = tuple(
+        (
+            f"{round(curve.n_train * total / 100):,}",
+            *("" if (k, total) not in found else _estimate(found[k, total]) for k in learned),
+        )
+        for total in passed
+    )
+    return Table(
+        numbers("images", *(f"{round(curve.n_train * k / 100):,}" for k in learned)),
+        rows,
+    )
+
+
+def _estimate(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}"
+
+
+def _mean_computed(curve: Curve) -> dict[Part, Work]:
+    """What a seed has computed, by part, in the mean over the seeds that have a record of it."""
+    n, by_seed = len(curve.computed), curve.computed.values()
+    totals = {part: sum((work[part] for work in by_seed), Work()) for part in PARTS}
+    return {part: Work(round(total.flops / n), seconds=total.seconds / n) for part, total in totals.items()}
+
+
+def _computed(computed: Mapping[Part, Work]) -> Table:
+    """What a seed has computed, by part."""
+    seconds = sum(work.seconds for work in computed.values())
+    rows = tuple(
+        (
+            "forward passes" if part == "forward" else part,
+            f"{work.flops / 1e12:,.2f}",
+            f"{work.seconds:,.1f}",
+            percent(work.seconds / seconds if seconds else None),
+        )
+        for part, work in computed.items()
+        if work.flops or work.seconds
+    )
+    return Table(
+        (Column("part", is_text=True), *numbers("TFLOP", "seconds", "% of time")),
+        rows,
+    )
+
+
+def _wanted_width(curve: Curve, width: float) -> WantedWidth:
+    """The seeds for R at each k, and for R with a warm start where it was measured."""
+    confidence = curve.config.confidence
+    needs: dict[str, SampleSize] = {}
+    for at in curve.learners:
+        needs[f"R at k = {at.point.k:g}"] = _seeds_for_R(at.point, width, confidence)
+        if at.y_warm:
+            warm = replace(at.point, y=at.y_warm)
+            needs[f"R warm at k = {at.point.k:g}"] = _seeds_for_R(warm, width, confidence)
+    # All of a seed may share work: a trunk, or evaluations.
+    folders = {
+        seed: [[summary.parent for summary in sorted(folder.glob(f"*/{SUMMARY}"))]]
+        for seed, folder in curve.folders.items()
+    }
+    return WantedWidth(width, "", needs, cost_of_seed(folders), "GFLOP")
+
+
+def _seeds_for_R(point: CurvePoint, width: float, confidence: float) -> SampleSize:
+    x, y, z = (np.array(values) for values in (point.x, point.y, point.z))
+    return seeds_for_ratio(paired_differences(y, x), paired_differences(z, x), width, confidence)
+
+
+def _policies(curve: Curve, matched: MatchedShares) -> list[str | Table | list[Table]]:
     config = curve.config
-    figure = matched_share_figure(matched, title=f"{config.dataset}, {config.learner.name}")
-    write_results(directory, board, "policies", policies_json(curve, matched), matched_share_rows(matched), figure)
-    specs = {str(policy): policy.spec for policy in config.with_policies or ()}
-    named = {file_name(specs[each.policy]): each.courses for each in matched.policies}
-    paths = {f"by_images_learned/accuracy_{name}": mean_marks(courses) for name, courses in named.items()}
-    paths["by_images_learned/accuracy_static"] = tuple(mean_marks(courses)[-1] for courses in matched.statics.values())
-    for tag, marks in paths.items():
-        # Memorized chunks leave the number of learned images, the step, unchanged: the last point of a step counts.
-        for step, agent in {round(curve.n_train * mark.learned): mark.agent for mark in marks}.items():
-            board.add_scalar(tag, agent, step)
-    named |= {f"static-k{k:g}": courses for k, courses in matched.statics.items()}
-    shares = {f"by_chunk/learned_{name}": mean_learned(courses) for name, courses in named.items()}
-    for tag, learned in shares.items():
-        for chunk, share in enumerate(learned, start=1):
-            board.add_scalar(tag, share, chunk)
-    charts = {
-        "agent's accuracy (0 to 1) over images learned": ["Multiline", list(paths)],
-        "share of the stream learned (0 to 1) over chunks": ["Multiline", list(shares)],
-    }
-    board.add_custom_scalars({"Policies and static k%-learners": charts})
+    rows = tuple(
+        (
+            placed.policy,
+            percent(placed.learned.estimate),
+            spread(placed.accuracy),
+            percent(placed.static.estimate if placed.static else None),
+            spread(placed.difference),
+            gflop(placed.gflop.estimate),
+        )
+        for placed in matched.policies
+    )
+    columns = numbers("learned\n%", "final accuracy", "static", "ahead", "spent\nGFLOP")
+    table = Table(
+        (Column("policy", is_text=True, folds=True), *columns),
+        rows,
+        "policies on the same streams",
+        f"accuracies in %, with {100 * config.confidence:g}% t intervals; static: z at the share that the policy "
+        "learned, interpolated between the k%-learners; ahead: paired by seed, in points",
+    )
+    lines = []
+    if any(placed.difference is None for placed in matched.policies):
+        lines.append(f"static undetermined: less was learned than by any k%-learner ({min(matched.statics):g}%).")
+    if not config.evaluate_every:
+        lines.append("Only ends are drawn: nothing was evaluated earlier. --evaluate-every draws trajectories.")
+    return ["", table, *lines]
 
 
-def policies_json(curve: Curve, matched: MatchedShares) -> dict[str, Any]:
-    """The policies and the k%-learners as plain values: intervals, and the values that the figure draws by seed."""
+def _table(curve: Curve, *, costs: bool) -> Table:
+    """The curve as a table; without costs it fits in 80 columns."""
     config = curve.config
-    return {
-        "dataset": str(config.dataset),
-        "learner": str(config.learner),
-        "seeds": list(curve.seeds),
-        "n_test": curve.n_test,
-        "chunks": config.chunks,
-        "evaluate_every": config.evaluate_every,
-        "confidence": config.confidence,
-        **matched_share_json(matched, list(curve.seeds)),
-    }
+    settings = list(curve.learners[0].setting)
+    averaged = f"{', '.join(settings)}: geometric mean; " if settings else ""
+    more = (
+        f"{averaged}10,000 queries: the work to answer that many"
+        if costs
+        else f"{', '.join(['w', *settings])} and costs in GFLOP: in a wider window and in curve.csv"
+    )
+    headings = ["k %", "x", "z", "y", "y - x", "z - x", "R", "1/R"]
+    headings += ["y warm", "R warm"] if config.warm else []
+    headings += ["w", *settings, *_COSTS] if costs else []
+    rows = []
+    for at in curve.learners:
+        values = at.statistics
+        means = [values.x, values.z, values.y, values.y_minus_x, values.z_minus_x]
+        row = [f"{at.point.k:g}", *(percent(interval.estimate) for interval in means)]
+        row += [_ratio(values.R), _ratio(values.share)]
+        if warm := at.warm_statistics:
+            row += [percent(warm.y.estimate), _ratio(warm.R)]
+        if costs:
+            row += [_fitted(value) for value in (at.mean_w, *at.typical_setting.values())]
+            row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in _COSTS.values()]
+        rows.append(tuple(row))
+    return Table(
+        numbers(*headings),
+        tuple(rows),
+        f"{config.dataset}, learner {config.learner.name}, {config.seeds} seed{'s' * (config.seeds > 1)}",
+        f"accuracies in %; R = (y - x) / (z - x): ratio of means [{100 * config.confidence:g}% Fieller interval]; "
+        f"{more}",
+        gap=2 if costs else 1,
+    )
 
 
-def curve_json(curve: Curve) -> dict[str, Any]:
-    """The curve as plain values: the statistics of each k, and the values by seed behind them."""
-    return {**_facts(curve), "notes": curve.notes, "points": [_point_json(at) for at in curve.learners]}
+def _fitted(value: float | None) -> str:
+    """A mixing weight or a setting of the memory."""
+    return "-" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def memories_json(curve: Curve) -> dict[str, Any]:
-    """The same for each memory, by label; that of the curve itself is the first."""
-    points = {label: [_point_json(at) for at in learners] for label, learners in by_memory(curve).items()}
-    return {**_facts(curve), "memories": points}
-
-
-def surface_json(curve: Curve) -> dict[str, Any]:
-    """R for each number of images learned and in all, as plain values."""
-    points = [
-        {
-            **_sizes(at),
-            **asdict(at.statistics),
-            "by_seed": {"x": at.point.x, "z": at.point.z, "y": at.point.y},
-        }
-        for at in curve.surface
-    ]
-    return {**_facts(curve), "points": points}
-
-
-def by_memory(curve: Curve) -> dict[str, tuple[LearnerAt, ...]]:
-    """The k%-learners with each memory or rule for the mixture, by label; those of the settings are the first."""
-    return {str(curve.config.memory): curve.learners, **curve.memories}
-
-
-def _facts(curve: Curve) -> dict[str, Any]:
-    return {
-        "dataset": str(curve.config.dataset),
-        "learner": str(curve.config.learner),
-        "seeds": list(curve.seeds),
-        "n_train": curve.n_train,
-        "n_test": curve.n_test,
-        "confidence": curve.config.confidence,
-    }
-
-
-def _sizes(at: SurfacePoint) -> dict[str, Any]:
-    return {"n_learned": at.n_learned, "n_passed": at.n_passed, "k": at.point.k}
-
-
-def _point_json(at: LearnerAt) -> dict[str, Any]:
-    point: dict[str, Any] = {"k": at.point.k, **asdict(at.statistics)}
-    if warm := at.warm_statistics:
-        point["warm"] = {"y": asdict(warm.y), "R": asdict(warm.R), "share": asdict(warm.share)}
-    point["by_seed"] = {
-        "x": at.point.x,
-        "z": at.point.z,
-        "y": at.point.y,
-        **({"y_warm": at.y_warm, "warm_gflop": at.warm_gflop} if at.y_warm else {}),
-        "w": at.w,
-        "setting": at.setting,
-        "gflop": at.gflop,
-        "memory_entries": at.memory_entries,
-        "memory_nbytes": at.memory_nbytes,
-    }
-    return point
-
-
-def curve_rows(curve: Curve) -> list[dict[str, Any]]:
-    """A row for each k: means over seeds with the bounds of their intervals."""
-    return [_row(at, curve.n_test) for at in curve.learners]
-
-
-def memories_rows(curve: Curve) -> list[dict[str, Any]]:
-    """A row for each memory and k, with the same columns."""
-    rows = [(label, _row(at, curve.n_test)) for label, learners in by_memory(curve).items() for at in learners]
-    names = dict.fromkeys(name for _, row in rows for name in row)
-    return [{"memory": label, **{name: row.get(name) for name in names}} for label, row in rows]
-
-
-def surface_rows(curve: Curve) -> list[dict[str, Any]]:
-    """A row for each number of images learned and in all."""
-    return [
-        {**_sizes(at), "n_seeds": at.statistics.seeds, "n_test": curve.n_test, **_columns(at.statistics)}
-        for at in curve.surface
-    ]
-
-
-def _row(at: LearnerAt, n_test: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"k": at.point.k, "n_seeds": at.statistics.seeds, "n_test": n_test, **_columns(at.statistics)}
-    if warm := at.warm_statistics:
-        row |= _interval("y_warm", warm.y) | _interval("R_warm", warm.R) | _interval("share_warm", warm.share)
-    row |= {"w": at.mean_w} | {f"setting_{name}": value for name, value in at.typical_setting.items()}
-    row |= {f"{cost}_gflop": mean(amounts) for cost, amounts in at.gflop.items()}
-    return row | {"memory_entries": mean(at.memory_entries), "memory_nbytes": mean(at.memory_nbytes)}
-
-
-def _columns(values: RelativeValue) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    for name in ("x", "z", "y", "y_minus_x", "z_minus_x", "R", "share"):
-        columns |= _interval(name, getattr(values, name))
-    return columns
-
-
-def _interval(name: str, interval: Interval | Ratio) -> dict[str, Any]:
-    note = {f"{name}_note": interval.reason} if isinstance(interval, Ratio) else {}
-    return interval_columns(name, interval) | note
+def _ratio(ratio: Ratio) -> str:
+    if ratio.estimate is None:
+        return "undetermined"
+    return f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -93,7 +93,9 @@ def memories_figure(
         label: {point.k: point.statistics(confidence) for point in points} for label, points in memories.items()
     }
     every = [values for of_memory in statistics.values() for values in of_memory.values()]
-    title = textwrap.fill(f"{dataset}, {learner} ({_seeds_text(every)}): memories of the same learners", 100)
+    title = textwrap.fill(
+        f"{dataset}, {learner} ({_seeds_text(every)}): memories and mixtures of the same learners", 100
+    )
     figure = new_figure(10, 4.5, f"{title}\n{CAPTION}")
     left, right = figure.subplots(1, 2)
     styles = [marker_style(i, edge_width=0.8) for i in range(len(memories))]

@@ -20,7 +20,7 @@ class Described:
     data: Any
     """The fingerprint of its data set; None if it has none."""
     versions: Any
-    """Versions and machine: processor and threads decide rounding too."""
+    """Versions, machine and compilation: processor and threads decide rounding too."""
     own_code: Mapping[str, str]
 
 
@@ -33,7 +33,7 @@ def check_agreement(runs: Sequence[Described], expected: str, advice: Callable[[
         advice: what it says to do, given the name and the value of a setting of the first run.
 
     Returns:
-        Notes on runs of other versions or on another machine than the first.
+        Notes on runs of other versions, on another machine or compiled otherwise than the first.
 
     Raises:
         InvalidSetting: a setting, the data or the user's own code differs.
@@ -61,7 +61,10 @@ def check_agreement(runs: Sequence[Described], expected: str, advice: Callable[[
     if not others:
         return []
     several = f" and {len(others) - 1} more" if others[1:] else ""
-    return [f"{others[0]}{several} ran with other versions, other code or another machine than {reference.path}"]
+    return [
+        f"{others[0]}{several} ran with other versions, other code, another --compile or another machine than "
+        f"{reference.path}"
+    ]
 
 
 def _short(value: Any) -> str:

@@ -369,7 +369,10 @@ def test_runs_of_another_source_are_compared_with_a_note(simulated, compared):
     path.write_text(json.dumps(config))
     done = compared(*runs)
     assert done.returncode == 0
-    assert f"{runs[1]} ran with other versions, other code or another machine than {runs[0]}" in done.stdout
+    assert (
+        f"{runs[1]} ran with other versions, other code, another --compile or another machine than {runs[0]}"
+        in done.stdout
+    )
     assert len(json.loads((compared.path / "comparison.json").read_text())["notes"]) == 3
 
 

@@ -66,18 +66,53 @@ def test_runs_that_differ_in_a_setting_are_refused_by_its_name(within, lived, tm
     assert not (tmp_path / "curve/joined").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("chunks", 8), ("test_size", 20), ("evaluate_every", 1), ("pool", True), ("surface", False)]
+)
+def test_every_setting_that_decides_results_must_agree(within, lived, tmp_path, name, value):
+    other = changed(lived / "others", tmp_path / "other", {name: value})
+    assert_refused(joined(within, lived, tmp_path, "first", other), f"differ in their seeds alone, got {name} ")
+
+
+def changed(run, copy, settings=(), **parts):
+    """A copy of a run that says other things of itself."""
+    path = shutil.copytree(run, copy) / "config.json"
+    described = json.loads(path.read_text())
+    described["settings"] |= dict(settings)
+    for name, values in parts.items():
+        described[name] |= values
+    path.write_text(json.dumps(described))
+    return copy
+
+
+def test_the_order_of_runs_is_of_no_effect(within, lived, tmp_path):
+    for order in (["first", "others"], ["others", "first"]):
+        assert within("curve", "--join", *(lived / name for name in order), "--runs", tmp_path).returncode == 0
+    assert len(list((tmp_path / "curve").iterdir())) == 1
+
+
+def test_seeds_without_a_record_of_their_costs_are_said(within, lived, tmp_path):
+    whole = joined(within, lived, tmp_path, "first", "others", more=["--show-costs"])
+    assert "Computed for a seed" in whole.stdout
+    assert "no record of others" not in whole.stdout
+    other = shutil.copytree(lived / "others", tmp_path / "other")
+    (other / "seed2/seconds.json").write_text("{}")
+    done = joined(within, lived, tmp_path / "again", "first", other, more=["--show-costs"])
+    assert "The mean of 2 of 3 seeds: no record of others." in done.stdout
+
+
 def test_a_seed_in_two_runs_is_refused(within, lived, tmp_path):
     assert_refused(joined(within, lived, tmp_path, "first", "whole"), "expected each seed in one run, got seed 0 in")
 
 
-def test_runs_of_other_versions_are_noted(within, lived, tmp_path):
-    other = shutil.copytree(lived / "others", tmp_path / "other")
-    described = json.loads((other / "config.json").read_text())
-    described["machine"]["threads"] = 99
-    (other / "config.json").write_text(json.dumps(described))
+@pytest.mark.parametrize("parts", [{"machine": {"threads": 99}}, {"settings": {"compile": True}}])
+def test_runs_of_other_versions_are_noted(within, lived, tmp_path, parts):
+    other = changed(lived / "others", tmp_path / "other", **parts)
     done = joined(within, lived, tmp_path, "first", other)
     assert done.returncode == 0
-    assert "other ran with other versions, other code or another machine than" in " ".join(done.stdout.split())
+    assert "other ran with other versions, other code, another --compile or another machine than" in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_seeds_of_another_precision_are_refused(within, lived, tmp_path):

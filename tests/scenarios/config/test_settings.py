@@ -120,6 +120,15 @@ def test_the_presets_for_cifar10_are_those_of_the_paper():
     assert paper.learner == Member.read("refit:epochs=180,schedule=steps", LEARNER)
     assert (str(paper.network), paper.keys, paper.pool) == ("resnet:depth=32,width=16", ("cache3",), False)
     assert paper.k == tuple(range(10, 100, 10))
+    full = resolve(CurveConfig, "cifar10-full")
+    assert (full.train_size, full.validation_size, full.test_size) == (45000, 5000, None)
+    assert full.k == paper.k
+    assert (str(full.network), full.keys, full.pool) == ("airbench:size=94", ("group2",), False)
+    assert full.recipe.spec.settings["views"] == "mirror"
+    assert (full.learner.name, float(full.learner.spec.settings["share"]) <= 0.2) == ("cooldown", True)
+    assert (full.mixture, full.with_mixtures, full.surface) == ("calibrated", ("author",), True)
+    assert {resolve(CurveConfig, name).mixture for name in CURVE_PRESETS} == {"author", "calibrated"}
+    assert paper.mixture == resolve(CurveConfig, "cifar10-cooldown").mixture == "author"
     small = resolve(CurveConfig, "cifar10-small")
     cooled = resolve(CurveConfig, "cifar10-cooldown")
     assert (cooled.train_size, cooled.network, cooled.keys) == (small.train_size, small.network, small.keys)

@@ -182,7 +182,7 @@ def test_what_a_seed_computes_is_counted_once(tmp_path):
     assert found["forward"]["samples"] == n
     assert all(part["seconds"] > 0 for part in found.values())
     assert found["recall"]["flops"] > 0
-    assert curve.computed["training"].flops == trained
+    assert curve.computed[0]["training"].flops == trained
 
 
 def test_further_memories_share_the_learners(tmp_path):
@@ -210,7 +210,7 @@ def test_further_mixtures_are_those_of_lifetimes_that_fit_by_them(tmp_path):
     assert curve.memories == {"author": alone.learners}
     assert curve.learners == live(tmp_path / "own", {**own, "surface": False}).learners
     rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
-    assert [row["memory"] for row in rows] == ["cache"] * 3 + ["author"] * 3
+    assert [row["memory"] for row in rows] == ["calibrated"] * 3 + ["author"] * 3
 
 
 def test_a_memory_of_other_learners_is_refused():

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from scenarios.running import process
+
 SCRIPT = """
 import resource, torch
 from scenarios.running.process import compute_with
@@ -37,3 +39,25 @@ def test_freed_memory_is_used_again_unless_the_user_has_set_its_parameters() -> 
     assert threads == 1
     assert after < before / 10
     assert left > before / 2
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_what_glibc_refuses_leaves_all_else_as_it_is(monkeypatch: pytest.MonkeyPatch, accepts: bool) -> None:
+    for name in os.environ:
+        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")):
+            monkeypatch.delenv(name)
+    asked: list[int] = []
+
+    class Glibc:
+        def __init__(self, _: None) -> None: ...
+
+        def mallopt(self, number: int, _: int) -> int:
+            asked.append(number)
+            return accepts
+
+    monkeypatch.setattr(process.ctypes, "CDLL", Glibc)
+    monkeypatch.setattr(process.platform, "libc_ver", lambda: ("glibc", "2.17"))
+    process._keep_freed_memory.__wrapped__()
+    mmap_threshold, *others = asked
+    assert mmap_threshold == -3
+    assert len(others) == 2 * accepts
