@@ -37,12 +37,21 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of images classified correctly, 0 to 1."""
+    """Shares of images classified correctly, 0 to 1.
+
+    Raises:
+        ValueError: a share outside this range, or none.
+    """
 
     agent: float
     learner: float
     memory: float | None
     """None while the memory is empty."""
+
+    def __post_init__(self) -> None:
+        for share in (self.agent, self.learner, 0.0 if self.memory is None else self.memory):
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise ValueError(f"expected accuracies from 0 to 1 (not percent), got {share!r}")
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ class Training:
             factor: multiplies all learning rates.
 
         Raises:
-            InvalidSetting: `compiled` on a machine without a compiler.
+            InvalidSetting: `compiled` on a machine without a compiler, or a batch of one that the network's batch
+                normalization cannot take.
         """
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -150,7 +151,16 @@ class Training:
         prepared = self.normalization(self.augmentation(inputs, moves))
         loss_of = _compiled_loss if self.compiled else _loss
         with self.mixed_precision(network):
-            loss = loss_of(network, prepared, labels, self.recipe.loss)
+            try:
+                loss = loss_of(network, prepared, labels, self.recipe.loss)
+            except ValueError as error:  # PyTorch's, whose variance of one number is not defined
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise InvalidSetting(
+                    f"expected at least 2 samples in each gradient step of {type(network).__name__}, whose batch "
+                    f"normalization sees one number of each channel in inputs of shape {tuple(inputs.shape[1:])}, got "
+                    f"{len(inputs)}; larger chunks, batches or inputs have more"
+                ) from None
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -204,7 +204,7 @@ class LifetimeRecord:
             RunError: it is damaged.
         """
         try:
-            summary = read_object(self.path / SUMMARY, "--force starts anew")
+            summary = read_object(self.path / SUMMARY, "remove it to live this lifetime again; --force starts anew")
         except FileNotFoundError:
             return None
         for name in ("step", "accuracy", "work"):

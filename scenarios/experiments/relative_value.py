@@ -22,7 +22,7 @@ from scenarios.config.specs import file_name
 from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
 from scenarios.experiments.relative_value_files import write_curve
-from scenarios.experiments.relative_value_reading import Curve, computed_in, read_curve
+from scenarios.experiments.relative_value_reading import Curve, check_record, computed_in, read_curve
 from scenarios.experiments.relative_value_report import report
 from scenarios.running.experiment import Experiment
 from scenarios.running.factory import build_agents
@@ -75,6 +75,9 @@ def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRec
     Raises:
         RunError: a record is incomplete or damaged.
     """
+    for of_seed in records.values():
+        for record in of_seed.values():
+            check_record(record)
     by_name = _by_name(records)
     main = {k: by_name[f"{k:g}"] for k in {*config.k, 100.0}}  # a k that rounds to 100 shares its lifetime
     memories: dict[str, dict[float, Sequence[LifetimeRecord]]] = {}
@@ -84,10 +87,10 @@ def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRec
     try:
         curve = read_curve(config, list(records), main, memories)
     except (CheckpointError, KeyError, TypeError, ValueError, IndexError) as error:
-        seed = next(iter(records.values()))
+        runs = list(dict.fromkeys(str(of_seed["100"].path.parents[1]) for of_seed in records.values()))
         raise RunError(
-            f"expected whole records of {len(by_name) * len(records)} lifetimes beside {seed['100'].path}, got one "
-            f"without or with an invalid {str(error) or type(error).__name__}; --force starts anew"
+            f"expected whole records of lifetimes in {' and '.join(runs)}, got: {str(error) or type(error).__name__}; "
+            "remove the folder of the lifetime that is damaged, and `lifetime resume` of its run lives it again"
         ) from error
     folders = {seed: of_seed["100"].path.parent for seed, of_seed in records.items()}
     matched = _placed(config, by_name) if config.with_policies else None

@@ -14,7 +14,7 @@ from agent.accounting.work import Work
 from agent.errors import RunError
 from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
-from agent.storage.record import SECONDS, LifetimeRecord, read_object
+from agent.storage.record import SECONDS, SUMMARY, LifetimeRecord, read_object
 from scenarios.analysis.matched_share import MatchedShares
 from scenarios.analysis.statistics import CurvePoint, RelativeValue
 from scenarios.config.settings import CurveConfig
@@ -169,8 +169,44 @@ def computed_in(folders: Mapping[int, Path]) -> dict[int, Mapping[Part, Work]]:
         with suppress(OSError, RunError, KeyError, TypeError, ValueError):
             meter = Meter()
             meter.load_state(read_object(folder / SECONDS, ""))
-            found[seed] = meter.work
+            if all(0 <= number < math.inf for work in meter.work.values() for number in (work.flops, work.seconds)):
+                found[seed] = meter.work
     return found
+
+
+_AMOUNTS = (
+    ("n_train",),
+    ("n_test",),
+    ("memory_entries",),
+    ("memory_nbytes",),
+    ("spent_gflop",),
+    ("recall_flops",),
+    ("answer_flops",),
+    *(("work", account, "flops") for account in COSTS),
+)
+"""What a curve reads of a summary, besides accuracies and the mixture."""
+
+
+def check_record(record: LifetimeRecord) -> None:
+    """Check the summary of a finished lifetime.
+
+    Raises:
+        RunError: it is damaged; the message names its file.
+    """
+    summary = record.summary() or {}
+    try:
+        Accuracy(**summary["accuracy"])
+        for path in _AMOUNTS:
+            amount: Any = reduce(getitem, path, summary)
+            if isinstance(amount, bool) or not 0 <= amount < math.inf:
+                raise ValueError(f"expected {'.'.join(path)} of at least 0, got {amount!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        run = record.path.parents[1]
+        raise RunError(
+            f"expected the end of a lifetime in {record.path / SUMMARY}, got: {what}; remove that file, and `lifetime "
+            f"resume {run}` lives this lifetime again"
+        ) from None
 
 
 def precision_in(summary: Mapping[str, Any]) -> str:

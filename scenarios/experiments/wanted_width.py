@@ -1,5 +1,6 @@
 """How many more seeds intervals of a wanted width need and what those cost, as plain values and as a table."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,10 @@ def _number(folder: Path, name: str) -> float:
 
 def _seconds(folder: Path) -> float | None:
     try:
-        return sum(map(float, read_object(folder / SECONDS, "").values()))
-    except (OSError, RunError, TypeError, ValueError):
+        seconds = [float(each) for each in read_object(folder / SECONDS, "").values()]
+    except (OSError, RunError, TypeError, ValueError, OverflowError):
         return None
+    return sum(seconds) if all(0 <= each < math.inf for each in seconds) else None
 
 
 @dataclass(frozen=True)

@@ -213,4 +213,7 @@ def begin(
         found = path or run_folder(
             runs / (experiment.folder or experiment.name), name, experiment.words(config), described
         )
+        for read in getattr(config, "paths", ()):
+            if found.resolve() == read.resolve():
+                raise InvalidSetting(f"expected a folder of its own for the result, got {read}; choose another --name")
     return Begun(experiment, config, described, found, does)

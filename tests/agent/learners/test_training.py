@@ -67,6 +67,14 @@ def test_a_step_is_plain_sgd_with_nesterov_momentum():
         torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_batch_of_one_number_for_each_channel_is_refused():
+    training, network = toy_training(augmentation=Augmentation()), toy_network().train()
+    data = toy_images(1, size=4)
+    moves = training.augmentation.draw(1, 1, torch.Generator())[0]
+    with pytest.raises(InvalidSetting, match=r"expected at least 2 samples in each gradient step .* got 1; larger"):
+        training.step(network, training.optimizers(network), data.inputs, data.labels, moves)
+
+
 COMPILED_STEPS = """
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend

@@ -1,11 +1,13 @@
 """`lifetime curve --join`: one curve of seeds that were lived in several runs."""
 
 import json
+import re
 import shutil
 
 import pytest
 
 import scenarios
+from tests.scenarios.cli.test_simulate import strictly
 from tests.scenarios.commands import assert_refused, kept
 
 SETTINGS = {
@@ -96,8 +98,16 @@ def test_seeds_without_a_record_of_their_costs_are_said(within, lived, tmp_path)
     assert "Computed for a seed" in whole.stdout
     assert "no record of others" not in whole.stdout
     other = shutil.copytree(lived / "others", tmp_path / "other")
-    (other / "seed2/seconds.json").write_text("{}")
-    done = joined(within, lived, tmp_path / "again", "first", other, more=["--show-costs"])
+    record = other / "seed2/seconds.json"
+    of_lifetime = other / "seed2/k025/seconds.json"
+    options = ["--show-costs", "--want-width", 3, "--json"]
+    for number in ("1e999", "NaN", "-1"):
+        record.write_text(re.sub(r'"(flops|seconds)": [-\w.]+', rf'"\1": {number}', record.read_text()))
+        of_lifetime.write_text(re.sub(r'"learn": [-\w.]+', f'"learn": {number}', of_lifetime.read_text()))
+        found = strictly(joined(within, lived, tmp_path / "again", "first", other, more=options).stdout)
+        assert all(part["seconds"] >= 0 for part in found["computed_for_a_seed"].values())
+        assert found["wanted_width"]["costs"]["one_seed"]["seconds"] is not None
+    done = joined(within, lived, tmp_path / "again", "first", other, more=options[:1])
     assert "The mean of 2 of 3 seeds: no record of others." in done.stdout
 
 
@@ -122,6 +132,16 @@ def test_seeds_of_another_precision_are_refused(within, lived, tmp_path):
     path.write_text(json.dumps({**summary, "training": {**summary["training"], "precision": "bfloat16"}}))
     done = joined(within, lived, tmp_path, "first", other)
     assert_refused(done, "expected runs of curve of one precision, got float32 in")
+
+
+@pytest.mark.parametrize("more", [[], ["--force"]])
+def test_a_run_that_is_read_is_not_written(within, lived, tmp_path, more):
+    shutil.copytree(lived, tmp_path / "curve")
+    (tmp_path / "link").symlink_to(tmp_path / "curve/first")
+    for path in ("curve/first", "curve/../curve/first/", "link"):
+        done = within("curve", "--join", f"{tmp_path}/{path}", "--runs", tmp_path, "--name", "first", *more)
+        assert_refused(done, "expected a folder of its own for the result, got")
+    assert kept(tmp_path / "curve/first") == kept(lived / "first")
 
 
 def test_what_is_no_finished_curve_is_refused(within, lived, tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import math
 
 import pytest
 
@@ -293,10 +294,20 @@ def test_settings_reach_the_agent(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "content", ['{"accuracy": {}}', '{"accuracy": 3}', '{"accuracy": {"learner": 7, "agent": 0, "memory": 0}}']
+    "damage",
+    [
+        {"accuracy": {}},
+        {"accuracy": 3},
+        *({"accuracy": {"learner": wrong, "agent": 0, "memory": 0}} for wrong in (7, True, "0.5", math.nan)),
+        {"spent_gflop": True},
+        {"n_test": None},
+        {"work": {"learn": {"flops": -1}}},
+        {"mixture": {"w": 0.5, "setting": 7}},
+    ],
 )
-def test_a_summary_that_lost_its_meaning_is_an_error(tmp_path, content):
+def test_a_summary_that_lost_its_meaning_is_an_error(tmp_path, damage):
     live(tmp_path / "run", TINY)
-    (tmp_path / "run/seed0/k025/summary.json").write_text(content)
-    with pytest.raises(RunError, match=r"expected (whole records of 8 lifetimes|the end of a lifetime) in .*--force"):
+    path = tmp_path / "run/seed0/k025/summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(RunError, match=r"expected (the end .* in .*/k025/summary\.json|whole records of .*/run), got"):
         live(tmp_path / "run", TINY)
