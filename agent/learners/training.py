@@ -142,8 +142,8 @@ class Training:
             factor: multiplies all learning rates.
 
         Raises:
-            InvalidSetting: `compiled` on a machine without a compiler, or a batch of one that the network's batch
-                normalization cannot take.
+            InvalidSetting: `compiled` on a machine without a compiler, or a batch of one sample that the network
+                refuses.
         """
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -153,14 +153,13 @@ class Training:
         with self.mixed_precision(network):
             try:
                 loss = loss_of(network, prepared, labels, self.recipe.loss)
-            except ValueError as error:  # PyTorch's, whose variance of one number is not defined
-                if "more than 1 value per channel" not in str(error):
+            except ValueError as error:  # as of batch normalization, if a channel has but one number
+                if len(inputs) > 1:
                     raise
                 raise InvalidSetting(
-                    f"expected at least 2 samples in each gradient step of {type(network).__name__}, whose batch "
-                    f"normalization sees one number of each channel in inputs of shape {tuple(inputs.shape[1:])}, got "
-                    f"{len(inputs)}; larger chunks, batches or inputs have more"
-                ) from None
+                    f"expected at least 2 samples in each gradient step of {type(network).__name__}, got 1, which it "
+                    f"refuses: {error}; larger chunks or batches have more"
+                ) from error
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()

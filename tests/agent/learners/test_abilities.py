@@ -124,6 +124,7 @@ def freezing(network, inputs):
     first.requires_grad_(False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
 def test_a_preparation_may_freeze_what_it_has_set(kind):
     training = replace(toy_training(), recipe=replace(sgd(batch=8), prepare=freezing))

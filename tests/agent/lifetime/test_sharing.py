@@ -39,6 +39,7 @@ KINDS = {
     "cooldown": partial(CooldownLearner, epochs=2, share=0.5),
     "refit": partial(RefitLearner, epochs=2),
 }
+FAST_KINDS = ["online", "cooldown", pytest.param("refit", marks=pytest.mark.slow)]
 WHOLE, POOLED = KeyPlaces(pooled=False), KeyPlaces(pooled=True)
 MEMORIES = {
     "cache": (CacheMemory, WHOLE),
@@ -134,7 +135,7 @@ def each_alone(kind, methods, **how):
 # Equal to lifetimes alone
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAST_KINDS)
 def test_methods_that_share_a_learner_live_as_each_would_alone(kind):
     methods = [
         Method("cache"),
@@ -212,7 +213,7 @@ def test_a_checkpoint_has_a_shared_learner_once():
     assert [cohort["agent"].keys() & {"learner"} for cohort in branch["cohorts"]] == [set()] * 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAST_KINDS)
 def test_forks_go_their_own_ways(kind):
     methods = [Method("cache", calibrate_every=2), Method("ridge", "loss"), Method("cache of other keys")]
     whole = lived(lifetimes(kind, methods, **PLANS["evaluated"]))
@@ -255,7 +256,7 @@ def done(monkeypatch):
 @pytest.mark.parametrize(
     "how", [*(pytest.param(how, marks=pytest.mark.slow) for how in ("plain", "evaluated")), "experiences", "asked"]
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAST_KINDS)
 def test_a_learner_of_several_agents_does_what_it_does_for_one(done, kind, how, policy, calibrate_every):
     methods = [Method(memory, policy, calibrate_every=calibrate_every) for memory in MEMORIES]
     alone = done(kind, methods[:1], **PLANS[how])
@@ -273,7 +274,7 @@ def test_a_learner_is_forked_only_where_decisions_differ(done):
 # Operations of third parties
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAST_KINDS)
 def test_an_operation_that_may_do_anything_is_performed_apart(kind, both, monkeypatch):  # noqa: F811
     class Scripted(Policy):
         def __init__(self, observes="nothing"):
@@ -312,7 +313,7 @@ def test_outputs_that_were_paid_for_are_paid_for_once_by_those_who_part(both, mo
     assert_same(lived(lifetimes("online", methods)), each_alone("online", methods))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAST_KINDS)
 def test_an_operation_that_says_so_is_shared(kind, both, monkeypatch, done):  # noqa: F811
     def perform(agent, chunk, outputs):
         return agent.learn(chunk) + agent.memorize(chunk)

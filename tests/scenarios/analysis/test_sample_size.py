@@ -143,7 +143,9 @@ def test_widths_that_are_none(width):
             of()
 
 
-@pytest.mark.parametrize(("n", "width"), [(3, 1.5), (5, 1.0), (8, 0.6)])
+@pytest.mark.parametrize(
+    ("n", "width"), [(3, 1.5), *(pytest.param(*large, marks=pytest.mark.slow) for large in [(5, 1.0), (8, 0.6)])]
+)
 def test_the_expected_number_is_right_on_average_and_the_cautious_one_is_assured(n, width):
     """1,500 first samples of a normal distribution; the true number is that of its true deviation, 1."""
     generator = np.random.default_rng(n)

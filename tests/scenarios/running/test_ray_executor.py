@@ -113,6 +113,7 @@ def done(executor, tasks):
     return found
 
 
+@pytest.mark.slow
 def test_tasks_are_done(run):
     reporter = Told()
     with RayExecutor(1, reporter, workers=2) as executor:
@@ -124,7 +125,8 @@ def test_tasks_are_done(run):
         assert sorted(reporter.warnings) == [f"squaring {x}" for x in range(1, 5)]
 
 
-@pytest.mark.parametrize("number", [0, 2, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
 def test_errors_arrive(run, number):
     error = FAILURES[number]
     wanted = ComponentError if isinstance(error, ZeroDivisionError) else type(error)
@@ -191,6 +193,7 @@ def test_tasks_save_what_they_have_done_before_a_run_ends(run, why):
         assert (folder / "saved").exists()
 
 
+@pytest.mark.slow
 def test_a_node_that_computes_other_digits_is_named(run):
     task = run(square, 1)
     config = task.folder / "config.json"
@@ -215,6 +218,7 @@ def test_a_node_that_does_not_see_the_folder_is_named(run, monkeypatch):
             executor.ended()
 
 
+@pytest.mark.slow
 def test_the_files_of_a_task_come_from_a_folder_of_its_node(run, tmp_path):
     store = tmp_path / "store"
     with RayExecutor(1, Told(), storage=f"file://{store}") as executor:
