@@ -290,5 +290,6 @@ COMPARE_RUNS = Experiment(
     ),
     prepare=lambda config, _: nothing(compare_runs(config)),
     folder="compare",
+    reads=lambda config: config.paths,
     facts=lambda config: {"digest": runs_digest(config.paths)},
 )

@@ -87,5 +87,6 @@ JOIN_CURVES = Experiment(
     ),
     prepare=lambda config, _: nothing(join(config)),
     folder="curve",
+    reads=lambda config: config.paths,
     facts=lambda config: {"digest": runs_digest(sorted(config.paths, key=lambda path: runs_digest([path])))},
 )

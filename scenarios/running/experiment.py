@@ -1,7 +1,7 @@
 """An experiment: settings that are checked, a run that can be interrupted, and a report of its results."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +54,8 @@ class Experiment(Generic[Config, Result]):
     """Checks with the data that a run can begin."""
     dataset: Callable[[Config], Member | None] = lambda config: getattr(config, "dataset", None)
     """The data set that the run reads; None if it reads none, so that it needs no device either."""
+    reads: Callable[[Config], Iterable[Path]] = lambda config: ()
+    """The folders of finished runs that it reads; the result is not written into one of them."""
     facts: Callable[[Config], Mapping[str, Any]] = lambda config: {}
     """Further content of config.json, which is part of the run's identity."""
     grown: Grown = grown_run
@@ -213,7 +215,7 @@ def begin(
         found = path or run_folder(
             runs / (experiment.folder or experiment.name), name, experiment.words(config), described
         )
-        for read in getattr(config, "paths", ()):
+        for read in experiment.reads(config):
             if found.resolve() == read.resolve():
                 raise InvalidSetting(f"expected a folder of its own for the result, got {read}; choose another --name")
     return Begun(experiment, config, described, found, does)

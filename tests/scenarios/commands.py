@@ -1,6 +1,7 @@
 """The command line, as a process of its own or, much faster, within that of the tests."""
 
 import io
+import json
 import random
 import signal
 import subprocess
@@ -124,6 +125,15 @@ def assert_refused(done, message):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def strictly(text):
+    """The content of JSON, without the constants that are none."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def kept(run):

@@ -1,21 +1,8 @@
-"""The command line within the process of the tests."""
+"""Worlds without a data set."""
 
 import pytest
 
-from tests.scenarios import commands
 from tests.scenarios.tables import planted, synthetic
-
-
-@pytest.fixture
-def within():
-    """Runs a command."""
-    return commands.within
-
-
-@pytest.fixture
-def lifetime(within):
-    """The same, under the name of the program."""
-    return within
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,18 @@ import pytest
 from PIL import Image
 
 from agent.storage.record import open_run
-from tests.scenarios import commands
-from tests.scenarios.cli.test_simulate import strictly
-from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, points, stopped
+from tests.scenarios.commands import (
+    TINY,
+    Done,
+    assert_advises_to_resume,
+    assert_refused,
+    kept,
+    lifetime,
+    points,
+    stopped,
+    strictly,
+    within,
+)
 
 LONG = (
     "--device cpu --train-size 400 --validation-size 40 --test-size 60 --chunks 20"
@@ -50,16 +59,16 @@ class Unhelpful(Policy):
 def whole(tmp_path_factory):
     """A long comparison that nobody disturbed."""
     runs = tmp_path_factory.mktemp("whole")
-    done = commands.lifetime("compare", *LONG, "--runs", runs)
+    done = lifetime("compare", *LONG, "--runs", runs)
     return runs / "compare/run", done
 
 
 @pytest.fixture
-def simulated(lifetime, tmp_path):
+def simulated(tmp_path):
     """Lives a short lifetime; returns its folder."""
 
     def live(name, *arguments, **how):
-        done = lifetime("simulate", *TINY, "--runs", tmp_path / "runs", "--name", name, *arguments, **how)
+        done = within("simulate", *TINY, "--runs", tmp_path / "runs", "--name", name, *arguments, **how)
         assert done.returncode == (143 if how else 0), done.stderr
         return tmp_path / "runs/simulate" / name
 
@@ -67,11 +76,11 @@ def simulated(lifetime, tmp_path):
 
 
 @pytest.fixture
-def compared(lifetime, tmp_path):
+def compared(tmp_path):
     """Compares finished runs within a folder of their own; returns how it ended, and where it wrote."""
 
     def compare(*arguments):
-        return lifetime("compare", *arguments, "--runs", tmp_path / "compared", "--name", "x")
+        return within("compare", *arguments, "--runs", tmp_path / "compared", "--name", "x")
 
     compare.path = tmp_path / "compared/compare/x"
     return compare
@@ -119,7 +128,7 @@ def test_means_are_those_of_the_summaries(whole):
 
 
 @pytest.mark.slow
-def test_killed_and_interrupted_a_comparison_ends_in_the_same_bytes(whole, tmp_path, lifetime):
+def test_killed_and_interrupted_a_comparison_ends_in_the_same_bytes(whole, tmp_path):
     run, generator = tmp_path / "compare/run", random.Random(1)
     arguments = ["compare", *LONG, "--runs", tmp_path]
     for how in (signal.SIGKILL, signal.SIGTERM):
@@ -128,22 +137,22 @@ def test_killed_and_interrupted_a_comparison_ends_in_the_same_bytes(whole, tmp_p
         if how is not signal.SIGKILL:
             assert_advises_to_resume(done, run)
         arguments = ["resume", run]
-    resumed = lifetime("resume", run)
+    resumed = within("resume", run)
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert kept(run) == kept(whole[0])
     assert points(run) == points(whole[0])
 
 
 @pytest.mark.slow
-def test_stopped_and_resumed_as_often_as_one_likes(lifetime, tmp_path):
+def test_stopped_and_resumed_as_often_as_one_likes(tmp_path):
     command = ["compare", *TWO, "--name", "run", "--runs"]
-    assert lifetime(*command, tmp_path / "a").returncode == 0
+    assert within(*command, tmp_path / "a").returncode == 0
     run, n_stopped = tmp_path / "b/compare/run", 0
-    done = lifetime(*command, tmp_path / "b", stop_after=3)
+    done = within(*command, tmp_path / "b", stop_after=3)
     while done.returncode == 143:
         n_stopped += 1
         assert_advises_to_resume(done, run)
-        done = lifetime("resume", run, stop_after=3)
+        done = within("resume", run, stop_after=3)
     assert done.returncode == 0
     assert n_stopped > 3
     assert kept(run) == kept(tmp_path / "a/compare/run")
@@ -151,27 +160,27 @@ def test_stopped_and_resumed_as_often_as_one_likes(lifetime, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_finished_comparison_is_not_lived_again_unless_forced(lifetime, tmp_path):
+def test_a_finished_comparison_is_not_lived_again_unless_forced(tmp_path):
     command = ["compare", *TWO, "--name", "run", "--runs", tmp_path]
-    first, run = lifetime(*command), tmp_path / "compare/run"
+    first, run = within(*command), tmp_path / "compare/run"
     assert (first.returncode, first.stderr) == (0, "")
     lines = run / "seed1/loss/trajectory.jsonl"
     before, stamp = kept(run), lines.stat().st_mtime_ns
-    for again in (lifetime(*command), lifetime("resume", run)):
+    for again in (within(*command), within("resume", run)):
         assert again == first
         assert lines.stat().st_mtime_ns == stamp
-    assert lifetime(*command, "--force") == first
+    assert within(*command, "--force") == first
     assert lines.stat().st_mtime_ns != stamp
     assert kept(run) == before
 
 
 @pytest.mark.slow
-def test_json_and_quiet(lifetime, tmp_path):
+def test_json_and_quiet(tmp_path):
     command = ["compare", *TWO, "--name", "run", "--runs", tmp_path]
-    assert lifetime(*command, "--quiet") == commands.Done(0, "", "")
+    assert within(*command, "--quiet") == Done(0, "", "")
     run = tmp_path / "compare/run"
     for arguments in (command, ["resume", run]):
-        done = lifetime(*arguments, "--json")
+        done = within(*arguments, "--json")
         assert (done.returncode, done.stderr) == (0, "")
         assert strictly(done.stdout) == json.loads((run / "comparison.json").read_text())
 
@@ -183,7 +192,7 @@ def with_own(tmp_path_factory):
     (folder / "own_policy.py").write_text(OWN)
     policies = ["--policies", "static:k=50 own_policy.Mine:threshold=1"]
     command = ["compare", *TINY, *policies, "--seeds", 1, "--name", "run", "--runs", folder, "--json"]
-    return folder, commands.lifetime(*command, cwd=folder)
+    return folder, lifetime(*command, cwd=folder)
 
 
 @pytest.mark.slow
@@ -199,12 +208,12 @@ def test_a_policy_of_one_s_own_lives_beside_the_others(with_own):
 @pytest.mark.slow
 def test_a_policy_of_one_s_own_is_found_again_by_resume(with_own):
     folder, done = with_own
-    again = commands.lifetime("resume", folder / "compare/run", "--json", cwd=folder)
+    again = lifetime("resume", folder / "compare/run", "--json", cwd=folder)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout == done.stdout
 
 
-def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(lifetime, tmp_path, monkeypatch):
+def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "own_failing.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -215,12 +224,12 @@ def test_a_policy_of_one_s_own_that_fails_or_changes_is_one_line(lifetime, tmp_p
         "own_failing.Unhelpful": "expected Unhelpful.decide to give an Action out of memorize, learn, got 'whatever'",
     }
     for policy, message in refused.items():
-        assert_refused(lifetime(*command, policy, "--force"), message)
-    assert lifetime(*command, "own_failing.Mine:threshold=1", "--force").returncode == 0
+        assert_refused(within(*command, policy, "--force"), message)
+    assert within(*command, "own_failing.Mine:threshold=1", "--force").returncode == 0
     (tmp_path / "own_failing.py").write_text(OWN + "\n# the same one, with a comment\n")
-    assert lifetime(*command, "own_failing.Mine:threshold=1").returncode == 0
+    assert within(*command, "own_failing.Mine:threshold=1").returncode == 0
     (tmp_path / "own_failing.py").write_text(OWN + "\nANOTHER_ONE = True\n")
-    assert_refused(lifetime(*command, "own_failing.Mine:threshold=1"), "own_code")
+    assert_refused(within(*command, "own_failing.Mine:threshold=1"), "own_code")
 
 
 # Finished runs
@@ -248,19 +257,19 @@ def test_finished_runs_stand_beside_each_other(simulated, compared):
     assert [kept(run) for run in runs] == before
     shown = compared(*runs, "--json")
     assert (strictly(shown.stdout), shown.stderr) == (comparison, "")
-    assert compared(*runs, "--quiet") == commands.Done(0, "", "")
+    assert compared(*runs, "--quiet") == Done(0, "", "")
 
 
 @pytest.mark.slow
-def test_lived_together_or_alone_is_the_same_comparison(simulated, lifetime, compared, tmp_path):
+def test_lived_together_or_alone_is_the_same_comparison(simulated, compared, tmp_path):
     runs = [simulated(policy, "--policy", policy) for policy in ("static:k=50", "loss")]
     assert compared(*runs).returncode == 0
     command = ["compare", *TINY, "--policies", "static:k=50 loss", "--seeds", 1, "--name", "run", "--runs", tmp_path]
-    assert lifetime(*command).returncode == 0
+    assert within(*command).returncode == 0
     together = tmp_path / "compare/run"
     for name in ("comparison.json", "comparison.csv", "comparison.png"):
         assert (together / name).read_bytes() == (compared.path / name).read_bytes(), name
-    again = lifetime("compare", together, "--runs", tmp_path / "once-more", "--json")
+    again = within("compare", together, "--runs", tmp_path / "once-more", "--json")
     assert again.stdout == (together / "comparison.json").read_text()
 
 
@@ -323,15 +332,15 @@ def test_the_same_lifetime_twice_is_refused(simulated, compared):
 
 
 @pytest.mark.slow
-def test_an_unfinished_run_is_refused_with_advice(simulated, lifetime, compared, tmp_path):
+def test_an_unfinished_run_is_refused_with_advice(simulated, compared, tmp_path):
     runs = [simulated("a"), simulated("b", "--policy", "novelty", stop_after=3)]
     done = compared(*runs)
     assert_refused(done, f"expected a finished lifetime at {runs[1]}, got one without summary.json")
     assert f"`lifetime resume {runs[1]}`" in done.stderr
     command = ["compare", *TWO, "--name", "half", "--runs", tmp_path]
-    assert lifetime(*command, stop_after=15).returncode == 143
+    assert within(*command, stop_after=15).returncode == 143
     assert_refused(compared(tmp_path / "compare/half"), f"`lifetime resume {tmp_path / 'compare/half'}`")
-    assert lifetime("resume", runs[1]).returncode == 0
+    assert within("resume", runs[1]).returncode == 0
     assert compared(*runs).returncode == 0
 
 
@@ -397,11 +406,11 @@ def test_runs_of_another_source_are_compared_with_a_note(simulated, compared):
         (["--name", ".."], "expected --name to be a plain folder name"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_code_2(lifetime, tmp_path, arguments, message):
-    assert_refused(lifetime("compare", *TWO, "--runs", tmp_path, *arguments), message)
+def test_what_cannot_be_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    assert_refused(within("compare", *TWO, "--runs", tmp_path, *arguments), message)
 
 
-def test_a_second_process_is_refused(lifetime, tmp_path):
+def test_a_second_process_is_refused(tmp_path):
     with open_run(tmp_path / "compare/run", {}):
-        done = lifetime("compare", *TWO, "--runs", tmp_path, "--name", "run")
+        done = within("compare", *TWO, "--runs", tmp_path, "--name", "run")
     assert_refused(done, "another process is running in it; wait for it")

@@ -12,17 +12,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agent.policies import PolicyFile, policy_file_text
 from scenarios.cli import show
 from scenarios.oracle.regret import static_schedules
-from tests.scenarios import commands
-from tests.scenarios.cli.test_simulate import strictly
-from tests.scenarios.commands import assert_refused, kept
+from tests.scenarios.commands import Done, assert_refused, kept, strictly, within
 from tests.scenarios.tables import GAIN, GFLOP, paying, planted, synthetic
 
 
 @pytest.fixture
-def evaluated(lifetime, trees, tmp_path):
+def evaluated(trees, tmp_path):
     """Evaluates on those trees, in a run called x."""
     where = [trees, "--runs", tmp_path / "runs", "--name", "x"]
-    return lambda *arguments: (lifetime("evaluate", *where, *arguments), tmp_path / "runs/evaluate/x")
+    return lambda *arguments: (within("evaluate", *where, *arguments), tmp_path / "runs/evaluate/x")
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def test_an_evaluation_shows_a_table_and_leaves_files(evaluated, trees):
     assert board.Tags()["images"] == ["evaluation"]
 
 
-def test_an_evaluation_says_what_its_trees_were_tuned_on(lifetime, tmp_path):
+def test_an_evaluation_says_what_its_trees_were_tuned_on(tmp_path):
     tuned = {
         "run": "0123abcd",
         "trials": 3,
@@ -72,7 +70,7 @@ def test_an_evaluation_says_what_its_trees_were_tuned_on(lifetime, tmp_path):
         "parts": {"memory": "ridge:limit=9"},
     }
     trees = [synthetic(seed, 3, memory="ridge:limit=9", tuned=tuned) for seed in range(2)]
-    done = lifetime("evaluate", planted(tmp_path / "trees", trees), "--runs", tmp_path, "--name", "x")
+    done = within("evaluate", planted(tmp_path / "trees", trees), "--runs", tmp_path, "--name", "x")
     assert done.returncode == 0, done.stderr
     content = strictly((tmp_path / "evaluate/x/evaluation.json").read_text())
     [note] = [note for note in content["notes"] if "tuned" in note]
@@ -81,9 +79,9 @@ def test_an_evaluation_says_what_its_trees_were_tuned_on(lifetime, tmp_path):
 
 
 @pytest.mark.slow
-def test_who_learns_by_night_is_ahead_and_that_is_said(lifetime, tmp_path, by_night):
+def test_who_learns_by_night_is_ahead_and_that_is_said(tmp_path, by_night):
     run = planted(tmp_path / "trees", [paying(seed, 4) for seed in range(3)])
-    done = lifetime("evaluate", run, "--runs", tmp_path, "--name", "x", "--policies", by_night)
+    done = within("evaluate", run, "--runs", tmp_path, "--name", "x", "--policies", by_night)
     assert (done.returncode, done.stderr) == (0, "")
     content = json.loads((tmp_path / "evaluate/x/evaluation.json").read_text())
     assert (content["best_fixed_schedule"], content["left_out"]) == ("MLML", [])
@@ -92,9 +90,9 @@ def test_who_learns_by_night_is_ahead_and_that_is_said(lifetime, tmp_path, by_ni
     assert found[by_night]["utility"]["estimate"] == pytest.approx(0.1 + 2 * GAIN - 2 * GFLOP * 0.5 * GAIN / GFLOP)
     assert "file:…/by-night" in done.stdout
     assert by_night not in done.stdout
-    again = lifetime("evaluate", run, "--runs", tmp_path, "--name", "x", "--policies", by_night, "--cost-weight", 0)
+    again = within("evaluate", run, "--runs", tmp_path, "--name", "x", "--policies", by_night, "--cost-weight", 0)
     assert_refused(again, "expected to continue the run")
-    free = lifetime("evaluate", run, "--runs", tmp_path, "--name", "free", "--policies", by_night, "--cost-weight", 0)
+    free = within("evaluate", run, "--runs", tmp_path, "--name", "free", "--policies", by_night, "--cost-weight", 0)
     assert free.returncode == 0
     assert json.loads((tmp_path / "evaluate/free/evaluation.json").read_text())["best_fixed_schedule"] == "LLLL"
 
@@ -106,7 +104,7 @@ def test_the_same_again_json_and_quiet(evaluated):
     assert evaluated()[0] == first
     done, _ = evaluated("--json")
     assert strictly(done.stdout) == json.loads((run / "evaluation.json").read_text())
-    assert evaluated("--quiet")[0] == commands.Done(0, "", "")
+    assert evaluated("--quiet")[0] == Done(0, "", "")
     assert kept(run) == before
 
 
@@ -128,9 +126,9 @@ def test_a_table_fits_its_window(evaluated, monkeypatch, width):
     assert ("in a wider window" in " ".join(done.stdout.split())) == (width < 160)
 
 
-def test_a_single_tree_has_no_intervals(lifetime, tmp_path):
+def test_a_single_tree_has_no_intervals(tmp_path):
     run = planted(tmp_path / "trees", [synthetic(7, 2)])
-    done = lifetime("evaluate", run, "--runs", tmp_path)
+    done = within("evaluate", run, "--runs", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "seeds 7" in done.stdout
     assert "±" not in done.stdout.partition("means")[0]
@@ -165,16 +163,16 @@ def test_what_cannot_be_leaves_nothing_behind(evaluated, arguments, message):
     assert not run.parent.parent.exists()
 
 
-def test_runs_without_whole_trees_are_refused(lifetime, tmp_path):
-    assert_refused(lifetime("evaluate", tmp_path / "none"), "expected a run of `lifetime tree` at")
+def test_runs_without_whole_trees_are_refused(tmp_path):
+    assert_refused(within("evaluate", tmp_path / "none"), "expected a run of `lifetime tree` at")
     run = planted(tmp_path / "a", [synthetic(0, 2), synthetic(1, 2, network="resnet:width=2")])
-    assert_refused(lifetime("evaluate", run), "expected trees that differ in their seeds alone, got another network")
+    assert_refused(within("evaluate", run), "expected trees that differ in their seeds alone, got another network")
     table = run / "seed1/table.npz"
     content = bytearray(synthetic(1, 2).as_npz())
     content[len(content) // 3] ^= 255
     for damage in (bytes(content), b"", b"PK", content[:-50]):
         table.write_bytes(damage)
-        assert_refused(lifetime("evaluate", run), f"expected a schedule table at {table}, got: ")
+        assert_refused(within("evaluate", run), f"expected a schedule table at {table}, got: ")
     assert not list(tmp_path.glob("runs"))
 
 
@@ -190,6 +188,6 @@ def test_policies_that_saw_every_tree_are_refused(evaluated, tmp_path):
     assert not run.exists()
 
 
-def test_a_resume_of_an_evaluation_shows_it_again(evaluated, lifetime):
+def test_a_resume_of_an_evaluation_shows_it_again(evaluated):
     done, run = evaluated()
-    assert lifetime("resume", run).stdout == done.stdout
+    assert within("resume", run).stdout == done.stdout

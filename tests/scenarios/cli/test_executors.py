@@ -4,8 +4,7 @@ import signal
 
 import pytest
 
-from tests.scenarios import commands
-from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, living, points
+from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, living, points, within
 
 WORLD = "--device cpu --train-size 120 --validation-size 20 --chunks 4 --network resnet:width=2".split()
 CURVE = [*WORLD, "--test-size", "60", "--k", "0,50", "--learner", "cooldown:epochs=1", "--with-policies", "loss"]
@@ -30,7 +29,7 @@ COMMANDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_executors_give_the_same_bytes(within, tmp_path, name):
+def test_executors_give_the_same_bytes(tmp_path, name):
     command = [*COMMANDS[name], "--runs", tmp_path]
     here = within(*command, "--name", "here", "--executor", "serial")
     two = lifetime(*command, "--name", "two", "--workers", 2)
@@ -56,15 +55,15 @@ def test_a_run_in_workers_that_is_stopped_saves_what_it_has_done(tmp_path):
 
 
 def test_threads_identify_a_run_and_the_executor_does_not(tmp_path):
-    def within(*arguments):
-        return commands.within("simulate", *TINY, "--runs", tmp_path, "--name", "x", *arguments)
+    def simulated(*arguments):
+        return within("simulate", *TINY, "--runs", tmp_path, "--name", "x", *arguments)
 
-    assert within("--threads", 1).returncode == 0
+    assert simulated("--threads", 1).returncode == 0
     summary = (tmp_path / "simulate/x/summary.json").read_bytes()
-    assert within("--executor", "serial").returncode == 0, "one thread, as before"
+    assert simulated("--executor", "serial").returncode == 0, "one thread, as before"
     assert (tmp_path / "simulate/x/summary.json").read_bytes() == summary
-    assert_refused(within("--threads", 2), "settings.threads was 1 and is now 2")
-    assert commands.within("resume", tmp_path / "simulate/x").returncode == 0
+    assert_refused(simulated("--threads", 2), "settings.threads was 1 and is now 2")
+    assert within("resume", tmp_path / "simulate/x").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -89,6 +88,6 @@ def test_threads_identify_a_run_and_the_executor_does_not(tmp_path):
     ],
 )
 def test_an_executor_that_cannot_be_is_one_line(tmp_path, options, message):
-    done = commands.within("simulate", *TINY, "--runs", tmp_path / "runs", *options)
+    done = within("simulate", *TINY, "--runs", tmp_path / "runs", *options)
     assert_refused(done, message)
     assert not (tmp_path / "runs").exists()

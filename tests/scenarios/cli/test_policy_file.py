@@ -7,8 +7,7 @@ import pytest
 
 from agent.policies import PolicyFile, policy_file_text
 from scenarios import run_lifetime
-from tests.scenarios import commands
-from tests.scenarios.commands import TINY, assert_refused, kept
+from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, within
 
 RISING = {"features": ["loss_rise", "disagreement"], "weights": [1.0, 0.1], "bias": 0.01}
 
@@ -25,7 +24,7 @@ def lived(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lived")
     written(folder / "a b/policy,k=1.json")
     command = ["simulate", *TINY, "--runs", "runs", "--policy", "file:./a b/policy,k=1.json", "--json"]
-    return folder, commands.lifetime(*command, cwd=folder)
+    return folder, lifetime(*command, cwd=folder)
 
 
 @pytest.mark.slow
@@ -43,44 +42,44 @@ def test_a_life_is_lived_as_a_file_says(lived):
 
 
 @pytest.mark.slow
-def test_it_is_resumed_while_the_file_is_the_same_and_another_run_once_it_changed(lived, lifetime, monkeypatch):
+def test_it_is_resumed_while_the_file_is_the_same_and_another_run_once_it_changed(lived, monkeypatch):
     folder, done = lived
     monkeypatch.chdir(folder)
     [run] = (folder / "runs/simulate").iterdir()
     path, before = folder / "a b/policy,k=1.json", kept(run)
-    again = lifetime("resume", run, "--json")
+    again = within("resume", run, "--json")
     assert json.loads(again.stdout) == {**json.loads(done.stdout), "run": str(run)}
     original = path.read_text()
     written(path, bias=-9.0)
-    assert_refused(lifetime("resume", run), "own_code")
+    assert_refused(within("resume", run), "own_code")
     command = ["simulate", *TINY, "--runs", "runs", "--policy", "file:a b/policy,k=1.json", "--json"]
-    other = json.loads(lifetime(*command).stdout)
+    other = json.loads(within(*command).stdout)
     assert other["run"] != json.loads(done.stdout)["run"]
     assert other["metrics"]["learned_fraction"] == 0
     shutil.rmtree(other["run"])
     path.unlink()
-    assert_refused(lifetime("resume", run), "expected a policy file at a b/policy,k=1.json, got none; give its path")
+    assert_refused(within("resume", run), "expected a policy file at a b/policy,k=1.json, got none; give its path")
     path.write_text(original)
     assert kept(run) == before
 
 
-def test_an_interrupted_life_under_a_file_goes_on_to_the_same_bytes(lifetime, tmp_path):
+def test_an_interrupted_life_under_a_file_goes_on_to_the_same_bytes(tmp_path):
     path = written(tmp_path / "policy.json")
     runs = []
     for name, stop_after in ("whole", None), ("stopped", 3):
         command = ["simulate", *TINY, "--runs", tmp_path / name, "--name", "run", "--policy", f"file:{path}", "--quiet"]
-        assert lifetime(*command, stop_after=stop_after).returncode == (143 if stop_after else 0)
+        assert within(*command, stop_after=stop_after).returncode == (143 if stop_after else 0)
         runs.append(tmp_path / name / "simulate/run")
-    assert lifetime("resume", runs[1], "--quiet").returncode == 0
+    assert within("resume", runs[1], "--quiet").returncode == 0
     assert kept(runs[0]) == kept(runs[1])
 
 
 @pytest.mark.slow
-def test_policies_from_files_are_compared(lifetime, tmp_path):
+def test_policies_from_files_are_compared(tmp_path):
     one, other = written(tmp_path / "a/policy.json"), written(tmp_path / "b/policy.json", bias=-9.0)
     policies = f"file:{one}; linucb:alpha=1,cost_weight=0.002 file:{other}"
     command = ["compare", *TINY, "--seeds", 1, "--name", "run", "--runs", tmp_path, "--policies"]
-    done = lifetime(*command, policies, "--json")
+    done = within(*command, policies, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     labels = [schedule["label"] for schedule in json.loads(done.stdout)["schedules"]]
     assert labels == [f"file:{one}", "linucb:cost_weight=0.002,alpha=1", f"file:{other}"]
@@ -88,7 +87,7 @@ def test_policies_from_files_are_compared(lifetime, tmp_path):
     assert config["own_code"].keys() == {f"file:{one}", f"file:{other}"}
     assert len(set(config["own_code"].values())) == 2
     twice = f"file:{one} file:{one.parent}/./policy.json"
-    assert_refused(lifetime(*command, twice, "--force"), f"expected each policy once, got file:{one} 2 times")
+    assert_refused(within(*command, twice, "--force"), f"expected each policy once, got file:{one} 2 times")
 
 
 @pytest.mark.parametrize(
@@ -100,29 +99,29 @@ def test_policies_from_files_are_compared(lifetime, tmp_path):
         (f"file:{__file__}", f"in policy file {__file__}: expected JSON of a policy, got: "),
     ],
 )
-def test_no_policy_in_a_file_is_one_line(lifetime, tmp_path, policy, message):
-    assert_refused(lifetime("simulate", *TINY, "--runs", tmp_path, "--policy", policy), message)
+def test_no_policy_in_a_file_is_one_line(tmp_path, policy, message):
+    assert_refused(within("simulate", *TINY, "--runs", tmp_path, "--policy", policy), message)
     command = ["compare", *TINY, "--seeds", 1, "--runs", tmp_path, "--policies"]
-    assert_refused(lifetime(*command, f"loss {policy}"), message)
-    assert_refused(lifetime(*command, "loss file:my runs/a.json"), "got runs/a.json beside file:my; link or rename")
+    assert_refused(within(*command, f"loss {policy}"), message)
+    assert_refused(within(*command, "loss file:my runs/a.json"), "got runs/a.json beside file:my; link or rename")
 
 
-def test_a_training_that_nobody_understands_is_refused_before_anything_is_lived(lifetime, tmp_path):
+def test_a_training_that_nobody_understands_is_refused_before_anything_is_lived(tmp_path):
     path = written(tmp_path / "policy.json", bias=-9.0)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"settings": 5, "seeds": [1]}}))
     command = ["compare", *TINY, "--seeds", 1, "--runs", tmp_path / "runs", "--policies", f"loss file:{path}"]
-    assert_refused(lifetime(*command), "to name the data set and the seeds that it was trained on, got none or invalid")
+    assert_refused(within(*command), "to name the data set and the seeds that it was trained on, got none or invalid")
     assert not (tmp_path / "runs").exists()
 
 
-def test_policies_from_files_are_listed(lifetime):
-    members = json.loads(lifetime("list", "policies", "--json").stdout)
+def test_policies_from_files_are_listed():
+    members = json.loads(within("list", "policies", "--json").stdout)
     assert [each["name"] for each in members][-4:] == ["linucb", "thompson", "forecast", "file"]
     assert members[-1]["summary"] == (
         "Decides as the policy in a file: file:PATH, for any policy file that a training wrote."
     )
     assert [parameter["name"] for parameter in members[-2]["parameters"]] == ["cost_weight", "noise", "observes"]
-    assert "file:PATH" in lifetime("list", "policies").stdout
+    assert "file:PATH" in within("list", "policies").stdout
 
 
 def test_a_file_is_lived_from_python(tmp_path):

@@ -16,16 +16,19 @@ from agent.policies.registry import POLICIES
 from agent.storage.record import open_run
 from scenarios.running.code_digest import digest_of
 from scenarios.streams.catalog import SCENARIOS
-from tests.scenarios import commands
 from tests.scenarios.commands import (
     TINY,
+    Done,
     assert_advises_to_resume,
     assert_refused,
     ended,
     kept,
+    lifetime,
     living,
     points,
     stopped,
+    strictly,
+    within,
 )
 
 LONG = (
@@ -48,27 +51,20 @@ EXAMPLES = {
 def whole(tmp_path_factory):
     """A long run that nobody disturbed."""
     runs = tmp_path_factory.mktemp("whole")
-    done = commands.lifetime("simulate", *LONG, "--runs", runs)
+    done = lifetime("simulate", *LONG, "--runs", runs)
     return runs / "simulate/run", done
 
 
 @pytest.fixture
-def finished(lifetime, tmp_path):
+def finished(tmp_path):
     """A short one."""
-    done = lifetime("simulate", *TINY, "--runs", tmp_path / "short", "--name", "run")
+    done = within("simulate", *TINY, "--runs", tmp_path / "short", "--name", "run")
     return tmp_path / "short/simulate/run", done
 
 
 def assert_same(run, whole):
     assert kept(run) == kept(whole)
     assert points(run) == points(whole)
-
-
-def strictly(text):
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def test_a_clean_run_shows_what_was_decided_reached_and_paid(whole):
@@ -88,7 +84,7 @@ def test_a_clean_run_shows_what_was_decided_reached_and_paid(whole):
 
 
 @pytest.mark.slow
-def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_path, lifetime):
+def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_path):
     run, generator = tmp_path / "simulate/run", random.Random(0)
     digest_of()  # once in this process, so that the second of two at the same time comes before the first has ended
     arguments = ["simulate", *LONG, "--runs", tmp_path]
@@ -101,7 +97,7 @@ def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_p
     checkpoint = run / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     with living(run, *arguments) as process:  # one more, and a second at the same time
-        assert_refused(lifetime("resume", run), "another process is running in it; wait for it")
+        assert_refused(within("resume", run), "another process is running in it; wait for it")
         errors = ended(process.returncode, *process.communicate(timeout=120)).stderr
     assert process.returncode == 0
     assert errors.startswith(f"warning: expected a checkpoint at {checkpoint}, got: ")
@@ -111,7 +107,7 @@ def test_killed_interrupted_and_spoilt_a_run_ends_in_the_same_bytes(whole, tmp_p
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_a_run_in_one_line_and_with_room_it_goes_on(whole, tmp_path, lifetime):
+def test_a_full_disk_ends_a_run_in_one_line_and_with_room_it_goes_on(whole, tmp_path):
     """Files cannot grow beyond a limit: the trajectory soon meets it, while checkpoints are as small as ever."""
     run = tmp_path / "simulate/run"
     limit = len((whole[0] / "trajectory.jsonl").read_bytes()) // 3
@@ -119,86 +115,86 @@ def test_a_full_disk_ends_a_run_in_one_line_and_with_room_it_goes_on(whole, tmp_
     def starve():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = commands.lifetime("simulate", *LONG, "--runs", tmp_path, preexec_fn=starve)
+    done = lifetime("simulate", *LONG, "--runs", tmp_path, preexec_fn=starve)
     assert_refused(done, "File too large")
     assert not (run / "summary.json").exists()
     assert not list(run.rglob(".*.part"))
     n_lived = (run / "trajectory.jsonl").read_bytes().count(b"\n")
     assert 0 < n_lived < 40
-    resumed = lifetime("resume", run)
+    resumed = within("resume", run)
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert_same(run, whole[0])
 
 
-def test_stopped_and_resumed_as_often_as_one_likes(lifetime, finished, tmp_path):
+def test_stopped_and_resumed_as_often_as_one_likes(finished, tmp_path):
     run, _ = finished
     other = tmp_path / "again/simulate/run"
-    done = lifetime("simulate", *TINY, "--runs", tmp_path / "again", "--name", "run", stop_after=1)
+    done = within("simulate", *TINY, "--runs", tmp_path / "again", "--name", "run", stop_after=1)
     for _ in range(4):
         assert done.returncode == 143
         assert_advises_to_resume(done, other)
-        done = lifetime("resume", other, stop_after=1)
-    assert lifetime("simulate", *TINY, "--runs", tmp_path / "again", "--name", "run").returncode == 0
+        done = within("resume", other, stop_after=1)
+    assert within("simulate", *TINY, "--runs", tmp_path / "again", "--name", "run").returncode == 0
     assert_same(other, run)
 
 
-def test_without_a_usable_checkpoint_one_is_told_to_start_anew(lifetime, finished, tmp_path):
+def test_without_a_usable_checkpoint_one_is_told_to_start_anew(finished, tmp_path):
     run, command = tmp_path / "x/simulate/run", ["simulate", *TINY, "--runs", tmp_path / "x", "--name", "run"]
-    assert lifetime(*command, stop_after=3).returncode == 143
+    assert within(*command, stop_after=3).returncode == 143
     for path in run.glob("checkpoint*.pt"):
         path.write_bytes(b"\x80\x04years of work")
     before = kept(run)
     for arguments in (command, ["resume", run]):
-        assert_refused(lifetime(*arguments), "no other is left: start anew, with --force")
+        assert_refused(within(*arguments), "no other is left: start anew, with --force")
         assert kept(run) == before
-    assert lifetime(*command, "--force").returncode == 0
+    assert within(*command, "--force").returncode == 0
     assert_same(run, finished[0])
 
 
-def test_a_finished_run_is_not_lived_again_unless_forced(lifetime, finished):
+def test_a_finished_run_is_not_lived_again_unless_forced(finished):
     run, done = finished
     command = ["simulate", *TINY, "--runs", run.parents[1], "--name", "run"]
     before, stamp = kept(run), (run / "trajectory.jsonl").stat().st_mtime_ns
-    assert lifetime(*command).stdout == done.stdout
-    assert lifetime("resume", run).stdout == done.stdout
+    assert within(*command).stdout == done.stdout
+    assert within("resume", run).stdout == done.stdout
     assert (run / "trajectory.jsonl").stat().st_mtime_ns == stamp
-    assert lifetime(*command, "--force").stdout == done.stdout
+    assert within(*command, "--force").stdout == done.stdout
     assert (run / "trajectory.jsonl").stat().st_mtime_ns != stamp
     assert kept(run) == before
 
 
-def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(lifetime, finished):
+def test_settings_that_cannot_be_lived_drop_nothing_even_if_forced(finished):
     run, _ = finished
     before = kept(run)
     command = ["simulate", *TINY, "--runs", run.parents[1], "--name", "run", "--force"]
-    assert_refused(lifetime(*command, "--chunks", 1000), "expected 1 to 120 chunks for 120 training images, got 1000")
-    assert_refused(lifetime(*command, "--keys", "stage7"), "expected keys from places of ResNet(depth=8")
+    assert_refused(within(*command, "--chunks", 1000), "expected 1 to 120 chunks for 120 training images, got 1000")
+    assert_refused(within(*command, "--keys", "stage7"), "expected keys from places of ResNet(depth=8")
     assert kept(run) == before
 
 
-def test_another_configuration_under_the_same_name_is_refused(lifetime, finished):
+def test_another_configuration_under_the_same_name_is_refused(finished):
     run, _ = finished
     command = ["simulate", *TINY, "--runs", run.parents[1], "--name", "run"]
-    assert_refused(lifetime(*command, "--rekey", "on-learn"), "settings.rekey was 'never' and is now 'on-learn'")
-    assert_refused(lifetime(*command, "--policy", "novelty"), "settings.policy was 'loss' and is now 'novelty'")
+    assert_refused(within(*command, "--rekey", "on-learn"), "settings.rekey was 'never' and is now 'on-learn'")
+    assert_refused(within(*command, "--policy", "novelty"), "settings.policy was 'loss' and is now 'novelty'")
 
 
-def test_a_second_process_is_refused(lifetime, tmp_path):
+def test_a_second_process_is_refused(tmp_path):
     with open_run(tmp_path / "simulate/run", {}):
-        done = lifetime("simulate", *TINY, "--runs", tmp_path, "--name", "run")
+        done = within("simulate", *TINY, "--runs", tmp_path, "--name", "run")
     assert_refused(done, "another process is running in it; wait for it")
 
 
 @pytest.mark.parametrize("runs", ["/dev/null/runs", "/proc/nowhere", "{tmp}/file"])
-def test_a_place_that_cannot_be_written_is_one_line(lifetime, tmp_path, runs):
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, runs):
     (tmp_path / "file").write_text("not a folder")
-    assert_refused(lifetime("simulate", *TINY, "--runs", runs.format(tmp=tmp_path)), "expected to write in")
+    assert_refused(within("simulate", *TINY, "--runs", runs.format(tmp=tmp_path)), "expected to write in")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_one_line(lifetime, tmp_path):
+def test_a_folder_without_permission_is_one_line(tmp_path):
     tmp_path.chmod(0o500)
-    assert_refused(lifetime("simulate", *TINY, "--runs", tmp_path / "runs"), "Permission denied")
+    assert_refused(within("simulate", *TINY, "--runs", tmp_path / "runs"), "Permission denied")
 
 
 @pytest.fixture
@@ -215,27 +211,27 @@ def folder(tmp_path):
     return tmp_path / "pictures"
 
 
-def test_a_data_set_that_vanishes_is_one_line_and_when_it_is_back_the_run_goes_on(lifetime, folder, tmp_path):
+def test_a_data_set_that_vanishes_is_one_line_and_when_it_is_back_the_run_goes_on(folder, tmp_path):
     few = (
         "--device cpu --validation-size 6 --chunks 6"
         " --learner online:epochs=1 --network resnet:width=2 --checkpoint-every 2"
     ).split()
     data = ["--dataset", f"folder:{folder}", "--data-dir", tmp_path / "cache"]
     command = ["simulate", *few, *data, "--name", "run", "--runs"]
-    assert lifetime(*command, tmp_path / "a").returncode == 0
-    assert lifetime(*command, tmp_path / "b", stop_after=3).returncode == 143
+    assert within(*command, tmp_path / "a").returncode == 0
+    assert within(*command, tmp_path / "b", stop_after=3).returncode == 143
     run, before = tmp_path / "b/simulate/run", kept(tmp_path / "b/simulate/run")
     folder.rename(tmp_path / "elsewhere")
     for arguments in (["resume", run, "--data-dir", tmp_path / "cache"], [*command, tmp_path / "b"]):
-        assert_refused(lifetime(*arguments), str(folder))
+        assert_refused(within(*arguments), str(folder))
         assert kept(run) == before
     (tmp_path / "elsewhere").rename(folder)
     changed = folder / "train/dark/0.png"
     shutil.copy2(changed, tmp_path / "0.png")
     Image.new("RGB", (32, 32)).save(changed)
-    assert_refused(lifetime("resume", run, "--data-dir", tmp_path / "cache"), "but data was")
+    assert_refused(within("resume", run, "--data-dir", tmp_path / "cache"), "but data was")
     shutil.copy2(tmp_path / "0.png", changed)
-    resumed = lifetime("resume", run, "--data-dir", tmp_path / "cache")
+    resumed = within("resume", run, "--data-dir", tmp_path / "cache")
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert_same(run, tmp_path / "a/simulate/run")
 
@@ -243,10 +239,10 @@ def test_a_data_set_that_vanishes_is_one_line_and_when_it_is_back_the_run_goes_o
 # What is printed
 
 
-def test_json_is_strict_and_nothing_else_is_printed(lifetime, finished):
+def test_json_is_strict_and_nothing_else_is_printed(finished):
     run, _ = finished
     for command in (["simulate", *TINY, "--runs", run.parents[1], "--name", "run"], ["resume", run]):
-        done = lifetime(*command, "--json")
+        done = within(*command, "--json")
         assert (done.returncode, done.stderr) == (0, "")
         shown = strictly(done.stdout)
         assert shown.pop("run") == str(run)
@@ -257,20 +253,20 @@ def test_json_is_strict_and_nothing_else_is_printed(lifetime, finished):
         strictly(line)
 
 
-def test_quiet_prints_nothing_but_errors(lifetime, finished):
+def test_quiet_prints_nothing_but_errors(finished):
     run, _ = finished
     command = ["simulate", *TINY, "--runs", run.parents[1], "--name", "run", "--quiet"]
     for arguments in (command, ["resume", run, "--quiet"], [*command, "--force"]):
-        assert lifetime(*arguments) == commands.Done(0, "", "")
-    assert_refused(lifetime(*command, "--policy", "nope"), "expected a policy out of")
+        assert within(*arguments) == Done(0, "", "")
+    assert_refused(within(*command, "--policy", "nope"), "expected a policy out of")
 
 
 # What can be lived
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_policy_lives(lifetime, tmp_path, policy):
-    done = lifetime("simulate", *TINY, "--runs", tmp_path, "--policy", EXAMPLES.get(policy, policy), "--json")
+def test_every_policy_lives(tmp_path, policy):
+    done = within("simulate", *TINY, "--runs", tmp_path, "--policy", EXAMPLES.get(policy, policy), "--json")
     assert (done.returncode, done.stderr) == (0, "")
     summary = strictly(done.stdout)
     assert summary["policy"].partition(":")[0] == policy
@@ -283,9 +279,9 @@ def test_every_policy_lives(lifetime, tmp_path, policy):
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("learner", ["online", "refit"])
-def test_every_scenario_is_lived_by_either_learner(lifetime, tmp_path, scenario, learner):
+def test_every_scenario_is_lived_by_either_learner(tmp_path, scenario, learner):
     given = ["--scenario", scenario, "--learner", f"{learner}:epochs=1", "--chunks", 10, "--policy", "interleaved:k=50"]
-    done = lifetime("simulate", *TINY, "--runs", tmp_path, *given, "--json")
+    done = within("simulate", *TINY, "--runs", tmp_path, *given, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     summary = strictly(done.stdout)
     run = Path(summary["run"])
@@ -297,15 +293,15 @@ def test_every_scenario_is_lived_by_either_learner(lifetime, tmp_path, scenario,
     else:
         assert np.shape(summary["accuracy_matrix"]) == (1 + len(summary["visited"]), 5)
         assert summary["metrics"]["forgetting"] is not None
-    table = lifetime("resume", run).stdout
+    table = within("resume", run).stdout
     assert f"textures, {scenario}, policy interleaved:k=50, seed 0" in table
     assert ("forgetting" in table) == (scenario != "iid")
 
 
 @pytest.mark.parametrize("rekey", ["never", "on-learn", "every:2"])
-def test_every_rekeying_is_lived_and_paid(lifetime, tmp_path, rekey):
+def test_every_rekeying_is_lived_and_paid(tmp_path, rekey):
     given = ["--rekey", rekey, "--policy", "periodic:period=2"]
-    metrics = strictly(lifetime("simulate", *TINY, "--runs", tmp_path, *given, "--json").stdout)["metrics"]
+    metrics = strictly(within("simulate", *TINY, "--runs", tmp_path, *given, "--json").stdout)["metrics"]
     assert (metrics["rekey_gflop"] > 0) == (rekey != "never")
 
 
@@ -313,12 +309,12 @@ def test_every_rekeying_is_lived_and_paid(lifetime, tmp_path, rekey):
     ("cost", "unit"),
     [("flops", "GFLOP"), ("cloud", "EUR"), ("energy", "J"), ("prices:gflop=2,megabyte_chunk=0.5,unit=beans", "beans")],
 )
-def test_every_cost_model_is_paid_in_its_unit(lifetime, tmp_path, cost, unit):
+def test_every_cost_model_is_paid_in_its_unit(tmp_path, cost, unit):
     command = ["simulate", *TINY, "--runs", tmp_path, "--cost", cost, "--policy", "interleaved:k=50"]
-    done = lifetime(*command)
+    done = within(*command)
     assert done.returncode == 0
     assert unit in done.stdout
-    summary = strictly(lifetime(*command, "--json").stdout)
+    summary = strictly(within(*command, "--json").stdout)
     assert summary["cost_unit"] == unit
     metrics = summary["metrics"]
     if unit == "GFLOP":
@@ -327,10 +323,10 @@ def test_every_cost_model_is_paid_in_its_unit(lifetime, tmp_path, cost, unit):
         assert metrics["total_cost"] == pytest.approx(2 * metrics["total_gflop"] + metrics["storage_cost"])
 
 
-def test_chunks_of_a_size_and_a_budget(lifetime, tmp_path):
+def test_chunks_of_a_size_and_a_budget(tmp_path):
     few = [argument for argument in TINY if argument not in ("--chunks", "6")]
     given = ["--chunk-size", 50, "--budget", 0.1, "--policy", "budget:gflop=0.05", "--tariff", "day-night:period=2"]
-    done = lifetime("simulate", *few, "--runs", tmp_path, *given, "--json")
+    done = within("simulate", *few, "--runs", tmp_path, *given, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     summary = strictly(done.stdout)
     lines = (Path(summary["run"]) / "trajectory.jsonl").read_text().splitlines()
@@ -384,8 +380,8 @@ def test_chunks_of_a_size_and_a_budget(lifetime, tmp_path):
         (["--dataset", "folder:/nowhere"], "/nowhere"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_exit_code_2(lifetime, tmp_path, arguments, message):
-    assert_refused(lifetime("simulate", *TINY, "--runs", tmp_path, *arguments), message)
+def test_what_cannot_be_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    assert_refused(within("simulate", *TINY, "--runs", tmp_path, *arguments), message)
 
 
 @pytest.mark.parametrize(
@@ -404,10 +400,10 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(lifetime, tmp_path, argument
         ('{"experiment": "dance", "preset": "quick", "settings": {}}', "expected a run of simulate, compare, "),
     ],
 )
-def test_only_a_run_can_be_resumed(lifetime, tmp_path, config, message):
+def test_only_a_run_can_be_resumed(tmp_path, config, message):
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    assert_refused(lifetime("resume", tmp_path), message)
+    assert_refused(within("resume", tmp_path), message)
 
 
 @pytest.mark.cifar
@@ -417,7 +413,7 @@ def test_a_life_on_real_cifar10_in_experiences_under_a_tariff(cifar_folder, tmp_
         " --learner online:epochs=1"
     ).split()
     world = ["--dataset", f"folder:{cifar_folder}", "--scenario", "class-incremental", "--tariff", "day-night"]
-    done = commands.lifetime("simulate", *few, *world, "--policy", "tariff", "--runs", tmp_path, "--json")
+    done = lifetime("simulate", *few, *world, "--policy", "tariff", "--runs", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert len(summary["accuracy_matrix"]) == 6

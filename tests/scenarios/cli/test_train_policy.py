@@ -12,9 +12,17 @@ import pytest
 
 from agent.policies import read_policy_file
 from scenarios.policy_training import ppo
-from tests.scenarios import commands
-from tests.scenarios.cli.test_simulate import strictly
-from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, points
+from tests.scenarios.commands import (
+    LIFETIME,
+    TINY,
+    Done,
+    assert_advises_to_resume,
+    assert_refused,
+    kept,
+    points,
+    strictly,
+    within,
+)
 from tests.scenarios.tables import planted, synthetic
 
 LIVE = (
@@ -28,12 +36,12 @@ METHODS = ["cma", "reinforce", pytest.param("ppo", marks=without_ppo), "forecast
 
 
 @pytest.fixture
-def train(lifetime, trees, tmp_path):
+def train(trees, tmp_path):
     """Trains on tables, in a run called by its name."""
 
     def trained(name, *arguments, **how):
         where = ["--trees", trees, "--runs", tmp_path / "runs", "--name", name]
-        return lifetime("train-policy", *where, *SHORT, *arguments, **how), tmp_path / "runs/train-policy" / name
+        return within("train-policy", *where, *SHORT, *arguments, **how), tmp_path / "runs/train-policy" / name
 
     return trained
 
@@ -55,27 +63,27 @@ def test_a_training_tells_what_it_learned_and_where_the_policy_is(train, trees):
     assert str(trees) not in (run / "policy.json").read_text(), "a policy is the same wherever the tables lie"
 
 
-def test_a_finished_training_is_shown_again_and_by_resume(train, lifetime):
+def test_a_finished_training_is_shown_again_and_by_resume(train):
     first, run = train("x")
     stamp = (run / "policy.json").stat().st_mtime_ns
     assert train("x")[0] == first
-    assert lifetime("resume", run) == first
+    assert within("resume", run) == first
     assert (run / "policy.json").stat().st_mtime_ns == stamp
     assert train("x", "--force")[0] == first
     assert (run / "policy.json").stat().st_mtime_ns != stamp
 
 
-def test_json_and_quiet(train, lifetime):
+def test_json_and_quiet(train):
     done, run = train("x", "--json")
     expected = {"run": str(run), **json.loads((run / "training.json").read_text())}
     assert strictly(done.stdout) == expected
-    assert strictly(lifetime("resume", run, "--json").stdout) == expected
-    assert train("x", "--quiet")[0] == commands.Done(0, "", "")
+    assert strictly(within("resume", run, "--json").stdout) == expected
+    assert train("x", "--quiet")[0] == Done(0, "", "")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_stopped_and_resumed_as_often_as_one_likes(train, lifetime, method):
+def test_stopped_and_resumed_as_often_as_one_likes(train, method):
     whole, expected = train("whole", "--method", method)
     assert (whole.returncode, whole.stderr) == (0, "")
     done, run = train("stopped", "--method", method, stop_after=2)
@@ -84,7 +92,7 @@ def test_stopped_and_resumed_as_often_as_one_likes(train, lifetime, method):
         n_stopped += 1
         assert_advises_to_resume(done, run, "iteration")
         assert not (run / "policy.json").exists()
-        done = lifetime("resume", run, stop_after=2) if n_stopped % 2 else train(run.name, "--method", method)[0]
+        done = within("resume", run, stop_after=2) if n_stopped % 2 else train(run.name, "--method", method)[0]
     assert (done.returncode, done.stderr) == (0, "")
     assert n_stopped == 2
     assert kept(run).keys() == kept(expected).keys()
@@ -94,19 +102,19 @@ def test_stopped_and_resumed_as_often_as_one_likes(train, lifetime, method):
     assert [step for step, _ in points(run)[".:training/utility"]] == list(range(5))
 
 
-def test_a_stop_at_the_last_iteration_loses_nothing(train, lifetime):
+def test_a_stop_at_the_last_iteration_loses_nothing(train):
     done, run = train("x", stop_after=5)
     assert_advises_to_resume(done, run, "iteration")
-    assert lifetime("resume", run).returncode == 0
+    assert within("resume", run).returncode == 0
     assert (run / "policy.json").read_bytes() == (train("y")[1] / "policy.json").read_bytes()
 
 
 @pytest.mark.slow
-def test_killed_it_goes_on_from_its_last_checkpoint(train, lifetime, trees, tmp_path):
+def test_killed_it_goes_on_from_its_last_checkpoint(train, trees, tmp_path):
     settings = ["--method", "reinforce", "--iterations", "120"]
     run = tmp_path / "killed/train-policy/x"
     where = ["--trees", str(trees), "--runs", str(tmp_path / "killed"), "--name", "x"]
-    command = [commands.LIFETIME, "train-policy", *where, *SHORT, *settings]
+    command = [LIFETIME, "train-policy", *where, *SHORT, *settings]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while process.poll() is None and not (run / "checkpoint.pt").exists():
             time.sleep(0.002)
@@ -114,41 +122,41 @@ def test_killed_it_goes_on_from_its_last_checkpoint(train, lifetime, trees, tmp_
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not (run / "training.json").exists()
-    done = lifetime("resume", run)
+    done = within("resume", run)
     assert (done.returncode, done.stderr) == (0, "")
     undisturbed = train("whole", *settings)[1]
     assert (run / "policy.json").read_bytes() == (undisturbed / "policy.json").read_bytes()
     assert points(run) == points(undisturbed)
 
 
-def test_a_damaged_checkpoint_costs_time_alone(train, lifetime):
+def test_a_damaged_checkpoint_costs_time_alone(train):
     done, run = train("x", stop_after=3)
     assert done.returncode == 143
     content = bytearray((run / "checkpoint.pt").read_bytes())
     content[len(content) // 2] ^= 255
     (run / "checkpoint.pt").write_bytes(content)
-    done = lifetime("resume", run)
+    done = within("resume", run)
     assert done.returncode == 0
     assert done.stderr.startswith("warning: expected a")
     assert done.stderr.count("\n") == 1
     assert (run / "policy.json").read_bytes() == (train("y")[1] / "policy.json").read_bytes()
 
 
-def test_tables_that_have_changed_or_are_gone_are_one_line(lifetime, trees, tmp_path):
+def test_tables_that_have_changed_or_are_gone_are_one_line(trees, tmp_path):
     there = shutil.copytree(trees, tmp_path / "trees")
     command = ["train-policy", "--trees", there, "--runs", tmp_path, "--name", "x", *SHORT]
     run = tmp_path / "train-policy/x"
-    assert lifetime(*command, stop_after=2).returncode == 143
+    assert within(*command, stop_after=2).returncode == 143
     (there / "seed1/table.npz").write_bytes(synthetic(1, 3, cost_weight=0.01).as_npz()[:-40])
-    assert_refused(lifetime("resume", run), f"expected a schedule table at {there / 'seed1/table.npz'}")
+    assert_refused(within("resume", run), f"expected a schedule table at {there / 'seed1/table.npz'}")
     shutil.rmtree(there / "seed3")
     (there / "seed1/table.npz").write_bytes(synthetic(1, 3, cost_weight=0.01).as_npz())
-    assert_refused(lifetime("resume", run), "expected to continue the run in")
-    assert_refused(lifetime(*command), "expected to continue the run")
+    assert_refused(within("resume", run), "expected to continue the run in")
+    assert_refused(within(*command), "expected to continue the run")
     shutil.rmtree(there)
-    assert_refused(lifetime("resume", run), f"expected a run of `lifetime tree` at {there}, found no seed")
+    assert_refused(within("resume", run), f"expected a run of `lifetime tree` at {there}, found no seed")
     shutil.copytree(trees, there)
-    assert lifetime("resume", run).returncode == 0
+    assert within("resume", run).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -164,14 +172,14 @@ def test_tables_that_have_changed_or_are_gone_are_one_line(lifetime, trees, tmp_
         ("training.json", lambda content: content.replace(b'"utility": ', b'"utility": NaN, "was": ')),
     ],
 )
-def test_a_finished_run_that_was_damaged_is_one_line(train, lifetime, name, change):
+def test_a_finished_run_that_was_damaged_is_one_line(train, name, change):
     _, run = train("x")
     content = change((run / name).read_bytes())
     if content is None:
         (run / name).unlink()
     else:
         (run / name).write_bytes(content)
-    for done in (lifetime("resume", run), train("x")[0]):
+    for done in (within("resume", run), train("x")[0]):
         assert_refused(done, "expected")
         assert "--force starts anew" in done.stderr
     assert train("x", "--force")[0].returncode == 0
@@ -182,16 +190,16 @@ def test_a_finished_run_that_was_damaged_is_one_line(train, lifetime, name, chan
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_training_in_lifetimes_goes_on_where_it_was_stopped(lifetime, tmp_path, method):
+def test_training_in_lifetimes_goes_on_where_it_was_stopped(tmp_path, method):
     command = ["train-policy", *LIVE, "--method", method, "--name", "x", "--runs"]
-    whole = lifetime(*command, tmp_path / "a")
+    whole = within(*command, tmp_path / "a")
     assert (whole.returncode, whole.stderr) == (0, "")
     run, n_stopped = tmp_path / "b/train-policy/x", 0
-    done = lifetime(*command, tmp_path / "b", stop_after=9)
+    done = within(*command, tmp_path / "b", stop_after=9)
     while done.returncode == 143 and n_stopped < 9:
         n_stopped += 1
         assert done.stderr.startswith("error: interrupted; `")
-        done = lifetime("resume", run, stop_after=9 + 12 * n_stopped)
+        done = within("resume", run, stop_after=9 + 12 * n_stopped)
     assert n_stopped >= 1
     assert (done.returncode, done.stderr) == (0, "")
     expected = tmp_path / "a/train-policy/x"
@@ -201,21 +209,21 @@ def test_training_in_lifetimes_goes_on_where_it_was_stopped(lifetime, tmp_path, 
 
 
 @pytest.mark.slow
-def test_training_in_lifetimes_starts_anew_if_told_to(lifetime, tmp_path):
+def test_training_in_lifetimes_starts_anew_if_told_to(tmp_path):
     command = ["train-policy", *LIVE, "--method", "cma", "--name", "x", "--runs", tmp_path]
-    assert lifetime(*command).returncode == 0
+    assert within(*command).returncode == 0
     before = kept(tmp_path / "train-policy/x")
-    assert_refused(lifetime(*command, "--force", "--validation-size", 1), "")
-    done = lifetime(*command, "--force")
+    assert_refused(within(*command, "--force", "--validation-size", 1), "")
+    done = within(*command, "--force")
     assert (done.returncode, done.stderr) == (0, "")
     assert kept(tmp_path / "train-policy/x") == before
 
 
-def test_what_was_learned_lives_and_is_not_evaluated_where_it_was_trained(lifetime, train, trees, tmp_path):
+def test_what_was_learned_lives_and_is_not_evaluated_where_it_was_trained(train, trees, tmp_path):
     _, run = train("x")
     policy = f"file:{run / 'policy.json'}"
-    assert lifetime("simulate", *TINY, "--policy", policy, "--runs", tmp_path).returncode == 0
-    done = lifetime("evaluate", trees, "--policies", policy, "--runs", tmp_path)
+    assert within("simulate", *TINY, "--policy", policy, "--runs", tmp_path).returncode == 0
+    done = within("evaluate", trees, "--policies", policy, "--runs", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "seeds 2, 3; left out, as trained on: 0, 1" in done.stdout
     assert "file:…/x" in done.stdout
@@ -245,9 +253,9 @@ def test_what_was_learned_lives_and_is_not_evaluated_where_it_was_trained(lifeti
         (["--name", "a/b"], "expected --name to be a plain folder name"),
     ],
 )
-def test_what_cannot_be_leaves_nothing_behind(lifetime, trees, tmp_path, arguments, message):
+def test_what_cannot_be_leaves_nothing_behind(trees, tmp_path, arguments, message):
     command = ["train-policy", "--trees", trees, "--runs", tmp_path / "runs", *SHORT]
-    assert_refused(lifetime(*command, *arguments), message)
+    assert_refused(within(*command, *arguments), message)
     assert not (tmp_path / "runs/train-policy").exists() or not list((tmp_path / "runs/train-policy").iterdir())
 
 
@@ -262,12 +270,12 @@ def test_what_cannot_be_leaves_nothing_behind(lifetime, trees, tmp_path, argumen
         (["--dataset", "folder:/nowhere"], "expected"),
     ],
 )
-def test_lifetimes_that_cannot_be_leave_nothing_behind(lifetime, tmp_path, arguments, message):
-    assert_refused(lifetime("train-policy", "--runs", tmp_path / "runs", *LIVE, *arguments), message)
+def test_lifetimes_that_cannot_be_leave_nothing_behind(tmp_path, arguments, message):
+    assert_refused(within("train-policy", "--runs", tmp_path / "runs", *LIVE, *arguments), message)
     assert not (tmp_path / "runs/train-policy").exists() or not list((tmp_path / "runs/train-policy").iterdir())
 
 
-def test_a_folder_of_another_experiment_is_refused(lifetime, trees, tmp_path, train):
+def test_a_folder_of_another_experiment_is_refused(trees, tmp_path, train):
     (tmp_path / "digits").mkdir()
     for folder in (tmp_path, tmp_path / "digits", trees / "seed0"):
         assert_refused(train("x", "--trees", folder)[0], f"expected a run of `lifetime tree` at {folder}")
@@ -296,7 +304,7 @@ def test_settings_beside_tables_may_come_from_a_file(train, tmp_path):
     assert_refused(train("y", "--config", tmp_path / "mine.toml")[0], "got --keys; leave")
 
 
-def test_tables_of_another_machine_s_device_can_be_trained_on(lifetime, tmp_path):
+def test_tables_of_another_machine_s_device_can_be_trained_on(tmp_path):
     run = planted(tmp_path / "trees", [synthetic(0, 2, device="cuda")])
-    done = lifetime("train-policy", "--trees", run, "--runs", tmp_path, "--iterations", 1, "--seeds", 1)
+    done = within("train-policy", "--trees", run, "--runs", tmp_path, "--iterations", 1, "--seeds", 1)
     assert (done.returncode, done.stderr) == (0, "")

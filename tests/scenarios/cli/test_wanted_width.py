@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 
-from tests.scenarios.cli.test_simulate import strictly
-from tests.scenarios.commands import TINY, assert_refused, kept, points, within
+from tests.scenarios.commands import TINY, assert_refused, kept, points, strictly, within
 
 COMPARE = ["compare", *TINY, "--policies", "static:k=50 loss", "--name", "run"]
 CURVE = (

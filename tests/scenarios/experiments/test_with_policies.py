@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.scenarios import commands
 from tests.scenarios.cli.test_compare import OWN
-from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, points
+from tests.scenarios.commands import TINY, assert_advises_to_resume, assert_refused, kept, lifetime, points, within
 
 CURVE = ["curve", *TINY, "--k", "50", "--seeds", "2", "--no-surface", "--name", "run"]
 WITH = [*CURVE, "--with-policies", "loss:threshold=0.5; static:k=50.0 interleaved:k=50"]
@@ -33,7 +32,7 @@ def learner(request):
 def finished(tmp_path_factory, learner):
     """A run that nobody disturbed, and how it ended."""
     runs = tmp_path_factory.mktemp("finished")
-    done = commands.lifetime(*WITH, *learner, "--runs", runs)
+    done = lifetime(*WITH, *learner, "--runs", runs)
     assert (done.returncode, done.stderr) == (0, "")
     return runs / "curve/run", done
 
@@ -46,9 +45,9 @@ def statics(run):
 
 
 @pytest.mark.slow
-def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, lifetime, tmp_path, learner):
+def test_k_learners_and_curve_are_those_of_a_run_without_policies(finished, tmp_path, learner):
     run, _ = finished
-    alone = lifetime(*CURVE, *learner, "--runs", tmp_path, "--json")
+    alone = within(*CURVE, *learner, "--runs", tmp_path, "--json")
     without = tmp_path / "curve/run"
     assert alone.stdout == (without / "curve.json").read_text()
     assert statics(run) == statics(without)
@@ -105,39 +104,39 @@ def test_tensorboard_gets_the_figure_and_the_paths(finished):
 
 
 @pytest.mark.slow
-def test_json_has_the_policies(finished, lifetime, learner):
+def test_json_has_the_policies(finished, learner):
     run, _ = finished
-    shown = json.loads(lifetime(*WITH, *learner, "--runs", run.parent.parent, "--json").stdout)
+    shown = json.loads(within(*WITH, *learner, "--runs", run.parent.parent, "--json").stdout)
     assert shown.pop("policies") == json.loads((run / "policies.json").read_text())["policies"]
     assert shown == json.loads((run / "curve.json").read_text())
-    assert json.loads(lifetime("resume", run, "--json").stdout).keys() == {*shown, "policies"}
+    assert json.loads(within("resume", run, "--json").stdout).keys() == {*shown, "policies"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 13, 31])
-def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, lifetime, tmp_path, learner, after):
+def test_a_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(finished, tmp_path, learner, after):
     whole, done = finished
     run = tmp_path / "curve/run"
-    stopped = lifetime(*WITH, *learner, "--runs", tmp_path, stop_after=after)
+    stopped = within(*WITH, *learner, "--runs", tmp_path, stop_after=after)
     assert stopped.returncode == 143
     assert_advises_to_resume(stopped, run)
-    resumed = lifetime("resume", run)
+    resumed = within("resume", run)
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert kept(run) == kept(whole)
     assert resumed.stdout.partition("figure:")[0] == done.stdout.partition("figure:")[0]
 
 
 @pytest.mark.slow
-def test_with_policies_is_another_run_than_without(lifetime, tmp_path):
-    assert lifetime(*CURVE, "--runs", tmp_path).returncode == 0
+def test_with_policies_is_another_run_than_without(tmp_path):
+    assert within(*CURVE, "--runs", tmp_path).returncode == 0
     message = "settings.with_policies was None and is now ['loss']"
-    assert_refused(lifetime(*CURVE, "--with-policies", "loss", "--runs", tmp_path), message)
+    assert_refused(within(*CURVE, "--with-policies", "loss", "--runs", tmp_path), message)
 
 
 @pytest.mark.slow
-def test_only_ends_without_evaluations_on_the_way_and_no_static_below_the_least_k(lifetime, tmp_path):
+def test_only_ends_without_evaluations_on_the_way_and_no_static_below_the_least_k(tmp_path):
     few = ["--seeds", "1", "--evaluate-every", "0", "--with-policies", "static:k=0"]
-    done = lifetime(*CURVE, *few, "--runs", tmp_path)
+    done = within(*CURVE, *few, "--runs", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Only ends are drawn" in done.stdout
     assert "less was learned than by any k%-learner (50%)" in done.stdout
@@ -147,16 +146,16 @@ def test_only_ends_without_evaluations_on_the_way_and_no_static_below_the_least_
 
 
 @pytest.mark.slow
-def test_a_policy_of_ones_own_is_part_of_the_identity(lifetime, tmp_path, monkeypatch):
+def test_a_policy_of_ones_own_is_part_of_the_identity(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "own_beside.py").write_text(OWN)
     given = ["--seeds", "1", "--with-policies", "own_beside.Mine:threshold=0.5", "--runs", "runs"]
-    assert lifetime(*CURVE, *given).returncode == 0
+    assert within(*CURVE, *given).returncode == 0
     config = json.loads((tmp_path / "runs/curve/run/config.json").read_text())
     assert config["own_code"].keys() == {"own_beside.Mine:threshold=0.5"}
     bad = ["--seeds", "1", "--with-policies", "own_beside.Unhelpful", "--runs", "bad"]
-    assert_refused(lifetime(*CURVE, *bad), "expected Unhelpful.decide to give an Action out of memorize, learn")
+    assert_refused(within(*CURVE, *bad), "expected Unhelpful.decide to give an Action out of memorize, learn")
 
 
 @pytest.mark.parametrize(
@@ -171,15 +170,15 @@ def test_a_policy_of_ones_own_is_part_of_the_identity(lifetime, tmp_path, monkey
         ("static:k=50 static:k=50.0", "expected each policy once, got static:k=50 2 times"),
     ],
 )
-def test_bad_policies_are_one_line_and_leave_no_run(lifetime, tmp_path, policies, message):
-    assert_refused(lifetime(*CURVE, "--with-policies", policies, "--runs", tmp_path), message)
+def test_bad_policies_are_one_line_and_leave_no_run(tmp_path, policies, message):
+    assert_refused(within(*CURVE, "--with-policies", policies, "--runs", tmp_path), message)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_a_record_that_lost_steps_is_one_line(lifetime, tmp_path):
+def test_a_record_that_lost_steps_is_one_line(tmp_path):
     one = [*CURVE, "--seeds", "1", "--with-policies", "loss", "--runs", tmp_path]
-    assert lifetime(*one).returncode == 0
+    assert within(*one).returncode == 0
     (tmp_path / "curve/run/seed0/loss/trajectory.jsonl").write_text("")
-    assert_refused(lifetime(*one), "--force starts anew")
-    assert lifetime(*one, "--force").returncode == 0
+    assert_refused(within(*one), "--force starts anew")
+    assert within(*one, "--force").returncode == 0
