@@ -61,6 +61,7 @@ def test_importing_a_package_prints_nothing_and_seeds_nothing(package):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_experiments_leave_avalanche_alone():
     """Importing it takes longer than a short lifetime does; whoever asks for its stream waits for it."""
     code = (

@@ -189,12 +189,14 @@ def resolve(kind: type[Config], preset: str, *overrides: dict[str, Any]) -> Conf
     return validate(kind, settings)
 
 
-def validate(kind: type[Config], settings: dict[str, Any]) -> Config:
-    """A configuration with these settings.
+def validate(kind: type[Config], settings: Any) -> Config:
+    """A configuration with these settings, a dictionary by name.
 
     Raises:
-        InvalidSetting: an unknown setting, or an invalid value; in one line.
+        InvalidSetting: something else, an unknown setting, or an invalid value; in one line.
     """
+    if not isinstance(settings, dict):
+        raise InvalidSetting(f"expected settings by name, got {settings!r}")
     try:
         return kind.model_validate(settings)
     except ValidationError as error:

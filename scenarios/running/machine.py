@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def versions(*, decoders: bool = False) -> dict[str, str]:
     return found | {"source": digest_of()}
 
 
+@cache
 def distribution_version(distribution: str) -> str:
     """The installed version of a package, or "not installed"."""
     try:

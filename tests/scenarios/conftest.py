@@ -1,7 +1,10 @@
-"""Worlds without a data set."""
+"""Worlds without a data set, and runs without figures."""
 
 import pytest
+from matplotlib.figure import Figure
 
+from scenarios.figures.style import figure_png
+from scenarios.running import results
 from tests.scenarios.tables import planted, synthetic
 
 
@@ -9,3 +12,10 @@ from tests.scenarios.tables import planted, synthetic
 def trees(tmp_path_factory):
     """Four schedule tables of three chunks."""
     return planted(tmp_path_factory.mktemp("trees"), [synthetic(seed, 3, cost_weight=0.01) for seed in range(4)])
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Every figure of a run in this process is a small empty one: drawing takes longer than a short life."""
+    empty = figure_png(Figure(figsize=(1, 1)))
+    monkeypatch.setattr(results, "figure_png", lambda figure: empty)

@@ -248,7 +248,7 @@ def test_what_is_unfinished_is_said(tmp_path, monkeypatch):
         @property
         def stopping(self):
             self.looks += 1
-            return self.looks > 12
+            return self.looks > 8
 
     axes = {"policy": ["static:k=50"], "scenario": ["iid", "drift"]}
     with pytest.raises(Interrupted):

@@ -39,7 +39,7 @@ KINDS = {
     "cooldown": partial(CooldownLearner, epochs=2, share=0.5),
     "refit": partial(RefitLearner, epochs=2),
 }
-FAST_KINDS = ["online", "cooldown", pytest.param("refit", marks=pytest.mark.slow)]
+FAST_KINDS = ["online", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("cooldown", "refit"))]
 WHOLE, POOLED = KeyPlaces(pooled=False), KeyPlaces(pooled=True)
 MEMORIES = {
     "cache": (CacheMemory, WHOLE),
@@ -254,7 +254,7 @@ def done(monkeypatch):
 @pytest.mark.parametrize("calibrate_every", [0, 2])
 @pytest.mark.parametrize("policy", ["k40", "loss"])
 @pytest.mark.parametrize(
-    "how", [*(pytest.param(how, marks=pytest.mark.slow) for how in ("plain", "evaluated")), "experiences", "asked"]
+    "how", [*(pytest.param(how, marks=pytest.mark.slow) for how in ("plain", "evaluated", "experiences")), "asked"]
 )
 @pytest.mark.parametrize("kind", FAST_KINDS)
 def test_a_learner_of_several_agents_does_what_it_does_for_one(done, kind, how, policy, calibrate_every):

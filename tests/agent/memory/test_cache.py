@@ -116,7 +116,7 @@ def plain_cache(keys, labels, queries, theta, n_classes):
     return mass / mass.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     n_entries=st.integers(1, 50),
     n_queries=st.integers(0, 20),

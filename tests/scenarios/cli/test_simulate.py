@@ -67,10 +67,11 @@ def assert_same(run, whole):
     assert points(run) == points(whole)
 
 
-def test_a_clean_run_shows_what_was_decided_reached_and_paid(whole):
-    run, done = whole
+def test_a_clean_run_shows_what_was_decided_reached_and_paid(tmp_path):
+    command = ["simulate", *TINY, "--policy", "disagreement:threshold=0.8", "--rekey", "every:4", "--name", "run"]
+    done, run = lifetime(*command, "--runs", tmp_path), tmp_path / "simulate/run"
     assert (done.returncode, done.stderr) == (0, "")
-    for expected in ("textures, iid, policy disagreement:threshold=0.8, seed 0", "40 chunks:", "at the end, on the"):
+    for expected in ("textures, iid, policy disagreement:threshold=0.8, seed 0", "6 chunks:", "at the end, on the"):
         assert expected in done.stdout
     for expected in ("prequential", "rekey", "calibrate", "decide", "total", str(run / "summary.json"), "view --runs"):
         assert expected in done.stdout
@@ -79,8 +80,8 @@ def test_a_clean_run_shows_what_was_decided_reached_and_paid(whole):
     decisions = [json.loads(line)["action"] for line in (run / "trajectory.jsonl").read_text().splitlines()]
     assert {"learn", "memorize"} == set(decisions)
     assert "".join("L" if action == "learn" else "M" for action in decisions) in done.stdout.replace("\n", "")
-    assert len(points(run)[".:memory/entries"]) == 40
-    assert len(points(run)[".:accuracy/agent"]) == 5
+    assert len(points(run)[".:memory/entries"]) == 6
+    assert len(points(run)[".:accuracy/agent"]) == 3
 
 
 @pytest.mark.slow

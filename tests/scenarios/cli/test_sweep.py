@@ -54,9 +54,9 @@ def within():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A sweep that nobody disturbed, in two processes."""
+    """A sweep that nobody disturbed."""
     runs = tmp_path_factory.mktemp("whole")
-    done = lifetime(*SWEEP, "--seeds", 2, "--workers", 2, "--runs", runs, "--name", "run")
+    done = commands.within(*SWEEP, "--seeds", 2, "--executor", "serial", "--runs", runs, "--name", "run")
     assert done.returncode == 0, done.stderr
     return runs / "sweep/run", done
 
@@ -125,7 +125,7 @@ def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
 
 
 @pytest.mark.parametrize("stop_after", [20, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 45))])
-def test_an_interrupted_sweep_goes_on_to_the_bytes_of_another_executor(whole, within, tmp_path, stop_after):
+def test_an_interrupted_sweep_goes_on_to_the_same_bytes(whole, within, tmp_path, stop_after):
     command = [*SWEEP, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
     stopped = within(*command, stop_after=stop_after)
     assert stopped.returncode == 143
@@ -138,7 +138,7 @@ def test_an_interrupted_sweep_goes_on_to_the_bytes_of_another_executor(whole, wi
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on(whole, tmp_path):
+def test_a_killed_sweep_goes_on_to_the_bytes_of_another_executor(whole, tmp_path):
     command = [*SWEEP, "--seeds", 2, "--workers", 2, "--runs", tmp_path, "--name", "run"]
     run = tmp_path / "sweep/run"
     for after in (5, 20):

@@ -132,9 +132,8 @@ def test_killed_it_goes_on_from_its_last_checkpoint(train, trees, tmp_path):
 def test_a_damaged_checkpoint_costs_time_alone(train):
     done, run = train("x", stop_after=3)
     assert done.returncode == 143
-    content = bytearray((run / "checkpoint.pt").read_bytes())
-    content[len(content) // 2] ^= 255
-    (run / "checkpoint.pt").write_bytes(content)
+    content = (run / "checkpoint.pt").read_bytes()
+    (run / "checkpoint.pt").write_bytes(content[:-100])
     done = within("resume", run)
     assert done.returncode == 0
     assert done.stderr.startswith("warning: expected a")
@@ -182,7 +181,14 @@ def test_a_finished_run_that_was_damaged_is_one_line(train, name, change):
     for done in (within("resume", run), train("x")[0]):
         assert_refused(done, "expected")
         assert "--force starts anew" in done.stderr
+
+
+def test_a_damaged_run_is_begun_anew_by_force(train):
+    _, run = train("x")
+    whole = kept(run)
+    (run / "policy.json").write_bytes(b"{")
     assert train("x", "--force")[0].returncode == 0
+    assert kept(run) == whole
 
 
 # In lifetimes

@@ -59,6 +59,7 @@ def test_a_finished_comparison_says_how_many_seeds_it_needs_and_stays_as_it_is(c
     assert kept(run) == before
 
 
+@pytest.mark.slow
 def test_a_finished_curve_says_how_many_seeds_it_needs_and_stays_as_it_is(curve):
     command, run = [*CURVE, "--seeds", 2, "--runs", curve.parents[1]], curve
     before = kept(run)

@@ -2,7 +2,16 @@
 
 import itertools
 
+import pytest
 from matplotlib.text import Text
+
+
+def each_of(cases, at_once=3):
+    """The parameters of a test that draws each case, by name; all but the first few are slow."""
+    return [
+        pytest.param(case, id=name, marks=[pytest.mark.slow] * (i >= at_once))
+        for i, (name, case) in enumerate(cases.items())
+    ]
 
 
 def texts(figure):

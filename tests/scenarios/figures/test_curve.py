@@ -9,7 +9,7 @@ import pytest
 from scenarios.analysis.statistics import CurvePoint
 from scenarios.figures.curve import curve_figure
 from scenarios.figures.style import figure_png
-from tests.scenarios.figures.legible import assert_legible, texts
+from tests.scenarios.figures.legible import assert_legible, each_of, texts
 
 
 def points(ks, n, memory_gain=0.09, noise=0.006, warm_start=False):
@@ -55,7 +55,7 @@ def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_no_text_covers_another_or_leaves_the_figure(case):
     figure = draw(case)
     assert_legible(figure)
@@ -64,7 +64,7 @@ def test_no_text_covers_another_or_leaves_the_figure(case):
             assert not box.overlaps(axes.get_window_extent()), "the legend covers data"
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_axes_have_units_the_line_of_equal_value_and_room_for_every_estimate(case):
     left, _, right = draw(case).axes
     assert left.get_xlabel() == right.get_xlabel() == "data used for learning, k (%)"
@@ -79,7 +79,7 @@ def test_axes_have_units_the_line_of_equal_value_and_room_for_every_estimate(cas
     assert 1 in ticks
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_every_k_is_either_a_number_or_marked_as_undetermined(case):
     left, _, _ = draw(case).axes
     ks = {"R, with": [], "R undetermined": []}
@@ -102,7 +102,7 @@ def test_each_reason_has_its_mark():
     assert len({line.get_marker() for line in undetermined}) == 2
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_the_middle_panel_holds_each_share_with_its_interval_or_a_gap(case):
     _, middle, _ = draw(case).axes
     assert "1 / R = (z − x) / (y − x)" in middle.get_ylabel()

@@ -10,7 +10,7 @@ import pytest
 from scenarios.analysis.matched_share import Course, Mark, mean_marks, place
 from scenarios.figures.matched_share import matched_share_figure
 from scenarios.figures.style import figure_png
-from tests.scenarios.figures.legible import assert_legible
+from tests.scenarios.figures.legible import assert_legible, each_of
 from tests.scenarios.figures.test_pareto import NAMES
 
 
@@ -66,7 +66,7 @@ def shows(axes, points):
     return any(line.shape == np.shape(points) and np.allclose(line, points) for line in drawn(axes))
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_no_text_covers_another_or_leaves_the_figure(case):
     figure = draw(case)
     assert_legible(figure)
@@ -76,7 +76,7 @@ def test_no_text_covers_another_or_leaves_the_figure(case):
     assert all(axes.get_window_extent().width > 0.25 * figure.bbox.width for axes in figure.axes)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_every_policy_is_drawn_within_the_panels(case):
     left, right = draw(case).axes
     for placed in case.policies:
@@ -104,7 +104,7 @@ def test_the_static_frontier_is_behind_with_and_without_memory():
         assert line.get_zorder() == 1
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_axes_have_units(case):
     left, right = draw(case).axes
     assert left.get_xlabel() == "chunks seen"

@@ -11,7 +11,7 @@ from agent.errors import InvalidSetting
 from scenarios.analysis.comparison import ScheduleLifetimes, compare, pareto_front
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
-from tests.scenarios.figures.legible import assert_legible, texts
+from tests.scenarios.figures.legible import assert_legible, each_of, texts
 
 NAMES = [
     *(f"static:k={k}" for k in range(0, 90, 10)),
@@ -81,7 +81,7 @@ def markers(figure):
     return {line.get_label(): line for line in axes.lines if line.get_label() in names}
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_no_text_covers_another_or_leaves_the_figure(case):
     figure = draw(case)
     assert_legible(figure)
@@ -93,7 +93,7 @@ def test_no_text_covers_another_or_leaves_the_figure(case):
     assert axes.get_window_extent().width > 0.4 * figure.bbox.width
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_every_schedule_has_its_point_inside_the_panel(case):
     figure = draw(case)
     (axes,) = figure.axes
@@ -108,7 +108,7 @@ def test_every_schedule_has_its_point_inside_the_panel(case):
         assert axes.get_ylim()[0] < y < axes.get_ylim()[1]
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_axes_have_units_and_a_few_ticks_none_of_them_negative(case):
     (axes,) = draw(case).axes
     assert axes.get_xlabel() == "total cost (GFLOP)"
@@ -228,7 +228,7 @@ def test_what_cannot_be_drawn_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_dotted_lines_join_what_has_the_same_utility(case):
     plain = draw(case)
     most = plain.axes[0].get_xlim()[1]

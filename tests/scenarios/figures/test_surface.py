@@ -7,7 +7,7 @@ from scenarios.analysis.statistics import CurvePoint, relative_value
 from scenarios.figures.curve import memories_figure
 from scenarios.figures.style import figure_png
 from scenarios.figures.surface import surface_figure
-from tests.scenarios.figures.legible import assert_legible
+from tests.scenarios.figures.legible import assert_legible, each_of
 
 
 def surface(shares, n_train, n_seeds, gain=0.1, noise=0.002):
@@ -35,7 +35,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_the_surface_is_legible(case):
     figure = surface_figure(case, dataset="CIFAR-10", learner="cooldown")
     assert_legible(figure)

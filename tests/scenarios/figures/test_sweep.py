@@ -7,7 +7,7 @@ from scenarios.analysis.comparison import compare
 from scenarios.figures.pareto import pareto_figure
 from scenarios.figures.style import figure_png
 from scenarios.figures.sweep import MOST_PANELS, sweep_figure
-from tests.scenarios.figures.legible import assert_legible
+from tests.scenarios.figures.legible import assert_legible, each_of
 from tests.scenarios.figures.test_pareto import made_up, undefined
 
 USUAL = {"cost": "total_gflop", "accuracy": "final_accuracy", "unit": "GFLOP", "title": "CIFAR-10 (JPEG)"}
@@ -30,7 +30,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("case", each_of(CASES))
 def test_no_text_covers_another_or_leaves_the_figure(case):
     assert_legible(sweep_figure(case, **USUAL))
 

@@ -36,7 +36,13 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in ("queries", "rekeyed", "cooldown") else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def test_what_a_lifetime_will_cost(kind):
     """Decisions that nothing is observed for are known, so that the bill is known to a few percent."""
     config = resolve(CompareConfig, "quick", {**SMALL, **KINDS[kind]})

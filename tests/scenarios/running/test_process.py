@@ -21,11 +21,11 @@ def faults():
 
 before = faults()
 compute_with(1)
-faults()
-print(before, faults(), torch.get_num_threads())
+print(before, min(faults() for _ in range(4)), torch.get_num_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep freed memory")
 def test_freed_memory_is_used_again_unless_the_user_has_set_its_parameters() -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
