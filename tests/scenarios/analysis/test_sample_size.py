@@ -80,7 +80,7 @@ def fieller_width(a, b, t_squared, variance_over_n):
     return 2 * math.sqrt(max(0.0, half**2 - leading * last)) / leading
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(pairs=PAIRS, width=WIDTHS, confidence=CONFIDENCES)
 def test_the_seeds_for_a_ratio_are_those_of_a_plain_search(pairs, width, confidence):
     a, b = np.array(pairs).T

@@ -56,7 +56,7 @@ def test_a_policy_is_the_method_of_its_own_agent(whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_after", [5, 17])
+@pytest.mark.parametrize("stop_after", [5, 11])
 def test_an_interrupted_comparison_of_methods_goes_on_to_the_same_bytes(whole, tmp_path, stop_after):
     expected, _ = whole
     command = ("compare", *TINY, *OPTIONS, "--seeds", 2, "--runs", tmp_path, "--name", "run")

@@ -69,7 +69,7 @@ def assert_same(run, whole):
 
 def test_a_clean_run_shows_what_was_decided_reached_and_paid(tmp_path):
     command = ["simulate", *TINY, "--policy", "disagreement:threshold=0.8", "--rekey", "every:4", "--name", "run"]
-    done, run = lifetime(*command, "--runs", tmp_path), tmp_path / "simulate/run"
+    done, run = within(*command, "--runs", tmp_path), tmp_path / "simulate/run"
     assert (done.returncode, done.stderr) == (0, "")
     for expected in ("textures, iid, policy disagreement:threshold=0.8, seed 0", "6 chunks:", "at the end, on the"):
         assert expected in done.stdout

@@ -102,6 +102,7 @@ def test_lifetimes_that_can_share_a_learner_are_one_task(whole, within):
     assert "16 lifetimes" in done.stdout
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
     spec = tmp_path / "memories.toml"
     small = SPEC.replace('memory = ["cache", "ridge"]\n', "")
@@ -150,6 +151,7 @@ def test_a_killed_sweep_goes_on_to_the_bytes_of_another_executor(whole, tmp_path
     assert {name: content for name, content in kept(run).items() if kept(whole[0])[name] != content} == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_lifetime_that_fails_is_listed_and_the_others_go_on(within, tmp_path):
     command = ["sweep", *TINY, *UNABLE, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
     done = within(*command)

@@ -399,11 +399,10 @@ def test_killed_by_child_and_parent_and_interrupted_a_tree_is_the_same(whole, ru
 
     third = begun(["resume", run, "--workers", 2])
     until(lambda: children_of(third.pid))
-    workers, began = children_of(third.pid), time.monotonic()
+    workers = children_of(third.pid)
     os.killpg(third.pid, signal.SIGINT)  # as Ctrl-C, while processes are still about to begin
     output, errors = third.communicate(timeout=60)
     assert_stopped(commands.ended(third.returncode, output, errors), run, 130)
-    assert time.monotonic() - began < 10
     assert not any(map(alive, workers))
 
     last = commands.lifetime("resume", run, "--workers", 1)

@@ -157,10 +157,10 @@ def test_one_seed_has_no_spread(tmp_path):
         ("narrow", "expected --want-width to be a valid number"),
     ],
 )
-def test_widths_that_are_none(curve, width, message):
+def test_widths_that_are_none(tmp_path, width, message):
     for command in (
         [*COMPARE, "--seeds", 2],
         [*CURVE, "--seeds", 2],
-        ["compare", curve, "--name", "x"],
+        ["compare", tmp_path, "--name", "x"],
     ):
-        assert_refused(within(*command, "--runs", curve.parents[1], f"--want-width={width}"), message)
+        assert_refused(within(*command, "--runs", tmp_path, f"--want-width={width}"), message)

@@ -142,6 +142,7 @@ def test_no_policies_are_an_error():
         draw(place(CASES["usual"].statics, {}, 0.95))
 
 
+@pytest.mark.slow
 def test_pyplot_and_its_global_state_stay_out():
     code = "import sys, scenarios.figures.matched_share; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
