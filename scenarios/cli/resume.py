@@ -36,9 +36,11 @@ def resume(
 
     config = read_config(run)
     try:
-        name, preset, given = config["experiment"], config["preset"], dict(config["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"expected a run of this program at {run}, got one without or with an invalid {error}") from None
+        name, preset, given = config["experiment"], config["preset"], config["settings"]
+    except KeyError as error:
+        raise RunError(f"expected a run of this program at {run}, got one without {error}") from None
+    if not isinstance(given, dict):
+        raise RunError(f"expected a run of this program at {run}, got one with {given!r} for its settings")
     experiment = find_experiment(name, run)
     if dataset is not None:
         given["dataset"] = dataset
