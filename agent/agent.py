@@ -18,11 +18,14 @@ from agent.errors import InvalidSetting
 from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.scores import Prediction
 from agent.learners import Learner
-from agent.learners.protocol import KeyReading
+from agent.learners.protocol import KeyReading, Remembering
 from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
-from agent.memory.mixture import WITHIN, Mixture, Rule, Setting, fit_temperature, tempered
+from agent.memory.mixture import WITHIN, Mixture, Rule, fit_temperature, tempered
+from agent.memory.protocol import InsertionEstimate
 from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
+from agent.memory.settings import Setting
+from agent.memory.transform import N_FITTED, TransformedMemory
 from agent.networks.keys import Columns
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
@@ -146,6 +149,7 @@ class Agent:
         work = Work()
         if outputs is None:
             outputs, work = self.shared.forward(chunk.inputs, self.keys, plain=True)
+        work += self._fit_keys()
         first, n_before = self.n_memorized, self.memory.n_entries
         ids = torch.arange(first, first + len(chunk))
         inputs = chunk.inputs if self.memory.needs_inputs else None
@@ -163,6 +167,34 @@ class Agent:
             self.raw_images = without(self.raw_images, evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill
+
+    def _fit_keys(self) -> Work:
+        """Fit the memory's transform of keys to learned samples, if that is due and the learner still has some."""
+        positions = self._fitted_samples()
+        if not len(positions):
+            return Work()
+        assert isinstance(self.memory, TransformedMemory)
+        assert isinstance(self.learner, Remembering)
+        inputs, _ = self.learner.samples.batch(positions)
+        outputs, work = self.shared.forward(inputs, self.keys, remembered=False, plain=True)
+        return work + self.memory.fit_keys(outputs.keys)
+
+    def _fitted_samples(self) -> Int64[Tensor, " n"]:
+        """Which of the learner's samples the next insert fits a transform to: evenly spaced ones."""
+        due = isinstance(self.memory, TransformedMemory) and self.memory.wants_keys
+        n = len(self.learner.samples) if due and isinstance(self.learner, Remembering) else 0
+        n_fitted = min(n, N_FITTED)
+        return torch.arange(n_fitted) * n // max(n_fitted, 1)
+
+    def _estimate_insert(self, n: int, shape: Shape) -> InsertionEstimate:
+        """The insert of n samples, with the fit of a transform that comes first."""
+        length, n_fitted = self.key_length(shape), len(self._fitted_samples())
+        if not n_fitted or not n:
+            return self.memory.estimate_insert(n, length)
+        assert isinstance(self.memory, TransformedMemory)
+        insertion = self.memory.estimate_insert(n, length, fitted=True)
+        fitting = Work(self.reading_flops(n_fitted, shape)) + self.memory.estimate_fitting(n_fitted, length)
+        return insertion._replace(work=insertion.work + fitting)
 
     def flush(self) -> Bill:
         """Let the learner learn from all pending samples; then renew the keys, if `rekeying` is `on_learn`.
@@ -226,7 +258,7 @@ class Agent:
             chunk: the current one.
             looked: whether the outputs of the current learner on it are known and paid for.
         """
-        insertion = self.memory.estimate_insert(len(chunk), self.key_length(chunk.inputs.shape[1:]))
+        insertion = self._estimate_insert(len(chunk), chunk.inputs.shape[1:])
         written, held = 0, insertion.held_nbytes
         if self.rekeying.needs_inputs and len(chunk):
             written = raw_nbytes(chunk.inputs)

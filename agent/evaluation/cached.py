@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.accounting.work import Work
-from agent.memory.mixture import Setting
+from agent.memory.settings import Setting
 from agent.networks.outputs import Outputs
 from agent.version import Version
 

@@ -9,6 +9,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
+from agent.data.sample_store import SampleStore
 from agent.errors import InvalidSetting
 from agent.learners.online import OnlineLearner
 from agent.learners.predicting import NetworkLearner
@@ -167,6 +168,11 @@ class CooldownLearner(NetworkLearner):
         n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(inputs)), n)
         flops = self.training.flops_of_steps(self.predictor, inputs.shape[1:], n_steps * batch, n_steps)
         return LearningEstimate(at_once, Work(flops, samples=n_steps * batch))
+
+    @property
+    def samples(self) -> SampleStore:
+        """Those of the trunk."""
+        return self.trunk.samples
 
     @property
     def nbytes(self) -> int:

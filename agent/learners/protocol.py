@@ -6,6 +6,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
+from agent.data.sample_store import SampleStore
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
 from agent.version import Version
@@ -91,6 +92,15 @@ class KeyReading(Protocol):
 
     def reading_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `read` on n inputs of `shape`."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A learner that stores samples it was given, such as for rehearsal."""
+
+    @property
+    def samples(self) -> SampleStore:
+        """Those that it still has; read only."""
 
 
 @runtime_checkable

@@ -1,27 +1,24 @@
 """The key-value cache of Orhan 2018, "A Simple Cache Model for Image Recognition" (arXiv:1805.08709)."""
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
-from agent.memory.entries import check_entries, check_keys, normalized
-from agent.memory.mixture import LinearMixing, Setting
-from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
-from agent.networks.outputs import Outputs
-from agent.version import Lineage
-
-CPU = torch.device("cpu")
+from agent.memory.entries import check_keys, normalized
+from agent.memory.entry_memory import CPU, EntryMemory
+from agent.memory.entry_store import Storage
+from agent.memory.mixture import LinearMixing
+from agent.memory.protocol import ReadOut
+from agent.memory.settings import Setting
 
 THETA_GRID = tuple(2 ** (i / 2) for i in range(25))
 """Sharpness θ of the kernel, as calibration tries it: 1 to 4096 in steps of √2.
@@ -31,9 +28,6 @@ Orhan's grid ends at 90, near his optima. Pooled keys need a higher θ, since th
 
 PRIOR_THETA = 64.0
 """θ before calibration: in `THETA_GRID`, and near Orhan's optima of 72 to 86."""
-
-BLOCK_BYTES = 32 * 2**20
-"""Approximate size of a block of keys: large enough for fast products, small enough to copy when it grows."""
 
 TILE = (256, 2048)
 """Queries × entries compared at once: 2 MiB of similarities. The full matrix never exists."""
@@ -62,22 +56,22 @@ class KernelSums:
         return ReadOut(self.mass / self.mass.sum(dim=2, keepdim=True), 1 - self.peak)
 
 
-class CacheMemory(LinearMixing):
+class CacheMemory(EntryMemory, LinearMixing):
     """A key-value cache, read with a kernel of sharpness θ (Orhan 2018).
 
     p(c | q) ∝ Σ_i exp(θ cos(q, key_i)) [label_i = c], over all entries (equations 1 to 3 of the paper).
 
-    The memory L2-normalizes keys and queries. Entries lie in append-only blocks that forks share. Recall computes the
-    similarities one tile of queries × entries at a time, and uses each tile for every θ.
+    The memory L2-normalizes keys and queries. Recall computes the similarities one tile of queries × entries at a time,
+    and uses each tile for every θ.
 
     Args:
         n_classes: number of classes.
         device: device of the keys.
-        dtype: type of the stored keys; by default float32 on the CPU and float16 on a GPU. Products and sums are always
+        storage: type of the stored keys, by default float32 on the CPU and float16 on a GPU. Products and sums are
             float32, since θ multiplies their rounding errors.
 
     Raises:
-        InvalidSetting: no class.
+        InvalidSetting: no class, or another type.
 
     References:
         Orhan, "A simple cache model for image recognition", NeurIPS 2018, arXiv:1805.08709, equations 1 to 3.
@@ -85,50 +79,10 @@ class CacheMemory(LinearMixing):
 
     settings: tuple[Setting, ...] = tuple({"theta": theta} for theta in THETA_GRID)
     prior: Setting = {"theta": PRIOR_THETA}  # noqa: RUF012 (read-only)
-    needs_inputs = False
     pools_keys = False
 
-    def __init__(self, n_classes: int, *, device: torch.device = CPU, dtype: torch.dtype | None = None) -> None:
-        if n_classes < 1:
-            raise InvalidSetting(f"expected at least 1 class, got {n_classes}")
-        self.n_classes = n_classes
-        self.device = device
-        self.dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
-        self.n_entries = 0
-        self.lineage = Lineage()
-        self.version = self.lineage.next()
-        self._blocks: list[SampleStore] = []  # keys, labels and ids; only the last block grows
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of keys and labels."""
-        return sum(block.nbytes for block in self._blocks)
-
-    def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
-        """The bytes of n entries: written once, and held."""
-        nbytes = n * (key_length * self.dtype.itemsize + LABEL_NBYTES)
-        return InsertionEstimate(Work(nbytes=nbytes), nbytes)
-
-    def insert(
-        self,
-        outputs: Outputs,
-        labels: Int64[Tensor, " n_labels"],
-        ids: Int64[Tensor, " n_ids"],
-        inputs: Shaped[Tensor, "n ..."] | None = None,
-    ) -> Insertion:
-        """Append entries; see `Memory`. A key of zeros has cosine 0 with every query."""
-        keys = outputs.keys
-        check_entries(keys, labels, ids, n_classes=self.n_classes, key_length=self._key_length)
-        if not len(keys):
-            return Insertion(Work())
-        start = time.perf_counter()
-        before = self.nbytes
-        rows = normalized(keys.to(self.device)).to(self.dtype)
-        if not self._blocks or self._blocks[-1].nbytes + rows.nbytes + labels.nbytes > BLOCK_BYTES:
-            self._blocks.append(SampleStore(self.device))
-        self._blocks[-1].append(rows, _joined(labels, ids))
-        self.n_entries += len(keys)
-        return Insertion(Work(nbytes=self.nbytes - before, seconds=time.perf_counter() - start))
+    def __init__(self, n_classes: int, *, device: torch.device = CPU, storage: Storage | None = None) -> None:
+        super().__init__(n_classes, device, storage)
 
     @torch.inference_mode()
     def recall(
@@ -143,7 +97,7 @@ class CacheMemory(LinearMixing):
         thetas = torch.tensor([setting["theta"] for setting in settings], dtype=torch.float32, device=self.device)
         if not bool((torch.isfinite(thetas) & (thetas > 0)).all()):
             raise InvalidSetting(f"expected finite θ above 0 (in float32), got {thetas.tolist()}")
-        check_keys(queries, self._key_length)
+        check_keys(queries, self.entries.key_length)
         start = time.perf_counter()
         n = len(queries)
         n_known = cache.n_entries if cache else 0
@@ -162,45 +116,20 @@ class CacheMemory(LinearMixing):
 
     def recall_flops(self, n: int) -> int:
         """FLOPs of comparing n queries with all entries, at one θ."""
-        return n * self.n_entries * self._pair_flops(self._key_length or 0, 1)
+        return n * self.n_entries * self._pair_flops(self.entries.key_length or 0, 1)
 
     def _pair_flops(self, length: int, n_thetas: int) -> int:
         return 2 * (length + self.n_classes * n_thetas)  # the class sums are products too, for each θ
 
     def _tiles_after(self, n_known: int) -> Iterator[tuple[Float[Tensor, "n length"], Float[Tensor, "classes n"]]]:
         """Keys and one-hot classes of the entries after the first `n_known`, a tile at a time."""
-        for block in self._blocks:
-            skip = min(n_known, len(block))
-            n_known -= skip
-            for first in range(skip, len(block), TILE[1]):
-                tile = slice(first, first + TILE[1])
-                classes = F.one_hot(_labels(block.labels[tile]), self.n_classes)
-                yield block.rows[tile].float(), classes.float().T.contiguous()
+        for keys, labels, _ in self.entries.tiles_after(n_known, TILE[1]):
+            yield keys, F.one_hot(labels, self.n_classes).float().T.contiguous()
 
-    @property
-    def _key_length(self) -> int | None:
-        return self._blocks[0].rows.shape[1] if self._blocks else None
-
-    def rekey(self, renew: Callable[[Int64[Tensor, " n"]], Outputs]) -> Work:
-        """Replace all keys, a block at a time.
-
-        Raises:
-            InvalidSetting: non-finite keys, or keys of another length than those stored.
-        """
-        seconds, blocks = 0.0, []
-        for block in self._blocks:
-            keys = renew(_ids(block.labels)).keys
-            start = time.perf_counter()
-            check_keys(keys, self._key_length)
-            blocks.append(SampleStore(self.device))
-            blocks[-1].append(normalized(keys.to(self.device)).to(self.dtype), block.labels)
-            seconds += time.perf_counter() - start
-        self._blocks, self.version = blocks, self.lineage.next()
-        return Work(nbytes=self.estimate_rekey().nbytes, seconds=seconds)
-
-    def estimate_rekey(self) -> Work:
-        """The bytes of all keys."""
-        return Work(nbytes=sum(block.rows.nbytes for block in self._blocks))
+    def evict(self, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Remove entries; see `Evictable`."""
+        self.entries.evict(ids)
+        self.version = self.lineage.next()
 
     def save_cache(self, cache: KernelSums) -> dict[str, Any]:
         """The sums."""
@@ -209,38 +138,6 @@ class CacheMemory(LinearMixing):
     def load_cache(self, state: dict[str, Any]) -> KernelSums:
         """The sums that were saved."""
         return KernelSums(state["n_entries"], state["peak"].to(self.device), state["mass"].to(self.device))
-
-    def fork(self) -> "CacheMemory":
-        """An independent memory with the same entries; the blocks are shared."""
-        fork = copy.copy(self)
-        fork.lineage = Lineage()
-        fork._blocks = [block.fork() for block in self._blocks]
-        return fork
-
-    def state(self) -> dict[str, Any]:
-        """The blocks."""
-        return {"blocks": [block.state() for block in self._blocks]}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
-        self._blocks = [SampleStore(self.device) for _ in state["blocks"]]
-        for block, saved in zip(self._blocks, state["blocks"], strict=True):
-            block.load_state(saved)
-        self.n_entries = sum(map(len, self._blocks))
-        self.version = self.lineage.next()
-
-
-# A label and an id share the 8 bytes of an int64, as two int32, so that ids take no memory.
-def _joined(labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    return torch.stack([labels, ids.to(labels.device)], dim=1).to(torch.int32).view(torch.int64)[:, 0]
-
-
-def _labels(joined: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    return joined[:, None].view(torch.int32)[:, 0].long()
-
-
-def _ids(joined: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    return joined[:, None].view(torch.int32)[:, 1].long()
 
 
 def _octaves(thetas: Sequence[float]) -> dict[float, list[tuple[int, int]]]:

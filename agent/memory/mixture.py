@@ -10,9 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from agent.errors import ContractError
-
-Setting = dict[str, float]
-"""Parameters of a recall, by names that the memory defines."""
+from agent.memory.settings import Setting
 
 W_GRID = tuple(i / 40 for i in range(41))
 """Weights of the learner that the fit tries, 0 and 1 included."""
@@ -150,13 +148,8 @@ def fit_mixture(
     right = torch.stack([each.right for each in found])
     likelihood = torch.stack([each.likelihood for each in found])
     alone = int(likelihood[:, 0].argmax())  # at w = 0
-    n_right = right.sum(dim=2)
-    best = _most_likely(likelihood, n_right == n_right.max())
-    # If a images are right with the best pair alone and b with another alone, the mean difference is (a - b) / n, with
-    # variance ((a + b) / n - (a - b)² / n²) / (n - 1). In whole numbers, which float64 holds, nothing is rounded.
-    n, behind, different = len(labels), n_right[best] - n_right, (right != right[best]).sum(dim=2)
-    close = behind**2 * max(n - 1, 1) <= within**2 * (n * different - behind**2).double()
-    setting, w = _most_likely(likelihood, close)
+    chosen = most_accurate(right.flatten(0, 1), likelihood.flatten(), within=within)
+    setting, w = divmod(chosen, len(W_GRID))
     return Mixture(W_GRID[w], settings[alone if W_GRID[w] == 1 else setting])
 
 
@@ -182,7 +175,23 @@ def _score(learner: Tensor, recalled: Tensor, labels: Tensor) -> _Scored:
     return _Scored(torch.cat(right, dim=1), likelihood)
 
 
-def _most_likely(likelihood: Tensor, allowed: Tensor) -> tuple[int, int]:
-    """Setting and w of the highest likelihood among the allowed pairs; the first of equals."""
-    chosen = int(torch.where(allowed, likelihood, -torch.inf).argmax())
-    return chosen // likelihood.shape[1], chosen % likelihood.shape[1]
+def most_accurate(right: Bool[Tensor, "n_ways n"], likelihood: Float64[Tensor, " n_ways"], *, within: float) -> int:
+    """Which way of predicting has the highest likelihood among those whose accuracy is close to the highest.
+
+    Args:
+        right: which images each way classifies correctly.
+        likelihood: logarithm of the labels' likelihood, of each way.
+        within: how close an accuracy must be, in standard errors of the difference, which is paired by image; with 0 it
+            must be equal to the highest.
+    """
+
+    def most_likely(allowed: Tensor) -> int:
+        return int(torch.where(allowed, likelihood, -torch.inf).argmax())  # the first of equals
+
+    n_right = right.sum(dim=1)
+    best = most_likely(n_right == n_right.max())
+    # If a images are right in the best way alone and b in another alone, the mean difference is (a - b) / n, with
+    # variance ((a + b) / n - (a - b)² / n²) / (n - 1). In whole numbers, which float64 holds, nothing is rounded.
+    n, behind, different = right.shape[1], n_right[best] - n_right, (right != right[best]).sum(dim=1)
+    close = behind**2 * max(n - 1, 1) <= within**2 * (n * different - behind**2).double()
+    return most_likely(close)

@@ -9,7 +9,9 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.memory.mixture import Mixture, Setting
+from agent.memory.entry_store import EntryStore
+from agent.memory.mixture import Mixture
+from agent.memory.settings import Setting
 from agent.networks.outputs import Outputs
 from agent.version import Version
 
@@ -50,20 +52,29 @@ class InsertionEstimate(NamedTuple):
 class Memory(Protocol[Cache]):
     """An episodic memory: it stores a network's outputs with labels, and gives class probabilities for queries."""
 
-    settings: tuple[Setting, ...]
-    """Parameters of recall from which calibration chooses; one empty setting if there is no choice."""
-    prior: Setting
-    """The one of `settings` that recall uses before calibration."""
-    needs_inputs: bool
-    """Whether `insert` needs the inputs."""
-    pools_keys: bool
-    """Whether keys are averaged over space by default."""
-    version: Version
-    """Replaced when earlier caches of `recall` become invalid.
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Parameters of recall from which calibration chooses; one empty setting if there is no choice."""
 
-    An insert need not replace it if `recall` can update an earlier cache with the new entries. So equal versions do not
-    mean equal content: two forks with different entries may share a version, but must not share caches.
-    """
+    @property
+    def prior(self) -> Setting:
+        """The one of `settings` that recall uses before calibration."""
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether `insert` needs the inputs."""
+
+    @property
+    def pools_keys(self) -> bool:
+        """Whether keys are averaged over space by default."""
+
+    @property
+    def version(self) -> Version:
+        """Replaced when earlier caches of `recall` become invalid.
+
+        An insert need not replace it if `recall` can update an earlier cache with the new entries. So equal versions do
+        not mean equal content: two forks with different entries may share a version, but must not share caches.
+        """
 
     @property
     def n_entries(self) -> int:
@@ -178,3 +189,23 @@ class Rekeyable(Protocol):
 
     def estimate_rekey(self) -> Work:
         """The work of `rekey`, without the forward passes and without seconds."""
+
+
+@runtime_checkable
+class Evictable(Memory[Cache], Protocol[Cache]):
+    """A memory whose entries can be removed. An insert appends all samples to `entries`, and evicts nothing."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def entries(self) -> EntryStore:
+        """The entries; read only."""
+
+    def evict(self, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Remove entries, and change the version; forks keep theirs.
+
+        Raises:
+            InvalidSetting: an id that is not stored; nothing is removed.
+        """

@@ -12,42 +12,50 @@ from torch import Tensor
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
 from agent.memory.entries import check_entries, check_keys, normalized
-from agent.memory.mixture import LinearMixing, Setting
+from agent.memory.entry_memory import CPU
+from agent.memory.mixture import LinearMixing
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
+from agent.memory.recomputed import Recomputed, check_limit
+from agent.memory.settings import Setting, positive
 from agent.networks.outputs import Outputs
+from agent.randomness import named_generator
 from agent.version import Lineage
 
-CPU = torch.device("cpu")
 FLOOR = 1e-6
 """Added to every score, so that no class has probability 0 and no sum is 0."""
 NBYTES = 8
 """Bytes of a float64, the type of the sums."""
 
 
-class RidgeMemory(LinearMixing):
+class RidgeMemory(Recomputed, LinearMixing):
     """Ridge regression of the classes on the keys, updated with each chunk; it stores no keys.
 
-    It sums G = Σ x xᵀ and B = Σ x e_cᵀ over the samples (key, class c), where x is the L2-normalized key with a 1
-    appended, and e_c is 1 at c and 0 elsewhere. The scores of a query are xᵀ (G + λ m I)⁻¹ B, with m the mean of G's
-    diagonal. Class probabilities are max(score, 0) + 10⁻⁶, divided by their sum.
+    It sums G = Σ x xᵀ and B = Σ x e_cᵀ over the samples (key, class c), where x is the L2-normalized key k with a 1
+    appended, and e_c is 1 at c and 0 elsewhere. With `dim` = M, x has M random features max(kᵀ W, 0) in place of the
+    key, where the numbers of W are drawn from a standard normal distribution (RanPAC, section 4). The scores of a query
+    are xᵀ (G + λ m I)⁻¹ B, with m the mean of G's diagonal. Class probabilities are max(score, 0) + 10⁻⁶, divided by
+    their sum.
 
-    Every insert changes every answer. With D = key length + 1 and C classes the memory takes 8 (D² + D C) bytes, an
+    Every insert changes every answer. With D the length of x and C classes the memory takes 8 (D² + D C) bytes, an
     insert of n samples 2 n D (D + C) FLOPs, and a recall D³ / 3 + 2 D² C FLOPs for each λ (a Cholesky factorization
     and two triangular solves) and 2 n D C for n queries. So keys should be pooled: 64 numbers take 39 kB; the 12,288
-    numbers of three whole activations take 1.2 GB, and 620 GFLOP for each λ.
+    numbers of three whole activations take 1.2 GB, and 620 GFLOP for each λ. Random features of keys of L numbers take
+    4 L M bytes for W, and 2 L M FLOPs for each sample or query.
 
     Args:
         n_classes: number of classes.
         device: device of the sums.
-        limit: largest length of a key, in numbers.
+        limit: largest length of a key, in numbers; it does not matter to random features.
+        dim: number of random features, by default none: the key itself.
+        seed: of the random features.
 
     Raises:
-        InvalidSetting: a limit below 1.
+        InvalidSetting: no class, a limit below 1, or a negative number of features.
 
     References:
-        Hoerl and Kennard, "Ridge regression", Technometrics 12(1), 1970. In continual learning, on the features of a
-        network: McDonnell et al., "RanPAC", NeurIPS 2023, arXiv:2307.02251. FLOPs: Golub and Van Loan, "Matrix
-        computations", 4th edition, section 4.2.
+        Hoerl and Kennard, "Ridge regression", Technometrics 12(1), 1970. In continual learning, on random features of
+        a network: McDonnell et al., "RanPAC", NeurIPS 2023, arXiv:2307.02251, section 4. FLOPs: Golub and Van Loan,
+        "Matrix computations", 4th edition, section 4.2.
     """
 
     settings: tuple[Setting, ...] = tuple({"lambda": 10.0**exponent} for exponent in range(-6, 3))
@@ -55,27 +63,36 @@ class RidgeMemory(LinearMixing):
     needs_inputs = False
     pools_keys = True
 
-    def __init__(self, n_classes: int, *, device: torch.device = CPU, limit: int = 4096) -> None:
+    def __init__(
+        self, n_classes: int, *, device: torch.device = CPU, limit: int = 4096, dim: int | None = None, seed: int = 0
+    ) -> None:
         if n_classes < 1:
             raise InvalidSetting(f"expected at least 1 class, got {n_classes}")
         if limit < 1:
             raise InvalidSetting(f"expected a limit of at least 1 number in a key, got {limit}")
-        self.n_classes, self.limit = n_classes, limit
+        if dim is not None and dim < 1:
+            raise InvalidSetting(f"expected at least 1 random feature, got {dim}")
+        self.n_classes, self.limit, self.dim, self.seed = n_classes, limit, dim or 0, seed
         self.device = CPU if device.type == "mps" else device  # MPS has no float64
         self.n_entries = 0
         self.lineage = Lineage()
         self.version = self.lineage.next()
+        self._projection: Float[Tensor, "length dim"] | None = None  # W, from the first insert on
         self._gram: Float64[Tensor, "d d"] | None = None
         self._response: Float64[Tensor, "d classes"] | None = None
         self._solutions: dict[float, Float64[Tensor, "d classes"]] = {}  # by λ, until the next insert
 
     @property
     def nbytes(self) -> int:
-        """Bytes of G and B; 0 before the first insert."""
-        return self._nbytes_of(len(self._gram)) if self._gram is not None else 0
+        """Bytes of G and B, and of W; 0 before the first insert."""
+        return 0 if self._key_length is None else self._sums_nbytes(self._key_length) + 4 * self._key_length * self.dim
 
-    def _nbytes_of(self, d: int) -> int:
+    def _sums_nbytes(self, key_length: int) -> int:
+        d = self._n_features(key_length)
         return NBYTES * d * (d + self.n_classes)
+
+    def _n_features(self, key_length: int) -> int:
+        return (self.dim or key_length) + 1
 
     def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
         """The FLOPs and bytes of the sums: every insert writes all their bytes, and the first one allocates them.
@@ -83,17 +100,13 @@ class RidgeMemory(LinearMixing):
         Raises:
             InvalidSetting: keys longer than the limit.
         """
-        d = key_length + 1
-        nbytes = self._nbytes_of(d)
-        if key_length > self.limit:
-            raise InvalidSetting(
-                f"expected keys of at most {self.limit:,} numbers for a ridge regression, got {key_length:,}: it would "
-                f"take {nbytes / 1e9:,.1f} GB, and {self._solving_flops(d) / 1e9:,.0f} GFLOP for each λ that is tried; "
-                f"pool the keys (--pool), or raise the limit (--memory ridge:limit={key_length})"
-            )
+        d, written = self._n_features(key_length), self._sums_nbytes(key_length)
+        if not self.dim:
+            check_limit(key_length, self.limit, "ridge", written / 1e9, self._solving_flops(d) / 1e9)
         if not n:
             return InsertionEstimate(Work(), 0)
-        return InsertionEstimate(Work(2 * n * d * (d + self.n_classes), nbytes), nbytes - self.nbytes)
+        flops = 2 * n * (key_length * self.dim + d * (d + self.n_classes))
+        return InsertionEstimate(Work(flops, written), written + 4 * key_length * self.dim - self.nbytes)
 
     def insert(
         self,
@@ -113,7 +126,9 @@ class RidgeMemory(LinearMixing):
         if not len(keys):
             return Insertion(Work())
         start = time.perf_counter()
-        x = self._with_one(keys)
+        if self.dim and self._projection is None:
+            self._projection = self._drawn(keys.shape[1])
+        x = self._features(keys)
         y = F.one_hot(labels.to(self.device), self.n_classes).double()
         gram, response = x.T @ x, x.T @ y
         self._gram = gram if self._gram is None else self._gram + gram  # a new tensor, since forks share the old one
@@ -134,17 +149,14 @@ class RidgeMemory(LinearMixing):
                 and finite.
         """
         if cache is not None:
-            return ReadOut(cache.probabilities.to(queries.device), None), cache, Work()
-        penalties = [setting["lambda"] for setting in settings]
-        if not all(0 < penalty < float("inf") for penalty in penalties):
-            raise InvalidSetting(f"expected finite λ above 0, got {penalties}")
+            return self.again(queries, cache)
+        penalties = positive(settings, "lambda", "λ")
         check_keys(queries, self._key_length)
         start = time.perf_counter()
         if self._gram is None:
-            shape = len(settings), len(queries), self.n_classes
-            read_out = ReadOut(torch.full(shape, 1 / self.n_classes, device=queries.device), None)
+            read_out = ReadOut(self.uniform(len(settings), queries), None)
         else:
-            x = self._with_one(queries)
+            x = self._features(queries)
             scores = torch.stack([x @ self._solution(penalty) for penalty in penalties]).clamp_min_(0).add_(FLOOR)
             read_out = ReadOut((scores / scores.sum(dim=2, keepdim=True)).float().to(queries.device), None)
         flops = len(settings) * self.recall_flops(len(queries))
@@ -152,10 +164,10 @@ class RidgeMemory(LinearMixing):
 
     def recall_flops(self, n: int) -> int:
         """FLOPs of solving for one λ and answering n queries."""
-        if self._gram is None:
+        if self._key_length is None:
             return 0
-        d = len(self._gram)
-        return self._solving_flops(d) + 2 * n * d * self.n_classes
+        d = self._n_features(self._key_length)
+        return self._solving_flops(d) + 2 * n * (self._key_length * self.dim + d * self.n_classes)
 
     def _solving_flops(self, d: int) -> int:
         return d**3 // 3 + 2 * d**2 * self.n_classes
@@ -172,18 +184,20 @@ class RidgeMemory(LinearMixing):
 
     @property
     def _key_length(self) -> int | None:
+        if self._projection is not None:
+            return len(self._projection)
         return None if self._gram is None else len(self._gram) - 1
 
-    def _with_one(self, keys: Float[Tensor, "n length"]) -> Float64[Tensor, "n d"]:
-        return F.pad(normalized(keys.to(self.device)).double(), (0, 1), value=1.0)
+    def _drawn(self, key_length: int) -> Float[Tensor, "length dim"]:
+        """W, the same for a seed and a key length."""
+        generator = named_generator(self.seed, "random features")
+        return torch.randn(key_length, self.dim, generator=generator).to(self.device)
 
-    def save_cache(self, cache: ReadOut) -> dict[str, Any]:
-        """The probabilities."""
-        return {"probabilities": cache.probabilities.cpu()}
-
-    def load_cache(self, state: dict[str, Any]) -> ReadOut:
-        """The read-out that was saved."""
-        return ReadOut(state["probabilities"].to(self.device), None)
+    def _features(self, keys: Float[Tensor, "n length"]) -> Float64[Tensor, "n d"]:
+        x = normalized(keys.to(self.device))
+        if self._projection is not None:
+            x = (x @ self._projection).relu_()
+        return F.pad(x.double(), (0, 1), value=1.0)
 
     def fork(self) -> "RidgeMemory":
         """An independent memory with the same sums, shared until one side inserts."""
@@ -193,15 +207,18 @@ class RidgeMemory(LinearMixing):
         return fork
 
     def state(self) -> dict[str, Any]:
-        """The sums."""
+        """The sums; W is drawn again."""
         sums = {"gram": self._gram, "response": self._response}
-        return {"n_entries": self.n_entries, **{name: each.cpu() for name, each in sums.items() if each is not None}}
+        found = {name: each.cpu() for name, each in sums.items() if each is not None}
+        return {"n_entries": self.n_entries, "key_length": self._key_length, **found}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self.n_entries = state["n_entries"]
-        self._gram = self._response = None
+        self._gram = self._response = self._projection = None
         if self.n_entries:
             self._gram, self._response = (state[name].to(self.device) for name in ("gram", "response"))
+            if self.dim:
+                self._projection = self._drawn(state["key_length"])
         self._solutions = {}
         self.version = self.lineage.next()

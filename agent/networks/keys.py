@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,10 +23,44 @@ class KeyPlaces:
     Args:
         names: places of the network, its aliases, or `input`; empty for the network's default.
         pooled: average each place over space, which leaves its channels, or use every activation.
+        weights: one for each name, above 0, or none. With weights the cosine of two keys is the weighted mean of the
+            cosines at each place; without, a place counts by the size of its activations.
+
+    Raises:
+        InvalidSetting: weights that are not one for each name, each once, or not finite and above 0.
     """
 
     names: tuple[str, ...] = ()
     pooled: bool = True
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.weights and len(self.weights) != len(self.names):
+            raise InvalidSetting(f"expected a weight for each of {', '.join(self.names)}, got {self.weights}")
+        if self.weights and len(set(self.names)) < len(self.names):
+            raise InvalidSetting(f"expected each place once where places have weights, got {', '.join(self.names)}")
+        if not all(0 < weight < float("inf") for weight in self.weights):
+            raise InvalidSetting(f"expected finite weights of keys above 0, got {self.weights}")
+
+    @classmethod
+    def parse(cls, texts: Sequence[str], *, pooled: bool) -> "KeyPlaces":
+        """Places with weights as texts, `stem*0.5`; a place without a weight has the weight 1 if another has one.
+
+        Raises:
+            InvalidSetting: a text after * that is no number above 0.
+        """
+        names, weights = [], []
+        for text in texts:
+            name, times, weight = text.partition("*")
+            try:
+                weights.append(float(weight) if times else 1.0)
+            except ValueError:
+                raise InvalidSetting(
+                    f"expected a weight after the * of a place, as in stem*0.5+features, got {text}"
+                ) from None
+            names.append(name.strip())
+        weighted = any("*" in text for text in texts)
+        return cls(tuple(names), pooled, tuple(weights) if weighted else ())
 
     def of(self, network: Network) -> tuple[str, ...]:
         """The places in `network`.
@@ -46,16 +81,29 @@ class KeyPlaces:
             )
         return places
 
+    def resolved(self, network: Network) -> "KeyPlaces":
+        """The same keys by names of places alone; raises InvalidSetting as `of` does."""
+        names = self.of(network)
+        of_name = dict(zip(self.names, self.weights, strict=False))
+        weights = [weight for name, weight in of_name.items() for _ in network.aliases.get(name, (name,))]
+        return replace(self, names=names, weights=tuple(weights))
+
     def length(self, network: Network, shape: Shape) -> int:
         """Numbers in the key of an input of `shape`."""
         return _length(self, network, shape)
 
     def read(self, activations: dict[str, Tensor]) -> Float[Tensor, "n length"]:
-        """Keys in float32: each place pooled or flattened, concatenated; not normalized (the memory does that)."""
+        """Keys in float32: each place pooled or flattened, concatenated; not normalized (the memory does that).
+
+        With weights (and then by names of places alone), each place has the norm √weight.
+        """
         parts = []
-        for activation in activations.values():
+        for place, activation in activations.items():
             pooled = activation.mean(dim=(2, 3)) if self.pooled and activation.ndim == 4 else activation
-            parts.append(pooled.flatten(1).float())
+            part = pooled.flatten(1).float()
+            if self.weights:
+                part = F.normalize(part, dim=1) * self.weights[self.names.index(place)] ** 0.5
+            parts.append(part)
         return torch.cat(parts, dim=1)
 
 
@@ -120,10 +168,10 @@ def joint_keys(wanted: Sequence[KeyPlaces], network: Network, shape: Shape) -> t
     Raises:
         InvalidSetting: a place that the network does not have.
     """
-    resolved = [replace(keys, names=keys.of(network)) for keys in wanted]
+    resolved = [keys.resolved(network) for keys in wanted]
     parts = tuple(dict.fromkeys(resolved))
     if len(parts) == 1:
-        return wanted[0], (None,) * len(wanted)
+        return (parts[0] if parts[0].weights else wanted[0]), (None,) * len(wanted)
     columns, first = {}, 0
     for part in parts:
         columns[part] = Columns(first, first + part.length(network, shape))

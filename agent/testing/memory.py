@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from agent.abilities import missing_members
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
-from agent.memory.mixture import Mixture, Setting
+from agent.memory.mixture import Mixture
 from agent.memory.protocol import Insertion, Memory, Rekeyable
+from agent.memory.settings import Setting
 from agent.networks.outputs import Outputs
 from agent.testing.promises import BrokenPromise, billed, distributions, run_all, through_a_file, untouched
 

@@ -80,6 +80,20 @@ MEMORY = Family(
     own="a class with the contract agent.memory.Memory (agent.testing.check_memory checks it)",
     in_full=True,
 )
+TRANSFORM = Family(
+    "transform",
+    "transforms",
+    "--transform",
+    "agent.memory.transform:TRANSFORMS",
+    own="a class with the contract agent.memory.transform.KeyTransform",
+)
+EVICTION = Family(
+    "eviction",
+    "evictions",
+    "--eviction",
+    "agent.memory.eviction_registry:EVICTIONS",
+    own="a class with the contract agent.memory.eviction.Eviction",
+)
 POLICY = Family(
     "policy",
     "policies",
@@ -131,6 +145,19 @@ EXECUTOR = Family(
 
 FAMILIES = {
     each.plural: each
-    for each in (NETWORK, RECIPE, LEARNER, MEMORY, POLICY, SCENARIO, TARIFF, COST_MODEL, DATASET, EXECUTOR)
+    for each in (
+        NETWORK,
+        RECIPE,
+        LEARNER,
+        MEMORY,
+        TRANSFORM,
+        EVICTION,
+        POLICY,
+        SCENARIO,
+        TARIFF,
+        COST_MODEL,
+        DATASET,
+        EXECUTOR,
+    )
 }
 """By the argument of `lifetime list`."""

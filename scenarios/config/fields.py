@@ -15,9 +15,10 @@ from scenarios.config.members import Member
 from scenarios.config.specs import spelled, split_specs
 
 if TYPE_CHECKING:
+    from agent.memory.bounded import Capacity as Capacity
     from agent.memory.rekeying import Rekeying as Rekeying
 else:
-    Rekeying = Any  # agent.memory imports torch
+    Capacity = Rekeying = Any  # agent.memory imports torch
 
 DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream", "Learner", "Memory", "Measuring"
 COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"
@@ -124,6 +125,17 @@ def _rekeying(value: Any) -> Any:
     return Rekeying.parse(value)
 
 
+def _capacity(value: Any) -> Any:
+    """What a memory may hold, from entries or bytes: `1000`, `10MB`."""
+    from agent.memory.bounded import Capacity
+
+    if isinstance(value, Capacity):
+        return value
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("Input should be a valid string")
+    return Capacity.parse(str(value))
+
+
 def listed_choices(value: Any) -> Any:
     """Values by name, from texts such as `memory = cache | ridge`, or from a table of lists; each name once."""
     if isinstance(value, Mapping):
@@ -160,6 +172,8 @@ Places = Annotated[
 """Places of keys, joined by `+`."""
 RekeyingText = Annotated[Rekeying, BeforeValidator(_rekeying), PlainSerializer(str, return_type=str)]
 """`never`, `on-learn` or `every:n`."""
+CapacityText = Annotated[Capacity, BeforeValidator(_capacity), PlainSerializer(str, return_type=str)]
+"""A number of entries, or bytes such as `10MB`."""
 Limit = BeforeValidator(lambda value: None if value in (math.inf, "inf") else value)
 """Reads `inf` as None, for no limit."""
 Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)

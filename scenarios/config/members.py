@@ -59,10 +59,12 @@ class Member:
         given = _converted(spec, factory)
         settings = {}
         for name, (annotation, default) in settable_of(factory).items():
-            if name in given and (name in HIDDEN or spec.name in PATHS or given[name] != default):
+            # `none` stays even where it is the default: it may override another value that a base sets.
+            always = name in HIDDEN or spec.name in PATHS or (family.in_full and given.get(name, default) is None)
+            if name in given and (always or given[name] != default):
                 settings[name] = given[name]
-            elif family.in_full and name not in HIDDEN and default not in (REQUIRED, ()):
-                with suppress(ValueError):  # a default that no text means, such as None for an integer
+            elif family.in_full and name not in HIDDEN and default not in (REQUIRED, (), None):
+                with suppress(ValueError):  # a default that no text means
                     settings[name] = read_as(written(default), options_of(annotation))
         return cls(family, spec.name, settings)
 

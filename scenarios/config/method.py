@@ -9,8 +9,19 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import InvalidSetting
-from scenarios.config.families import FAMILIES, LEARNER, MEMORY, NETWORK, POLICY, RECIPE, Family
-from scenarios.config.fields import COSTS, STREAM, Limit, MixtureRule, Of, Places, RekeyingText, one_line, setting
+from scenarios.config.families import EVICTION, FAMILIES, LEARNER, MEMORY, NETWORK, POLICY, RECIPE, TRANSFORM, Family
+from scenarios.config.fields import (
+    COSTS,
+    STREAM,
+    CapacityText,
+    Limit,
+    MixtureRule,
+    Of,
+    Places,
+    RekeyingText,
+    one_line,
+    setting,
+)
 from scenarios.config.fields import LEARNER as LEARNERS
 from scenarios.config.fields import MEMORY as MEMORIES
 from scenarios.config.members import Member, merged
@@ -50,11 +61,30 @@ class AgentSettings(Settings):
     keys: Places | None = setting(
         None,
         "places whose activations are keys, joined by +: input, or places of the network, as in "
-        "stage1.block0+features (default: by network)",
+        "stage1.block0+features; with weights, as in input*0.2+features*0.8, each place is normalized by itself "
+        "(default: by network)",
         MEMORIES,
         "method",
     )
     pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORIES, "method")
+    transform: Annotated[Member, Of(TRANSFORM)] = setting(
+        "none",
+        "a linear map of the keys, fitted to learned images; `lifetime list transforms` shows them",
+        MEMORIES,
+        "method",
+    )
+    capacity: CapacityText | None = setting(
+        None,
+        "the most that the memory may hold: entries, as 1000, or bytes, as 10MB (default: no limit)",
+        MEMORIES,
+        "method",
+    )
+    eviction: Annotated[Member, Of(EVICTION)] = setting(
+        "reservoir",
+        "which entries a memory with --capacity keeps; `lifetime list evictions` shows them",
+        MEMORIES,
+        "method",
+    )
     mixture: MixtureRule = setting(
         "author",
         "how w and the memory's setting are fitted to validation data: author, by accuracy; calibrated, with a "
@@ -86,7 +116,9 @@ class AgentSettings(Settings):
 
     @model_validator(mode="after")
     def _as_tuned(self) -> "AgentSettings":
-        """Refuse parts that were changed after they were tuned."""
+        """Refuse parts that were changed after they were tuned, and an eviction of nothing."""
+        if self.capacity is None and str(self.eviction) != "reservoir":
+            raise ValueError(f"expected --capacity with --eviction {self.eviction}, got none, which evicts nothing")
         if self.tuned is not None:
             self.tuned.check(self.model_dump(mode="json", include=set(self.tuned.parts)))
         return self

@@ -152,8 +152,8 @@ class CurveConfig(AgentConfig):
     )
     with_memories: tuple[Method, ...] = setting(
         (),
-        "a further memory of the same learners, 'label = memory:... | keys:... | pool:... | mixture:...', with an R of "
-        "its own; what is left out is as in the other settings; once for each",
+        "a further memory of the same learners, with an R of its own: 'label = memory:... | keys:... | pool:...', also "
+        "with transform, capacity, eviction and mixture; what is left out is as in the other settings; once for each",
         MEMORY,
     )
     with_mixtures: MixtureRules = setting(
@@ -200,7 +200,8 @@ class CurveConfig(AgentConfig):
             own = [name for name, value in fixed.items() if getattr(method, name) != value]
             if own:
                 raise ValueError(
-                    f"expected --with-memories to change memory, keys, pool or mixture, got {own[0]} in {method.label}"
+                    "expected --with-memories to change memory, keys, pool, transform, capacity, eviction or mixture, "
+                    f"got {own[0]} in {method.label}"
                 )
         return self
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,8 +15,11 @@ from agent.learners.protocol import Preparable
 from agent.learners.recipe import Recipe
 from agent.learners.training import Progress, Training, unreported
 from agent.memory import Memory
+from agent.memory.bounded import Capacity, bounded
+from agent.memory.eviction import Eviction
 from agent.memory.mixture import Rule
 from agent.memory.rekeying import Rekeying
+from agent.memory.transform import KeyTransform, transformed
 from agent.networks.keys import KeyPlaces, check_takes, joint_keys
 from agent.randomness import named_generator
 from scenarios.config.members import Member
@@ -88,11 +91,9 @@ def build_agents(
         )
     agents = {}
     for each, own in zip(different, columns, strict=True):
-        memory = each.memory.make(n_classes=dataset.n_classes, device=training.device, seed=seed)
-        _check(memory, each.memory, Memory)
         agents[each] = Agent(
             learner,
-            memory,
+            _memory(each, dataset.n_classes, training.device, seed),
             rekeying=each.rekey,
             calibrate_every=each.calibrate_every,
             keys=own,
@@ -123,6 +124,9 @@ class _AgentParts(NamedTuple):
     """What makes an agent beside its learner."""
 
     memory: Member
+    transform: Member
+    capacity: Capacity | None
+    eviction: Member
     keys: KeyPlaces
     mixture: Rule
     rekey: Rekeying
@@ -130,10 +134,24 @@ class _AgentParts(NamedTuple):
 
 
 def _agent_parts(method: AgentSettings) -> _AgentParts:
-    keys = KeyPlaces(method.keys or (), bool(method.pool))
+    keys = KeyPlaces.parse(method.keys or (), pooled=bool(method.pool))
+    stored = method.memory, method.transform, method.capacity, method.eviction
     if not isinstance(method, MethodSettings):
-        return _AgentParts(method.memory, keys, method.mixture, Rekeying(), 0)
-    return _AgentParts(method.memory, keys, method.mixture, method.rekey, method.calibrate_every or 0)
+        return _AgentParts(*stored, keys, method.mixture, Rekeying(), 0)
+    return _AgentParts(*stored, keys, method.mixture, method.rekey, method.calibrate_every or 0)
+
+
+def _memory(parts: _AgentParts, n_classes: int, device: torch.device, seed: int) -> Memory[Any]:
+    """An empty memory, with the capacity and the transform of keys that the agent has."""
+    memory: Memory[Any] = parts.memory.make(n_classes=n_classes, device=device, seed=seed)
+    _check(memory, parts.memory, Memory)
+    if parts.capacity is not None:
+        eviction = parts.eviction.make(seed=seed)
+        _check(eviction, parts.eviction, Eviction)
+        memory = bounded(memory, parts.capacity, eviction)
+    transform = parts.transform.make(seed=seed)
+    _check(transform, parts.transform, KeyTransform)
+    return transformed(memory, transform)
 
 
 def _check(component: object, member: Member, contract: type) -> None:

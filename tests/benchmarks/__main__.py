@@ -8,6 +8,8 @@ import argparse
 import os
 
 from tests.benchmarks import (
+    approximate,
+    bounding,
     executing,
     full_curve,
     growth,
@@ -24,6 +26,8 @@ SUITES = {
     "learning": learning.measure,
     "sharing": sharing.measure,
     "recalling": recalling.measure,
+    "approximate": approximate.measure,
+    "bounding": bounding.measure,
     "loop": loop_overhead.measure,
     "starting": starting.measure,
     "growth": growth.measure,

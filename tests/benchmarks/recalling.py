@@ -1,6 +1,6 @@
 """How fast the memory recalls, against a plain NumPy cache and FAISS, and how much memory that takes.
 
-`python -m tests.benchmarks recalling`. FAISS is timed where it is installed (`pip install -e '.[bench]'`): it gives the
+`python -m tests.benchmarks recalling`. FAISS is timed where it is installed (`pip install -e '.[ann]'`): it gives the
 nearest entries of a query, which are a part of the job, as p(c | q) takes all of them.
 """
 
@@ -8,12 +8,14 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 
-from agent.memory import CacheMemory
-from agent.memory.cache import _labels
+from agent.memory import MEMORIES, CacheMemory, Memory
+from agent.memory.entry_store import EntryStore
+from agent.memory.neighbours import nearest
 from agent.networks.outputs import Outputs
 from tests.benchmarks.ratios import SGEMM_FLOPS, Ratio, alternately, ratios, sgemm
 
@@ -27,16 +29,16 @@ def drawn(n: int, length: int, seed: int) -> torch.Tensor:
     return torch.randn(n, length, generator=torch.Generator().manual_seed(seed)).relu_()
 
 
-def filled(n: int, length: int) -> CacheMemory:
-    """A memory of n entries."""
-    memory = CacheMemory(N_CLASSES)
+def filled(n: int, length: int, memory: Memory[Any] | None = None) -> Any:
+    """A memory of n entries, a cache unless another is given."""
+    memory = memory or CacheMemory(N_CLASSES)
     for first in range(0, n, 2000):
         keys = drawn(min(2000, n - first), length, seed=first)
         insert(memory, keys)
     return memory
 
 
-def insert(memory: CacheMemory, keys: torch.Tensor) -> None:
+def insert(memory: Memory[Any], keys: torch.Tensor) -> None:
     """Entries of all classes."""
     n, first = len(keys), memory.n_entries
     outputs = Outputs(torch.full((n, N_CLASSES), 1 / N_CLASSES), keys)
@@ -63,8 +65,8 @@ class NumpyCache:
 
 def numpy_cache(memory: CacheMemory) -> NumpyCache:
     """With the same entries."""
-    blocks = [(block.rows.numpy(), _labels(block.labels).numpy()) for block in memory._blocks]
-    return NumpyCache(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+    tiles = list(memory.entries.tiles_after(0, memory.n_entries))
+    return NumpyCache(*(torch.cat([getattr(tile, part) for tile in tiles]).numpy() for part in ("keys", "labels")))
 
 
 def against_numpy(n: int, length: int, n_queries: int, target: str) -> list[Ratio]:
@@ -93,7 +95,7 @@ def against_numpy(n: int, length: int, n_queries: int, target: str) -> list[Rati
     if find_spec("faiss"):
         found.append(against_faiss(memory, rival, queries, what))
     else:
-        print("FAISS is not installed, and not measured: pip install -e '.[bench]'")
+        print("FAISS is not installed, and not measured: pip install -e '.[ann]'")
     return found
 
 
@@ -106,6 +108,53 @@ def against_faiss(memory: CacheMemory, rival: NumpyCache, queries: torch.Tensor,
     asked = queries.numpy() / np.linalg.norm(queries.numpy(), axis=1, keepdims=True)
     ours, theirs = alternately(lambda: memory.recall(queries, AT), lambda: index.search(asked, 100))
     return Ratio(what, "FAISS IndexFlatIP, the 100 nearest alone", ratios(theirs, ours))
+
+
+def neighbours_against_faiss(n: int, length: int, n_queries: int, k: int) -> list[Ratio]:
+    """Queries/s over those of FAISS's exact search for as many neighbours; and FLOP/s over those of products."""
+    if not find_spec("faiss"):
+        return []
+    import faiss
+
+    keys, queries = (torch.nn.functional.normalize(drawn(*shape)) for shape in ((n, length, 0), (n_queries, length, 1)))
+    entries = EntryStore(torch.device("cpu"))
+    for rows in torch.arange(n).split(2000):
+        entries.append(keys[rows], rows % N_CLASSES, rows)
+    index = faiss.IndexFlatIP(length)
+    index.add(keys.numpy())
+    same = nearest(queries, entries, k).positions.numpy() == index.search(queries.numpy(), k)[1]
+    assert same.mean() > 0.99, f"expected the same neighbours but for rounding, got {same.mean():.1%}"
+    ours, theirs, products = alternately(
+        lambda: nearest(queries, entries, k), lambda: index.search(queries.numpy(), k), sgemm()
+    )
+    what = f"{k} nearest of {n:,} keys of {length:,} numbers"
+    rates = f"{n_queries / median(ours):,.0f} against {n_queries / median(theirs):,.0f} queries/s"
+    of_faiss, of_ours = (
+        tuple(2 * n_queries * n * length / a / (SGEMM_FLOPS / b) for a, b in zip(times, products, strict=True))
+        for times in (theirs, ours)
+    )
+    return [
+        Ratio(what, "FAISS IndexFlatIP", ratios(theirs, ours), "≥ 0.9", rates),
+        Ratio(what, "sgemm rate of PyTorch", of_ours),
+        Ratio(f"FAISS IndexFlatIP, {what}", "sgemm rate of PyTorch", of_faiss),
+    ]
+
+
+def constant_recall(n: int, length: int, n_queries: int) -> list[Ratio]:
+    """Recall from n entries over recall from n/10, of the memories that store sums."""
+    found = []
+    for name in ("ridge", "slda", "ncm"):
+        full, tenth = (filled(size, length, MEMORIES[name](N_CLASSES)) for size in (n, n // 10))
+        queries = drawn(n_queries, length, seed=1)
+        for memory in (full, tenth):
+            memory.recall(queries, (memory.prior,))  # solves, once until the next insert
+        at_full, at_tenth = alternately(
+            lambda full=full, queries=queries: full.recall(queries, (full.prior,)),
+            lambda tenth=tenth, queries=queries: tenth.recall(queries, (tenth.prior,)),
+        )
+        what = f"{name}, {n:,} keys of {length:,} numbers"
+        found.append(Ratio(what, f"{n // 10:,} keys", ratios(at_full, at_tenth), "1"))
+    return found
 
 
 def after_an_insert(n: int, length: int, n_queries: int) -> Ratio:
@@ -135,7 +184,7 @@ def peak_memory(n: int, length: int) -> Ratio:
         "before = status('VmRSS')\n"
         f"memory = filled({n}, {length})\n"
         "memory.recall(queries, AT)\n"
-        "print((status('VmHWM') - before) / sum(b.rows.nbytes for b in memory._blocks))\n"
+        "print((status('VmHWM') - before) / memory.entries.rows_nbytes)\n"
     )
     command = [sys.executable, "-c", code]
     grown = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(3)]
@@ -148,6 +197,8 @@ def measure() -> list[Ratio]:
     return [
         *against_numpy(50_000, 64, 10_000, "≥ 3"),
         *against_numpy(50_000, 12_288, 500, "≥ 0.8"),
+        *neighbours_against_faiss(50_000, 256, 2_000, 30),
+        *constant_recall(50_000, 64, 10_000),
         after_an_insert(50_000, 64, 10_000),
         peak_memory(50_000, 64),
         peak_memory(50_000, 12_288),

@@ -379,7 +379,7 @@ def test_a_memory_that_cannot_be_rekeyed_is_refused():
 
 def test_keys_that_are_too_long_for_a_memory_are_refused_before_anything_is_lived():
     agent = Agent(online(), RidgeMemory(3, limit=2))
-    with pytest.raises(InvalidSetting, match="expected keys of at most 2 numbers for a ridge regression, got 8"):
+    with pytest.raises(InvalidSetting, match="expected keys of at most 2 numbers for --memory ridge, got 8"):
         Lifetimes(agent, STREAM, {"": StaticPolicy(0)}, PLAN)
 
 

@@ -18,7 +18,9 @@ from agent.evaluation.plan import EvaluationPlan
 from agent.learners import CooldownLearner, OnlineLearner, RefitLearner
 from agent.learners.training import Training
 from agent.lifetime.loop import Lifetimes
-from agent.memory import CacheMemory, RidgeMemory
+from agent.memory import CacheMemory, KnnMemory, ResidualMemory, RidgeMemory
+from agent.memory.bounded import Capacity, bounded
+from agent.memory.herding import Herding
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import Columns, KeyPlaces, joint_keys
 from agent.operations import OPERATIONS
@@ -46,6 +48,8 @@ MEMORIES = {
     "cache of other keys": (CacheMemory, KeyPlaces(("stem", "features"))),
     "ridge": (RidgeMemory, POOLED),
     "nearest": (partial(NearestMemory, capacity=20), POOLED),
+    "residual": (ResidualMemory, POOLED),
+    "knn of 20": (lambda n_classes: bounded(KnnMemory(n_classes), Capacity(20), Herding()), POOLED),
 }
 POLICIES = {
     "k40": lambda: StaticPolicy(40),

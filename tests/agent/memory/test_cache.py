@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.errors import InvalidSetting
-from agent.memory import CacheMemory, RidgeMemory, cache
+from agent.memory import CacheMemory, RidgeMemory, cache, entry_store
 from agent.networks.outputs import Outputs
 from tests.agent.toys import same
 
@@ -139,7 +139,7 @@ def test_the_cache_is_the_plain_one(
     labels, at = rng.integers(0, n_classes, n_entries), tuple({"theta": theta} for theta in thetas)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "TILE", tile)
-        patch.setattr(cache, "BLOCK_BYTES", block_bytes)
+        patch.setattr(entry_store, "BLOCK_BYTES", block_bytes)
         memory, known = CacheMemory(n_classes), None
         for rows in np.array_split(np.arange(n_entries), n_inserts):
             memory.insert(
@@ -187,7 +187,7 @@ def test_a_key_of_zeros_is_similar_to_nothing():
 
 
 def test_half_precision_comes_close():
-    exact, half = CacheMemory(4), CacheMemory(4, dtype=torch.float16)
+    exact, half = CacheMemory(4), CacheMemory(4, storage="float16")
     queries = some_keys(50, seed=1, length=64)
     for memory in (exact, half):
         memory.insert(*entries(200, length=64))

@@ -26,7 +26,7 @@ def plain_ridge(keys, labels, queries, penalty, n_classes):
     gram = x.T @ x
     weights = np.linalg.solve(gram + penalty * gram.diagonal().mean() * np.eye(len(gram)), x.T @ y)
     scores = np.maximum(design(queries) @ weights, 0) + 1e-6
-    return scores / scores.sum(axis=1, keepdims=True)
+    return scores / scores.sum(axis=1, keepdims=True), scores.sum(axis=1)
 
 
 @tried(max_examples=100, deadline=None)
@@ -46,8 +46,55 @@ def test_chunk_by_chunk_it_is_the_regression_on_all_samples(n, length, n_classes
     for rows in np.array_split(np.arange(n), n_inserts):
         memory.insert(*stored(keys[rows], labels[rows], int(rows[0]) if len(rows) else 0))
     found = memory.recall(torch.from_numpy(queries), ({"lambda": 10.0**exponent},))[0].probabilities[0]
-    expected = plain_ridge(keys.astype(float), labels, queries.astype(float), 10.0**exponent, n_classes)
+    expected, total = plain_ridge(keys.astype(float), labels, queries.astype(float), 10.0**exponent, n_classes)
+    found, expected = (each[total > 0.01] for each in (found.numpy(), expected))  # the rest divides rounding by little
     np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_random_features_are_those_of_the_paper():
+    """max(kᵀ W, 0) in place of the key, with the W that the seed draws."""
+    rng = np.random.default_rng(0)
+    keys, queries = (rng.standard_normal((n, 6)).astype(np.float32) for n in (50, 9))
+    labels = rng.integers(0, 4, 50)
+    memory = RidgeMemory(4, dim=30, seed=3)
+    for rows in np.array_split(np.arange(50), 3):
+        memory.insert(*stored(keys[rows], labels[rows], int(rows[0])))
+    drawn = memory._projection.numpy()
+    assert drawn.shape == (6, 30)
+    assert abs(drawn.mean()) < 0.3
+    assert 0.8 < drawn.std() < 1.2
+
+    def features(rows):
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.append(np.maximum(unit @ drawn, 0), np.ones((len(rows), 1)), axis=1).astype(float)
+
+    x, y = features(keys), np.eye(4)[labels]
+    gram = x.T @ x
+    weights = np.linalg.solve(gram + 0.01 * gram.diagonal().mean() * np.eye(31), x.T @ y)
+    scores = np.maximum(features(queries) @ weights, 0) + 1e-6
+    found = memory.recall(torch.from_numpy(queries), (memory.prior,))[0].probabilities[0]
+    np.testing.assert_allclose(found, scores / scores.sum(axis=1, keepdims=True), atol=2e-4)
+    assert memory.nbytes == 8 * 31 * 35 + 4 * 6 * 30
+    assert memory.recall_flops(7) == 31**3 // 3 + 2 * 31**2 * 4 + 2 * 7 * (6 * 30 + 31 * 4)
+    with pytest.raises(InvalidSetting, match="expected at least 1 random feature, got 0"):
+        RidgeMemory(4, dim=0)
+
+
+def test_a_seed_draws_the_same_random_features_again():
+    rng = np.random.default_rng(0)
+    keys, labels = rng.standard_normal((20, 6)).astype(np.float32), rng.integers(0, 4, 20)
+    found = []
+    for seed in (1, 1, 2):
+        memory = RidgeMemory(4, dim=8, seed=seed)
+        memory.insert(*stored(keys, labels))
+        found.append(memory.recall(torch.from_numpy(keys), (memory.prior,))[0].probabilities)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_random_features_take_keys_of_any_length():
+    memory = RidgeMemory(10, dim=16)
+    assert memory.estimate_insert(1, 12_288).held_nbytes == 8 * 17 * 27 + 4 * 12_288 * 16
 
 
 def test_it_tells_classes_apart():
@@ -76,7 +123,7 @@ def test_what_it_holds_does_not_grow():
 
 
 def test_long_keys_are_refused_before_anything_is_stored():
-    message = r"expected keys of at most 4,096 numbers for a ridge regression, got 12,288: it would take 1\.2 GB"
+    message = r"expected keys of at most 4,096 numbers for --memory ridge, got 12,288: it would take 1\.2 GB"
     with pytest.raises(InvalidSetting, match=message):
         RidgeMemory(10).estimate_insert(1, 12_288)
     small = RidgeMemory(4, limit=4)

@@ -16,6 +16,7 @@ WANTED = [
     KeyPlaces(("features", "input")),
     KeyPlaces(("stage2.block0",)),  # the default, by its name
     KeyPlaces(pooled=False),
+    KeyPlaces(("features", "stem"), weights=(0.2, 3.0)),
 ]
 
 
@@ -25,7 +26,7 @@ def test_each_agent_gets_the_keys_that_it_would_read_alone():
     together, work = training.look(network, images, keys)
     assert together.keys.shape[1] == keys.length(network, SHAPE)
     for wanted, own in zip(WANTED, columns, strict=True):
-        alone, same_work = training.look(network, images, wanted)
+        alone, same_work = training.look(network, images, wanted.resolved(network))
         found = own.of(together.keys)
         assert torch.equal(found, alone.keys)
         assert found.is_contiguous()
@@ -37,7 +38,7 @@ def test_each_agent_gets_the_keys_that_it_would_read_alone():
 def test_equal_keys_are_read_once():
     keys, columns = joint_keys(WANTED, toy_network(), SHAPE)
     assert isinstance(keys, JointKeys)
-    assert len(keys.parts) == 4
+    assert len(keys.parts) == 5
     assert columns[0] == columns[3] == Columns(0, 8)
     assert keys.of(toy_network()) == ("stage2.block0", "stem", "features", "input")
 
@@ -63,3 +64,44 @@ def test_vectors_have_keys_too():
 def test_a_place_that_the_network_lacks_is_named():
     with pytest.raises(InvalidSetting, match=r"expected keys from places of ResNet.*, got nowhere"):
         joint_keys([KeyPlaces(), KeyPlaces(("nowhere",))], toy_network(), SHAPE)
+
+
+def test_weighted_places_count_by_their_weights():
+    """The cosine of two keys is the weighted mean of the cosines at each place."""
+    network, images, training = toy_network().eval(), toy_images(7).inputs, toy_training()
+    keys, _ = joint_keys([KeyPlaces.parse(("stage2.block0*0.2", "input*0.6"), pooled=False)], network, SHAPE)
+    assert keys.weights == (0.2, 0.6)
+
+    def cosines(read):
+        unit = torch.nn.functional.normalize(training.look(network, images, read)[0].keys, dim=1)
+        return unit @ unit.T
+
+    places = [cosines(KeyPlaces((place,), pooled=False)) for place in ("stage2.block0", "input")]
+    torch.testing.assert_close(cosines(keys), 0.25 * places[0] + 0.75 * places[1])
+
+
+def test_places_are_read_from_text():
+    assert KeyPlaces.parse(("stem", "features"), pooled=True) == KeyPlaces(("stem", "features"))
+    assert KeyPlaces.parse(("stem * 0.5", "features"), pooled=True).weights == (0.5, 1.0)
+
+
+def test_an_alias_gives_its_weight_to_each_of_its_places():
+    network = ResNet(26, 2, n_classes=3, generator=torch.Generator().manual_seed(0))
+    weighted = KeyPlaces.parse(("cache3*2", "input"), pooled=True).resolved(network)
+    assert len(weighted.names) == 4
+    assert weighted.weights == (2, 2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (("stem*",), r"expected a weight after the \* of a place, as in stem\*0\.5\+features, got stem\*"),
+        (("stem*much",), r"got stem\*much"),
+        (("stem*0",), "expected finite weights of keys above 0"),
+        (("stem*nan",), "expected finite weights of keys above 0"),
+        (("stem*1", "stem*2"), "expected each place once where places have weights, got stem, stem"),
+    ],
+)
+def test_bad_weights_are_refused(texts, message):
+    with pytest.raises(InvalidSetting, match=message):
+        KeyPlaces.parse(texts, pooled=True)

@@ -7,8 +7,9 @@ import torch
 
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
-from agent.memory import CacheMemory, RidgeMemory
+from agent.memory import CacheMemory, KnnMemory, LogisticMemory, NcmMemory, ResidualMemory, RidgeMemory, SldaMemory
 from agent.memory.entries import check_entries, normalized
+from agent.memory.entry_store import EntryStore
 from agent.memory.mixture import Mixture
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.networks.outputs import Outputs
@@ -41,9 +42,18 @@ class Strict(CacheMemory):
 
 MEMORIES = {
     "cache": CacheMemory,
-    "cache-half": lambda n_classes: CacheMemory(n_classes, dtype=torch.float16),
+    "cache in float16": lambda n_classes: CacheMemory(n_classes, storage="float16"),
+    "cache in int8": lambda n_classes: CacheMemory(n_classes, storage="int8"),
     "cache that refuses known ids": Strict,
+    "knn": KnnMemory,
+    "knn by majority": lambda n_classes: KnnMemory(n_classes, vote="majority", storage="int8"),
+    "residual": ResidualMemory,
+    "residual in int8": lambda n_classes: ResidualMemory(n_classes, storage="int8"),
+    "logistic": LogisticMemory,
     "ridge": RidgeMemory,
+    "ridge on random features": lambda n_classes: RidgeMemory(n_classes, dim=20),
+    "slda": SldaMemory,
+    "ncm": NcmMemory,
     "nearest": NearestMemory,
     "nearest, with room for all": lambda n_classes: NearestMemory(n_classes, capacity=1000),
 }
@@ -60,9 +70,9 @@ class Unread(CacheMemory):
 
 
 class Full(CacheMemory):
-    def __init__(self, n_classes):
-        super().__init__(n_classes)
-        self.n_entries = 1
+    @property
+    def n_entries(self):
+        return super().n_entries + 1
 
 
 class Opinionated(CacheMemory):
@@ -109,11 +119,9 @@ class Secretive(CacheMemory):
 
 
 class Forgetful(CacheMemory):
-    def insert(self, *entry):
-        before = self.n_entries
-        done = super().insert(*entry)
-        self.n_entries = before + (self.n_entries - before) // 2
-        return done
+    @property
+    def n_entries(self):
+        return super().n_entries // 2
 
 
 class EvictingStrangers(CacheMemory):
@@ -278,17 +286,22 @@ class Overcharging(CacheMemory):
 
 class Idle(CacheMemory):
     def rekey(self, renew):
-        blocks = self._blocks
+        entries = self.entries.fork()
         work = super().rekey(renew)
-        self._blocks = blocks
+        self.entries = entries
         return work
 
 
 class Counting(CacheMemory):
+    n_empty = 0
+
+    @property
+    def n_entries(self):
+        return super().n_entries + self.n_empty
+
     def insert(self, outputs, labels, *rest):
-        done = super().insert(outputs, labels, *rest)
-        self.n_entries += not len(labels)
-        return done
+        self.n_empty += not len(labels)
+        return super().insert(outputs, labels, *rest)
 
 
 class Overflowing(CacheMemory):
@@ -397,11 +410,10 @@ class Dropping(CacheMemory):
     """Has no keys left if new ones cannot be computed."""
 
     def rekey(self, renew):
-        blocks, self._blocks = self._blocks, []
         fresh = super().fork()
-        fresh._blocks = blocks
+        self.entries = EntryStore(self.device)
         work = CacheMemory.rekey(fresh, renew)
-        self._blocks, self.version = fresh._blocks, self.lineage.next()
+        self.entries, self.version = fresh.entries, self.lineage.next()
         return work
 
 

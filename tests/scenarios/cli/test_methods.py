@@ -108,7 +108,11 @@ def test_what_methods_replace_is_no_part_of_a_comparison(tmp_path):
     ("methods", "message"),
     [
         (["static:k=50"], "expected parts of a method out of network, recipe, learner, memory, keys"),
-        (["a = memory:foo"], "expected a memory out of cache, ridge or package.module.Class, got foo"),
+        (
+            ["a = memory:foo"],
+            "expected a memory out of cache, knn, ann, residual, logistic, ridge, slda, ncm or package.module.Class, "
+            "got foo",
+        ),
         (["a = policy:loss", "a = policy:random"], "expected a label for each method, got a and a; label them apart"),
         (["a = keys:stage9"], "expected keys from places of ResNet(depth=8"),
         (["good = policy:loss", "bad = network:resnet:depth=9"], "(in the method bad)"),

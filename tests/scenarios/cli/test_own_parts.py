@@ -267,14 +267,15 @@ def test_the_code_of_a_memory_is_part_of_its_run(lifetime, tmp_path):
     ("memory", "message"),
     [
         (
-            "knn",
-            "expected a memory out of cache, ridge or package.module.Class, got knn; `lifetime list memories`",
+            "nope",
+            "expected a memory out of cache, knn, ann, residual, logistic, ridge, slda, ncm or package.module.Class, "
+            "got nope; `lifetime list memories`",
         ),
-        ("cache:limit=3", "expected no settings for cache, got limit"),
-        ("cache:n_classes=3", "expected no settings for cache, got n_classes"),
+        ("cache:limit=3", "expected settings of cache out of storage, got limit"),
+        ("cache:n_classes=3", "expected settings of cache out of storage, got n_classes"),
         ("ridge:limit=many", "expected limit of ridge to be an integer, got many"),
         ("ridge:limit=0", "expected a limit of at least 1 number in a key, got 0"),
-        ("ridge:limit=3", "expected keys of at most 3 numbers for a ridge regression, got 8"),
+        ("ridge:limit=3", "expected keys of at most 3 numbers for --memory ridge, got 8"),
         ("my_memory.Nothing", "expected a class Nothing in module my_memory, got none of that name"),
         (
             "my_memory.Lineage",

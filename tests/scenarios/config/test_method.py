@@ -42,7 +42,7 @@ def test_a_method_is_read_from_text(text, label, parts):
     [
         ("static:k=50", "expected parts of a method out of network, recipe, .*, policy, got static"),
         ("a = foo:bar", r"got foo \(in the method a\)"),
-        ("a = memory:foo", r"expected a memory out of cache, ridge .* \(in the method a\)"),
+        ("a = memory:foo", r"expected a memory out of cache, knn, .* \(in the method a\)"),
         ("a = memory:", "expected a method as in 'ridge = memory:ridge"),
         ("", "expected a method as in 'ridge = memory:ridge"),
         ("a = policy:loss | policy:random", "expected each part of a method once, got policy twice"),

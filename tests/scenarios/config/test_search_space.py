@@ -73,7 +73,7 @@ def test_settings_are_read_again_as_they_were_written():
         (["recipe.lr"], "expected a name with its values"),
         (["memory = cache"], "expected a range, or two or more choices of memory"),
         (["memory = cache | cache"], "expected each choice of memory once, got cache twice"),
-        (["memory = cache | nope"], "expected a memory out of cache, ridge"),
+        (["memory = cache | nope"], "expected a memory out of cache, knn"),
         (["memory = 1 .. 5"], "expected choices of memory, each name:key=value"),
         (["memry = cache | ridge"], "did you mean memory?"),
         (["dataset = textures | digits"], "got dataset: in another world or with another measure"),

@@ -1,0 +1,208 @@
+"""A memory with a capacity, around a memory of entries."""
+
+import copy
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor
+
+from agent.abilities import missing_members
+from agent.accounting.work import Work
+from agent.errors import InvalidSetting
+from agent.memory.decorated import Decorated
+from agent.memory.eviction import Eviction
+from agent.memory.protocol import Evictable, Insertion, InsertionEstimate, Memory, ReadOut, Rekeyable
+from agent.memory.settings import Setting
+from agent.networks.outputs import Outputs
+
+UNITS = {"GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a memory may hold: a number of entries, or bytes.
+
+    Args:
+        entries: the most entries, 1 or more.
+        nbytes: the most bytes of entries and of what the eviction keeps beside them, 1 or more.
+
+    Raises:
+        InvalidSetting: not exactly one of the two, or a number below 1.
+    """
+
+    entries: int | None = None
+    nbytes: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.entries, self.nbytes) if each is not None]
+        if len(given) != 1 or given[0] < 1:
+            raise InvalidSetting(f"expected a capacity of at least 1 entry or 1 byte, not both, got {self!r}")
+
+    def __str__(self) -> str:
+        if self.nbytes is None:
+            return str(self.entries)
+        unit = next(unit for unit, size in UNITS.items() if self.nbytes % size == 0)
+        return f"{self.nbytes // UNITS[unit]}{unit}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Capacity":
+        """Parse entries, as `1000`, or bytes in decimal units, as `10MB`; raises InvalidSetting for anything else."""
+        found = re.fullmatch(r"([0-9]{1,18})(GB|MB|kB|B)?", text)
+        if not found or not int(found[1]):
+            raise InvalidSetting(
+                f"expected a capacity of 1 or more in entries (1000) or in B, kB, MB or GB (10MB), got {text!r}"
+            )
+        return cls(nbytes=int(found[1]) * UNITS[found[2]]) if found[2] else cls(entries=int(found[1]))
+
+
+class BoundedMemory(Decorated):
+    """A memory of entries with a capacity: each insert stores all its samples, and then evicts the surplus.
+
+    All samples are written, and billed as by the memory without a capacity; the FLOPs of choosing entries are billed
+    too. What the eviction keeps counts as bytes held, not as bytes written. The evicted entries may be new ones.
+
+    Args:
+        memory: an empty memory, which no other code changes from here on.
+        capacity: the most it may hold between inserts.
+        eviction: chooses the entries that go.
+
+    Raises:
+        InvalidSetting: a memory that is not `Evictable`, or that has entries.
+    """
+
+    def __init__(self, memory: Memory[Any], capacity: Capacity, eviction: Eviction) -> None:
+        if memory.n_entries:
+            raise InvalidSetting(f"expected an empty memory for a capacity, got one of {memory.n_entries} entries")
+        self.memory: Evictable[Any] = _evictable(memory)
+        self.capacity, self.eviction = capacity, eviction.fork()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory, and of what the eviction keeps."""
+        return self.memory.nbytes + self._kept_nbytes(self.n_entries, self.memory.entries.key_length or 0)
+
+    def _kept_nbytes(self, n_entries: int, key_length: int) -> int:
+        return self.eviction.nbytes_of(n_entries, key_length, self.memory.n_classes) if n_entries else 0
+
+    def most_entries(self, key_length: int) -> int:
+        """The most entries with keys of `key_length` numbers that the capacity has room for.
+
+        Raises:
+            InvalidSetting: a capacity in bytes without room for one entry.
+        """
+        if self.capacity.nbytes is None:
+            assert self.capacity.entries is not None
+            return self.capacity.entries
+        one, two = (self.memory.entries.nbytes_of(n, key_length) + self._kept_nbytes(n, key_length) for n in (1, 2))
+        if self.capacity.nbytes < one:
+            raise InvalidSetting(
+                f"expected a capacity of at least {one:,} bytes (one entry of {key_length:,} numbers, and what the "
+                f"eviction keeps beside it), got {self.capacity.nbytes:,}; raise it, or pool the keys"
+            )
+        return 1 + (self.capacity.nbytes - one) // (two - one)
+
+    def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
+        """The cost of storing n samples and evicting the surplus, exactly; see `Memory`.
+
+        Raises:
+            InvalidSetting: see `most_entries`; or keys that are too long for the memory.
+        """
+        n_entries, most = self.n_entries, self.most_entries(key_length)
+        inner = self.memory.estimate_insert(n, key_length)
+        n_evicted = max(0, n_entries + n - most) if n else 0
+        left = n_entries + n - n_evicted
+        held = inner.held_nbytes - self.memory.entries.nbytes_of(n_evicted, key_length)
+        held += self._kept_nbytes(left, key_length) - self._kept_nbytes(n_entries, key_length)
+        flops = self.eviction.flops(n, n_entries, n_evicted, key_length)
+        return InsertionEstimate(inner.work + Work(flops), held, n_evicted)
+
+    def insert(
+        self,
+        outputs: Outputs,
+        labels: Int64[Tensor, " n_labels"],
+        ids: Int64[Tensor, " n_ids"],
+        inputs: Shaped[Tensor, "n ..."] | None = None,
+    ) -> Insertion:
+        """Store all samples, and evict the surplus; see `Memory`.
+
+        Raises:
+            InvalidSetting: see `estimate_insert` and the memory's `insert`; nothing is stored or evicted.
+        """
+        keys = outputs.keys
+        if not len(keys):
+            return self.memory.insert(outputs, labels, ids, inputs)
+        n, n_entries = len(keys), self.n_entries
+        n_evicted = max(0, n_entries + n - self.most_entries(keys.shape[1]))
+        before = self.memory.entries.fork()
+        work = self.memory.insert(outputs, labels, ids, inputs).work  # first, since it checks the samples
+        start = time.perf_counter()
+        self.eviction.observe(before, keys, labels, self.memory.n_classes)
+        evicted = torch.empty(0, dtype=torch.int64)
+        if n_evicted:
+            evicted = self.eviction.choose(self.memory.entries, n_evicted)
+            self.memory.evict(evicted)
+        flops = self.eviction.flops(n, n_entries, n_evicted, keys.shape[1])
+        return Insertion(work + Work(flops, seconds=time.perf_counter() - start), evicted)
+
+    def recall(
+        self, queries: Float[Tensor, "n length"], settings: tuple[Setting, ...], cache: Any = None
+    ) -> tuple[ReadOut, Any, Work]:
+        """Answer queries from the entries that are held; see `Memory`."""
+        return self.memory.recall(queries, settings, cache)
+
+    def recall_flops(self, n: int) -> int:
+        """FLOPs of answering n queries from scratch at one setting."""
+        return self.memory.recall_flops(n)
+
+    def fork(self) -> "BoundedMemory":
+        """An independent memory with the same content and capacity."""
+        fork = copy.copy(self)
+        fork.memory, fork.eviction = _evictable(self.memory.fork()), self.eviction.fork()
+        return fork
+
+    def state(self) -> dict[str, Any]:
+        """The states of the memory and of the eviction."""
+        return {"memory": self.memory.state(), "eviction": self.eviction.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.memory.load_state(state["memory"])
+        self.eviction.load_state(state["eviction"])
+
+
+class RekeyableBoundedMemory(BoundedMemory):
+    """A bounded memory whose entries can be re-keyed, because those of the memory in it can; see `bounded`."""
+
+    def rekey(self, renew: Callable[[Int64[Tensor, " n"]], Outputs]) -> Work:
+        """Replace the outputs in all entries that are held; see `Rekeyable`."""
+        assert isinstance(self.memory, Rekeyable)
+        work = self.memory.rekey(renew)
+        start = time.perf_counter()
+        self.eviction.rekeyed(self.memory.entries)
+        return work + Work(seconds=time.perf_counter() - start)
+
+    def estimate_rekey(self) -> Work:
+        """The work of `rekey`, without the forward passes and without seconds."""
+        assert isinstance(self.memory, Rekeyable)
+        return self.memory.estimate_rekey()
+
+
+def bounded(memory: Memory[Any], capacity: Capacity, eviction: Eviction) -> BoundedMemory:
+    """A memory with a capacity, which is `Rekeyable` exactly if `memory` is; see `BoundedMemory`."""
+    kind = RekeyableBoundedMemory if isinstance(memory, Rekeyable) else BoundedMemory
+    return kind(memory, capacity, eviction)
+
+
+def _evictable(memory: Memory[Any]) -> Evictable[Any]:
+    if not isinstance(memory, Evictable):
+        found = f"lacks {missing_members(memory, Evictable)}" if hasattr(memory, "entries") else "stores sums"
+        raise InvalidSetting(
+            f"expected a memory of entries (agent.memory.protocol.Evictable) for a capacity, got "
+            f"{type(memory).__name__}, which {found}; use the cache, or leave out --capacity"
+        )
+    return memory
