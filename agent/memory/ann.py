@@ -67,7 +67,7 @@ class AnnMemory(LinearMixing):
     """
 
     needs_inputs = False
-    pools_keys = False
+    pools_keys = True
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class KnnMemory(EntryMemory, LinearMixing):
         section 3.4, for the softmax (there k = 200, T = 0.07).
     """
 
-    pools_keys = False
+    pools_keys = True
 
     def __init__(
         self, n_classes: int, *, device: torch.device = CPU, storage: Storage | None = None, vote: Vote = "softmax"
