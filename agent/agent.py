@@ -149,7 +149,8 @@ class Agent:
         work = Work()
         if outputs is None:
             outputs, work = self.shared.forward(chunk.inputs, self.keys, plain=True)
-        work += self._fit_keys()
+        if len(chunk):
+            work += self._fit_keys()
         first, n_before = self.n_memorized, self.memory.n_entries
         ids = torch.arange(first, first + len(chunk))
         inputs = chunk.inputs if self.memory.needs_inputs else None

@@ -200,9 +200,9 @@ def bounded(memory: Memory[Any], capacity: Capacity, eviction: Eviction) -> Boun
 
 def _evictable(memory: Memory[Any]) -> Evictable[Any]:
     if not isinstance(memory, Evictable):
-        found = f"lacks {missing_members(memory, Evictable)}" if hasattr(memory, "entries") else "stores sums"
         raise InvalidSetting(
-            f"expected a memory of entries (agent.memory.protocol.Evictable) for a capacity, got "
-            f"{type(memory).__name__}, which {found}; use the cache, or leave out --capacity"
+            "expected a memory whose entries can be removed (cache, knn, residual, logistic, or one of your own with "
+            f"agent.memory.protocol.Evictable) for --capacity, got {type(memory).__name__}, which lacks "
+            f"{missing_members(memory, Evictable)}"
         )
     return memory

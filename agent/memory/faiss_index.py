@@ -61,8 +61,8 @@ class Hnsw:
     effort: int
 
     def __post_init__(self) -> None:
-        if self.links < 2:
-            raise InvalidSetting(f"expected 2 links or more for an HNSW index, got {self.links}")
+        if not 2 <= self.links <= 1024:
+            raise InvalidSetting(f"expected from 2 to 1,024 links for an HNSW index, got {self.links}")
         if self.effort < max(N_NEIGHBOURS):
             raise InvalidSetting(
                 f"expected an effort of at least {max(N_NEIGHBOURS)}, the largest k, for an HNSW index, "

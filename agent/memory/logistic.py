@@ -16,7 +16,7 @@ from agent.memory.entry_store import Storage
 from agent.memory.mixture import LinearMixing
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.memory.recomputed import Recomputed, check_limit
-from agent.memory.settings import Setting, positive
+from agent.memory.settings import LEAST_PENALTY, Setting, positive
 from agent.networks.outputs import Outputs
 from agent.version import Version
 
@@ -31,8 +31,8 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
     from weights of 0, and every recall is billed for that training. With x the L2-normalized key with a 1 appended and
     N entries it minimizes -(1/N) Σ log p(y | x) + (λ m / 2) ‖W‖², where p = softmax(xᵀ W) and m is the mean of x's
     squares. A step multiplies the gradient by the inverse of ½ (1/N) Σ x xᵀ + λ m I, which is nowhere below the
-    curvature (Böhning 1992), so that no step size is chosen; steps are accelerated (Beck and Teboulle 2009). All is
-    deterministic.
+    curvature (Böhning 1992), so that no step size is chosen; steps are accelerated (Beck and Teboulle 2009). Where λ is
+    small and classes can be separated, the minimum is far away, and training stops on its way there.
 
     With D = key length + 1 and C classes, at one λ a recall of n queries takes 2 N D² + D³ / 3 FLOPs for that matrix
     and its factor, 4 N D C + 2 D² C for each step, and 2 n D C.
@@ -53,7 +53,7 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
         Imaging Sci. 2(1), section 4, for the acceleration.
     """
 
-    settings: tuple[Setting, ...] = tuple({"lambda": 10.0**exponent} for exponent in range(-7, 0))
+    settings: tuple[Setting, ...] = tuple({"lambda": 10.0**exponent} for exponent in range(-6, 0))
     prior: Setting = {"lambda": 1e-4}  # noqa: RUF012 (read-only)
     pools_keys = True
 
@@ -66,7 +66,7 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
         steps: int = 100,
         limit: int = 4096,
     ) -> None:
-        super().__init__(n_classes, device, storage)
+        super().__init__(n_classes, CPU if device.type == "mps" else device, storage)  # MPS has no float64
         if steps < 1 or limit < 1:
             raise InvalidSetting(f"expected at least 1 step and a limit of at least 1, got {steps} and {limit}")
         self.steps, self.limit = steps, limit
@@ -79,7 +79,7 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
             InvalidSetting: keys longer than the limit.
         """
         d = key_length + 1
-        check_limit(key_length, self.limit, "logistic", 8 * d**2 / 1e9, self._solving_flops(d) / 1e9)
+        check_limit(key_length, self.limit, "logistic", 3 * 8 * d**2 / 1e9, self._solving_flops(d) / 1e9)
         return super().estimate_insert(n, key_length)
 
     def insert(
@@ -108,7 +108,7 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
         """
         if cache is not None:
             return self.again(queries, cache)
-        penalties = positive(settings, "lambda", "λ")
+        penalties = positive(settings, "lambda", "λ", least=LEAST_PENALTY)
         check_keys(queries, self.entries.key_length)
         if not self.n_entries:
             read_out = ReadOut(self.uniform(len(settings), queries), None)
@@ -137,36 +137,32 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
         if self._trained.version != self.version:
             self._trained = _Trained(self.version, {})
         if missing := [penalty for penalty in dict.fromkeys(penalties) if penalty not in self._trained.weights]:
-            found = dict(zip(missing, self._train(missing), strict=True))
+            gram = self._gram() / self.n_entries
+            found = {penalty: self._train(penalty, gram) for penalty in missing}
             self._trained = _Trained(self.version, self._trained.weights | found)
         return self._trained.weights
 
-    def _train(self, penalties: list[float]) -> Float[Tensor, "n_penalties d classes"]:
-        """The weights at each λ; all are trained together, so that a step passes the entries twice in all."""
-        gram = self._gram() / self.n_entries
-        mean = gram.diagonal().mean()
-        ridges = torch.tensor(penalties, dtype=torch.float64, device=self.device) * mean
-        identity = torch.eye(len(gram), dtype=torch.float64, device=self.device)
-        factors = torch.linalg.cholesky(gram / 2 + ridges[:, None, None] * identity)
-        weights = torch.zeros(len(penalties), len(gram), self.n_classes, dtype=torch.float64, device=self.device)
+    def _train(self, penalty: float, gram: Float64[Tensor, "d d"]) -> Float[Tensor, "d classes"]:
+        """The weights at a λ, by itself, so that they do not depend on the other λ's to the bit."""
+        ridge = penalty * gram.diagonal().mean()
+        factor = torch.linalg.cholesky(gram / 2 + ridge * torch.eye(len(gram), device=self.device))
+        weights = torch.zeros(len(gram), self.n_classes, dtype=torch.float64, device=self.device)
         ahead, momentum = weights, 1.0
         for _ in range(self.steps):
-            gradient = self._gradient(ahead) + ridges[:, None, None] * ahead
-            before, weights = weights, ahead - torch.cholesky_solve(gradient, factors)
+            gradient = self._gradient(ahead) + ridge * ahead
+            before, weights = weights, ahead - torch.cholesky_solve(gradient, factor)
             last, momentum = momentum, (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = weights + (last - 1) / momentum * (weights - before)
         return weights.float()
 
-    def _gradient(self, weights: Float64[Tensor, "n_penalties d classes"]) -> Float64[Tensor, "n_penalties d classes"]:
+    def _gradient(self, weights: Float64[Tensor, "d classes"]) -> Float64[Tensor, "d classes"]:
         """Of the mean cross-entropy."""
-        columns = weights.float().permute(1, 0, 2).flatten(1)  # d × (penalty, class)
-        found = torch.zeros(columns.shape, dtype=torch.float64, device=self.device)
+        single, found = weights.float(), torch.zeros_like(weights)
         for keys, labels, _ in self.entries.tiles_after(0, TILE):
-            scores = torch.addmm(columns[-1], keys, columns[:-1]).view(len(keys), *weights.shape[::2])
-            wrong = (scores.softmax(dim=2) - F.one_hot(labels, self.n_classes)[:, None]).flatten(1)
+            wrong = torch.addmm(single[-1], keys, single[:-1]).softmax(dim=1) - F.one_hot(labels, self.n_classes)
             found[:-1] += keys.T @ wrong
             found[-1] += wrong.sum(dim=0)
-        return found.view(len(columns), *weights.shape[::2]).permute(1, 0, 2) / self.n_entries
+        return found / self.n_entries
 
     def _gram(self) -> Float64[Tensor, "d d"]:
         """Σ x xᵀ over all entries."""

@@ -13,6 +13,9 @@ from agent.memory.entry_store import EntryStore
 TILE = (2048, 2048)
 """Queries × entries compared at once: 16 MiB of similarities. The full matrix never exists."""
 
+MOST_PENDING = 4
+"""Candidates that wait to be merged, for each neighbour wanted."""
+
 GROUP = 16
 """Entries of which only the largest similarity is looked at, unless it is large enough."""
 
@@ -78,44 +81,38 @@ def _nearest(
     """The neighbours of a tile of queries, given those among the entries before `first`.
 
     An entry becomes a candidate if it exceeds the k-th largest similarity so far. Candidates are merged whenever the
-    number of entries has doubled: by then there are about k of them in the mean, if the entries are in random order.
+    number of entries has doubled: by then there are about k of them in the mean, if the entries are in random order. If
+    later entries are nearer, as in a stream that drifts, they are merged as soon as there are many.
     """
-    candidates, merged_to = [], first
+    candidates, merged_to, n_pending = [], first, 0
     buffer = torch.empty(TILE[1], len(unit), device=unit.device)
     for tile in entries.tiles_after(first, TILE[1]):
         compared = torch.mm(tile.keys, unit.T, out=buffer[: len(tile.keys)])
-        rows, columns = _exceeding(compared, _floor(compared, similarity, k))
+        rows, columns = _candidates(compared, similarity, k)
         candidates.append((columns, compared[rows, columns], first + rows))
         first += len(tile.keys)
-        if first >= 2 * merged_to or first == len(entries):
+        n_pending += len(rows)
+        if first >= 2 * merged_to or first == len(entries) or n_pending > MOST_PENDING * k * len(unit):
             similarity, positions = _merged(similarity, positions, candidates, k)
-            candidates, merged_to = [], first
+            candidates, merged_to, n_pending = [], first, 0
     return similarity, positions
 
 
-def _floor(compared: Tensor, similarity: Tensor, k: int) -> Tensor:
-    """For each query a number that the k largest similarities reach or exceed.
+def _candidates(compared: Tensor, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns of similarities that may be among the k largest of their column, in ascending order of rows.
 
-    Once k are known it is the smallest of them. Before, it is the k-th largest of the maxima of groups of the tile:
-    each of these k groups has an entry of at least that similarity.
+    Those are above the k-th largest so far. The k-th largest of the maxima of groups bounds the k-th largest of the
+    tile from below, too, since each of these groups has an entry of that similarity; it is looked up where k are not
+    known yet, or where many groups exceed those known.
     """
     n_groups = len(compared) // GROUP
-    if similarity.shape[1] >= k:
-        return similarity[:, k - 1]
-    if n_groups < k:
-        return torch.full((compared.shape[1],), -torch.inf, device=compared.device)
-    return _grouped(compared, n_groups).amax(dim=1).topk(k, dim=0).values[-1].nextafter(compared.new_tensor(-torch.inf))
-
-
-def _grouped(compared: Tensor, n_groups: int) -> Tensor:
-    return compared[: n_groups * GROUP].view(n_groups, GROUP, compared.shape[1])
-
-
-def _exceeding(compared: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of similarities above the floor of their column, of equal columns in ascending order of rows."""
-    n_groups = len(compared) // GROUP
-    grouped = _grouped(compared, n_groups)
-    groups, columns = (grouped.amax(dim=1) > floor).nonzero(as_tuple=True)
+    grouped = compared[: n_groups * GROUP].view(n_groups, GROUP, compared.shape[1])
+    maxima = grouped.amax(dim=1)
+    known = similarity.shape[1] >= k
+    floor = similarity[:, k - 1] if known else compared.new_full((compared.shape[1],), -torch.inf)
+    if n_groups >= k and not (known and int((maxima > floor).sum()) <= k * len(floor)):
+        floor = torch.maximum(floor, maxima.topk(k, dim=0).values[-1].nextafter(compared.new_tensor(-torch.inf)))
+    groups, columns = (maxima > floor).nonzero(as_tuple=True)
     within = grouped[groups, :, columns] > floor[columns][:, None]
     found, offsets = within.nonzero(as_tuple=True)
     rest, last = (compared[n_groups * GROUP :] > floor).nonzero(as_tuple=True)

@@ -16,7 +16,7 @@ from agent.memory.entry_memory import CPU
 from agent.memory.mixture import LinearMixing
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.memory.recomputed import Recomputed, check_limit
-from agent.memory.settings import Setting, positive
+from agent.memory.settings import LEAST_PENALTY, Setting, positive
 from agent.networks.outputs import Outputs
 from agent.randomness import named_generator
 from agent.version import Lineage
@@ -45,12 +45,12 @@ class RidgeMemory(Recomputed, LinearMixing):
     Args:
         n_classes: number of classes.
         device: device of the sums.
-        limit: largest length of a key, in numbers; it does not matter to random features.
+        limit: largest length of a key, in numbers, or largest number of random features.
         dim: number of random features, by default none: the key itself.
         seed: of the random features.
 
     Raises:
-        InvalidSetting: no class, a limit below 1, or a negative number of features.
+        InvalidSetting: no class, a limit below 1, no random feature, or more than the limit.
 
     References:
         Hoerl and Kennard, "Ridge regression", Technometrics 12(1), 1970. In continual learning, on random features of
@@ -70,8 +70,11 @@ class RidgeMemory(Recomputed, LinearMixing):
             raise InvalidSetting(f"expected at least 1 class, got {n_classes}")
         if limit < 1:
             raise InvalidSetting(f"expected a limit of at least 1 number in a key, got {limit}")
-        if dim is not None and dim < 1:
-            raise InvalidSetting(f"expected at least 1 random feature, got {dim}")
+        if dim is not None and not 1 <= dim <= limit:
+            raise InvalidSetting(
+                f"expected from 1 to {limit:,} random features, got {dim:,}; with a larger limit "
+                f"(ridge:dim={dim},limit={dim}) they would take {NBYTES * dim**2 / 1e9:,.1f} GB"
+            )
         self.n_classes, self.limit, self.dim, self.seed = n_classes, limit, dim or 0, seed
         self.device = CPU if device.type == "mps" else device  # MPS has no float64
         self.n_entries = 0
@@ -150,7 +153,7 @@ class RidgeMemory(Recomputed, LinearMixing):
         """
         if cache is not None:
             return self.again(queries, cache)
-        penalties = positive(settings, "lambda", "λ")
+        penalties = positive(settings, "lambda", "λ", least=LEAST_PENALTY)
         check_keys(queries, self._key_length)
         start = time.perf_counter()
         if self._gram is None:

@@ -1,6 +1,5 @@
 """Parameters of a recall, and checks of their values."""
 
-import math
 from collections.abc import Sequence
 
 from agent.errors import InvalidSetting
@@ -9,17 +8,25 @@ Setting = dict[str, float]
 """Parameters of a recall, by names that the memory defines."""
 
 
-def positive(settings: Sequence[Setting], name: str, shown: str = "") -> list[float]:
-    """The values of a parameter at each setting; raises InvalidSetting unless each is finite and above 0.
+LARGEST = 1e12
+"""Of a parameter."""
+
+LEAST_PENALTY = 1e-9
+"""Relative to the mean of a diagonal: with less, rounding would make an indefinite matrix of a singular one."""
+
+
+def positive(settings: Sequence[Setting], name: str, shown: str = "", *, least: float = 1e-12) -> list[float]:
+    """The values of a parameter at each setting; raises InvalidSetting unless each is between `least` and 10¹².
 
     Args:
         settings: have the parameter.
         name: of the parameter.
         shown: its name in the error, if that is another one, such as λ for lambda.
+        least: the smallest value that can be computed with.
     """
     values = [setting[name] for setting in settings]
-    if not all(math.isfinite(value) and value > 0 for value in values):
-        raise InvalidSetting(f"expected finite {shown or name} above 0, got {values}")
+    if not all(least <= value <= LARGEST for value in values):  # NaN is not
+        raise InvalidSetting(f"expected finite {shown or name} above 0, from {least:g} to {LARGEST:g}, got {values}")
     return values
 
 

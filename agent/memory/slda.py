@@ -16,7 +16,7 @@ from agent.memory.entry_memory import CPU
 from agent.memory.mixture import LinearMixing
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.memory.recomputed import Recomputed, check_limit
-from agent.memory.settings import Setting, positive
+from agent.memory.settings import LEAST_PENALTY, Setting, positive
 from agent.networks.outputs import Outputs
 from agent.version import Lineage
 
@@ -143,7 +143,10 @@ class SldaMemory(Recomputed, LinearMixing):
         """
         if cache is not None:
             return self.again(queries, cache)
-        temperatures, shrinkages = positive(settings, "temperature"), positive(settings, "shrinkage")
+        temperatures, shrinkages = (
+            positive(settings, "temperature"),
+            positive(settings, "shrinkage", least=LEAST_PENALTY),
+        )
         if max(shrinkages) > 1:
             raise InvalidSetting(f"expected shrinkage of at most 1, got {shrinkages}")
         check_keys(queries, self._key_length)

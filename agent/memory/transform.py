@@ -22,6 +22,10 @@ N_FITTED = 2000
 """The most samples that a transform is fitted to."""
 
 
+MOST_NUMBERS = 2**16
+"""In a projected key; more are taken for a typing error."""
+
+
 class Affine(NamedTuple):
     """x ↦ (x - mean) matrix of L2-normalized keys x."""
 
@@ -89,15 +93,15 @@ class Centre:
 
     def fit(self, keys: Float[Tensor, "n length"]) -> Affine:
         """The mean."""
-        return Affine(keys.double().mean(dim=0).float(), None)
+        return Affine(keys.cpu().double().mean(dim=0).float(), None)  # not every device has float64
 
 
 class Pca:
     """The first principal components of centred keys.
 
     With n keys of L numbers to fit, the components are found from the smaller of covariance and matrix of products:
-    2 n L m + 9 m³ FLOPs with m = min(n, L), and 2 n L dim for the way back from products. With fewer than `dim` keys
-    the remaining components are 0.
+    2 n L m + 9 m³ FLOPs with m = min(n, L), and 2 n L dim for the way back from products. With `dim` keys or fewer the
+    remaining directions are random, orthogonal to the components, for 2 L dim² FLOPs.
 
     Args:
         dim: number of components.
@@ -124,25 +128,28 @@ class Pca:
     def fitting_flops(self, n: int, key_length: int) -> int:
         """FLOPs of products, eigenvectors and the way back."""
         smaller = min(n, key_length)
-        back = 2 * n * key_length * self.n_columns(key_length) if n < key_length else 0
+        dim = self.n_columns(key_length)
+        back = 2 * n * key_length * dim + (2 * key_length * dim**2 if n <= dim else 0) if n < key_length else 0
         return 2 * n * key_length * smaller + 9 * smaller**3 + back
 
     def fit(self, keys: Float[Tensor, "n length"]) -> Affine:
         """The mean and the components."""
         n, length = keys.shape
-        mean = keys.double().mean(dim=0)
-        centred = keys.double() - mean
-        dim = self.n_columns(length)
-        matrix = torch.zeros(length, dim, dtype=torch.float64, device=keys.device)
+        keys = keys.cpu().double()  # not every device has float64
+        mean, dim = keys.mean(dim=0), self.n_columns(length)
+        centred = keys - mean
         if length <= n:
             found = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :dim]
-        else:
-            found = centred.T @ torch.linalg.eigh(centred @ centred.T).eigenvectors.flip(1)[:, :dim]
-            size = found.norm(dim=0)
-            found = found[:, size > 1e-6 * size.max()]  # centred keys have rank n - 1 at most
-            found = found / found.norm(dim=0)
-        matrix[:, : found.shape[1]] = found
-        return Affine(mean.float(), matrix.float())
+            return Affine(mean.float(), found.float())
+        found = centred.T @ torch.linalg.eigh(centred @ centred.T).eigenvectors.flip(1)[:, :dim]
+        size = found.norm(dim=0)
+        found = found[:, size > 1e-6 * size.max()]  # centred keys have rank n - 1 at most
+        found = found / found.norm(dim=0)
+        if found.shape[1] < dim:
+            generator = named_generator(0, "further components")
+            further = torch.randn(length, dim - found.shape[1], generator=generator, dtype=torch.float64)
+            found = torch.linalg.qr(torch.cat([found, further], dim=1)).Q
+        return Affine(mean.float(), found.float())
 
 
 class Projection:
@@ -153,7 +160,7 @@ class Projection:
         seed: of the projection.
 
     Raises:
-        InvalidSetting: no number.
+        InvalidSetting: no number, or more than 65,536.
 
     References:
         Johnson and Lindenstrauss 1984; with a normal distribution, Dasgupta and Gupta 2003.
@@ -162,8 +169,8 @@ class Projection:
     needs_samples = False
 
     def __init__(self, dim: int = 64, seed: int = 0) -> None:
-        if dim < 1:
-            raise InvalidSetting(f"expected at least 1 number in a projected key, got {dim}")
+        if not 1 <= dim <= MOST_NUMBERS:
+            raise InvalidSetting(f"expected from 1 to {MOST_NUMBERS:,} numbers in a projected key, got {dim:,}")
         self.dim, self.seed = dim, seed
 
     def n_columns(self, key_length: int) -> int:
@@ -310,7 +317,9 @@ class TransformedMemory(Decorated):
         mapped, inner, mapping = cache.queries if cache else None, cache.recall if cache else None, Work()
         if self._map is not None and self.n_entries:
             check_keys(queries, len(self._map.mean))
-            if mapped is None:
+            if mapped is not None:
+                mapped = mapped.to(queries.device)  # a cache from a file is on the CPU
+            else:
                 start = time.perf_counter()
                 mapped = self._map.of(queries)
                 mapping = Work(self._mapping_flops(*queries.shape), seconds=time.perf_counter() - start)
@@ -357,19 +366,20 @@ class RekeyableTransformedMemory(TransformedMemory):
     def rekey(self, renew: Callable[[Int64[Tensor, " n"]], Outputs]) -> Work:
         """Replace the outputs in all entries, under the same map; see `Rekeyable`."""
         assert isinstance(self.memory, Rekeyable)
-        seen = 0
+        mapping = Work()
 
         def renewed(ids: Int64[Tensor, " n"]) -> Outputs:
-            nonlocal seen
+            nonlocal mapping
             outputs = renew(ids)
-            seen += len(ids)
             if self._map is None:
                 return outputs
+            start = time.perf_counter()
             check_keys(outputs.keys, len(self._map.mean))
-            return outputs._replace(keys=self._map.of(outputs.keys))
+            mapped = self._map.of(outputs.keys)
+            mapping += Work(self._mapping_flops(*outputs.keys.shape), seconds=time.perf_counter() - start)
+            return outputs._replace(keys=mapped)
 
-        work = self.memory.rekey(renewed)
-        return work + Work(self._mapping_flops(seen, len(self._map.mean) if self._map else 0))
+        return self.memory.rekey(renewed) + mapping
 
     def estimate_rekey(self) -> Work:
         """The work of `rekey`, without the forward passes and without seconds."""

@@ -13,7 +13,7 @@ from agent.errors import InvalidSetting
 from agent.networks.protocol import Network, Shape, identity_of, on_meta, shown
 
 INPUT = "input"
-"""The place before the network: its input, such as normalized pixels. Every network has it."""
+"""The place before the network: its input, such as normalized pixels. Every network has it, and pooling spares it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class KeyPlaces:
 
     Args:
         names: places of the network, its aliases, or `input`; empty for the network's default.
-        pooled: average each place over space, which leaves its channels, or use every activation.
+        pooled: average each place over space, which leaves its channels, or use every activation. The input is never
+            averaged, of which no more than a colour would be left.
         weights: one for each name, above 0, or none. With weights the cosine of two keys is the weighted mean of the
             cosines at each place; without, a place counts by the size of its activations.
 
@@ -99,9 +100,10 @@ class KeyPlaces:
         """
         parts = []
         for place, activation in activations.items():
-            pooled = activation.mean(dim=(2, 3)) if self.pooled and activation.ndim == 4 else activation
-            part = pooled.flatten(1).float()
+            averaged = self.pooled and activation.ndim == 4 and place != INPUT
+            part = (activation.mean(dim=(2, 3)) if averaged else activation).flatten(1).float()
             if self.weights:
+                part = part / part.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)  # so that no square overflows
                 part = F.normalize(part, dim=1) * self.weights[self.names.index(place)] ** 0.5
             parts.append(part)
         return torch.cat(parts, dim=1)

@@ -129,8 +129,10 @@ def _capacity(value: Any) -> Any:
     """What a memory may hold, from entries or bytes: `1000`, `10MB`."""
     from agent.memory.bounded import Capacity
 
-    if isinstance(value, Capacity):
+    if value is None or isinstance(value, Capacity):
         return value
+    if value == "none":
+        return None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("Input should be a valid string")
     return Capacity.parse(str(value))
@@ -172,8 +174,12 @@ Places = Annotated[
 """Places of keys, joined by `+`."""
 RekeyingText = Annotated[Rekeying, BeforeValidator(_rekeying), PlainSerializer(str, return_type=str)]
 """`never`, `on-learn` or `every:n`."""
-CapacityText = Annotated[Capacity, BeforeValidator(_capacity), PlainSerializer(str, return_type=str)]
-"""A number of entries, or bytes such as `10MB`."""
+CapacityText = Annotated[
+    Capacity | None,
+    BeforeValidator(_capacity),
+    PlainSerializer(lambda capacity: None if capacity is None else str(capacity), return_type=str | None),
+]
+"""A number of entries, bytes such as `10MB`, or `none`."""
 Limit = BeforeValidator(lambda value: None if value in (math.inf, "inf") else value)
 """Reads `inf` as None, for no limit."""
 Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)

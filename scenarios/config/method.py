@@ -66,16 +66,19 @@ class AgentSettings(Settings):
         MEMORIES,
         "method",
     )
-    pool: bool | None = setting(None, "average keys over space (default: by memory)", MEMORIES, "method")
+    pool: bool | None = setting(
+        None, "average keys over space, but not the input (default: by memory)", MEMORIES, "method"
+    )
     transform: Annotated[Member, Of(TRANSFORM)] = setting(
         "none",
-        "a linear map of the keys, fitted to learned images; `lifetime list transforms` shows them",
+        "a linear map of the keys, fitted once to images that the learner has stored, or else to the first memorized "
+        "ones; `lifetime list transforms` shows them",
         MEMORIES,
         "method",
     )
-    capacity: CapacityText | None = setting(
+    capacity: CapacityText = setting(
         None,
-        "the most that the memory may hold: entries, as 1000, or bytes, as 10MB (default: no limit)",
+        "the most that the memory may hold: entries, as 1000, or bytes of entries, as 10MB (default: none, no limit)",
         MEMORIES,
         "method",
     )

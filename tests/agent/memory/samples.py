@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.networks.outputs import Outputs
 
@@ -37,3 +38,15 @@ def unit(rows):
     """Rows of length 1, in double precision."""
     rows = rows.astype(float)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the number of elements of the largest tensor made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numel = max(self.numel, result.numel())
+        return result

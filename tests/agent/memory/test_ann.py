@@ -215,7 +215,7 @@ def test_without_faiss_the_error_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"links": 1}, "expected 2 links or more for an HNSW index, got 1"),
+        ({"links": 1}, "expected from 2 to 1,024 links for an HNSW index, got 1"),
         ({"effort": 99}, "expected an effort of at least 100, the largest k, for an HNSW index, got 99"),
         ({"index": "ivfpq", "train": 1}, "expected 2 entries or more to train"),
         ({"index": "ivfpq", "train": 10, "lists": 11}, "expected from 1 to 10 lists"),

@@ -151,7 +151,7 @@ def test_the_version_changes_exactly_if_entries_go():
 
 @pytest.mark.parametrize("memory", [RidgeMemory(N_CLASSES), NearestMemory(N_CLASSES)])
 def test_a_memory_without_entries_is_refused(memory):
-    message = rf"expected a memory of entries .*, got {type(memory).__name__}, which stores sums; use the cache"
+    message = rf"expected a memory whose entries can be removed .*, got {type(memory).__name__}, which lacks"
     with pytest.raises(InvalidSetting, match=message):
         bounded(memory, Capacity(5), Fifo())
 

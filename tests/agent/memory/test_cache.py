@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.errors import InvalidSetting
 from agent.memory import CacheMemory, RidgeMemory, cache, entry_store
 from agent.networks.outputs import Outputs
+from tests.agent.memory.samples import Largest
 from tests.agent.toys import same
 
 THETAS = ({"theta": 1.0}, {"theta": 30.0})
@@ -193,18 +193,6 @@ def test_half_precision_comes_close():
         memory.insert(*entries(200, length=64))
     assert half.nbytes < 0.6 * exact.nbytes
     torch.testing.assert_close(probabilities(half, queries), probabilities(exact, queries), atol=0.01, rtol=0)
-
-
-class Largest(TorchDispatchMode):
-    """Remembers the number of elements of the largest tensor made."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.numel = max(self.numel, result.numel())
-        return result
 
 
 def test_the_matrix_of_similarities_never_exists():

@@ -39,17 +39,27 @@ def test_it_is_that_of_scikit_learn(monkeypatch, penalty, tile):
 def test_it_trains_once_until_the_entries_change(monkeypatch):
     trained = []
     train = LogisticMemory._train
-    monkeypatch.setattr(LogisticMemory, "_train", lambda self, at: trained.append(at) or train(self, at))
+    monkeypatch.setattr(LogisticMemory, "_train", lambda self, at, gram: trained.append(at) or train(self, at, gram))
     rng = np.random.default_rng(0)
     memory, queries = fill(LogisticMemory(4), *blobs(rng, 40)), blobs(rng, 3)[0]
     works = [memory.recall(torch.from_numpy(queries), (memory.prior,))[2].flops for _ in range(2)]
-    assert trained == [[1e-4]]
+    assert trained == [1e-4]
     assert works[0] == works[1] == memory.recall_flops(3)  # each recall is billed for the training
     recalled(memory.fork(), queries, memory.prior)
     assert len(trained) == 1
     memory.evict(torch.tensor([0]))
     recalled(memory, queries, memory.prior, {"lambda": 0.1})
-    assert trained[1:] == [[1e-4, 0.1]]
+    assert trained[1:] == [1e-4, 0.1]
+
+
+def test_weights_do_not_depend_on_the_other_settings_to_the_bit():
+    rng = np.random.default_rng(0)
+    memory, queries = fill(LogisticMemory(4), *blobs(rng, 300)), blobs(rng, 20)[0]
+    together = recalled(memory, queries, *memory.settings)
+    for setting, expected in zip(memory.settings, together, strict=True):
+        alone = LogisticMemory(4)
+        alone.load_state(memory.state())
+        np.testing.assert_array_equal(recalled(alone, queries, setting)[0], expected)
 
 
 def test_its_work_is_what_the_formula_says():

@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.memory import neighbours
 from agent.memory.entry_store import EntryStore
 from agent.memory.neighbours import nearest
+from tests.agent.memory.samples import Largest
 
 CPU = torch.device("cpu")
 
@@ -65,16 +65,16 @@ def test_among_thousands_of_entries():
         np.testing.assert_allclose(found.similarity, similarity, atol=1e-6)
 
 
-class Largest(TorchDispatchMode):
-    """Remembers the number of elements of the largest tensor made."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor):
-            self.numel = max(self.numel, result.numel())
-        return result
+def test_entries_that_come_ever_nearer_are_found_in_bounded_memory():
+    """The worst order: each entry is nearer to all queries than those before."""
+    angles = torch.linspace(1.5, 0.01, 30_000)
+    keys = torch.stack([angles.cos(), angles.sin()], dim=1)
+    queries = torch.tensor([[1.0, 0.0]]).repeat(200, 1)
+    entries = store(keys, 15)
+    with Largest() as largest:
+        found = nearest(queries, entries, 10)
+    assert (found.positions == torch.arange(29_999, 29_989, -1)).all()
+    assert largest.numel <= 2 * neighbours.TILE[1] * len(queries) < len(keys) * len(queries) / 5
 
 
 def test_the_matrix_of_similarities_never_exists():

@@ -76,7 +76,7 @@ def test_random_features_are_those_of_the_paper():
     np.testing.assert_allclose(found, scores / scores.sum(axis=1, keepdims=True), atol=2e-4)
     assert memory.nbytes == 8 * 31 * 35 + 4 * 6 * 30
     assert memory.recall_flops(7) == 31**3 // 3 + 2 * 31**2 * 4 + 2 * 7 * (6 * 30 + 31 * 4)
-    with pytest.raises(InvalidSetting, match="expected at least 1 random feature, got 0"):
+    with pytest.raises(InvalidSetting, match="expected from 1 to 4,096 random features, got 0"):
         RidgeMemory(4, dim=0)
 
 

@@ -80,6 +80,14 @@ def test_weighted_places_count_by_their_weights():
     torch.testing.assert_close(cosines(keys), 0.25 * places[0] + 0.75 * places[1])
 
 
+def test_pooling_spares_the_input():
+    images = toy_images(3).inputs
+    network, training = toy_network().eval(), toy_training()
+    found = [training.look(network, images, KeyPlaces(("input",), pooled=pooled))[0].keys for pooled in (True, False)]
+    assert torch.equal(*found)
+    assert found[0].shape == (3, images[0].numel())
+
+
 def test_places_are_read_from_text():
     assert KeyPlaces.parse(("stem", "features"), pooled=True) == KeyPlaces(("stem", "features"))
     assert KeyPlaces.parse(("stem * 0.5", "features"), pooled=True).weights == (0.5, 1.0)

@@ -71,7 +71,7 @@ def test_a_curve_holds_memories_beside_each_other(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--memory", "ridge", "--capacity", "10"], "expected a memory of entries"),
+        (["--memory", "ridge", "--capacity", "10"], "expected a memory whose entries can be removed"),
         (["--capacity", "ten"], "expected a capacity of 1 or more in entries (1000) or in B, kB, MB or GB (10MB)"),
         (["--capacity", "100B"], "expected a capacity of at least"),
         (["--eviction", "fifo"], "expected --capacity with --eviction fifo, got none"),
@@ -81,8 +81,8 @@ def test_a_curve_holds_memories_beside_each_other(tmp_path):
         (["--keys", "stem*much"], "expected a weight after the * of a place"),
         (["--memory", "cache:storage=int4"], "expected storage of cache to be one of float32, float16, int8"),
         (["--memory", "knn:vote=mean"], "expected vote of knn to be one of softmax, majority"),
-        (["--memory", "ridge:dim=0"], "expected at least 1 random feature, got 0"),
-        (["--memory", "ann", "--capacity", "5"], "expected a memory of entries"),
+        (["--memory", "ridge:dim=0"], "expected from 1 to 4,096 random features, got 0"),
+        (["--memory", "ann", "--capacity", "5"], "expected a memory whose entries can be removed"),
     ],
 )
 def test_what_cannot_be_is_one_line(tmp_path, options, message):
