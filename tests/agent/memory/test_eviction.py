@@ -153,6 +153,7 @@ def avalanche_buffer(monkeypatch, buffer, chunks, weights):
     return {int(buffer.buffer[i][0]) for i in range(len(buffer.buffer))}
 
 
+@pytest.mark.filterwarnings("ignore:no QP solver")  # of Avalanche's import
 @pytest.mark.parametrize(
     ("name", "eviction"), [("ReservoirSamplingBuffer", Reservoir), ("ClassBalancedBuffer", ClassBalanced)]
 )
@@ -191,6 +192,7 @@ def test_herding_is_algorithm_4(sizes, data, seed):
         assert set(picked.nonzero()[:, 0].tolist()) == slow_herding(of_class.numpy(), mean.numpy(), n)
 
 
+@pytest.mark.filterwarnings("ignore:no QP solver")
 @pytest.mark.parametrize("seed", range(5))
 def test_herding_picks_the_exemplars_of_avalanche(seed):
     from avalanche.training.storage_policy import HerdingSelectionStrategy

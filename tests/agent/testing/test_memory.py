@@ -49,7 +49,7 @@ MEMORIES = {
     "knn by majority": lambda n_classes: KnnMemory(n_classes, vote="majority", storage="int8"),
     "residual": ResidualMemory,
     "residual in int8": lambda n_classes: ResidualMemory(n_classes, storage="int8"),
-    "logistic": LogisticMemory,
+    "logistic": lambda n_classes: LogisticMemory(n_classes, steps=10),
     "ridge": RidgeMemory,
     "ridge on random features": lambda n_classes: RidgeMemory(n_classes, dim=20),
     "slda": SldaMemory,

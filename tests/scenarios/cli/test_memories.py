@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, within
+from tests.scenarios.commands import TINY, assert_refused, kept, within
 
 METHODS = {
     "knn": "memory:knn:storage=float16",
@@ -59,9 +59,7 @@ def test_an_interrupted_lifetime_goes_on_to_the_same_bytes(whole, tmp_path, stop
 def test_a_curve_holds_memories_beside_each_other(tmp_path):
     further = ["--with-memories", "few = memory:knn | pool:true | capacity:20 | eviction:fifo"]
     further += ["--with-memories", "mapped = transform:pca:dim=3"]
-    done = lifetime(
-        "curve", *TINY, "--k", 50, "--no-surface", *further, "--seeds", 1, "--runs", tmp_path, "--name", "c"
-    )
+    done = within("curve", *TINY, "--k", 50, "--no-surface", *further, "--seeds", 1, "--runs", tmp_path, "--name", "c")
     assert done.returncode == 0, done.stderr
     assert "few" in done.stdout
     memories = json.loads((tmp_path / "curve/c/memories.json").read_text())["memories"]
