@@ -25,7 +25,7 @@ from agent.memory.mixture import WITHIN, Mixture, Rule, fit_temperature, tempere
 from agent.memory.protocol import InsertionEstimate
 from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
 from agent.memory.settings import Setting
-from agent.memory.transform import N_FITTED, TransformedMemory
+from agent.memory.transformed import N_FITTED, TransformedMemory
 from agent.networks.keys import Columns
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape

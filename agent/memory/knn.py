@@ -1,7 +1,7 @@
 """The k nearest neighbours of a query among the stored keys."""
 
 import time
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
-from agent.memory.entries import check_keys
-from agent.memory.entry_memory import CPU, EntryMemory
+from agent.memory.entry_memory import CPU
 from agent.memory.entry_store import Storage
 from agent.memory.mixture import LinearMixing
-from agent.memory.neighbours import Neighbours, nearest
+from agent.memory.neighbour_memory import NeighbourMemory
+from agent.memory.neighbours import Neighbours
 from agent.memory.protocol import ReadOut
 from agent.memory.settings import Setting, positive, whole
 
@@ -26,7 +26,7 @@ TEMPERATURES = tuple(4.0**-i for i in range(6))
 Vote = Literal["softmax", "majority"]
 
 
-class KnnMemory(EntryMemory, LinearMixing):
+class KnnMemory(NeighbourMemory, LinearMixing):
     """A vote of the k nearest keys by cosine.
 
     With i running over the k nearest entries and s_i their cosines with the query q: p(c | q) = Σ_i w_i [label_i = c],
@@ -71,25 +71,10 @@ class KnnMemory(EntryMemory, LinearMixing):
                 above 0, or a temperature that is not positive and finite.
         """
         k = most_neighbours(settings, self.vote)
-        check_keys(queries, self.entries.key_length)
+        found, work = self.search(queries, k, cache)
         start = time.perf_counter()
-        n_new = self.n_entries - (cache.n_entries if cache else 0)
-        found = nearest(queries, self.entries, k, cache)
         read_out = voted(found, self.entries.labels, settings, self.n_classes, self.vote)
-        work = Work(2 * len(queries) * n_new * queries.shape[1], seconds=time.perf_counter() - start)
-        return read_out, found, work
-
-    def recall_flops(self, n: int) -> int:
-        """FLOPs of comparing n queries with all entries."""
-        return 2 * n * self.n_entries * (self.entries.key_length or 0)
-
-    def save_cache(self, cache: Neighbours) -> dict[str, Any]:
-        """The neighbours."""
-        return cache.as_state()
-
-    def load_cache(self, state: dict[str, Any]) -> Neighbours:
-        """The neighbours that were saved."""
-        return Neighbours.from_state(state, self.device)
+        return read_out, found, work + Work(seconds=time.perf_counter() - start)
 
 
 def vote_settings(vote: Vote) -> tuple[tuple[Setting, ...], Setting]:

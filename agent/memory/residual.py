@@ -1,7 +1,6 @@
 """ResMem: a memory of what the learner got wrong, which adds to the learner's prediction."""
 
 import time
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +8,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from agent.accounting.work import Work
-from agent.memory.entries import check_keys
-from agent.memory.entry_memory import CPU, EntryMemory
+from agent.memory.entry_memory import CPU
 from agent.memory.entry_store import Storage
 from agent.memory.mixture import FLOOR, Mixture, most_accurate
-from agent.memory.neighbours import Neighbours, nearest
+from agent.memory.neighbour_memory import NeighbourMemory
+from agent.memory.neighbours import Neighbours
 from agent.memory.protocol import ReadOut
 from agent.memory.settings import Setting, positive, whole
 from agent.networks.outputs import Outputs
@@ -22,7 +21,7 @@ N_QUERIES = 1024
 """Queries whose neighbours' residuals are averaged at once."""
 
 
-class ResidualMemory(EntryMemory):
+class ResidualMemory(NeighbourMemory):
     """The residuals of the nearest samples, added to the learner's probabilities (ResMem, Yang et al. 2023).
 
     With each key it stores the residual r_i = e_y - p(x_i): 1 at the label and 0 elsewhere, minus the learner's
@@ -71,13 +70,10 @@ class ResidualMemory(EntryMemory):
         """
         k = max(whole(settings, "k"))
         positive(settings, "sigma", "σ")
-        check_keys(queries, self.entries.key_length)
+        found, work = self.search(queries, k, cache)
         start = time.perf_counter()
-        n_new = self.n_entries - (cache.n_entries if cache else 0)
-        found = nearest(queries, self.entries, k, cache)
         read_out = self._read_out(found, settings)
-        work = Work(2 * len(queries) * n_new * queries.shape[1], seconds=time.perf_counter() - start)
-        return read_out, found, work
+        return read_out, found, work + Work(seconds=time.perf_counter() - start)
 
     def _read_out(self, found: Neighbours, settings: tuple[Setting, ...]) -> ReadOut:
         n = len(found.similarity)
@@ -94,10 +90,6 @@ class ResidualMemory(EntryMemory):
                 added[rows] = (weights[:, :, None] * of_neighbours[:, : weights.shape[1]]).sum(dim=1)
         residual -= residual.mean(dim=2, keepdim=True)  # stored residuals are rounded, so that their sum may not be 0
         return ReadOut((1 + residual).clamp_min_(0) / self.n_classes, found.novelty)
-
-    def recall_flops(self, n: int) -> int:
-        """FLOPs of comparing n queries with all entries."""
-        return 2 * n * self.n_entries * (self.entries.key_length or 0)
 
     def combine(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
@@ -123,14 +115,6 @@ class ResidualMemory(EntryMemory):
             [each.gather(1, labels[:, None]).double().clamp_min(FLOOR).log().sum() for each in combined]
         )
         return Mixture(1.0, self.settings[most_accurate(right, likelihood, within=within)])
-
-    def save_cache(self, cache: Neighbours) -> dict[str, Any]:
-        """The neighbours."""
-        return cache.as_state()
-
-    def load_cache(self, state: dict[str, Any]) -> Neighbours:
-        """The neighbours that were saved."""
-        return Neighbours.from_state(state, self.device)
 
 
 def _residuals(outputs: Outputs, labels: Int64[Tensor, " n"]) -> Float[Tensor, "n classes"]:

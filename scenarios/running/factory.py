@@ -19,7 +19,8 @@ from agent.memory.bounded import Capacity, bounded
 from agent.memory.eviction import Eviction
 from agent.memory.mixture import Rule
 from agent.memory.rekeying import Rekeying
-from agent.memory.transform import KeyTransform, transformed
+from agent.memory.transform import KeyTransform
+from agent.memory.transformed import transformed
 from agent.networks.keys import KeyPlaces, check_takes, joint_keys
 from agent.randomness import named_generator
 from scenarios.config.members import Member

@@ -8,7 +8,8 @@ from agent.errors import InvalidSetting
 from agent.memory import CacheMemory, KnnMemory, Rekeyable, RidgeMemory
 from agent.memory.bounded import Capacity, bounded
 from agent.memory.eviction import Fifo
-from agent.memory.transform import Centre, Pca, Projection, TransformedMemory, Unchanged, transformed
+from agent.memory.transform import Centre, Pca, Projection, Unchanged
+from agent.memory.transformed import TransformedMemory, transformed
 from agent.testing import check_memory
 from tests.agent.memory.samples import drawn, fill, recalled, stored, unit
 from tests.agent.toys import LEARNERS, N_CLASSES, toy_stream
