@@ -1,6 +1,7 @@
 """The agent: a learner, a memory, and the mixture of their predictions."""
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +19,10 @@ from agent.errors import InvalidSetting
 from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.scores import Prediction
 from agent.learners import Learner
-from agent.learners.protocol import KeyReading, Remembering
+from agent.learners.protocol import BoundedStorage, KeyReading, Remembering
 from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
+from agent.memory.decorated import Decorated
 from agent.memory.mixture import WITHIN, Mixture, Rule, fit_temperature, tempered
 from agent.memory.protocol import InsertionEstimate
 from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
@@ -134,6 +136,7 @@ class Agent:
     def learn(self, chunk: Chunk) -> Bill:
         """Let the learner learn from the chunk."""
         bill = self.prepare(chunk) + self.shared.learn(chunk)
+        self._reserve()
         self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.on_learn and not self.shared.pending:
             bill += self._rekey(chunk.price)
@@ -146,6 +149,7 @@ class Agent:
     def memorize(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
         """Store the chunk in memory under keys of the current learner; `outputs` are those of `perform`."""
         bill = self.prepare(chunk) + self.flush()
+        self._reserve()
         work = Work()
         if outputs is None:
             outputs, work = self.shared.forward(chunk.inputs, self.keys, plain=True)
@@ -168,6 +172,13 @@ class Agent:
             self.raw_images = without(self.raw_images, evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill
+
+    def _reserve(self) -> None:
+        """Leave room for the learner's samples in a capacity that they share with the memory."""
+        if isinstance(self.memory, Decorated):
+            evicted = self.memory.reserve(self.learner.nbytes)
+            if len(self.raw_images):
+                self.raw_images = without(self.raw_images, evicted)
 
     def _fit_keys(self) -> Work:
         """Fit the memory's transform of keys to learned samples, if that is due and the learner still has some."""
@@ -289,11 +300,24 @@ class Agent:
         return self.keys.length if self.keys else self.learner.key_length(shape)
 
     def check_stores(self, chunk: Chunk) -> None:
-        """Raise InvalidSetting if the memory cannot store keys of such chunks, or the learner has fewer columns."""
+        """Raise InvalidSetting if this agent cannot store such chunks.
+
+        The learner has fewer columns than its keys, the keys are too long for the memory, or the learner may store more
+        than a capacity that it shares with the memory.
+        """
         n_columns = self.learner.key_length(chunk.inputs.shape[1:])
         if self.keys and not 0 <= self.keys.first < self.keys.end <= n_columns:
             raise InvalidSetting(f"expected columns of the learner's {n_columns} numbers in a key, got {self.keys}")
         self.estimate_memorizing(chunk, looked=False)
+        shared = self.memory.shared_nbytes if isinstance(self.memory, Decorated) else None
+        learner = self.learner
+        most = learner.most_nbytes(chunk.inputs) if isinstance(learner, BoundedStorage) else math.inf
+        if shared is not None and most > shared:
+            stores = "any number of bytes" if math.isinf(most) else f"{most:,} bytes"
+            raise InvalidSetting(
+                f"expected a learner that stores at most the {shared:,} bytes that it shares with the memory, got one "
+                f"that stores {stores}; bound it, as in --learner online:stored=500, or raise --capacity"
+            )
 
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
         """The learner's outputs, with the agent's part of the keys; the learner must be flushed."""
@@ -446,6 +470,7 @@ class Agent:
         self.raw_images.load_state(state["raw_images"])
         self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
         self.seen_classes = set(state["seen_classes"])
+        self._reserve()
         self._keyed_by = None if state["stale"] else self.learner.version
 
 

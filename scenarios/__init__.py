@@ -1,13 +1,14 @@
 """Worlds for agents, and experiments in them.
 
 The experiments are calls that return their results as values: `simulate`, `compare`, `sweep`, `tune`, `curve`, `tree`,
-`train_policy` and `evaluate` take the options of the command of the same name; `resume` goes on with an interrupted
-run, and `load` reads a finished one.
+`train_policy`, `evaluate` and `frontier` take the options of the command of the same name; `resume` goes on with an
+interrupted run, and `load` reads a finished one.
 
     found = scenarios.compare(policies="static:k=50 loss", seeds=3)
     found.frame(), found.lifetimes(), found.steps()  # pandas frames
     scenarios.load("runs/curve/NAME")
 
+`read_predictions` reads what a lifetime predicts at its end, if its run kept it (`keep_predictions=True`).
 `run_lifetime` simulates one lifetime in memory, a `Method` is what `compare` compares, and `LifetimeEnv` is a Gymnasium
 environment of lifetimes:
 
@@ -20,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agent.storage.predictions import read_predictions as read_predictions
     from scenarios.calls import load as load
     from scenarios.calls import resume as resume
     from scenarios.config.method import Method as Method
@@ -32,6 +34,7 @@ _CALLS = (
     "compare_runs",
     "curve",
     "evaluate",
+    "frontier",
     "join_curves",
     "load",
     "resume",
@@ -46,6 +49,7 @@ _WHERE = {
     "Method": "scenarios.config.method",
     "Results": "scenarios.results",
     "run_lifetime": "scenarios.experiments.simulate",
+    "read_predictions": "agent.storage.predictions",
     **dict.fromkeys((*_CALLS, "load", "resume"), "scenarios.calls"),
 }
 

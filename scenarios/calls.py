@@ -44,6 +44,7 @@ CALLS = {
     "tree": "tree",
     "train_policy": "train-policy",
     "evaluate": "evaluate",
+    "frontier": "frontier",
 }
 """The experiment of each call."""
 

@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "tree": "scenarios.oracle.grow:TREE",
     "train-policy": "scenarios.policy_training.train:TRAIN_POLICY",
     "evaluate": "scenarios.oracle.evaluate:EVALUATE",
+    "frontier": "scenarios.frontiers.experiment:FRONTIER",
 }
 """The `Experiment` of each name, as `module:NAME`; it is imported on first use, because torch takes seconds."""
 

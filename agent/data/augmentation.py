@@ -98,6 +98,10 @@ class Turns:
         self._mirrored = self._mirrored ^ (torch.bincount(rows, minlength=len(self._mirrored)) % 2).bool()
         return found
 
+    def part(self, rows: Int64[Tensor, " m"]) -> "Turns":
+        """Those of these images alone; none if images do not alternate."""
+        return Turns(self._mirrored[rows]) if len(self._mirrored) else self
+
     def fork(self) -> "Turns":
         """An independent copy."""
         return Turns(self._mirrored)  # never written to

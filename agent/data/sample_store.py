@@ -68,6 +68,12 @@ class SampleStore:
         rows = rows.to(self.device)
         return self._rows[rows], self._labels[rows]
 
+    def part(self, rows: Int64[Tensor, " n"]) -> "SampleStore":
+        """A store of the rows with these numbers alone."""
+        part = SampleStore(self.device)
+        part.append(*self.batch(rows))
+        return part
+
     def fork(self) -> "SampleStore":
         """An independent store with the same rows, which shares the tensors."""
         return copy.copy(self)

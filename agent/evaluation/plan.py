@@ -1,5 +1,6 @@
 """The evaluation plan: the data and the times of evaluations."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ class EvaluationPlan:
         recalling_after: further steps that an evaluation follows if the memory has entries and the learner has no work
             pending, so that it takes recall alone once the learner's outputs are cached.
         rules: further rules by which the mixture is fitted and scored at the end, too, for the experimenter.
+        detailed: the names of the lifetimes that `recalling_after` and `rules` are for; None for all.
         groups: for each test image its experience, from 0. If given, evaluations report the accuracy on each
             experience, and there is one at initialization.
         prequential: predict each chunk before it is used, and score the prediction. A learner with pending work is
@@ -30,6 +32,7 @@ class EvaluationPlan:
         shown: for each validation image the step of the first chunk with similar images; it fits no mixture before
             that chunk has been used. None if only classes distinguish images. Images of classes that the agent has
             not seen are never used.
+        keeps_predictions: let trajectories have the prediction of the test set after the last chunk.
     """
 
     validation: LabelledInputs
@@ -38,9 +41,11 @@ class EvaluationPlan:
     after: frozenset[int] = frozenset()
     recalling_after: frozenset[int] = frozenset()
     rules: tuple[Rule, ...] = ()
+    detailed: frozenset[str] | None = None
     groups: Int64[Tensor, " n_test"] | None = None
     prequential: bool = False
     shown: Int64[Tensor, " n_validation"] | None = None
+    keeps_predictions: bool = False
 
     def __post_init__(self) -> None:
         for part, data in (("validation", self.validation), ("test", self.test)):
@@ -60,13 +65,18 @@ class EvaluationPlan:
             return torch.ones(len(self.validation), dtype=torch.bool)
         return self.shown <= step
 
-    def evaluates_after(self, step: int, n_chunks: int, *, recalling: bool) -> bool:
+    def details(self, names: Iterable[str]) -> bool:
+        """Whether `recalling_after` and `rules` are for one of these lifetimes."""
+        return self.detailed is None or not self.detailed.isdisjoint(names)
+
+    def evaluates_after(self, step: int, n_chunks: int, names: Iterable[str], *, recalling: bool) -> bool:
         """Whether an evaluation follows the chunk at `step`.
 
         Args:
             step: position of the chunk.
             n_chunks: length of the stream.
+            names: of lifetimes of one agent.
             recalling: whether the memory has entries and the learner has no work pending.
         """
         regular = step + 1 == n_chunks or step in self.after or (self.every > 0 and (step + 1) % self.every == 0)
-        return regular or (recalling and step in self.recalling_after)
+        return regular or (recalling and step in self.recalling_after and self.details(names))

@@ -1,10 +1,10 @@
 """The trajectory of a lifetime, with a step for each chunk."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from agent.accounting.work import Account, Work
-from agent.evaluation.scores import Accuracy, RuleScore, Scores
+from agent.evaluation.scores import Accuracy, Prediction, RuleScore, Scores
 from agent.memory.mixture import Mixture
 
 
@@ -101,11 +101,14 @@ class Trajectory:
         steps: one for each chunk.
         seconds: wall-clock time by account; time shared with other lifetimes counts in full.
         initial_scores: before the first chunk, if the plan has `groups`.
+        prediction: of the test set after the last chunk, which gave the last scores, if the plan keeps predictions; no
+            part of a comparison.
     """
 
     steps: tuple[Step, ...]
     seconds: dict[str, float]
     initial_scores: Scores | None = None
+    prediction: Prediction | None = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> Accuracy:

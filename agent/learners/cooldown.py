@@ -33,7 +33,7 @@ MAX_SHARE = 100
 class CooldownLearner(NetworkLearner):
     """A trunk learns each chunk at a high rate; predictions come from a copy of it that has been cooled down.
 
-    A cool-down takes a share of the steps that the trunk has taken, on batches drawn uniformly from all chunks learned,
+    A cool-down takes a share of the steps that the trunk has taken, on batches drawn uniformly from all samples stored,
     at the trunk's last rate times 1 - √t as t goes from 0 to 1 (Hägele et al. 2024, arXiv:2405.18392, equation 1). The
     trunk itself never cools down. So one trunk and its cool-downs give a converged network for each amount of data, for
     little more than one training. Consecutive LEARNs share one cool-down. Its random numbers depend on the seed and the
@@ -49,6 +49,8 @@ class CooldownLearner(NetworkLearner):
         rehearsal: share of the trunk's batches drawn from earlier chunks, 0 to below 1.
         timescale: gradient steps after which the trunk's learning rate has fallen to 0.71 of what it was; inf for a
             constant rate. See `OnlineLearner`.
+        stored: the most samples that stay after a chunk, for rehearsal and cool-downs; None for all. See
+            `OnlineLearner`.
         seed: seed of all random draws of trunk and cool-downs.
 
     Raises:
@@ -71,6 +73,7 @@ class CooldownLearner(NetworkLearner):
         epochs: float = 4,
         rehearsal: float = 0.5,
         timescale: float = math.inf,
+        stored: int | None = None,
         seed: int = 0,
     ) -> None:
         if not 0 < share <= MAX_SHARE:
@@ -86,6 +89,7 @@ class CooldownLearner(NetworkLearner):
             rehearsal=rehearsal,
             timescale=timescale,
             ema_decay=0.0,
+            stored=stored,
             seed=seed,
             keeps=True,
         )
@@ -162,7 +166,7 @@ class CooldownLearner(NetworkLearner):
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
         """The work of `learn`, and of the cool-down that follows."""
-        at_once, n = self.trunk.estimate(inputs).at_once, len(self.trunk.samples) + len(inputs)
+        at_once, n = self.trunk.estimate(inputs).at_once, self.trunk.n_stored_with(len(inputs))
         if not (len(inputs) or self.pending):
             return LearningEstimate(at_once, Work())
         n_steps, batch = self._plan(self.trunk.n_steps + self.trunk.n_steps_for(len(inputs)), n)
@@ -178,6 +182,10 @@ class CooldownLearner(NetworkLearner):
     def nbytes(self) -> int:
         """Bytes of the samples held for rehearsal and cool-downs."""
         return self.trunk.nbytes
+
+    def most_nbytes(self, inputs: Shaped[Tensor, "n ..."]) -> float:
+        """That of the trunk."""
+        return self.trunk.most_nbytes(inputs)
 
     def fork(self) -> "CooldownLearner":
         """See `NetworkLearner.fork`."""

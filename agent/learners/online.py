@@ -30,7 +30,9 @@ from agent.learners.training import (
 )
 from agent.networks.keys import Keys
 from agent.networks.protocol import Network
-from agent.randomness import clone_generator, named_generator
+from agent.randomness import bottom, clone_generator, named_generator, named_seed
+
+MOST_STORED = 10**9
 
 ROUNDING = 1e-9
 """In samples: rounding error allowed when the carried remainder reaches a whole sample."""
@@ -59,7 +61,9 @@ class OnlineLearner(NetworkLearner):
             timescale), above 0; inf for a constant rate.
         ema_decay: decay of the averaged weights for each step; 0 uses the weights themselves. The average is shorter
             at first: the decay is at most (1 + t) / (10 + t) at step t, counted from 0.
-        seed: seed of the order of samples and of augmentation.
+        stored: the most samples that stay for rehearsal after a chunk, 1 or more, a uniform sample of all that were
+            learned (bottom-k, as a reservoir); None for all.
+        seed: seed of the order of samples, of augmentation and of what stays.
         keeps: store the samples of all chunks even if none are rehearsed; the cooldown learner needs them.
 
     Raises:
@@ -83,6 +87,7 @@ class OnlineLearner(NetworkLearner):
         rehearsal: float = 0.5,
         timescale: float = math.inf,
         ema_decay: float = 0.99,
+        stored: int | None = None,
         seed: int = 0,
         keeps: bool = False,
     ) -> None:
@@ -94,13 +99,21 @@ class OnlineLearner(NetworkLearner):
             raise InvalidSetting(f"expected a timescale above 0, got {timescale}")
         if not 0 <= ema_decay < 1:
             raise InvalidSetting(f"expected an EMA decay from 0 to below 1, got {ema_decay}")
+        if stored is not None and not 1 <= stored <= MOST_STORED:
+            raise InvalidSetting(f"expected from 1 to {MOST_STORED:,} samples stored for rehearsal, got {stored}")
         super().__init__(training, keys)
+        if stored is not None and not (keeps or rehearsal):
+            raise InvalidSetting(f"expected rehearsal of what is stored, got {stored} samples stored and a share of 0")
+        self.stored, self.seed = stored, seed
         self.epochs, self.rehearsal, self.timescale, self.ema_decay = epochs, rehearsal, timescale, ema_decay
         self.keeps = keeps or rehearsal > 0
         keys.of(network)  # places that the network lacks are an error now, not after an hour
         self._begin_with(network.to(training.device))
         self.prepared = False
         self.samples = SampleStore(training.device)
+        self.ids = torch.zeros(0, dtype=torch.int64)
+        """Of the samples in store, by the order of learning; none while all are stored."""
+        self.n_learned = 0
         self.order = named_generator(seed, "order")
         self.augmentation = named_generator(seed, "augmentation")
         self.turns = Turns()
@@ -128,6 +141,13 @@ class OnlineLearner(NetworkLearner):
     def nbytes(self) -> int:
         """Bytes of the samples stored for rehearsal or cool-downs; without either nothing is stored."""
         return self.samples.nbytes
+
+    def most_nbytes(self, inputs: Shaped[Tensor, "n ..."]) -> float:
+        """The most bytes that are ever held between chunks; see `BoundedStorage`."""
+        if not self.keeps:
+            return 0
+        sample = inputs.element_size() * inputs.shape[1:].numel() + LABEL_NBYTES
+        return math.inf if self.stored is None else self.stored * sample
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Train on the chunk.
@@ -165,6 +185,7 @@ class OnlineLearner(NetworkLearner):
         self.version = self.lineage.next()
         if not self.keeps:
             self.samples, self.turns = SampleStore(self.training.device), Turns()
+        self._forget(n_new)
         n_trained = sum(plan.sizes)
         work = Work(
             flops=self.training.flops_of_steps(self.network, inputs.shape[1:], n_trained, len(plan.sizes)),
@@ -174,6 +195,22 @@ class OnlineLearner(NetworkLearner):
         )
         self.training.meter.add("training", work)
         return work
+
+    def _forget(self, n_new: int) -> None:
+        """Drop what is more than the store may hold; the last n_new samples are new."""
+        if self.stored is None or not self.keeps:
+            return
+        self.ids = torch.cat([self.ids, self.n_learned + torch.arange(n_new)])
+        self.n_learned += n_new
+        if len(self.ids) > self.stored:
+            staying = bottom(self.ids, self.stored, named_seed(self.seed, "stored"))
+            self.ids, self.turns = self.ids[staying], self.turns.part(staying)
+            self.samples = self.samples.part(staying)
+
+    def n_stored_with(self, n_new: int) -> int:
+        """Samples in store after n_new more are learned."""
+        n = len(self.samples) + n_new
+        return n if self.stored is None else min(n, self.stored)
 
     def rate_factor(self, step: int) -> float:
         """The factor on the learning rates at a gradient step."""
@@ -253,6 +290,9 @@ class OnlineLearner(NetworkLearner):
             "carried": self.carried,
             "prepared": self.prepared,
             "samples": self.samples.state(),
+            "ids": self.ids,
+            "n_learned": self.n_learned,
+            "seed": self.seed,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -263,6 +303,7 @@ class OnlineLearner(NetworkLearner):
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(saved))  # the optimizer would share its tensors otherwise
         self.samples.load_state(state["samples"])
+        self.ids, self.n_learned, self.seed = state["ids"], state["n_learned"], state["seed"]
         self.order.set_state(state["order"])
         self.augmentation.set_state(state["augmentation"])
         self.turns = Turns(state["turns"])

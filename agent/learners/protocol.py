@@ -95,6 +95,14 @@ class KeyReading(Protocol):
 
 
 @runtime_checkable
+class BoundedStorage(Protocol):
+    """A learner that knows the most bytes of samples that it will ever hold between chunks."""
+
+    def most_nbytes(self, inputs: Shaped[Tensor, "n ..."]) -> float:
+        """Bytes for samples of the shape and type of `inputs`, whose number does not matter; inf without a bound."""
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """A learner that stores samples it was given, such as for rehearsal."""
 

@@ -13,7 +13,7 @@ from agent.agent import Agent
 from agent.data.chunk import Chunk
 from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.plan import EvaluationPlan
-from agent.evaluation.scores import Accuracy, Scores
+from agent.evaluation.scores import Accuracy, Prediction, Scores
 from agent.evaluation.trajectory import Step, Trajectory
 from agent.lifetime.lifetime import LIFETIME_SHAPE, NUMBER, Lifetime
 from agent.memory import ReadOut
@@ -68,6 +68,13 @@ class Cohort:
     """None if it is not known, or would not hold."""
     prequential: Accuracy | None = None
     """Accuracy on the next chunk, if it was measured."""
+    prediction: Prediction | None = None
+    """Of the test set after the last chunk, if the plan keeps it."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the lifetimes."""
+        return [lifetime.name for lifetime in self.lifetimes]
 
     def part(self, lifetimes: Sequence[Lifetime], agent: Agent) -> "Cohort":
         """Split lifetimes off, with `agent`, a fork."""
@@ -99,7 +106,11 @@ class Cohort:
     def ended(self) -> list[tuple[str, Trajectory, Agent]]:
         """Name, trajectory and agent of each lifetime, after its last step."""
         return [
-            (each.name, Trajectory(tuple(each.steps), each.ledger.seconds(), each.initial_scores), self.agent)
+            (
+                each.name,
+                Trajectory(tuple(each.steps), each.ledger.seconds(), each.initial_scores, self.prediction),
+                self.agent,
+            )
             for each in self.lifetimes
         ]
 

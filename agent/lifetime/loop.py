@@ -187,8 +187,14 @@ class Lifetimes:
         measured: Sequence[tuple[Scores | None, Mixture | None]] = [(None, None)] * len(branch.cohorts)
         if not last:
             calibrate(branch, self.plan, chunk.price)
-        if self.plan.evaluates_after(branch.step, len(self.stream), recalling=branch.recalling):
-            measured = finish(branch, self.plan) if last else evaluate(branch, self.plan, chunk.price)
+        step, n = branch.step, len(self.stream)
+        due = [
+            cohort
+            for cohort in branch.cohorts
+            if self.plan.evaluates_after(step, n, cohort.names, recalling=branch.recalling)
+        ]
+        if due:
+            measured = finish(branch, self.plan) if last else evaluate(branch, due, self.plan, chunk.price)
         for cohort, (scores, mixture) in zip(branch.cohorts, measured, strict=True):
             cohort.end_step(chunk, action, scores, mixture)
             if last:

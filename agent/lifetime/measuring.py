@@ -1,5 +1,6 @@
 """What comes after an action: calibration, and evaluations on the test set."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from agent.accounting.work import Charge, Work
@@ -29,14 +30,19 @@ def calibrate(branch: Branch, plan: EvaluationPlan, price: float) -> None:
             cohort.pay([Charge("calibrate", fitted, price)])
 
 
-def evaluate(branch: Branch, plan: EvaluationPlan, price: float) -> list[tuple[Scores, Mixture]]:
-    """Predict the test set before the end, for the experimenter; the scores and the mixture of each cohort.
+def evaluate(
+    branch: Branch, due: Collection[Cohort], plan: EvaluationPlan, price: float
+) -> list[tuple[Scores, Mixture] | tuple[None, None]]:
+    """Predict the test set before the end, for the experimenter; scores and mixture of each cohort, if it is due.
 
     A learner with work pending is evaluated as a fork, and everything goes to the account `evaluate`, so that
     evaluations change neither the agents nor what they pay.
     """
-    measured = []
+    measured: list[tuple[Scores, Mixture] | tuple[None, None]] = []
     for cohort, agent, spent in branch.flushed():
+        if cohort not in due:
+            measured.append((None, None))
+            continue
         mixture = agent.mixture
         if not agent.calibrate_every:
             usable = plan.usable(branch.step)
@@ -62,11 +68,13 @@ def finish(branch: Branch, plan: EvaluationPlan) -> list[tuple[Scores, Mixture]]
         if cohort.validation and not agent.calibrate_every:
             in_full = cohort.validation.looked + cohort.validation.recalled
             fitted = Work(in_full.flops, in_full.nbytes, fitted.seconds, in_full.samples)
-        on_the_way = bool(plan.rules) or (cohort.test is not None and len(cohort.test.settings) > 1)
+        further = bool(plan.rules) and plan.details(cohort.names)
+        on_the_way = further or (cohort.test is not None and len(cohort.test.settings) > 1)
         test = plan.test.inputs
         prediction, cohort.test, _, _ = agent.answer(test, cohort.test, at_every_setting=on_the_way)
         looked, recalled = cohort.test.looked, cohort.test.recalled
         flops = agent.answering(len(test), test.shape[1:]).flops
+        cohort.prediction = prediction if plan.keeps_predictions else None
         measured_work = Work(flops, 0, looked.seconds + recalled.seconds, len(test))
         cohort.pay([Charge("calibrate", fitted), Charge("evaluate", measured_work)])
         measured.append((_scores(prediction, plan, branch, cohort, agent), agent.mixture))
@@ -76,7 +84,7 @@ def finish(branch: Branch, plan: EvaluationPlan) -> list[tuple[Scores, Mixture]]
 def _scores(prediction: Prediction, plan: EvaluationPlan, branch: Branch, cohort: Cohort, agent: Agent) -> Scores:
     """Scores on the test set, with those under mixtures that are fitted by further rules, which nobody pays."""
     by_rule: dict[Rule, RuleScore] = {}
-    for rule in plan.rules:
+    for rule in plan.rules if plan.details(cohort.names) else ():
         mixture, _, _ = agent.fit(plan.validation, cohort.validation, plan.usable(branch.step), rule)
         other, _, _, _ = agent.answer(plan.test.inputs, cohort.test, mixture, at_every_setting=True)
         by_rule[rule] = RuleScore(accuracy_of(other.agent, plan.test.labels), mixture)

@@ -15,7 +15,7 @@ from agent.abilities import missing_members
 from agent.accounting.work import Work
 from agent.errors import InvalidSetting
 from agent.memory.decorated import Decorated
-from agent.memory.eviction import Eviction
+from agent.memory.eviction import Eviction, Stateless
 from agent.memory.protocol import Evictable, Insertion, InsertionEstimate, Memory, ReadOut, Rekeyable
 from agent.memory.settings import Setting
 from agent.networks.outputs import Outputs
@@ -30,34 +30,45 @@ class Capacity:
     Args:
         entries: the most entries, 1 or more.
         nbytes: the most bytes of entries and of what the eviction keeps beside them, 1 or more.
+        shared: whether the bytes are also those of the samples that the learner stores, which come first: entries have
+            what is left.
 
     Raises:
-        InvalidSetting: not exactly one of the two, or a number below 1.
+        InvalidSetting: not exactly one of the two numbers, one below 1, or entries that are shared.
     """
 
     entries: int | None = None
     nbytes: int | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         given = [each for each in (self.entries, self.nbytes) if each is not None]
         if len(given) != 1 or given[0] < 1:
             raise InvalidSetting(f"expected a capacity of at least 1 entry or 1 byte, not both, got {self!r}")
+        if self.shared and self.nbytes is None:
+            raise InvalidSetting(f"expected bytes to be shared, as in shared:10MB, got {self.entries} entries")
 
     def __str__(self) -> str:
         if self.nbytes is None:
             return str(self.entries)
         unit = next(unit for unit, size in UNITS.items() if self.nbytes % size == 0)
-        return f"{self.nbytes // UNITS[unit]}{unit}"
+        return f"{'shared:' * self.shared}{self.nbytes // UNITS[unit]}{unit}"
 
     @classmethod
     def parse(cls, text: str) -> "Capacity":
-        """Parse entries, as `1000`, or bytes in decimal units, as `10MB`; raises InvalidSetting for anything else."""
-        found = re.fullmatch(r"([0-9]{1,18})(GB|MB|kB|B)?", text)
-        if not found or not int(found[1]):
+        """Parse entries, as `1000`, or bytes in decimal units, as `10MB` or `shared:10MB`.
+
+        Raises:
+            InvalidSetting: anything else.
+        """
+        found = re.fullmatch(r"(shared:)?([0-9]{1,18})(GB|MB|kB|B)?", text)
+        if not found or not int(found[2]):
             raise InvalidSetting(
-                f"expected a capacity of 1 or more in entries (1000) or in B, kB, MB or GB (10MB), got {text!r}"
+                "expected a capacity of 1 or more in entries (1000) or in B, kB, MB or GB (10MB), or in bytes that the "
+                f"learner's samples share (shared:10MB), got {text!r}"
             )
-        return cls(nbytes=int(found[1]) * UNITS[found[2]]) if found[2] else cls(entries=int(found[1]))
+        number, shared = int(found[2]), found[1] is not None
+        return cls(nbytes=number * UNITS[found[3]], shared=shared) if found[3] else cls(entries=number, shared=shared)
 
 
 class BoundedMemory(Decorated):
@@ -72,14 +83,22 @@ class BoundedMemory(Decorated):
         eviction: chooses the entries that go.
 
     Raises:
-        InvalidSetting: a memory that is not `Evictable`, or that has entries.
+        InvalidSetting: a memory that is not `Evictable`, or that has entries; or a shared capacity with an eviction
+            that computes, as what the learner stores would then cost FLOPs of the memory.
     """
 
     def __init__(self, memory: Memory[Any], capacity: Capacity, eviction: Eviction) -> None:
         if memory.n_entries:
             raise InvalidSetting(f"expected an empty memory for a capacity, got one of {memory.n_entries} entries")
+        if capacity.shared and not isinstance(eviction, Stateless):
+            raise InvalidSetting(
+                "expected an eviction without FLOPs (reservoir, class-balanced or fifo) with a shared capacity, got "
+                f"{type(eviction).__name__}"
+            )
         self.memory: Evictable[Any] = _evictable(memory)
         self.capacity, self.eviction = capacity, eviction.fork()
+        self.reserved_nbytes = 0
+        """Of the capacity, for the learner."""
 
     @property
     def nbytes(self) -> int:
@@ -93,7 +112,7 @@ class BoundedMemory(Decorated):
         """The most entries with keys of `key_length` numbers that the capacity has room for.
 
         Raises:
-            InvalidSetting: a capacity in bytes without room for one entry.
+            InvalidSetting: a capacity in bytes without room for one entry, whatever the learner stores.
         """
         if self.capacity.nbytes is None:
             assert self.capacity.entries is not None
@@ -104,7 +123,25 @@ class BoundedMemory(Decorated):
                 f"expected a capacity of at least {one:,} bytes (one entry of {key_length:,} numbers, and what the "
                 f"eviction keeps beside it), got {self.capacity.nbytes:,}; raise it, or pool the keys"
             )
-        return 1 + (self.capacity.nbytes - one) // (two - one)
+        return max(0, 1 + (self.capacity.nbytes - self.reserved_nbytes - one) // (two - one))
+
+    @property
+    def shared_nbytes(self) -> int | None:
+        """The capacity, if it is shared with the learner's samples."""
+        return self.capacity.nbytes if self.capacity.shared else super().shared_nbytes
+
+    def reserve(self, nbytes: int) -> Int64[Tensor, " n_evicted"]:
+        """Evict what leaves no room for the learner's bytes; see `Decorated`."""
+        if not self.capacity.shared:
+            return super().reserve(nbytes)
+        self.reserved_nbytes = nbytes
+        key_length = self.memory.entries.key_length
+        n_evicted = 0 if key_length is None else max(0, self.n_entries - self.most_entries(key_length))
+        if not n_evicted:
+            return torch.empty(0, dtype=torch.int64)
+        evicted = self.eviction.choose(self.memory.entries, n_evicted)
+        self.memory.evict(evicted)
+        return evicted
 
     def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
         """The cost of storing n samples and evicting the surplus, exactly; see `Memory`.

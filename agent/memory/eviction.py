@@ -5,10 +5,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from agent.memory.entry_store import EntryStore
+from agent.randomness import priorities
 
 
 @runtime_checkable
@@ -136,22 +137,6 @@ class ClassBalanced(Stateless):
         order = torch.from_numpy(np.lexsort((priorities(ids, self.seed), labels.numpy())))
         surplus = ranks(counts) >= quotas(counts, len(ids) - n_evicted)[labels[order]]
         return ids[order[surplus]]
-
-
-def priorities(ids: Int64[Tensor, " n"], seed: int) -> UInt64[np.ndarray, " n"]:
-    """Pseudo-random numbers of samples, all different: splitmix64 of the seed and the id.
-
-    References:
-        Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17.
-    """
-    z = ids.numpy().view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z += np.random.SeedSequence(seed).generate_state(1, np.uint64)  # so that seeds in sequence are independent
-    z ^= z >> np.uint64(30)
-    z *= np.uint64(0xBF58476D1CE4E5B9)
-    z ^= z >> np.uint64(27)
-    z *= np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return z
 
 
 def quotas(counts: Int64[Tensor, " classes"], capacity: int) -> Int64[Tensor, " classes"]:

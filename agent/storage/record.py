@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from agent.errors import CheckpointError, LifetimeError, RunError
 from agent.evaluation.trajectory import Step, Trajectory
 from agent.storage.checkpoint import Checkpoints, clear_parts, replace_file, save_tensors
+from agent.storage.predictions import PREDICTIONS, Predictions
 from agent.storage.tensorboard import Events, drop_events
 
 if TYPE_CHECKING:
@@ -238,7 +239,8 @@ class LifetimeRecord:
         with _writing(self.path):
             self.close()
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in (SUMMARY, SECONDS, WEIGHTS):  # the summary first, since it marks the record as complete
+            # The summary first, since it marks the record as complete.
+            for name in (SUMMARY, SECONDS, WEIGHTS, PREDICTIONS):
                 (self.path / name).unlink(missing_ok=True)
             replace_file(self.path / TRAJECTORY, "".join(map(_line, steps)).encode("utf-8"))
             self._lines = (self.path / TRAJECTORY).open("a", encoding="utf-8")
@@ -270,6 +272,7 @@ class LifetimeRecord:
         *,
         settings: Mapping[str, Any] | None = None,
         weights: Mapping[str, Any] | None = None,
+        predictions: Predictions | None = None,
     ) -> None:
         """Complete the record; its last file is the summary, which holds the last step and `facts`.
 
@@ -278,6 +281,7 @@ class LifetimeRecord:
             facts: plain values for the summary; those under "metrics" also go to TensorBoard with the settings.
             settings: for TensorBoard's table of hyper-parameters; None for no entry there.
             weights: tensors to save; None for no file.
+            predictions: for the test items; None for no file.
         """
         with _writing(self.path):
             if self._events is not None and settings is not None:
@@ -285,6 +289,8 @@ class LifetimeRecord:
             self._close()
             if weights is not None:
                 save_tensors(self.path / WEIGHTS, dict(weights))
+            if predictions is not None:
+                replace_file(self.path / PREDICTIONS, predictions.as_npz())
             replace_file(self.path / SECONDS, _json(trajectory.seconds))
             replace_file(self.path / SUMMARY, _json({**trajectory.steps[-1].as_json(), **facts}))
 

@@ -117,7 +117,7 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
     mean = float(sample.mean())
     if len(sample) == 1:
         return Interval(mean, None, None)
-    half = _t_quantile(len(sample), confidence) * math.sqrt(sample.var(ddof=1) / len(sample))
+    half = t_quantile(len(sample), confidence) * math.sqrt(sample.var(ddof=1) / len(sample))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -167,7 +167,7 @@ def ratio_of_means(
     _check_confidence(confidence)
     if n == 1:
         return Ratio(None, None, None, "an interval needs at least two seeds")
-    t_squared = _t_quantile(n, confidence) ** 2
+    t_squared = t_quantile(n, confidence) ** 2
     mean_b = float(b.mean())
     leading = mean_b**2 - t_squared * float(b.var(ddof=1)) / n
     if leading <= 0:
@@ -220,7 +220,8 @@ def relative_value(x: Values, y: Values, z: Values, confidence: float = 0.95) ->
     )
 
 
-def _t_quantile(n: int, confidence: float) -> float:
+def t_quantile(n: int, confidence: float) -> float:
+    """Half the width of the t interval of a mean of n values, two or more, in standard errors of the mean."""
     return float(stdtrit(n - 1, (1 + confidence) / 2))
 
 

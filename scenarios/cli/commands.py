@@ -15,6 +15,7 @@ from scenarios.config.settings import (
     CompareRunsConfig,
     CurveConfig,
     EvaluateConfig,
+    FrontierConfig,
     JoinCurvesConfig,
     SimulateConfig,
     TrainConfig,
@@ -234,3 +235,22 @@ def evaluate(
     alike. Every difference is paired by seed. No lifetime is simulated: the command takes seconds.
     """
     run_command("evaluate", options, settings_of("evaluate", options, {**given, "trees": trees}), anew=options.force)
+
+
+@experiment_command(FrontierConfig)
+def frontier(
+    options: Options,
+    given: dict[str, Any],
+    run: Annotated[
+        list[Path], typer.Argument(help="Finished runs of `lifetime curve`, also joined ones, or of `lifetime tree`.")
+    ],
+) -> None:
+    """Find the options that are best as prices move: how much to learn, and with which memory.
+
+    Utility is accuracy - price × cost, over the stream and a number of queries after it. The options are the
+    k%-learners of finished curves with each of their memories, or the schedules of trees. Gives the best option at
+    every price under each cost model with the break-even prices between them, the number of queries at which
+    memorizing the rest has cost as much as learning it, and a map of the best option over the prices of compute and
+    storage. Only what was measured is named. No lifetime is simulated: the command takes seconds.
+    """
+    run_command("frontier", options, settings_of("frontier", options, {**given, "paths": run}), anew=options.force)

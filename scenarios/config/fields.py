@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from agent.errors import InvalidSetting
-from scenarios.config.families import POLICY, Family
+from scenarios.config.families import COST_MODEL, POLICY, Family
+from scenarios.config.families import MEMORY as MEMORY_FAMILY
 from scenarios.config.members import Member
 from scenarios.config.specs import spelled, split_specs
 
@@ -85,19 +86,40 @@ class Of:
         return Member.read(text, self.family)
 
 
-def read_policies(value: Any) -> Any:
+def read_policies(value: Any) -> tuple[Member, ...]:
     """Policies, from text, or from a list of texts, tables and members; each once."""
+    return tuple(_listed_members(value, POLICY).values())
+
+
+def read_memories(value: Any) -> dict[str, Member]:
+    """Memories in the same way, by the text that gives them."""
+    return _listed_members(value, MEMORY_FAMILY)
+
+
+def _listed_members(value: Any, family: Family) -> dict[str, Member]:
     if isinstance(value, str):
         value = split_specs(value)
     if not isinstance(value, list | tuple):
         value = [value]
-    policies = tuple(Of(POLICY).read(each) for each in value)
-    if not policies:
-        raise InvalidSetting("expected at least one policy, got an empty list")
-    for policy in policies:
-        if policies.count(policy) > 1:
-            raise InvalidSetting(f"expected each policy once, got {policy} {policies.count(policy)} times")
-    return policies
+    members = [Of(family).read(each) for each in value]
+    if not members:
+        raise InvalidSetting(f"expected at least one {family.name}, got an empty list")
+    for member in members:
+        if members.count(member) > 1:
+            raise InvalidSetting(f"expected each {family.name} once, got {member} {members.count(member)} times")
+    return {str(spelled(each)): member for each, member in zip(value, members, strict=True)}
+
+
+def _read_costs(value: Any) -> tuple[Member, ...]:
+    """Cost models in the same way."""
+    return tuple(_listed_members(value, COST_MODEL).values())
+
+
+def _labels(value: Any) -> Any:
+    """Labels, from text that separates them by semicolons, or from a list; each once, in order."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(";")]
+    return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
 def _places(value: Any) -> Any:
@@ -168,6 +190,18 @@ PolicyList = Annotated[
     PlainSerializer(lambda policies: list(map(str, policies)), return_type=list[str]),
 ]
 """Policies, separated by blanks or semicolons."""
+MemoryList = Annotated[tuple[Member, ...], BeforeValidator(lambda value: tuple(read_memories(value).values()))]
+"""Memories, in the same way."""
+CostList = Annotated[
+    tuple[Member, ...],
+    BeforeValidator(_read_costs),
+    PlainSerializer(lambda costs: list(map(str, costs)), return_type=list[str]),
+]
+"""Cost models, separated by blanks or semicolons."""
+Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_labels)]
+"""Labels, separated by semicolons."""
+Counts = Annotated[tuple[Annotated[int, Field(ge=0, le=10**12)], ...], BeforeValidator(_listed)]
+"""Whole numbers of 0 or more, as in `0,10000`."""
 Places = Annotated[
     tuple[str, ...], BeforeValidator(_places), PlainSerializer(lambda places: "+".join(places), return_type=str)
 ]

@@ -78,7 +78,8 @@ class AgentSettings(Settings):
     )
     capacity: CapacityText = setting(
         None,
-        "the most that the memory may hold: entries, as 1000, or bytes of entries, as 10MB (default: none, no limit)",
+        "the most that the memory may hold: entries, as 1000, bytes of entries, as 10MB, or what the learner's stored "
+        "samples leave of some bytes, as shared:10MB (default: none, no limit)",
         MEMORIES,
         "method",
     )

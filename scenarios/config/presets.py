@@ -15,6 +15,7 @@ from scenarios.config.settings import (
     CompareRunsConfig,
     CurveConfig,
     EvaluateConfig,
+    FrontierConfig,
     JoinCurvesConfig,
     SimulateConfig,
     TrainConfig,
@@ -56,7 +57,6 @@ SMALL: dict[str, Any] = {
     "network": "resnet:depth=8,width=16",
     # The places of Cache3 that exist in a last stage of one block.
     "keys": "stage2.block0.relu+stage2.block0",
-    "pool": False,
     "evaluate_every": 0,
     "seeds": 5,
 }
@@ -70,7 +70,6 @@ WHOLE: dict[str, Any] = {
     "chunks": 100,
     "network": "resnet:depth=32,width=16",
     "keys": "cache3",
-    "pool": False,
     "evaluate_every": 0,
 }
 """All of CIFAR-10, with the network and the keys of the paper."""
@@ -167,6 +166,7 @@ PRESETS: dict[type[Settings], dict[str, Preset]] = {
     EvaluateConfig: NO_PRESETS,
     CompareRunsConfig: NO_PRESETS,
     JoinCurvesConfig: NO_PRESETS,
+    FrontierConfig: NO_PRESETS,
 }
 """The presets of each experiment."""
 

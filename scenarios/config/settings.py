@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from scenarios.config.families import COST_MODEL, DATASET, POLICY, RECIPE, SCENARIO, TARIFF
 from scenarios.config.families import LEARNER as LEARNERS
+from scenarios.config.families import MEMORY as MEMORY_FAMILY
 from scenarios.config.fields import (
     COSTS,
     DATA,
@@ -18,16 +19,21 @@ from scenarios.config.fields import (
     STREAM,
     TRAINING,
     Choices,
+    CostList,
+    Counts,
+    Labels,
+    MemoryList,
     MixtureRules,
     Of,
     Part,
     Percents,
     PolicyList,
     Unlimited,
+    read_memories,
     read_policies,
     setting,
 )
-from scenarios.config.members import Member
+from scenarios.config.members import Member, merged
 from scenarios.config.method import (
     LEARNER_HELP,
     POLICY_HELP,
@@ -125,6 +131,13 @@ class AgentConfig(AgentSettings):
 
     evaluate_every: int = setting(5, _EVALUATE_HELP, MEASURING, ge=0)
     checkpoint_every: int = setting(20, "chunks between checkpoints", MEASURING, "idle", ge=1)
+    keep_predictions: bool = setting(
+        False,
+        "keep the class probabilities of learner, memory and agent for every test image after the last chunk "
+        "(predictions.npz of each lifetime)",
+        MEASURING,
+        "free",
+    )
 
 
 class CurveConfig(AgentConfig):
@@ -149,6 +162,12 @@ class CurveConfig(AgentConfig):
     )
     with_policies: PolicyList | None = setting(
         None, "policies to run on the same streams as the k%-learners, separated by spaces or semicolons", STREAM
+    )
+    memories: MemoryList | None = setting(
+        None,
+        "memories of the same learners beside that of --memory, each with an R of its own, separated by spaces or "
+        "semicolons, as in 'knn ridge residual'; the other settings are the same for all, but pool, if it is not given",
+        MEMORY,
     )
     with_memories: tuple[Method, ...] = setting(
         (),
@@ -178,10 +197,18 @@ class CurveConfig(AgentConfig):
             return values
         surface = values.get("surface")
         filled = {**values, "surface": not values.get("with_policies") if surface is None else surface}
-        if written := listed_methods(values.get("with_memories") or ()):
-            base = {name: values.get(name, cls.model_fields[name].default) for name in AgentSettings.model_fields}
+        base = {name: values.get(name, cls.model_fields[name].default) for name in AgentSettings.model_fields}
+        own = member_in(cls, values, "memory")
+        listed = {} if values.get("memories") is None else read_memories(values["memories"])
+        written = [
+            Method(label=label, memory=memory)
+            for label, memory in listed.items()
+            if merged(str(own), str(memory), MEMORY_FAMILY) != str(own)
+        ]
+        written += listed_methods(values.get("with_memories") or ())
+        if written:
             filled["with_memories"] = completed(written, {**base, "calibrate_every": 0})
-        return filled
+        return {**filled, "memories": None}
 
     @model_validator(mode="after")
     def _agree_on_memories(self) -> "CurveConfig":
@@ -368,7 +395,7 @@ class TreeConfig(LifetimeConfig):
     """Settings of schedule tables: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(
-        ("test_size", "evaluate_every", "checkpoint_every", "prequential", "queries")
+        ("test_size", "evaluate_every", "checkpoint_every", "keep_predictions", "prequential", "queries")
     )
 
     train_size: int | None = setting(1200, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
@@ -489,6 +516,46 @@ class EvaluateConfig(Settings):
         8, "paths of a random tariff (random-walk) for each tree; the result is their mean", COSTS, ge=1, le=10**4
     )
     confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
+
+
+class FrontierConfig(Settings):
+    """Settings of the options that are best at some price, out of finished curves or schedule tables."""
+
+    unused: ClassVar[frozenset[str]] = frozenset(
+        ("paths", "config", "data_dir", "download", "workers", "executor", "preset")
+    )
+
+    paths: tuple[Path, ...] = setting(
+        ..., "folders of finished runs of curve or of curve --join, or of runs of tree", STREAM, "idle", min_length=1
+    )
+    memories: Labels | None = setting(
+        None, "labels of the memories to choose from, separated by semicolons (default: all)", MEMORY, "free"
+    )
+    queries: Counts | None = setting(
+        None,
+        "numbers of queries that the finished agent answers, each a scenario of its own (default: 0,10000,1000000; "
+        "trees: 0, as they have no queries)",
+        COSTS,
+        "free",
+        min_length=1,
+    )
+    costs: CostList = setting(
+        "flops cloud energy",
+        "cost models, name:key=value,..., separated by spaces or semicolons; `lifetime list costs` shows them",
+        COSTS,
+        "free",
+    )
+    tariff: Annotated[Member, Of(TARIFF)] | None = setting(
+        None, "trees: price of compute over time (default: the trees')", COSTS
+    )
+    calibrating: bool = setting(True, "bill the calibration, too", COSTS, "free")
+    confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
+
+    @model_validator(mode="after")
+    def _check_queries(self) -> "FrontierConfig":
+        if self.queries and len(set(self.queries)) < len(self.queries):
+            raise ValueError(f"expected each number of queries once, got {','.join(map(str, self.queries))}")
+        return self
 
 
 def settings_of(kind: type[Settings], part: Part) -> frozenset[str]:

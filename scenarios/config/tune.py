@@ -22,8 +22,8 @@ class TuneConfig(LifetimeConfig):
     memory, is decided for each trial.
     """
 
-    unused: ClassVar[frozenset[str]] = frozenset({"search", "base", "probes", "tuned"})
-    """Those that are made from other settings; `search` is an option of the command itself."""
+    unused: ClassVar[frozenset[str]] = frozenset({"search", "base", "probes", "tuned", "keep_predictions"})
+    """Those that are made from other settings or have no use; `search` is an option of the command itself."""
 
     policy: Annotated[Member, Of(POLICY)] = setting("loss", POLICY_HELP, STREAM, "method")
     search: SearchText = setting({}, "ranges or choices by name: a part of a method, or part.key", SEARCH, "free")

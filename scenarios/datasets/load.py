@@ -52,14 +52,24 @@ class Dataset:
     """One line for each kind of skipped files."""
     own_test: bool = False
     """Whether the test part is the data set's own, the same for every seed."""
+    test_rows: Int64[Tensor, " n_test"] | None = None
+    """For each test image its row in the data set's own test part, or in all its images if it has no such part; None if
+    the test part is the data set's own, whole and in its order."""
 
     @property
     def n_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
 
+    @property
+    def test_ids(self) -> Int64[Tensor, " n_test"]:
+        """For each test image a number that it has with every seed and every size of the parts; see `test_rows`."""
+        return torch.arange(len(self.test)) if self.test_rows is None else self.test_rows
+
     def holding_out(self, n: int, seed: int) -> "Dataset":
         """The data set without its test images: some of the training images take their place.
+
+        Their `test_rows` are those in the training part.
 
         Args:
             n: how many, from 1 to all training images but one, in the proportions of their classes.
@@ -70,7 +80,8 @@ class Dataset:
             LabelledInputs(self.train.inputs[rows], self.train.labels[rows])
             for rows in (order[:n], order[n:].sort()[0])
         )
-        return replace(self, train=train, test=held_out, normalization=Normalization.of(train.inputs))
+        normalization = Normalization.of(train.inputs)
+        return replace(self, train=train, test=held_out, test_rows=order[:n], normalization=normalization)
 
     def overview(self) -> str:
         """Classes and sizes in one line.
@@ -159,10 +170,10 @@ def load_dataset(
     if image_size is not None:
         source = with_image_size(source, image_size, str(dataset), progress)
     name, augmentation, notes = str(dataset), source.augmentation, source.notes
-    train, validation, test = _split(source, sizes, name, named_generator(seed, "split"))
+    train, validation, test, rows = _split(source, sizes, name, named_generator(seed, "split"))
     scale = Normalization.of(train.inputs)
     own_test = source.test is not None
-    return Dataset(name, source.class_names, train, validation, test, augmentation, scale, notes, own_test)
+    return Dataset(name, source.class_names, train, validation, test, augmentation, scale, notes, own_test, rows)
 
 
 def _check_content(dataset: Member, access: Access) -> None:
@@ -216,8 +227,8 @@ def stratified_order(labels: Int64[Tensor, " n"], generator: torch.Generator) ->
 
 def _split(
     source: Source, sizes: _Sizes, name: str, generator: torch.Generator
-) -> tuple[LabelledInputs, LabelledInputs, LabelledInputs]:
-    """Train, validation and test part.
+) -> tuple[LabelledInputs, LabelledInputs, LabelledInputs, Int64[Tensor, " n_test"] | None]:
+    """Train, validation and test part, and the rows of the test part; see `Dataset.test_rows`.
 
     The train part is the end of the stratified order, where every class is. The other parts are its beginning, or the
     data set's own parts.
@@ -238,28 +249,35 @@ def _split(
             f"got {got} = {sum(drawn.values())}; ask for fewer"
         )
 
-    train = _shuffled(source.train, order[available - n_train :], generator)
-    validation = _shuffled(source.train, order[n_test : n_test + n_validation], generator)
-    test = _shuffled(source.train, order[:n_test], generator)
+    train = _at(source.train, _shuffled(order[available - n_train :], generator))
+    validation = _at(source.train, _shuffled(order[n_test : n_test + n_validation], generator))
+    rows = _shuffled(order[:n_test], generator)
     if source.validation is not None:
-        validation = _subset(source.validation, sizes.validation, name, "validation", generator)
+        validation, _ = _subset(source.validation, sizes.validation, name, "validation", generator)
     if source.test is not None:
-        test = _subset(source.test, sizes.test, name, "test", generator)
-    return train, validation, test
+        return train, validation, *_subset(source.test, sizes.test, name, "test", generator)
+    return train, validation, _at(source.train, rows), rows
 
 
-def _subset(part: LabelledInputs, n: int | None, name: str, title: str, generator: torch.Generator) -> LabelledInputs:
+def _subset(
+    part: LabelledInputs, n: int | None, name: str, title: str, generator: torch.Generator
+) -> tuple[LabelledInputs, Int64[Tensor, " n"] | None]:
+    """A part of n images with their rows; None for the rows of the whole part."""
     if n is None or n == len(part):
-        return part
+        return part, None
     if n > len(part):
         raise DatasetError(
             f"expected --{title}-size of at most {len(part)}, the {title} images of {name}, got {n}; ask for fewer"
         )
-    return _shuffled(part, stratified_order(part.labels, generator)[:n], generator)
+    rows = _shuffled(stratified_order(part.labels, generator)[:n], generator)
+    return _at(part, rows), rows
 
 
-def _shuffled(part: LabelledInputs, rows: Int64[Tensor, " m"], generator: torch.Generator) -> LabelledInputs:
-    rows = rows[torch.randperm(len(rows), generator=generator)]
+def _shuffled(rows: Int64[Tensor, " m"], generator: torch.Generator) -> Int64[Tensor, " m"]:
+    return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def _at(part: LabelledInputs, rows: Int64[Tensor, " m"]) -> LabelledInputs:
     return LabelledInputs(part.inputs[rows], part.labels[rows])
 
 

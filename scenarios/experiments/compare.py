@@ -1,6 +1,8 @@
 """Methods side by side, over seeds."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from agent.storage.checkpoint import Checkpoints
 from agent.storage.record import LifetimeRecord, RunDirectory
@@ -9,6 +11,7 @@ from scenarios.config.settings import CompareConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
 from scenarios.experiments.comparison_report import Compared, make_comparison, report, write_comparison
+from scenarios.experiments.rescues import read_rescues, with_rescues
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
 from scenarios.running.interval_notes import notes_on_intervals, notes_on_lazy_learners
@@ -47,6 +50,9 @@ def run(config: CompareConfig, run: Run) -> Compared:
     notes += notes_on_lazy_learners(config)
     folders = {method.label: {seed: records[seed][method.label].path for seed in seeds} for method in config.methods}
     compared = make_comparison(schedules, config, notes, folders)
+    if config.keep_predictions:
+        lived: dict[tuple[str, float | None], dict[int, Path]] = {(label, None): folders[label] for label in folders}
+        compared = replace(compared, rescues=read_rescues(config.title, "schedule", lived, config.confidence))
     write_comparison(compared, run.directory)
     return compared
 
@@ -104,8 +110,10 @@ COMPARE = Experiment(
     CompareConfig,
     words=lambda config: [dataset_word(config.dataset), file_name(config.scenario.spec)],
     run=run,
-    report=lambda compared, _, path: report(
-        compared, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."
+    report=lambda compared, _, path: with_rescues(
+        report(compared, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."),
+        compared.rescues,
+        path,
     ),
     check=lambda config: check_parts(config, config.methods),
     prepare=_prepare,

@@ -21,8 +21,10 @@ from scenarios.analysis.comparison import (
 )
 from scenarios.analysis.formats import estimate_of, gflop, percent, plus_minus, spread
 from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.analysis.rescues import Rescues
 from scenarios.analysis.sample_size import seeds_for_mean
 from scenarios.config.settings import CompareConfig
+from scenarios.experiments.rescues import write_rescues
 from scenarios.experiments.wanted_width import (
     Folders,
     WantedWidth,
@@ -63,6 +65,8 @@ class Compared:
     """The width of intervals, in points, for which the report says how many seeds it needs; None to say nothing."""
     folders: Folders = field(default_factory=dict)
     """Where the lifetimes are."""
+    rescues: Rescues | None = None
+    """What the memories rescue; None if predictions were not kept."""
 
 
 def make_comparison(
@@ -105,7 +109,7 @@ def _with_utility(schedule: ScheduleLifetimes, cost_weight: float) -> ScheduleLi
 
 
 def write_comparison(compared: Compared, directory: RunDirectory) -> None:
-    """Write comparison.json, .csv and .png, and the figure to TensorBoard."""
+    """Write comparison.json, .csv and .png, and rescues if they are known, and the figures to TensorBoard."""
     comparison = compared.comparison
     content = {
         "title": compared.title,
@@ -119,6 +123,8 @@ def write_comparison(compared: Compared, directory: RunDirectory) -> None:
     figure = pareto_figure(comparison, cost=COST, accuracy=ACCURACY, unit=compared.unit, title=compared.title)
     with directory.tensorboard() as board:
         write_results(directory, board, "comparison", content, comparison_rows(comparison), figure)
+        if compared.rescues:
+            write_rescues(compared.rescues, directory, board)
 
 
 def report(compared: Compared, path: Path, *, more_seeds: str) -> Report:

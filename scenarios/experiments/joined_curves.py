@@ -11,6 +11,7 @@ from scenarios.experiments.relative_value import curve_of, records_of
 from scenarios.experiments.relative_value_files import write_curve
 from scenarios.experiments.relative_value_reading import Curve, precision_in
 from scenarios.experiments.relative_value_report import report
+from scenarios.experiments.rescues import with_rescues
 from scenarios.running.agreement import check_agreement
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.tasks import Run
@@ -58,6 +59,7 @@ def join(config: JoinCurvesConfig) -> Curve:
             "confidence": config.confidence,
             "want_width": config.want_width,
             "show_costs": config.show_costs,
+            "keep_predictions": all(of_run.keep_predictions for of_run, _ in found),
         }
     )
     return replace(curve_of(joined, {seed: records[seed] for seed in sorted(records)}), of_runs=tuple(notes))
@@ -82,8 +84,10 @@ JOIN_CURVES = Experiment(
     JoinCurvesConfig,
     words=lambda config: ["joined"],
     run=_run,
-    report=lambda curve, _, path: report(
-        curve, path, more_seeds="Live {more} more apart (curve --first-seed, --seeds), and join all runs."
+    report=lambda curve, _, path: with_rescues(
+        report(curve, path, more_seeds="Live {more} more apart (curve --first-seed, --seeds), and join all runs."),
+        curve.rescues,
+        path,
     ),
     prepare=lambda config, _: nothing(join(config)),
     folder="curve",

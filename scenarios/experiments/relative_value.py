@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.agent import Agent
@@ -16,6 +17,7 @@ from agent.lifetime.loop import Lifetimes
 from agent.policies import Policy, StaticPolicy
 from agent.storage.record import SECONDS, LifetimeRecord, RunDirectory
 from scenarios.analysis.matched_share import MatchedShares, course_of, place
+from scenarios.analysis.rescues import Rescues
 from scenarios.config.method import Method
 from scenarios.config.settings import CurveConfig
 from scenarios.config.specs import file_name
@@ -24,9 +26,11 @@ from scenarios.datasets.source import Access
 from scenarios.experiments.relative_value_files import write_curve
 from scenarios.experiments.relative_value_reading import Curve, check_record, computed_in, read_curve
 from scenarios.experiments.relative_value_report import report
+from scenarios.experiments.rescues import read_rescues, with_rescues
 from scenarios.running.experiment import Experiment
 from scenarios.running.factory import build_agents
 from scenarios.running.identity import dataset_word
+from scenarios.running.kept_predictions import kept_predictions
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import notes_on_tariffs, notes_on_training
 from scenarios.running.resumable import run_recorded
@@ -94,7 +98,23 @@ def curve_of(config: CurveConfig, records: Mapping[int, Mapping[str, LifetimeRec
         ) from error
     folders = {seed: of_seed["100"].path.parent for seed, of_seed in records.items()}
     matched = _placed(config, by_name) if config.with_policies else None
-    return replace(curve, matched=matched, folders=folders, computed=computed_in(folders))
+    rescues = None
+    if config.keep_predictions:
+        rescues = _rescues(config, list(records), {str(config.memory): main, **memories})
+    return replace(curve, matched=matched, folders=folders, computed=computed_in(folders), rescues=rescues)
+
+
+def _rescues(
+    config: CurveConfig, seeds: Sequence[int], memories: Mapping[str, Mapping[float, Sequence[LifetimeRecord]]]
+) -> Rescues:
+    """What each memory rescues at each k; the records are in the order of the seeds."""
+    folders: dict[tuple[str, float | None], dict[int, Path]] = {
+        (label, k): {seed: record.path for seed, record in zip(seeds, of_memory[k], strict=True)}
+        for label, of_memory in memories.items()
+        for k in sorted(config.k)
+        if k in of_memory
+    }
+    return read_rescues(f"{config.dataset}, {config.learner.name}", "memory", folders, config.confidence)
 
 
 def _by_name(records: Mapping[int, Mapping[str, LifetimeRecord]]) -> dict[str, list[LifetimeRecord]]:
@@ -158,16 +178,16 @@ def prepare(config: CurveConfig, access: Access) -> None:
     seed, reporter = config.first_seed, SilentReporter()
     dataset = load_data(config, seed, access, reporter)
     stream = iid_stream(dataset, config.chunks, seed=seed)
-    _lifetimes(config, dataset, stream, seed, _policies_by_name(config, seed), reporter)
+    lifetimes_of(config, dataset, stream, seed, policies_by_name(config, seed), reporter)
 
 
-def _policies_by_name(config: CurveConfig, seed: int) -> dict[str, Policy]:
+def policies_by_name(config: CurveConfig, seed: int) -> dict[str, Policy]:
     """The policy of each lifetime of a seed, by name of the lifetime."""
     others = {str(policy): policy.make(seed=seed) for policy in config.with_policies or ()}
     return {name: StaticPolicy(static.k) for name, static in _statics(config).items()} | others
 
 
-def _lifetimes(
+def lifetimes_of(
     config: CurveConfig,
     dataset: Dataset,
     stream: ChunkStream,
@@ -175,14 +195,17 @@ def _lifetimes(
     policies: Mapping[str, Policy],
     reporter: ProgressReporter,
 ) -> Lifetimes:
+    """The lifetimes of a seed under these policies, by name, at initialization."""
+    statics = _statics(config)
     plan = EvaluationPlan(
         dataset.validation,
         dataset.test,
         every=config.evaluate_every,
         recalling_after=frozenset(round(k * config.chunks / 100) - 1 for k in config.k if config.surface),
         rules=config.with_mixtures,
+        detailed=frozenset(name for name, static in statics.items() if not static.memory),
+        keeps_predictions=config.keep_predictions,
     )
-    statics = _statics(config)
     methods = {name: (statics[name].memory if name in statics else None) or config for name in policies}
     agents = build_agents(config, methods, dataset, seed=seed, progress=reporter.advance)
     return Lifetimes(agents, stream, policies, plan)
@@ -195,7 +218,7 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
     reporter.say(f"seed {seed}")
     records, checkpoints = records_of(config, site.directory, seed), site.directory.checkpoints(f"seed{seed}")
     stream = iid_stream(dataset, config.chunks, seed=seed)
-    policies = _policies_by_name(config, seed)
+    policies = policies_by_name(config, seed)
     statics = _statics(config)
     # A meter that begins anew beside finished lifetimes would lack their work.
     whole = bool(checkpoints.found()) or all(record.summary() is None for record in records.values())
@@ -210,7 +233,7 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
     }
 
     def begin(names: Iterable[str]) -> Lifetimes:
-        return _lifetimes(config, dataset, stream, seed, {name: policies[name] for name in names}, reporter)
+        return lifetimes_of(config, dataset, stream, seed, {name: policies[name] for name in names}, reporter)
 
     def finish(name: str, trajectory: Trajectory, agent: Agent) -> None:
         facts: dict[str, Any] = about | facts_of_training(agent.learner)
@@ -222,7 +245,7 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
             agent.meter.load_state(before)  # the curve does without y_warm
         if whole:
             site.directory.write(f"seed{seed}/{SECONDS}", json.dumps(agent.meter.state(), indent=2) + "\n")
-        records[name].finish(trajectory, facts)
+        records[name].finish(trajectory, facts, predictions=kept_predictions(trajectory, dataset))
 
     run_recorded(
         begin,
@@ -259,8 +282,10 @@ CURVE = Experiment(
     CurveConfig,
     words=lambda config: [dataset_word(config.dataset), config.learner.name],
     run=run,
-    report=lambda curve, _, path: report(
-        curve, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."
+    report=lambda curve, _, path: with_rescues(
+        report(curve, path, more_seeds="The same command with --seeds {seeds} lives only the new ones."),
+        curve.rescues,
+        path,
     ),
     check=lambda config: check_settings(config, config.with_policies or ()),
     prepare=prepare,

@@ -16,6 +16,7 @@ from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
 from agent.storage.record import SECONDS, SUMMARY, LifetimeRecord, read_object
 from scenarios.analysis.matched_share import MatchedShares
+from scenarios.analysis.rescues import Rescues
 from scenarios.analysis.statistics import CurvePoint, RelativeValue
 from scenarios.config.settings import CurveConfig
 from scenarios.running.interval_notes import notes_on_intervals
@@ -51,6 +52,10 @@ class LearnerAt:
     """By `COSTS`, `TOTAL`, `UNCALIBRATED` and `ANSWERING`."""
     memory_entries: tuple[int, ...]
     memory_nbytes: tuple[int, ...]
+    memory_accuracy: tuple[float | None, ...]
+    """Of the memory alone; None for a seed whose memory was empty."""
+    recall_mflop: tuple[float, ...]
+    """Work of the memory for a query, in MFLOP, without the forward pass, when `N_QUERIES` are asked together."""
 
     @property
     def mean_w(self) -> float | None:
@@ -110,6 +115,8 @@ class Curve:
     """The same learners with further memories, by label."""
     matched: MatchedShares | None = None
     """The policies on the same streams; None without any."""
+    rescues: Rescues | None = None
+    """What the memories rescue; None if predictions were not kept."""
     of_runs: tuple[str, ...] = ()
     """Notes on the runs that the lifetimes come from, if there are several."""
     folders: Mapping[int, Path] = field(default_factory=dict)
@@ -180,6 +187,7 @@ _AMOUNTS = (
     ("memory_entries",),
     ("memory_nbytes",),
     ("spent_gflop",),
+    ("query_flops",),
     ("recall_flops",),
     ("answer_flops",),
     *(("work", account, "flops") for account in COSTS),
@@ -303,6 +311,8 @@ def _learner_at(
         gflop=_gflop(summaries),
         memory_entries=by_seed("memory_entries"),
         memory_nbytes=by_seed("memory_nbytes"),
+        memory_accuracy=by_seed("accuracy", "memory"),
+        recall_mflop=tuple((each["recall_flops"] / N_QUERIES + each["query_flops"]) / 1e6 for each in summaries),
     )
 
 

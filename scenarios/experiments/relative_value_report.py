@@ -13,15 +13,11 @@ from scenarios.analysis.formats import gflop, percent, spread
 from scenarios.analysis.matched_share import MatchedShares
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.analysis.sample_size import SampleSize, seeds_for_ratio
-from scenarios.analysis.statistics import CurvePoint, Ratio, paired_differences
-from scenarios.experiments.relative_value_files import (
-    by_memory,
-    curve_json,
-    memories_json,
-    policies_json,
-    surface_json,
-)
-from scenarios.experiments.relative_value_reading import Curve, LearnerAt
+from scenarios.analysis.statistics import CurvePoint, paired_differences
+from scenarios.experiments.relative_value_files import policies_json
+from scenarios.experiments.relative_value_memories import fitted_text, memories_json, memories_tables, ratio_text
+from scenarios.experiments.relative_value_reading import Curve
+from scenarios.experiments.relative_value_values import curve_json, surface_json
 from scenarios.experiments.wanted_width import WantedWidth, cost_of_seed, wanted_width_json, wanted_width_parts
 
 _COSTS = {
@@ -52,9 +48,11 @@ def report(curve: Curve, path: Path, *, more_seeds: str) -> Report:
     files: list[tuple[str, list[Path | str]]] = [("precision", [curve.precision])] if curve.precision else []
     files += [("figure", [path / "curve.png"]), ("table", [path / "curve.csv", path / "curve.json"])]
     if curve.memories:
-        content |= {"memories": memories_json(curve)["memories"]}
-        parts += ["", _memories(curve)]
-        files.append(("memories", [path / f"memories.{kind}" for kind in ("png", "csv", "json")]))
+        of_memories = memories_json(curve)
+        content |= {"memories": of_memories["memories"], "best_memories": of_memories["best"]}
+        parts += memories_tables(curve)
+        names = ["memories", "strength"] if config.with_memories else ["memories"]
+        files += [(name, [path / f"{name}.{kind}" for kind in ("png", "csv", "json")]) for name in names]
     if curve.has_surface:
         content |= {"surface": surface_json(curve)["points"]}
         parts += [
@@ -90,27 +88,6 @@ def report(curve: Curve, path: Path, *, more_seeds: str) -> Report:
             how=more_seeds.format(seeds=config.seeds + (wanted.more or 0), more=wanted.more or 0),
         )
     return Report(content, parts, curve.notes, files)
-
-
-def _memories(curve: Curve) -> Table:
-    """R of each memory at each k."""
-    rows = [
-        (label if first else "", *_row_of_memory(at))
-        for label, learners in by_memory(curve).items()
-        for first, at in zip([True] + [False] * len(learners), learners, strict=False)
-    ]
-    return Table(
-        (Column("memory or rule", is_text=True, folds=True), *numbers("k %", "x", "z", "z - x", "R", "1/R", "w")),
-        tuple(rows),
-        "memories and mixtures of the same learners",
-        "accuracies in %; intervals as above",
-    )
-
-
-def _row_of_memory(at: LearnerAt) -> tuple[str, ...]:
-    values = at.statistics
-    accuracies = (percent(each.estimate) for each in (values.x, values.z, values.z_minus_x))
-    return f"{at.point.k:g}", *accuracies, _ratio(values.R), _ratio(values.share), _fitted(at.mean_w)
 
 
 def _surface(curve: Curve) -> Table:
@@ -229,11 +206,11 @@ def _table(curve: Curve, *, costs: bool) -> Table:
         values = at.statistics
         means = [values.x, values.z, values.y, values.y_minus_x, values.z_minus_x]
         row = [f"{at.point.k:g}", *(percent(interval.estimate) for interval in means)]
-        row += [_ratio(values.R), _ratio(values.share)]
+        row += [ratio_text(values.R), ratio_text(values.share)]
         if warm := at.warm_statistics:
-            row += [percent(warm.y.estimate), _ratio(warm.R)]
+            row += [percent(warm.y.estimate), ratio_text(warm.R)]
         if costs:
-            row += [_fitted(value) for value in (at.mean_w, *at.typical_setting.values())]
+            row += [fitted_text(value) for value in (at.mean_w, *at.typical_setting.values())]
             row += [gflop(sum(at.gflop[cost]) / len(at.gflop[cost])) for cost in _COSTS.values()]
         rows.append(tuple(row))
     return Table(
@@ -244,14 +221,3 @@ def _table(curve: Curve, *, costs: bool) -> Table:
         f"{more}",
         gap=2 if costs else 1,
     )
-
-
-def _fitted(value: float | None) -> str:
-    """A mixing weight or a setting of the memory."""
-    return "-" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _ratio(ratio: Ratio) -> str:
-    if ratio.estimate is None:
-        return "undetermined"
-    return f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -5,12 +5,14 @@ from typing import Any
 
 from agent.evaluation.trajectory import Trajectory
 from agent.policies import Policy
+from scenarios.analysis.rescues import Rescues
 from scenarios.config.families import POLICY
 from scenarios.config.members import make
 from scenarios.config.presets import resolve
 from scenarios.config.settings import SimulateConfig
 from scenarios.config.specs import file_name
 from scenarios.datasets.source import Access
+from scenarios.experiments.rescues import read_rescues, with_rescues, write_rescues
 from scenarios.experiments.simulation_report import report
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
@@ -42,6 +44,8 @@ def run(config: SimulateConfig, run: Run) -> dict[str, Any]:
     summary = record.summary()
     metrics_of(summary, directory.path)
     directory.checkpoints().drop()  # left by a process that was killed just before it deleted them
+    if rescues := _rescues(config, directory.path):
+        write_rescues(rescues, directory)  # without TensorBoard, whose events in this folder are the lifetime's
     assert summary is not None
     return summary
 
@@ -54,6 +58,14 @@ def run_one(config: SimulateConfig, site: Site) -> None:
     site.reporter.expect(len(world[1].stream))
     records = {method.label: site.directory.lifetime("")}
     run_together(config, config.seed, [method], world, records, site.directory.checkpoints(), site.reporter)
+
+
+def _rescues(config: SimulateConfig, path: Path) -> Rescues | None:
+    """What the memory of the lifetime rescues; None if predictions were not kept."""
+    if not config.keep_predictions:
+        return None
+    folders: dict[tuple[str, float | None], dict[int, Path]] = {(str(config.policy), None): {config.seed: path}}
+    return read_rescues(config.title, "policy", folders, confidence=0.95)
 
 
 def run_lifetime(
@@ -104,7 +116,7 @@ SIMULATE = Experiment(
     SimulateConfig,
     words=_words,
     run=run,
-    report=report,
+    report=lambda summary, config, path: with_rescues(report(summary, config, path), _rescues(config, path), path),
     check=lambda config: check_settings(config, [config.policy]),
     prepare=lambda config, access: check_world(config, config.seed, [config.as_method], access),
 )

@@ -1,4 +1,4 @@
-"""The figures of the curve experiment: R against k with the accuracies behind it, and R for several memories."""
+"""The figure of the curve experiment: R against k with the accuracies behind it."""
 
 import math
 import textwrap
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from scenarios.analysis.statistics import CurvePoint, Ratio, RelativeValue
-from scenarios.figures.ratio_axis import AXIS_LABELS, CAPTION, Span, linear_axis, ratio_axis, ratio_lines, span_of
+from scenarios.figures.ratio_axis import AXIS_LABELS, Span, linear_axis, ratio_axis, span_of
 from scenarios.figures.style import (
     BLUE,
     GREEN,
@@ -19,7 +19,6 @@ from scenarios.figures.style import (
     PERCENT_LIMITS,
     VERMILION,
     legend_above,
-    marker_style,
     new_figure,
     percent_span,
     seed_count,
@@ -72,43 +71,6 @@ def curve_figure(points: Sequence[CurvePoint], *, dataset: str, learner: str, co
         axes.set_xlabel("data used for learning, k (%)")
         style_axes(axes, grid="y")
         legend_above(axes)
-    return figure
-
-
-def memories_figure(
-    memories: Mapping[str, Sequence[CurvePoint]], *, dataset: str, learner: str, confidence: float = 0.95
-) -> Figure:
-    """R and 1/R against k for several memories of the same learners, with their intervals.
-
-    Args:
-        memories: the measurements by label.
-        dataset: name of the data set, for the title.
-        learner: how the learners were trained, for the title.
-        confidence: level of every interval, in (0, 1).
-
-    Returns:
-        A figure of 10 x 4.5 inches with an Agg canvas; `figure_png` makes the file.
-    """
-    statistics = {
-        label: {point.k: point.statistics(confidence) for point in points} for label, points in memories.items()
-    }
-    every = [values for of_memory in statistics.values() for values in of_memory.values()]
-    title = textwrap.fill(
-        f"{dataset}, {learner} ({_seeds_text(every)}): memories and mixtures of the same learners", 100
-    )
-    figure = new_figure(10, 4.5, f"{title}\n{CAPTION}")
-    left, right = figure.subplots(1, 2)
-    styles = [marker_style(i, edge_width=0.8) for i in range(len(memories))]
-    labels = [textwrap.fill(label, 60) for label in memories]
-    for axes, (name, label) in zip((left, right), AXIS_LABELS.items(), strict=True):
-        ratios = [{k: getattr(values, name) for k, values in of_memory.items()} for of_memory in statistics.values()]
-        ratio_lines(axes, dict(zip(labels, ratios, strict=True)), styles, spread=0.7, stretched=name == "R")
-        axes.set_xlim(*PERCENT_LIMITS)
-        axes.set_xticks(range(0, 101, 20))
-        axes.set_xlabel("data used for learning, k (%)")
-        axes.set_ylabel(label)
-        style_axes(axes, grid="y")
-    legend_above(left)
     return figure
 
 

@@ -1,16 +1,21 @@
 """The style of all figures: colours, markers, axes, legends, and the PNG file."""
 
 import io
+import math
 from collections.abc import Sequence
 from math import inf
 from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
 from scenarios.analysis.statistics import Interval
@@ -37,6 +42,17 @@ def style_axes(axes: Axes, *, grid: Literal["both", "y"] = "both") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def log_axis(axis: Axis) -> None:
+    """Give an axis of positive values, if it has any, a logarithmic scale with plain numbers."""
+    low, high = axis.get_data_interval()
+    if not 0 < low <= high < math.inf:
+        return
+    (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend_above(axes: Axes, handles: Sequence[Line2D] | None = None, *, left: float = -0.02, ncols: int = 1) -> None:
@@ -79,6 +95,14 @@ def marker_style(i: int, *, edge_width: float) -> dict[str, Any]:
         "markerfacecolor": "white" if hollow else color,
         "markeredgewidth": edge_width + 0.6 * hollow,
     }
+
+
+def shades(n: int) -> list[dict[str, Any]]:
+    """Styles from dark to light, in the order of a quantity."""
+    colors = matplotlib.colormaps["viridis"]
+    return [
+        {"color": to_hex(colors(0.9 * i / max(n - 1, 1))), "marker": "osD^v"[i % 5], "markersize": 4} for i in range(n)
+    ]
 
 
 def ends_of(interval: Interval, *, lowest: float = -inf, highest: float = inf) -> tuple[float, float]:

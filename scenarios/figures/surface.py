@@ -2,18 +2,15 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from scenarios.analysis.statistics import Ratio, RelativeValue
 from scenarios.figures.ratio_axis import AXIS_LABELS, CAPTION, ratio_lines
-from scenarios.figures.style import PERCENT_LIMITS, legend_beside, new_figure, seed_count, style_axes
+from scenarios.figures.style import PERCENT_LIMITS, legend_beside, new_figure, seed_count, shades, style_axes
 
 Surface = Mapping[tuple[int, int], RelativeValue]
 """By number of images learned, n, and number in all, N."""
@@ -59,16 +56,8 @@ def surface_figure(surface: Surface, *, dataset: str, learner: str) -> Figure:
 
 
 def _draw(axes: Axes, series: Mapping[str, Mapping[float, Ratio]], spread: float, *, stretched: bool) -> None:
-    ratio_lines(axes, series, _shades(len(series)), spread=spread, stretched=stretched)
+    ratio_lines(axes, series, shades(len(series)), spread=spread, stretched=stretched)
     style_axes(axes, grid="y")
-
-
-def _shades(n: int) -> list[dict[str, Any]]:
-    """Styles from dark to light, in the order of a quantity."""
-    shades = matplotlib.colormaps["viridis"]
-    return [
-        {"color": to_hex(shades(0.9 * i / max(n - 1, 1))), "marker": "osD^v"[i % 5], "markersize": 4} for i in range(n)
-    ]
 
 
 def _explain(axes: Axes, handles: Sequence[Line2D], title: str) -> None:

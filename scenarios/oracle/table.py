@@ -1,8 +1,6 @@
 """A table of all schedules of one short stream: a tabular benchmark of policies."""
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -16,6 +14,7 @@ from agent.accounting.work import ACCOUNTS
 from agent.errors import InvalidSetting, RunError
 from agent.operations import OPERATIONS, Action, Operation
 from agent.policies.signals import SIGNALS
+from agent.storage.npz import npz_bytes
 
 _FORMAT = "learn-or-memorize schedule table 4"
 LARGEST_AMOUNT = 2**53
@@ -122,13 +121,7 @@ class ScheduleTable:
         """The table as a NumPy archive for `read_table`; the same table gives the same bytes."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         header = json.dumps({"format": _FORMAT, **self.facts}, indent=1).encode("utf-8")
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, values in {"facts": np.frombuffer(header, np.uint8), **arrays}.items():
-                member = io.BytesIO()
-                np.lib.format.write_array(member, values, allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
-        return content.getvalue()
+        return npz_bytes({"facts": np.frombuffer(header, np.uint8), **arrays})
 
 
 _ARRAYS = tuple(name for name in ScheduleTable.__annotations__ if name != "facts")

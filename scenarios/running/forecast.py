@@ -85,6 +85,8 @@ def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dat
     weights = sum(values.nbytes for values in untouched.learner.weights().values())
     n = len(scenario.stream)
     nbytes = weights + n * _STEP_NBYTES + _LIFETIME_NBYTES
+    if config.keep_predictions:  # ids and labels of 8 bytes, three probabilities of 4 bytes for each class
+        nbytes += len(dataset.test) * (16 + 12 * dataset.n_classes)
     return Forecast(paid / 1e9, (paid + beside) / rates.speed, nbytes, n)
 
 

@@ -21,6 +21,7 @@ from scenarios.config.settings import (
     AgentConfig,
     CompareRunsConfig,
     EvaluateConfig,
+    FrontierConfig,
     JoinCurvesConfig,
     TrainConfig,
     settings_of,
@@ -45,7 +46,15 @@ _NOT_IDENTIFYING = frozenset({"preset", "prior_knowledge"})
 _IDLE = frozenset().union(
     *(
         settings_of(kind, "idle")
-        for kind in (AgentConfig, TrainConfig, EvaluateConfig, CompareRunsConfig, JoinCurvesConfig, SweepConfig)
+        for kind in (
+            AgentConfig,
+            TrainConfig,
+            EvaluateConfig,
+            CompareRunsConfig,
+            JoinCurvesConfig,
+            FrontierConfig,
+            SweepConfig,
+        )
     )
 )
 """Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""

@@ -9,6 +9,7 @@ from agent.storage.record import LifetimeRecord
 from scenarios.config.method import Method
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
+from scenarios.running.kept_predictions import kept_predictions
 from scenarios.running.progress import ProgressReporter
 from scenarios.running.resumable import run_recorded
 from scenarios.running.summary import facts_of, facts_of_training, hyperparameters
@@ -58,7 +59,8 @@ def run_together(
     def finish(label: str, trajectory: Trajectory, agent: Agent) -> None:
         facts = facts_of(config, seed, by_label[label], world, trajectory) | facts_of_training(agent.learner)
         settings = hyperparameters(config, seed, by_label[label])
-        records[label].finish(trajectory, facts, settings=settings, weights=agent.learner.weights())
+        weights, predictions = agent.learner.weights(), kept_predictions(trajectory, world[0])
+        records[label].finish(trajectory, facts, settings=settings, weights=weights, predictions=predictions)
 
     run_recorded(
         lambda labels: make_lifetimes(config, seed, world, {label: by_label[label] for label in labels}),

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import InvalidSetting, LifetimeError, RunError
 from agent.storage.checkpoint import CHECKPOINT, PREVIOUS, replace_file
+from agent.storage.predictions import PREDICTIONS
 from agent.storage.record import CONFIG, SECONDS, SUMMARY, TRAJECTORY, WEIGHTS
 
 PLACE = "storage.json"
@@ -23,7 +24,7 @@ _OF_CALLER = ("journal.log",)
 """Files that no task writes, and that no copy may replace: the journal of a search."""
 _PART = ".part"
 _EVENTS = "events.out.tfevents."
-_ARRIVE = (TRAJECTORY, WEIGHTS, SECONDS, SUMMARY, PREVIOUS, CHECKPOINT)
+_ARRIVE = (TRAJECTORY, WEIGHTS, PREDICTIONS, SECONDS, SUMMARY, PREVIOUS, CHECKPOINT)
 """The order in which files arrive, after all events; other files come last, since they complete a task."""
 
 Stamp = tuple[int, int, int]

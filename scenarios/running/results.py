@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def write_results(
     directory: RunDirectory,
-    board: "SummaryWriter",
+    board: "SummaryWriter | None",
     name: str,
     content: Mapping[str, Any],
     rows: Sequence[Mapping[str, object]],
@@ -26,7 +26,7 @@ def write_results(
 
     Args:
         directory: of the run.
-        board: a writer of its TensorBoard events.
+        board: a writer of its TensorBoard events; None for none.
         name: of the files, without their extensions.
         content: plain values.
         rows: see `csv_table`.
@@ -36,4 +36,5 @@ def write_results(
     directory.write(f"{name}.csv", csv_table(rows))
     png = figure_png(figure)
     directory.write(f"{name}.png", png)
-    board.add_image(name, png_pixels(png), dataformats="HWC")
+    if board is not None:
+        board.add_image(name, png_pixels(png), dataformats="HWC")

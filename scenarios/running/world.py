@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from math import inf
 
+import torch
+
 from agent.accounting.costs import CostModel
 from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
@@ -172,7 +174,7 @@ def make_lifetimes(
         agents,
         scenario.stream,
         {name: method.policy.make(seed=seed) for name, method in methods.items()},
-        _evaluation_plan(config, scenario),
+        _evaluation_plan(config, world),
         costs=cost_model(config),
         budget={name: inf if method.budget is None else method.budget for name, method in methods.items()},
     )
@@ -203,7 +205,7 @@ def make_alike(
         agent,
         scenario.stream,
         policies,
-        plan or _evaluation_plan(config, scenario),
+        plan or _evaluation_plan(config, world),
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
     )
@@ -247,8 +249,14 @@ def halves(images: LabelledInputs) -> tuple[LabelledInputs, LabelledInputs]:
     return even, odd
 
 
-def _evaluation_plan(config: LifetimeConfig, scenario: Scenario) -> EvaluationPlan:
+def _evaluation_plan(config: LifetimeConfig, world: tuple[Dataset, Scenario]) -> EvaluationPlan:
+    dataset, scenario = world
     several = scenario.n_experiences > 1
+    if config.keep_predictions and not torch.equal(scenario.test.labels, dataset.test.labels):
+        raise InvalidSetting(
+            "expected a scenario with the test images of its data set in their order for --keep-predictions, got "
+            f"{config.scenario}; leave one of them out"
+        )
     return EvaluationPlan(
         scenario.validation,
         scenario.test,
@@ -257,6 +265,7 @@ def _evaluation_plan(config: LifetimeConfig, scenario: Scenario) -> EvaluationPl
         groups=scenario.group if several else None,
         prequential=bool(config.prequential),
         shown=scenario.shown,
+        keeps_predictions=config.keep_predictions,
     )
 
 

@@ -60,7 +60,11 @@ def toy_training(**changed: Any) -> Training:
 
 
 def online(seed: int = 0, *, network: ResNet | None = None, epochs: float = 2, **changed: Any) -> OnlineLearner:
-    own = {name: changed.pop(name) for name in ("rehearsal", "keeps", "ema_decay", "timescale") if name in changed}
+    own = {
+        name: changed.pop(name)
+        for name in ("rehearsal", "keeps", "ema_decay", "timescale", "stored")
+        if name in changed
+    }
     network = network or toy_network(seed)
     return OnlineLearner(
         network, toy_training(**changed), KeyPlaces(), epochs=epochs, seed=seed, **{"ema_decay": 0.995, **own}
@@ -79,7 +83,7 @@ def refit_warm(seed: int = 0, **changed: Any) -> RefitLearner:
 
 
 def cooldown(seed: int = 0, *, share: float = 0.5, **changed: Any) -> CooldownLearner:
-    own = {name: changed.pop(name) for name in ("rehearsal", "epochs", "timescale") if name in changed}
+    own = {name: changed.pop(name) for name in ("rehearsal", "epochs", "timescale", "stored") if name in changed}
     network = changed.pop("network", None) or toy_network(seed)
     return CooldownLearner(
         network, toy_training(**changed), KeyPlaces(), share=share, seed=seed, **{"epochs": 2, **own}
@@ -111,8 +115,21 @@ def refit_muon(seed: int = 0) -> RefitLearner:
     return RefitLearner(network, toy_training(recipe=muon(batch=8)), KeyPlaces(), epochs=2, seed=seed)
 
 
+def online_bounded(seed: int = 0, **changed: Any) -> OnlineLearner:
+    """With fewer samples in store than were learned."""
+    return online(seed, stored=7, **changed)
+
+
+def cooldown_bounded(seed: int = 0) -> CooldownLearner:
+    """The same, with mirroring that alternates."""
+    network = ConvNet(2, 2, n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
+    training = toy_training(recipe=muon(batch=8))
+    return CooldownLearner(network, training, KeyPlaces(), epochs=2, share=0.5, stored=7, seed=seed)
+
+
 ON_RESNETS: dict[str, Callable[..., Learner]] = {
     "online": online,
+    "online-bounded": online_bounded,
     "cooldown": cooldown,
     "refit-cold": refit,
     "refit-warm": refit_warm,
@@ -124,6 +141,7 @@ LEARNERS = {
     "online-mlp": online_mlp,
     "cooldown-prepared": cooldown_prepared,
     "cooldown-muon": cooldown_muon,
+    "cooldown-bounded": cooldown_bounded,
     "refit-muon": refit_muon,
 }
 """With other networks and recipes."""

@@ -1,4 +1,4 @@
-"""What lifetimes together cost in lifetimes: ten k's, and methods of one learner with different memories.
+"""What lifetimes together cost in lifetimes: ten k's, methods of one learner, and memories of one curve.
 
 `python -m tests.benchmarks sharing`. The lifetimes of the k's are those of `lifetime curve` with its defaults, seed 0,
 and are not recorded; the methods live in the same world.
@@ -13,7 +13,9 @@ from agent.lifetime.loop import run_lifetimes
 from agent.policies import StaticPolicy
 from scenarios.config.presets import resolve
 from scenarios.config.settings import CompareConfig, CurveConfig
+from scenarios.experiments import relative_value
 from scenarios.running.factory import build_agents
+from scenarios.running.progress import SilentReporter
 from scenarios.streams.catalog import iid_stream
 from tests.benchmarks.ratios import Ratio, alternately, ratios
 from tests.scenarios.worlds import load_dataset
@@ -38,6 +40,29 @@ def lifetimes(learner: str) -> Callable[[tuple[int, ...]], None]:
 
 
 MEMORIES = {"cache": "memory:cache", "pooled": "memory:cache | pool:true", "ridge": "memory:ridge"}
+EIGHT = "cache knn ridge ridge:dim=256 residual logistic slda ncm"
+
+
+def curve_of_memories() -> Callable[[str], None]:
+    """Lives one seed of `lifetime curve --memories` with its defaults, the surface included, and writes nothing."""
+    dataset = load_dataset("textures", seed=0)
+
+    def lived(memories: str) -> None:
+        config = resolve(CurveConfig, "quick", {"device": "cpu", "memories": memories, "seeds": 1})
+        stream, policies = iid_stream(dataset, config.chunks, seed=0), relative_value.policies_by_name(config, 0)
+        lifetimes = relative_value.lifetimes_of(config, dataset, stream, 0, policies, SilentReporter())
+        while lifetimes:
+            lifetimes.advance()
+
+    return lived
+
+
+def measure_memories() -> list[Ratio]:
+    """A curve under eight memories against one under the cache alone; about four minutes."""
+    lived = curve_of_memories()
+    eight, one = alternately(partial(lived, EIGHT), partial(lived, "cache"), rounds=ROUNDS, warm_up=False)
+    seconds = f"{median(eight):.1f} s"
+    return [Ratio("curve under eight memories", "under the cache alone", ratios(eight, one), "≤ 1.5", seconds)]
 
 
 def methods() -> Callable[[tuple[str, ...]], None]:
@@ -75,8 +100,8 @@ def measure_methods() -> list[Ratio]:
 
 
 def measure() -> list[Ratio]:
-    """Methods of one learner, and the k's of both learners with a trunk; about six minutes."""
-    found = measure_methods()
+    """Methods of one learner, memories of a curve, and the k's of both learners with a trunk; about ten minutes."""
+    found = [*measure_methods(), *measure_memories()]
     for learner in ("online", "cooldown"):
         lived = lifetimes(learner)
 

@@ -176,6 +176,7 @@ def test_every_experiment_is_a_call(runs):
     apart = {name: value for name, value in curve.items() if name != "with_policies"}
     runs_of = [scenarios.curve(**{**apart, "seeds": 1}, first_seed=seed, runs=runs).path for seed in (3, 5)]
     found["join_curves"] = scenarios.join_curves(paths=runs_of, runs=runs)
+    found["frontier"] = scenarios.frontier(paths=[found["join_curves"].path], queries=(0, 1000), runs=runs)
     assert {*found, "compare", "sweep"} == {*CALLS}
     for name, results in found.items():
         before = {path: path.stat().st_mtime_ns for path in results.path.rglob("*")}
@@ -184,6 +185,7 @@ def test_every_experiment_is_a_call(runs):
         Tags(results._repr_html_())
     assert len(found["tune"].frame()) == 2
     assert found["curve"].frame().k.tolist() == [0, 50]
+    assert {*found["frontier"].frame().queries} == {0, 1000}
     assert len(found["curve"].frame("policies")) == 1
     assert found["evaluate"].frame().schedule.nunique() > 5
     assert len(found["simulate"].steps()) == 6

@@ -61,7 +61,7 @@ def test_evaluations_follow_every_few_chunks_the_steps_named_and_the_end(every, 
     data = toy_images(2)
     plan = EvaluationPlan(data, data, every=every, after=after, recalling_after=recalling_after)
     recalling = 3  # step of the first entry
-    found = [step for step in range(n_chunks) if plan.evaluates_after(step, n_chunks, recalling=step >= recalling)]
+    found = [step for step in range(n_chunks) if plan.evaluates_after(step, n_chunks, [], recalling=step >= recalling)]
     named = {step for step in after | {step for step in recalling_after if step >= recalling} if step < n_chunks}
     assert set(found) == {n_chunks - 1} | named | (set(range(every - 1, n_chunks, every)) if every else set())
 

@@ -1,8 +1,11 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from agent.data.sample_store import SampleStore
@@ -10,7 +13,7 @@ from agent.errors import InvalidSetting, TrainingDiverged
 from agent.evaluation.scores import accuracy_of
 from agent.learners.training import Training, even_sizes, one_cycle, passes
 from agent.networks.flops import flops_per_sample
-from agent.randomness import named_generator
+from agent.randomness import named_generator, named_seed, priorities
 from tests.agent.toys import ON_RESNETS, cooldown, online, refit, same, teach, toy_chunk, toy_images, toy_stream
 
 
@@ -167,6 +170,46 @@ def test_rehearsal_is_uniform_over_all_that_was_learned(monkeypatch):
     assert len(rehearsed) == 58 * 2 * 4
     expected = len(rehearsed) / 16
     assert ((counts - expected) ** 2 / expected).sum() < 37.7  # chi-squared, 15 degrees of freedom, 0.1%
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 12), st.integers(0, 3))
+def test_what_stays_in_store_is_a_uniform_sample_whatever_the_chunks(sizes, stored, seed):
+    learner, n = online(seed, stored=stored, epochs=0.1), sum(sizes)
+    images = toy_images(max(n, 1))
+    first = 0
+    for size in sizes:
+        rows = slice(first, first + size)
+        assert learner.n_stored_with(size) == min(first + size, stored)
+        learner.learn(images.inputs[rows], images.labels[rows])
+        first += size
+        assert len(learner.samples) == min(first, stored)
+    ids = torch.arange(n)
+    lowest = np.argsort(priorities(ids, named_seed(seed, "stored")))[:stored]
+    assert learner.ids.tolist() == sorted(lowest.tolist())
+    if n:
+        assert torch.equal(learner.samples.rows, images.inputs[learner.ids])
+        assert torch.equal(learner.samples.labels, images.labels[learner.ids])
+    assert learner.nbytes == min(n, stored) * (3 * 8 * 8 + 8)
+
+
+def test_only_what_is_stored_is_rehearsed(monkeypatch):
+    learner = online(epochs=4, stored=5)
+    for seed in range(3):
+        teach(learner, toy_chunk(16, seed=seed))
+    rows = Rows(monkeypatch)
+    teach(learner, toy_chunk(8, seed=9))
+    *batches, kept = rows.batches  # the last gather is of what stays
+    assert {row for batch in batches for row in batch} <= set(range(5 + 8))
+    assert len([row for batch in batches for row in batch if row < 5]) == 16
+    assert len(kept) == 5
+
+
+@pytest.mark.parametrize("make", [online, cooldown])
+def test_a_store_that_holds_all_changes_nothing(make):
+    chunks = toy_stream([10, 6, 9])
+    whole, bounded = live(make(), chunks), live(make(stored=25), chunks)
+    assert same(whole.weights(), bounded.weights())
+    assert whole.nbytes == bounded.nbytes
 
 
 def test_the_average_follows_the_weights():

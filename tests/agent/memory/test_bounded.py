@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.agent import Agent
 from agent.errors import InvalidSetting
 from agent.memory import CacheMemory, Memory, Rekeyable, RidgeMemory, entry_store
 from agent.memory.bounded import BoundedMemory, Capacity, bounded
@@ -10,11 +11,14 @@ from agent.memory.entry_store import EntryStore
 from agent.memory.eviction import ClassBalanced, Fifo, Reservoir
 from agent.memory.herding import Herding
 from agent.memory.protocol import Evictable
+from agent.memory.rekeying import Rekeying
+from agent.memory.transform import Centre
+from agent.memory.transformed import transformed
 from agent.memory.usefulness import LeastUseful
 from agent.networks.outputs import Outputs
 from agent.testing import check_memory
 from tests.agent.memory.nearest import NearestMemory
-from tests.agent.toys import same
+from tests.agent.toys import online, same, toy_chunk
 
 N_CLASSES, LENGTH = 4, 5
 CPU = torch.device("cpu")
@@ -176,18 +180,91 @@ def test_a_capacity_without_room_for_an_entry_is_refused(make):
     assert not memory.nbytes
 
 
-@pytest.mark.parametrize("text", ["1", "1000", "1B", "1500B", "500kB", "10MB", "1GB"])
+SAMPLE = 3 * 8 * 8 + 8
+"""Bytes of an image of 8 x 8 pixels and its label."""
+KEY = 4 * 8 + 8
+"""Bytes of an entry with a key of 8 numbers."""
+
+
+def sharing(nbytes, *, stored=5, eviction=Reservoir, rekeying="never", mapped=False):
+    memory = bounded(CacheMemory(3), Capacity(nbytes=nbytes, shared=True), eviction())
+    if mapped:
+        memory = transformed(memory, Centre())
+    return Agent(online(stored=stored, epochs=0.1), memory, rekeying=Rekeying.parse(rekeying))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 9)), min_size=1, max_size=8),
+    st.integers(5 * SAMPLE, 5 * SAMPLE + 40 * KEY),
+    st.sampled_from([Fifo, Reservoir, ClassBalanced]),
+    st.sampled_from(["never", "on-learn"]),
+    st.booleans(),
+)
+def test_learner_and_memory_share_a_capacity_in_bytes(chunks, nbytes, eviction, rekeying, mapped):
+    agent = sharing(nbytes, eviction=eviction, rekeying=rekeying, mapped=mapped)
+    map_nbytes, most = 4 * 8 if mapped else 0, 0
+    for step, (learns, n) in enumerate(chunks):
+        chunk = toy_chunk(n, seed=step, step=step)
+        before = agent.nbytes
+        estimate = agent.estimate_learning(chunk) if learns else agent.estimate_memorizing(chunk, looked=False)
+        bill = (agent.learn if learns else agent.memorize)(chunk)
+        if learns:
+            most = min(5, most + n)
+        else:
+            assert sum(each.work.flops for each in bill) == sum(each.work.flops for each in estimate.bill)
+            assert agent.nbytes - before == estimate.held_nbytes
+        assert agent.learner.nbytes == most * SAMPLE
+        held = agent.memory.n_entries * KEY + agent.learner.nbytes
+        assert held <= nbytes
+        if not learns:
+            assert agent.memory.n_entries == n or held + KEY > nbytes or agent.n_memorized == agent.memory.n_entries
+        assert len(agent.raw_images) == (agent.memory.n_entries if rekeying == "on-learn" else 0)
+        assert agent.memory.nbytes == agent.memory.n_entries * KEY + (map_nbytes if agent.memory.n_entries else 0)
+        other = sharing(nbytes, eviction=eviction, rekeying=rekeying, mapped=mapped)
+        other.load_state(agent.state())
+        assert same(other.state(), agent.state())
+        assert other.memory.estimate_insert(3, 8) == agent.memory.estimate_insert(3, 8)
+
+
+def test_what_the_learner_stores_comes_first():
+    agent = sharing(5 * SAMPLE + 3 * KEY)
+    agent.memorize(toy_chunk(40, seed=1))
+    assert agent.memory.n_entries == (5 * SAMPLE + 3 * KEY) // KEY
+    agent.learn(toy_chunk(8))
+    assert agent.memory.n_entries == 3
+    fork = agent.fork()
+    agent.memorize(toy_chunk(4, seed=2))
+    assert fork.memory.n_entries == agent.memory.n_entries == 3
+
+
+@pytest.mark.parametrize("stored", [None, 6])
+def test_a_learner_that_may_store_more_than_is_shared_is_refused(stored):
+    with pytest.raises(InvalidSetting, match=r"expected a learner that stores at most the 1,000 bytes that it shares"):
+        sharing(5 * 200, stored=stored).check_stores(toy_chunk(4))
+    sharing(5 * 200, stored=5).check_stores(toy_chunk(4))
+
+
+@pytest.mark.parametrize("eviction", [Herding, LeastUseful])
+def test_evictions_that_compute_share_nothing(eviction):
+    with pytest.raises(InvalidSetting, match=r"expected an eviction without FLOPs .* with a shared capacity, got"):
+        bounded(CacheMemory(3), Capacity(nbytes=1000, shared=True), eviction())
+
+
+@pytest.mark.parametrize("text", ["1", "1000", "1B", "1500B", "500kB", "10MB", "1GB", "shared:10MB"])
 def test_capacities_are_read_as_they_are_shown(text):
     assert str(Capacity.parse(text)) == text
 
 
-@given(st.integers(1, 10**18 - 1), st.booleans())
-def test_every_capacity_is_read_back(number, in_bytes):
-    capacity = Capacity(nbytes=number) if in_bytes else Capacity(number)
+@given(st.integers(1, 10**18 - 1), st.booleans(), st.booleans())
+def test_every_capacity_is_read_back(number, in_bytes, shared):
+    capacity = Capacity(nbytes=number, shared=shared) if in_bytes else Capacity(number)
     assert Capacity.parse(str(capacity)) == capacity
 
 
-@pytest.mark.parametrize("text", ["", "0", "0MB", "-1", "1.5GB", "10mb", "10 MB", "MB", "1e3", "²", "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "0MB", "-1", "1.5GB", "10mb", "10 MB", "MB", "1e3", "²", "٣", "shared:", "10MB:shared"]
+)
 def test_other_capacities_are_refused(text):
     with pytest.raises(InvalidSetting, match=r"expected a capacity of 1 or more in entries .*, got"):
         Capacity.parse(text)
@@ -197,6 +274,11 @@ def test_other_capacities_are_refused(text):
 def test_a_capacity_is_one_number_of_1_or_more(wrong):
     with pytest.raises(InvalidSetting, match="expected a capacity of at least 1 entry or 1 byte, not both, got"):
         Capacity(**wrong)
+
+
+def test_entries_are_not_shared():
+    with pytest.raises(InvalidSetting, match="expected bytes to be shared, as in shared:10MB, got 1000 entries"):
+        Capacity.parse("shared:1000")
 
 
 def content(store):

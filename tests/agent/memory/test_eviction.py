@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from agent.memory import CacheMemory
 from agent.memory.bounded import Capacity, bounded
 from agent.memory.entries import normalized
-from agent.memory.eviction import ClassBalanced, Fifo, Reservoir, priorities, quotas
+from agent.memory.eviction import ClassBalanced, Fifo, Reservoir, quotas
 from agent.memory.herding import Herding, herd
 from agent.memory.usefulness import DECAY, TEMPERATURE, LeastUseful
 from agent.networks.outputs import Outputs
+from agent.randomness import priorities
 
 N_CLASSES, LENGTH = 4, 6
 SIZES = st.lists(st.integers(1, 25), min_size=1, max_size=6)

@@ -56,6 +56,16 @@ def test_an_interrupted_lifetime_goes_on_to_the_same_bytes(whole, tmp_path, stop
     assert kept(tmp_path / "compare/run") == kept(whole)
 
 
+def test_learner_and_memory_may_share_a_number_of_bytes(tmp_path):
+    learner, capacity = ["--learner", "online:epochs=1,stored=12"], ["--capacity", "shared:40kB"]
+    done = within("simulate", *TINY, *learner, *capacity, "--policy", "static:k=50", "--runs", tmp_path, "--name", "s")
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line) for line in (tmp_path / "simulate/s/trajectory.jsonl").read_text().splitlines()]
+    assert all(step["held_nbytes"] <= 40_000 for step in steps)
+    assert steps[-1]["held_nbytes"] - steps[-1]["memory_nbytes"] == 12 * (3 * 32 * 32 + 8)
+    assert steps[-1]["memory_entries"] > 0
+
+
 def test_a_curve_holds_memories_beside_each_other(tmp_path):
     further = ["--with-memories", "few = memory:knn | pool:true | capacity:20 | eviction:fifo"]
     further += ["--with-memories", "mapped = transform:pca:dim=3"]
@@ -64,6 +74,24 @@ def test_a_curve_holds_memories_beside_each_other(tmp_path):
     assert "few" in done.stdout
     memories = json.loads((tmp_path / "curve/c/memories.json").read_text())["memories"]
     assert {"few", "mapped"} <= memories.keys()
+
+
+def test_memories_by_name_share_the_learners(tmp_path):
+    arguments = ("curve", *TINY, "--chunks", 5, "--k", "20,60", "--memories", "cache knn; slda", "--seeds", 2)
+    arguments += ("--runs", tmp_path)
+    done = within(*arguments, "--name", "c")
+    assert done.returncode == 0, done.stderr
+    assert "the best memory at each k" in done.stdout
+    assert "the best memory at equal bytes, k = 20" in done.stdout
+    folder = tmp_path / "curve/c"
+    assert all((folder / f"{name}.png").is_file() for name in ("curve", "memories", "strength"))
+    again = within(*arguments, "--name", "c", "--json")
+    content = json.loads(again.stdout)
+    written = json.loads((folder / "memories.json").read_text())
+    assert content["memories"] == written["memories"]
+    assert content["best_memories"] == written["best"]
+    assert list(content["memories"]) == ["cache", "knn", "slda"]
+    assert_refused(within(*arguments, "--memories", "knn knn"), "expected each memory once, got knn")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +109,10 @@ def test_a_curve_holds_memories_beside_each_other(tmp_path):
         (["--memory", "knn:vote=mean"], "expected vote of knn to be one of softmax, majority"),
         (["--memory", "ridge:dim=0"], "expected from 1 to 4,096 random features, got 0"),
         (["--memory", "ann", "--capacity", "5"], "expected a memory whose entries can be removed"),
+        (["--capacity", "shared:50"], "expected bytes to be shared, as in shared:10MB, got 50 entries"),
+        (["--capacity", "shared:10MB"], "expected a learner that stores at most the 10,000,000 bytes that it shares"),
+        (["--learner", "online:stored=0"], "expected from 1 to 1,000,000,000 samples stored for rehearsal, got 0"),
+        (["--learner", "online:stored=9,rehearsal=0"], "expected rehearsal of what is stored, got 9 samples stored"),
     ],
 )
 def test_what_cannot_be_is_one_line(tmp_path, options, message):

@@ -211,6 +211,68 @@ def test_further_memories_share_the_learners(tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_memories_by_name_leave_the_bytes_of_the_memory_alone(tmp_path):
+    settings = {**TINY, "seeds": 2, "learner": "cooldown:share=0.5,epochs=2"}
+    live(tmp_path / "alone", settings)
+    curve = live(tmp_path / "run", {**settings, "memories": "cache knn ridge:dim=8; cache:storage=int8"})
+    assert list(curve.memories) == ["knn", "ridge:dim=8", "cache:storage=int8"]
+    names = ["curve.csv", "surface.json", "surface.csv", "seed0/k025/trajectory.jsonl", "seed1/k000/summary.json"]
+    for name in names:
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+    points = [json.loads((tmp_path / name / "curve.json").read_text())["points"] for name in ("alone", "run")]
+    assert points[0] == points[1]
+    steps = (tmp_path / "run/seed0/k025-knn/trajectory.jsonl").read_text().splitlines()
+    assert ["accuracy" in json.loads(step) for step in steps] == [False] * 3 + [True], "the surface is of one memory"
+
+    found = json.loads((tmp_path / "run/memories.json").read_text())
+    assert list(found["memories"]) == ["cache", *curve.memories]
+    assert [each["k"] for each in found["best"]] == [0, 25, 75]  # nothing is left to memorize after 100%
+    for each in found["best"]:
+        z = {
+            label: next(point["z"]["estimate"] for point in points if point["k"] == each["k"])
+            for label, points in found["memories"].items()
+        }
+        assert z[each["memory"]] == max(z.values())
+        for label, behind in each["behind"].items():
+            assert behind["estimate"] == pytest.approx(z[each["memory"]] - z[label])
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
+    of_knn = next(row for row in rows if (row["memory"], row["k"]) == ("knn", "25.0"))
+    summaries = [json.loads((tmp_path / f"run/seed{i}/k025-knn/summary.json").read_text()) for i in (0, 1)]
+    for name, of in {
+        "memory_nbytes": lambda end: end["memory_nbytes"],
+        "memory_accuracy": lambda end: end["accuracy"]["memory"],
+        "recall_mflop": lambda end: (end["recall_flops"] / 10_000 + end["query_flops"]) / 1e6,
+    }.items():
+        assert float(of_knn[name]) == pytest.approx(sum(map(of, summaries)) / 2)
+    strength = list(csv.DictReader(io.StringIO((tmp_path / "run/strength.csv").read_text())))
+    assert {row["limit_of"] for row in strength} == {"megabytes", "recall_mflop"}
+    assert {row["k"] for row in strength} == {"0.0", "25.0", "75.0"}
+
+
+def test_memories_by_name_are_those_of_methods():
+    config = resolve(CurveConfig, "cifar10-small", {"memories": ["knn", {"name": "ridge", "dim": 8}, "cache"]})
+    assert [(each.label, str(each.memory), each.pool) for each in config.with_memories] == [
+        ("knn", "knn:vote=softmax", True),
+        ("ridge:dim=8", "ridge:limit=4096,dim=8", True),
+    ]
+    assert config.memories is None
+    assert config.pool is False
+    assert resolve(CurveConfig, "quick", config.model_dump(mode="json")) == config
+    own = {"memory": "cache:storage=int8", "memories": "cache knn", "pool": True}
+    assert [each.label for each in resolve(CurveConfig, "quick", own).with_memories] == ["knn"]
+    both = resolve(CurveConfig, "quick", {"memories": "knn", "with_memories": ["few = memory:knn | capacity:9"]})
+    assert [each.label for each in both.with_memories] == ["knn", "few"]
+    for wrong, message in {
+        "knn knn": "expected each memory once, got knn:vote=softmax 2 times",
+        "": "expected names with their settings",
+        "brain": "expected a memory out of cache, knn",
+        "knn:k=3": "expected settings of knn out of storage, vote, got k",
+    }.items():
+        with pytest.raises(InvalidSetting, match=message):
+            resolve(CurveConfig, "quick", {"memories": wrong})
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_further_mixtures_are_those_of_lifetimes_that_fit_by_them(tmp_path):
     own = {**TINY, "k": (25, 100), "seeds": 1, "mixture": "calibrated"}
     curve = live(tmp_path / "run", {**own, "with_mixtures": ("author",)})

@@ -1,10 +1,9 @@
-"""The figures of several ratios: the surface and the memories, in odd cases, without text that covers another."""
+"""The figure of the surface, in odd cases, without text that covers another."""
 
 import numpy as np
 import pytest
 
-from scenarios.analysis.statistics import CurvePoint, relative_value
-from scenarios.figures.curve import memories_figure
+from scenarios.analysis.statistics import relative_value
 from scenarios.figures.style import figure_png
 from scenarios.figures.surface import surface_figure
 from tests.scenarios.figures.legible import assert_legible, each_of
@@ -53,17 +52,3 @@ def test_lines_of_the_surface_are_the_ratios():
         np.testing.assert_allclose(drawn, [np.nan if each is None else each for each in wanted])
     by_k = {line.get_label(): line for line in figure.axes[1].get_lines()}
     assert len(by_k["50"].get_xdata()) == 5  # halves of 20, 40, 60, 80 and 100% of the images
-
-
-@pytest.mark.parametrize("n_memories", [1, 3, 8])
-def test_memories_are_legible(n_memories):
-    generator = np.random.default_rng(0)
-    memories = {}
-    for i in range(n_memories):
-        x = {k: 0.4 + 0.005 * k + 0.002 * generator.standard_normal(3) for k in (20, 50, 80)}
-        memories[f"a memory with a long label, number {i}, of three places"] = [
-            CurvePoint(k, tuple(x[k]), (0.9, 0.9, 0.9), tuple(x[k] + 0.01 * (i + 1))) for k in x
-        ]
-    figure = memories_figure(memories, dataset="CIFAR-10", learner="cooldown")
-    assert_legible(figure)
-    assert len([line for line in figure.axes[0].get_lines() if not line.get_label().startswith("_")]) == n_memories

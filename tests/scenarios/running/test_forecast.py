@@ -51,7 +51,7 @@ def test_what_a_lifetime_will_cost(kind):
     expected = forecast(config, 3, method, world)
     agents = build_agents(config, {"": method}, world[0], seed=3)
     policies = {"": method.policy.make(seed=3)}
-    [(_, trajectory, _)] = run_lifetimes(agents, world[1].stream, policies, _evaluation_plan(config, world[1]))
+    [(_, trajectory, _)] = run_lifetimes(agents, world[1].stream, policies, _evaluation_plan(config, world))
     assert expected.n_chunks == len(trajectory.steps)
     assert expected.gflop == pytest.approx(trajectory.steps[-1].spent_gflop, rel=0.12)
     assert expected.seconds > 0

@@ -1,0 +1,159 @@
+"""The schedules of schedule tables, under each of their memories, as options."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from agent.accounting.costs import CostModel
+from agent.accounting.work import ACCOUNTS
+from agent.errors import InvalidSetting, RunError
+from agent.storage.record import CONFIG
+from scenarios.analysis.options import Options, joined
+from scenarios.config.members import Member
+from scenarios.config.presets import validate
+from scenarios.config.settings import FrontierConfig, TreeConfig, settings_of
+from scenarios.experiments.finished_runs import read_config
+from scenarios.frontiers.labels import LEARNER_PARTS, MEMORY_PARTS, labels_of, parts_of
+from scenarios.frontiers.reading import Measured, chosen_labels, common_seeds
+from scenarios.oracle.priced_table import PricedTable
+from scenarios.oracle.table import ScheduleTable, schedule_of
+from scenarios.oracle.tables import OF_PRICES, read_tables
+from scenarios.running.agreement import Described, check_agreement
+from scenarios.streams.tariffs import checked_prices
+
+_OF_PRICES = OF_PRICES - {"tariff"}
+_SEARCH = {"search", "beam_width"}
+_CALIBRATE = ACCOUNTS.index("calibrate")
+_PER_FLOP = CostModel("compute", "FLOP", per_flop=1.0)
+_PER_BYTE = CostModel("writing", "byte", per_flop=0.0, per_byte_written=1.0)
+_PER_BYTE_CHUNK = CostModel("storage", "byte-chunk", per_flop=0.0, per_byte_chunk=1.0)
+
+
+def read_trees(paths: Sequence[Path], config: FrontierConfig) -> Measured:
+    """The schedules of runs of `tree` that differ in their memories and seeds alone.
+
+    Args:
+        paths: the runs, at least one.
+        config: which memories, the tariff, and whether the calibration is billed.
+
+    Raises:
+        RunError: a folder is not such a run, or lacks a tree.
+        InvalidSetting: runs of other data, streams, prices or learners, a memory and seed twice, or an unknown memory.
+    """
+    runs = [tables_of(path) for path in paths]
+    settings = [validate(TreeConfig, dict(tables[0].facts["settings"])) for tables in runs]
+    parts = [parts_of(each) for each in settings]
+    notes = _agreement(paths, runs, settings, config.tariff)
+    by_memory: dict[str, dict[int, ScheduleTable]] = {}
+    for path, tables, label in zip(paths, runs, labels_of(parts), strict=True):
+        for table in tables:
+            seed = int(table.facts["seed"])
+            if seed in by_memory.setdefault(label, {}):
+                raise InvalidSetting(
+                    f"expected each memory and seed in one run, got {label} with seed {seed} in {path} and in a run "
+                    "before it; leave one of them out"
+                )
+            by_memory[label][seed] = table
+    labels = chosen_labels(list(by_memory), config.memories)
+    seeds, left_out = common_seeds({label: list(by_memory[label]) for label in labels})
+    sets = {label: _options(label, [by_memory[label][seed] for seed in seeds], config) for label in labels}
+    ends = np.cumsum([len(options) for options in sets.values()])
+    first = by_memory[labels[0]][seeds[0]]
+    return Measured(
+        "tree",
+        settings[0],
+        f"{settings[0].dataset}, {settings[0].scenario}, {config.tariff or settings[0].tariff} tariff",
+        seeds,
+        first.n_chunks,
+        int(first.facts.get("n_evaluated", 0)),
+        joined(list(sets.values())),
+        {
+            label: np.arange(end - len(options), end)
+            for (label, options), end in zip(sets.items(), ends.tolist(), strict=True)
+        },
+        (*notes, *left_out),
+    )
+
+
+def tables_of(path: Path) -> list[ScheduleTable]:
+    """The tables of a run, in the order of their seeds; raises RunError if one of its seeds has none."""
+    described = read_config(path) if (path / CONFIG).is_file() else {}
+    settings = described.get("settings")
+    if isinstance(settings, dict):
+        if settings.get("search") == "beam":
+            raise RunError(f"expected whole trees at {path}, got a beam search; grow them with --search all")
+        first, n = settings.get("first_seed", 0), settings.get("seeds", 0)
+        for seed in range(first, first + n):
+            if not (path / f"seed{seed}" / "table.npz").is_file():
+                raise RunError(f"expected a finished tree of seed {seed} at {path}, got none; `lifetime resume {path}`")
+    return read_tables(path)
+
+
+def _agreement(
+    paths: Sequence[Path],
+    runs: Sequence[Sequence[ScheduleTable]],
+    settings: Sequence[TreeConfig],
+    tariff: Member | None,
+) -> list[str]:
+    """Notes on differences between the runs; raises InvalidSetting if their schedules cannot be compared."""
+    shared = LEARNER_PARTS | settings_of(TreeConfig, "world") - _OF_PRICES - _SEARCH - set(MEMORY_PARTS)
+    shared -= TreeConfig.unused | ({"tariff"} if tariff is not None else set())
+    described = []
+    for path, tables, config in zip(paths, runs, settings, strict=True):
+        content: dict[str, Any] = read_config(path) if (path / CONFIG).is_file() else {}
+        plain = {name: getattr(config, name) for name in sorted(shared)} | {"actions": tables[0].actions}
+        versions = [content.get("versions"), content.get("machine")]
+        described.append(Described(path, plain, tables[0].facts.get("data"), versions, content.get("own_code", {})))
+    return check_agreement(
+        described, "runs of tree that differ in their memories and seeds alone", lambda name, _: "look at those apart"
+    )
+
+
+def _options(label: str, tables: Sequence[ScheduleTable], config: FrontierConfig) -> Options:
+    """The schedules of the tables of one memory, one table for each seed."""
+    first = tables[0]
+    leaves = first.nodes(first.n_chunks)
+    by_seed = [_amounts(table, config) for table in tables]
+    empty = np.all([table.memory_entries[leaves] == 0 for table in tables], axis=0)
+    nothing = np.zeros((len(tables), len(leaves)))
+    return Options(
+        tuple(schedule_of(int(leaf), first.actions) for leaf in leaves),
+        tuple("" if is_empty else label for is_empty in empty),
+        np.mean([_learned(table) for table in tables], axis=0),
+        accuracy=np.array([table.accuracy[leaves, 0] for table in tables]),
+        flops=np.array([each[0] for each in by_seed]),
+        query_flops=nothing,
+        recall_flops=nothing,
+        written=np.array([each[1] for each in by_seed]),
+        byte_chunks=np.array([each[2] for each in by_seed]),
+    )
+
+
+def _amounts(table: ScheduleTable, config: FrontierConfig) -> Float[np.ndarray, "3 leaves"]:
+    """FLOPs at the prices of the tariff, bytes written and byte-chunks of each schedule, which observes nothing."""
+    if config.tariff is None:
+        prices = tuple(map(float, table.facts["prices"]))
+    else:
+        drawn = config.tariff.make(n_chunks=table.n_chunks, seed=int(table.facts["seed"]))
+        prices = checked_prices(drawn, table.n_chunks)
+    if not config.calibrating:
+        arrays = {name: getattr(table, name).copy() for name in ("flops", "nbytes")}
+        for values in arrays.values():
+            values[:, _CALIBRATE] = 0
+        table = replace(table, **arrays)
+    leaves = table.nodes(table.n_chunks)
+    models = (_PER_FLOP, _PER_BYTE, _PER_BYTE_CHUNK)
+    return np.array([PricedTable(table, prices, model).spent[leaves] for model in models])
+
+
+def _learned(table: ScheduleTable) -> Float[np.ndarray, " leaves"]:
+    """The share of the stream's samples that each schedule learns."""
+    learns = np.array([operation.learns for operation in table.operations])
+    learned = np.zeros(1)
+    for n_samples in table.n_samples:
+        learned = (learned[:, None] + learns * n_samples).ravel()
+    return learned / table.n_samples.sum()
