@@ -54,7 +54,8 @@ class Agent:
         meter: counts recall and calibration; forks share it.
 
     Raises:
-        InvalidSetting: re-keying of a memory that is not `Rekeyable`, or a negative number of chunks.
+        InvalidSetting: re-keying of a memory that is not `Rekeyable`, or with a shared capacity, or a negative number
+            of chunks.
     """
 
     def __init__(
@@ -72,6 +73,12 @@ class Agent:
             raise InvalidSetting(
                 "expected a memory whose entries can be renewed (agent.memory.Rekeyable), got "
                 f"{type(memory).__name__}; --rekey never"
+            )
+        shared_nbytes = memory.shared_nbytes if isinstance(memory, Decorated) else None
+        if rekeying.needs_inputs and shared_nbytes is not None:
+            raise InvalidSetting(
+                f"expected no re-keying with a capacity of {shared_nbytes:,} bytes that is shared with the learner, as "
+                "raw images would come on top; --rekey never"
             )
         if calibrate_every < 0:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
@@ -176,9 +183,7 @@ class Agent:
     def _reserve(self) -> None:
         """Leave room for the learner's samples in a capacity that they share with the memory."""
         if isinstance(self.memory, Decorated):
-            evicted = self.memory.reserve(self.learner.nbytes)
-            if len(self.raw_images):
-                self.raw_images = without(self.raw_images, evicted)
+            self.memory.reserve(self.learner.nbytes)
 
     def _fit_keys(self) -> Work:
         """Fit the memory's transform of keys to learned samples, if that is due and the learner still has some."""
@@ -312,11 +317,11 @@ class Agent:
         shared = self.memory.shared_nbytes if isinstance(self.memory, Decorated) else None
         learner = self.learner
         most = learner.most_nbytes(chunk.inputs) if isinstance(learner, BoundedStorage) else math.inf
-        if shared is not None and most > shared:
+        if shared is not None and most >= shared:
             stores = "any number of bytes" if math.isinf(most) else f"{most:,} bytes"
             raise InvalidSetting(
-                f"expected a learner that stores at most the {shared:,} bytes that it shares with the memory, got one "
-                f"that stores {stores}; bound it, as in --learner online:stored=500, or raise --capacity"
+                f"expected a learner that stores less than the {shared:,} bytes that it shares with the memory, got "
+                f"{stores}; bound it, as in --learner online:stored=500, or raise --capacity"
             )
 
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:

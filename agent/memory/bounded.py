@@ -130,18 +130,15 @@ class BoundedMemory(Decorated):
         """The capacity, if it is shared with the learner's samples."""
         return self.capacity.nbytes if self.capacity.shared else super().shared_nbytes
 
-    def reserve(self, nbytes: int) -> Int64[Tensor, " n_evicted"]:
+    def reserve(self, nbytes: int) -> None:
         """Evict what leaves no room for the learner's bytes; see `Decorated`."""
         if not self.capacity.shared:
-            return super().reserve(nbytes)
+            return
         self.reserved_nbytes = nbytes
         key_length = self.memory.entries.key_length
         n_evicted = 0 if key_length is None else max(0, self.n_entries - self.most_entries(key_length))
-        if not n_evicted:
-            return torch.empty(0, dtype=torch.int64)
-        evicted = self.eviction.choose(self.memory.entries, n_evicted)
-        self.memory.evict(evicted)
-        return evicted
+        if n_evicted:
+            self.memory.evict(self.eviction.choose(self.memory.entries, n_evicted))
 
     def estimate_insert(self, n: int, key_length: int) -> InsertionEstimate:
         """The cost of storing n samples and evicting the surplus, exactly; see `Memory`.

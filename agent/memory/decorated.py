@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -56,14 +55,10 @@ class Decorated:
         """A capacity inside that is shared with the learner's samples, in bytes; None without one."""
         return self.memory.shared_nbytes if isinstance(self.memory, Decorated) else None
 
-    def reserve(self, nbytes: int) -> Int64[Tensor, " n_evicted"]:
-        """Leave room for so many bytes of the learner's samples, if a capacity inside is shared with them.
-
-        Returns:
-            Ids of the entries that had to go.
-        """
-        inside = self.memory
-        return inside.reserve(nbytes) if isinstance(inside, Decorated) else torch.empty(0, dtype=torch.int64)
+    def reserve(self, nbytes: int) -> None:
+        """Leave room for so many bytes of the learner's samples, if a capacity inside is shared with them."""
+        if isinstance(self.memory, Decorated):
+            self.memory.reserve(nbytes)
 
     def combine(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture

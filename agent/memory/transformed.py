@@ -103,9 +103,9 @@ class TransformedMemory(Decorated):
         work = inner.work + Work(self._mapping_flops(n, key_length))
         if self._map is None and not fitted:
             work += self.estimate_fitting(n, key_length)
-        return inner._replace(
-            work=work, held_nbytes=inner.held_nbytes + (0 if self.n_entries else self._map_nbytes(key_length))
-        )
+        left = self.n_entries + n - inner.n_evicted
+        mapped = (bool(left) - bool(self.n_entries)) * self._map_nbytes(key_length)
+        return inner._replace(work=work, held_nbytes=inner.held_nbytes + mapped)
 
     def insert(
         self,

@@ -119,6 +119,8 @@ def _labels(value: Any) -> Any:
     """Labels, from text that separates them by semicolons, or from a list; each once, in order."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(";")]
+        if not any(value):
+            raise ValueError("expected labels separated by semicolons, got none")
     return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 

@@ -350,7 +350,15 @@ def completed(methods: Iterable[Method], base: Mapping[str, Any]) -> tuple[Metho
     Raises:
         InvalidSetting: two methods of one label.
     """
-    found = tuple(method.under(base) for method in methods)
+    return distinct(tuple(method.under(base) for method in methods))
+
+
+def distinct(found: tuple[Method, ...]) -> tuple[Method, ...]:
+    """The same methods.
+
+    Raises:
+        InvalidSetting: two methods of one label.
+    """
     labels, file_names = Counter(each.label for each in found), Counter(each.file_name for each in found)
     for method in found:
         if labels[method.label] > 1 or file_names[method.file_name] > 1:

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from scenarios.config.families import COST_MODEL, DATASET, POLICY, RECIPE, SCENARIO, TARIFF
 from scenarios.config.families import LEARNER as LEARNERS
-from scenarios.config.families import MEMORY as MEMORY_FAMILY
 from scenarios.config.fields import (
     COSTS,
     DATA,
@@ -33,7 +32,7 @@ from scenarios.config.fields import (
     read_policies,
     setting,
 )
-from scenarios.config.members import Member, merged
+from scenarios.config.members import Member
 from scenarios.config.method import (
     LEARNER_HELP,
     POLICY_HELP,
@@ -43,6 +42,7 @@ from scenarios.config.method import (
     MethodSettings,
     Settings,
     completed,
+    distinct,
     is_lazy,
     listed_methods,
     member_in,
@@ -198,17 +198,14 @@ class CurveConfig(AgentConfig):
         surface = values.get("surface")
         filled = {**values, "surface": not values.get("with_policies") if surface is None else surface}
         base = {name: values.get(name, cls.model_fields[name].default) for name in AgentSettings.model_fields}
-        own = member_in(cls, values, "memory")
+        base["calibrate_every"] = 0
         listed = {} if values.get("memories") is None else read_memories(values["memories"])
-        written = [
-            Method(label=label, memory=memory)
-            for label, memory in listed.items()
-            if merged(str(own), str(memory), MEMORY_FAMILY) != str(own)
-        ]
-        written += listed_methods(values.get("with_memories") or ())
-        if written:
-            filled["with_memories"] = completed(written, {**base, "calibrate_every": 0})
-        return {**filled, "memories": None}
+        own = member_in(cls, values, "memory")
+        named = [Method(label=label, memory=memory) for label, memory in listed.items() if memory != own]
+        # Listed ones are as they are written: the settings of --memory are not theirs.
+        found = completed(named, {name: value for name, value in base.items() if name != "memory"})
+        found += completed(listed_methods(values.get("with_memories") or ()), base)
+        return {**filled, "with_memories": distinct(found), "memories": None}
 
     @model_validator(mode="after")
     def _agree_on_memories(self) -> "CurveConfig":

@@ -54,9 +54,7 @@ def split_specs(text: str) -> list[str]:
     """
     specs = [spec for spec in re.split(r"[;\s]+", text) if spec]
     if not specs:
-        raise InvalidSetting(
-            "expected names with their settings, separated by blanks or semicolons, as in 'static:k=20 loss', got none"
-        )
+        raise InvalidSetting("expected names with their settings, separated by blanks or semicolons, got none")
     from_file = next((spec for spec in specs if spec.startswith(f"{FILE}:")), "")
     for spec in specs if from_file else ():
         name = spec.partition(":")[0]

@@ -157,7 +157,7 @@ def _memories(curve: Curve, whole: bool) -> Table:
         for first, at in zip([True] + [False] * len(learners), learners, strict=False)
     ]
     more = (
-        f"alone: accuracy of the memory; recall: for each of {N_QUERIES:,} queries, without the forward pass"
+        f"alone: accuracy of the memory; recall: for each of {N_QUERIES:,} queries asked together, without forward pass"
         if whole
         else "sizes and costs: in a wider window and in memories.csv"
     )
@@ -165,7 +165,7 @@ def _memories(curve: Curve, whole: bool) -> Table:
         (Column("memory or rule", is_text=True, folds=True), *numbers(*headings)),
         tuple(rows),
         "memories and mixtures of the same learners",
-        f"accuracies in %; intervals as above; {more}",
+        f"accuracies in %; intervals as above, none corrected for several being read together; {more}",
     )
 
 
@@ -210,7 +210,7 @@ def _within(curve: Curve, measure: str) -> Table:
         for at_k, of, limit, label, at in _steps(curve)
         if at_k == k and of == measure
     )
-    what = "bytes" if measure == "megabytes" else "work of recall for a query"
+    what = "bytes" if measure == "megabytes" else f"work of recall for each of {N_QUERIES:,} queries"
     return Table(
         (Column(LIMITS[measure]), Column("best", is_text=True, folds=True), *numbers("z - x", "R")),
         rows,

@@ -206,7 +206,7 @@ def check_record(record: LifetimeRecord) -> None:
         Accuracy(**summary["accuracy"])
         for path in _AMOUNTS:
             amount: Any = reduce(getitem, path, summary)
-            if isinstance(amount, bool) or not 0 <= amount < math.inf:
+            if not isinstance(amount, int | float) or isinstance(amount, bool) or not 0 <= amount < math.inf:
                 raise ValueError(f"expected {'.'.join(path)} of at least 0, got {amount!r}")
     except (KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -26,7 +26,7 @@ from scenarios.figures.style import (
 )
 
 LABEL_WIDTH = 34  # characters of a label in a legend
-SIZES = {"megabytes": "memory (MB)", "recall_mflop": "work of recall for a query (MFLOP)"}
+SIZES = {"megabytes": "memory (MB)", "recall_mflop": "recall for each of 10,000 queries (MFLOP)"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MemoryAt:
     megabytes: float
     """Of the memory."""
     recall_mflop: float
-    """Work for a query without the forward pass, in MFLOP."""
+    """Work for each of 10,000 queries asked together, without the forward pass, in MFLOP."""
     accuracy: float | None
     """Of the memory alone, 0 to 1; None if it is empty."""
 

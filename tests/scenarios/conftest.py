@@ -14,8 +14,20 @@ def trees(tmp_path_factory):
     return planted(tmp_path_factory.mktemp("trees"), [synthetic(seed, 3, cost_weight=0.01) for seed in range(4)])
 
 
+def draw_nothing(patch):
+    empty = figure_png(Figure(figsize=(1, 1)))
+    patch.setattr(results, "figure_png", lambda figure: empty)
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Every figure of a run in this process is a small empty one: drawing takes longer than a short life."""
-    empty = figure_png(Figure(figsize=(1, 1)))
-    monkeypatch.setattr(results, "figure_png", lambda figure: empty)
+    draw_nothing(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def undrawn_module():
+    """The same for the rest of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        yield

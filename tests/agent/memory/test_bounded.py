@@ -186,11 +186,11 @@ KEY = 4 * 8 + 8
 """Bytes of an entry with a key of 8 numbers."""
 
 
-def sharing(nbytes, *, stored=5, eviction=Reservoir, rekeying="never", mapped=False):
+def sharing(nbytes, *, stored=5, eviction=Reservoir, mapped=False):
     memory = bounded(CacheMemory(3), Capacity(nbytes=nbytes, shared=True), eviction())
     if mapped:
         memory = transformed(memory, Centre())
-    return Agent(online(stored=stored, epochs=0.1), memory, rekeying=Rekeying.parse(rekeying))
+    return Agent(online(stored=stored, epochs=0.1), memory)
 
 
 @settings(max_examples=20, deadline=None)
@@ -198,11 +198,10 @@ def sharing(nbytes, *, stored=5, eviction=Reservoir, rekeying="never", mapped=Fa
     st.lists(st.tuples(st.booleans(), st.integers(1, 9)), min_size=1, max_size=8),
     st.integers(5 * SAMPLE, 5 * SAMPLE + 40 * KEY),
     st.sampled_from([Fifo, Reservoir, ClassBalanced]),
-    st.sampled_from(["never", "on-learn"]),
     st.booleans(),
 )
-def test_learner_and_memory_share_a_capacity_in_bytes(chunks, nbytes, eviction, rekeying, mapped):
-    agent = sharing(nbytes, eviction=eviction, rekeying=rekeying, mapped=mapped)
+def test_learner_and_memory_share_a_capacity_in_bytes(chunks, nbytes, eviction, mapped):
+    agent = sharing(nbytes, eviction=eviction, mapped=mapped)
     map_nbytes, most = 4 * 8 if mapped else 0, 0
     for step, (learns, n) in enumerate(chunks):
         chunk = toy_chunk(n, seed=step, step=step)
@@ -219,9 +218,8 @@ def test_learner_and_memory_share_a_capacity_in_bytes(chunks, nbytes, eviction, 
         assert held <= nbytes
         if not learns:
             assert agent.memory.n_entries == n or held + KEY > nbytes or agent.n_memorized == agent.memory.n_entries
-        assert len(agent.raw_images) == (agent.memory.n_entries if rekeying == "on-learn" else 0)
         assert agent.memory.nbytes == agent.memory.n_entries * KEY + (map_nbytes if agent.memory.n_entries else 0)
-        other = sharing(nbytes, eviction=eviction, rekeying=rekeying, mapped=mapped)
+        other = sharing(nbytes, eviction=eviction, mapped=mapped)
         other.load_state(agent.state())
         assert same(other.state(), agent.state())
         assert other.memory.estimate_insert(3, 8) == agent.memory.estimate_insert(3, 8)
@@ -238,11 +236,17 @@ def test_what_the_learner_stores_comes_first():
     assert fork.memory.n_entries == agent.memory.n_entries == 3
 
 
-@pytest.mark.parametrize("stored", [None, 6])
+def test_raw_images_would_come_on_top_of_a_shared_capacity():
+    memory = bounded(CacheMemory(3), Capacity(nbytes=2000, shared=True), Reservoir())
+    with pytest.raises(InvalidSetting, match=r"expected no re-keying with a capacity of 2,000 bytes that is shared"):
+        Agent(online(stored=5), memory, rekeying=Rekeying.parse("on-learn"))
+
+
+@pytest.mark.parametrize("stored", [None, 5])
 def test_a_learner_that_may_store_more_than_is_shared_is_refused(stored):
-    with pytest.raises(InvalidSetting, match=r"expected a learner that stores at most the 1,000 bytes that it shares"):
+    with pytest.raises(InvalidSetting, match=r"expected a learner that stores less than the 1,000 bytes"):
         sharing(5 * 200, stored=stored).check_stores(toy_chunk(4))
-    sharing(5 * 200, stored=5).check_stores(toy_chunk(4))
+    sharing(5 * 200, stored=4).check_stores(toy_chunk(4))
 
 
 @pytest.mark.parametrize("eviction", [Herding, LeastUseful])

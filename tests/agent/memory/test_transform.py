@@ -139,7 +139,7 @@ def test_an_agent_fits_it_to_learned_samples_and_is_billed_as_estimated(learner,
     fork = agent.fork()
     fork.memorize(chunk)
     plain = Agent(LEARNERS[learner](0), CacheMemory(N_CLASSES))
-    n_read = 8 + (8 * n_learned if len(getattr(agent.learner, "samples", ())) else 0)
+    n_read = 8 + len(getattr(agent.learner, "samples", ()))
     per_image = plain.reading_flops(1, chunk.inputs.shape[1:])
     assert charge.work.flops > n_read * per_image
     assert fork.memory.state()["map"]["matrix"].shape[1] == 2

@@ -22,11 +22,11 @@ SETTINGS = {
     "with_mixtures": "calibrated",
 }
 CURVE = ["curve", *(text for name, value in SETTINGS.items() for text in (f"--{name.replace('_', '-')}", value))]
-RESULTS = [f"{name}.{kind}" for name in ("curve", "surface", "memories") for kind in ("json", "csv", "png")]
+RESULTS = [f"{name}.{kind}" for name in ("curve", "surface", "memories", "strength") for kind in ("json", "csv")]
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory):
+def lived(tmp_path_factory, undrawn_module):
     """Folders of runs: seed 0, seeds 1 and 2, and all of them."""
     runs = tmp_path_factory.mktemp("lived")
     scenarios.curve(**SETTINGS, seeds=1, name="first", runs=runs)
@@ -50,7 +50,6 @@ def test_seeds_lived_apart_give_the_curve_of_one_run(lived, tmp_path):
     assert {name: kept(lived / name) for name in before} == before
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_joined_curve_is_shown_again_and_says_how_many_seeds_it_needs(lived, tmp_path):
     assert joined(lived, tmp_path, "first", "others").returncode == 0
     again = joined(lived, tmp_path, "first", "others", more=["--want-width", 3, "--json"])
@@ -90,14 +89,12 @@ def changed(run, copy, settings=(), **parts):
     return copy
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_order_of_runs_is_of_no_effect(lived, tmp_path):
     for order in (["first", "others"], ["others", "first"]):
         assert within("curve", "--join", *(lived / name for name in order), "--runs", tmp_path).returncode == 0
     assert len(list((tmp_path / "curve").iterdir())) == 1
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_seeds_without_a_record_of_their_costs_are_said(lived, tmp_path):
     shutil.copytree(lived / "whole", tmp_path / "curve/whole")
     whole = within(*CURVE, "--seeds", 3, "--name", "whole", "--runs", tmp_path, "--show-costs")
@@ -121,7 +118,6 @@ def test_a_seed_in_two_runs_is_refused(lived, tmp_path):
     assert_refused(joined(lived, tmp_path, "first", "whole"), "expected each seed in one run, got seed 0 in")
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("parts", [{"machine": {"threads": 99}}, {"settings": {"compile": True}}])
 def test_runs_of_other_versions_are_noted(lived, tmp_path, parts):
     other = changed(lived / "others", tmp_path / "other", **parts)

@@ -76,6 +76,7 @@ def test_a_curve_holds_memories_beside_each_other(tmp_path):
     assert {"few", "mapped"} <= memories.keys()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_memories_by_name_share_the_learners(tmp_path):
     arguments = ("curve", *TINY, "--chunks", 5, "--k", "20,60", "--memories", "cache knn; slda", "--seeds", 2)
     arguments += ("--runs", tmp_path)
@@ -110,7 +111,11 @@ def test_memories_by_name_share_the_learners(tmp_path):
         (["--memory", "ridge:dim=0"], "expected from 1 to 4,096 random features, got 0"),
         (["--memory", "ann", "--capacity", "5"], "expected a memory whose entries can be removed"),
         (["--capacity", "shared:50"], "expected bytes to be shared, as in shared:10MB, got 50 entries"),
-        (["--capacity", "shared:10MB"], "expected a learner that stores at most the 10,000,000 bytes that it shares"),
+        (["--capacity", "shared:10MB"], "expected a learner that stores less than the 10,000,000 bytes that it shares"),
+        (
+            ["--capacity", "shared:10MB", "--rekey", "on-learn"],
+            "expected no re-keying with a capacity of 10,000,000 bytes",
+        ),
         (["--learner", "online:stored=0"], "expected from 1 to 1,000,000,000 samples stored for rehearsal, got 0"),
         (["--learner", "online:stored=9,rehearsal=0"], "expected rehearsal of what is stored, got 9 samples stored"),
     ],

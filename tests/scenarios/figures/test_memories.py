@@ -65,4 +65,4 @@ def test_bytes_and_recall_are_beside_the_ratios():
         assert list(line.get_xdata()) == [at.megabytes for at in of_memory]
         assert list(line.get_ydata()) == [at.recall_mflop for at in of_memory]
     assert beside.get_xlabel().startswith("memory (MB)")
-    assert beside.get_ylabel() == "work of recall for a query (MFLOP)"
+    assert beside.get_ylabel() == "recall for each of 10,000 queries (MFLOP)"
