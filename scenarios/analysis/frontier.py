@@ -89,22 +89,60 @@ def _is_below(costs: np.ndarray, values: np.ndarray, left: int, middle: int, rig
     return bool((values[middle] - values[left]) * run <= rise * (costs[middle] - costs[left]))
 
 
-def breakeven_queries(saved: float, recall: float, per_query: float) -> float | None:
-    """The smallest number of queries with which memorizing the rest has cost as much as learning it.
+@dataclass(frozen=True)
+class QueryCount:
+    """The number of queries with which memorizing the rest has cost as much as learning it, and its interval.
+
+    Attributes:
+        estimate: 0 if memorizing saves nothing before any query, otherwise 1 or more; None if there is no such number.
+        low: lower end of the Fieller interval; None for 0 and 1, and if the seeds determine none.
+        high: upper end of the interval.
+        note: why there is no number or no interval; None if there are both.
+        never: whether memorizing stays cheaper with any number of queries.
+    """
+
+    estimate: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+    never: bool = False
+
+
+NO_COST = QueryCount(None, note="both cost nothing at these prices")
+
+
+def breakeven_queries(
+    saved: Float[np.ndarray, " seeds"],
+    recall: Float[np.ndarray, " seeds"],
+    per_query: Float[np.ndarray, " seeds"],
+    confidence: float = 0.95,
+) -> QueryCount:
+    """The smallest number of queries with which memorizing the rest has cost as much as learning it, in the mean.
 
     Args:
-        saved: cost that memorizing saves until the end of the stream.
+        saved: cost that memorizing saves until the end of the stream, by seed.
         recall: what memorizing costs more with the first query, once.
         per_query: what it costs more with each query.
-
-    Returns:
-        0 if nothing is saved; None if memorizing stays cheaper with any number of queries; otherwise 1 or more.
+        confidence: level of the interval, in (0, 1).
     """
-    if saved <= 0:
-        return 0.0
-    if recall + per_query >= saved:
-        return 1.0
-    return (saved - recall) / per_query if per_query > 0 else None
+    mean_saved, once, each = (float(values.mean()) for values in (saved, recall, per_query))
+    if mean_saved <= 0:
+        return QueryCount(0.0, note="it costs as much or more before any query")
+    if once + each >= mean_saved:
+        return QueryCount(1.0, note="the first query costs more than was saved")
+    if each <= 0:
+        return QueryCount(None, note="its answers cost no more", never=True)
+    found = _paired_ratio(saved - recall, per_query, confidence, "what an answer costs more")
+    return QueryCount(found.estimate, found.low, found.high, found.reason)
+
+
+def _paired_ratio(numerators: np.ndarray, denominators: np.ndarray, confidence: float, name: str) -> Ratio:
+    """The ratio of means, also without an interval; the interval is the ratio if no seed differs from another."""
+    ratio = float(numerators.mean()) / float(denominators.mean())
+    if len(numerators) > 1 and np.ptp(numerators) == np.ptp(denominators) == 0:
+        return Ratio(ratio, ratio, ratio)
+    found = ratio_of_means(numerators, denominators, confidence, denominator_name=name)
+    return Ratio(ratio, found.low, found.high, found.reason)
 
 
 @dataclass(frozen=True)
@@ -115,23 +153,36 @@ class StoragePrice:
         flops_per_byte_chunk: price of holding a byte for a chunk, in FLOPs at the price of compute; None if there is no
             such price.
         cheaper: at which prices of storage memorizing is cheaper: below this price, above it, always or never.
+        low: lower end of the Fieller interval of the price; None without a price, and if the seeds determine none.
+        high: upper end of the interval.
+        note: why a price has no interval.
     """
 
     flops_per_byte_chunk: float | None
     cheaper: Literal["below", "above", "always", "never"]
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
 
 
-def breakeven_storage(saved_flops: float, more_byte_chunks: float) -> StoragePrice:
-    """The price of storage at which memorizing costs as much as learning, whatever the price of compute.
+def breakeven_storage(
+    saved_flops: Float[np.ndarray, " seeds"],
+    more_byte_chunks: Float[np.ndarray, " seeds"],
+    confidence: float = 0.95,
+) -> StoragePrice:
+    """The price of storage at which memorizing costs as much as learning in the mean, whatever the price of compute.
+
+    Bytes written are left out.
 
     Args:
-        saved_flops: FLOPs that memorizing saves, queries included; below 0 if it takes more.
+        saved_flops: FLOPs that memorizing saves, queries included, by seed; below 0 if it takes more.
         more_byte_chunks: byte-chunks that it holds more; below 0 if it holds less.
+        confidence: level of the interval, in (0, 1).
     """
-    if saved_flops > 0:
-        if more_byte_chunks > 0:
-            return StoragePrice(saved_flops / more_byte_chunks, "below")
+    saved, more = float(saved_flops.mean()), float(more_byte_chunks.mean())
+    if saved > 0 and more <= 0:
         return StoragePrice(None, "always")
-    return (
-        StoragePrice(saved_flops / more_byte_chunks, "above") if more_byte_chunks < 0 else StoragePrice(None, "never")
-    )
+    if saved <= 0 and more >= 0:
+        return StoragePrice(None, "never")
+    found = _paired_ratio(saved_flops, more_byte_chunks, confidence, "the difference of the bytes held")
+    return StoragePrice(found.estimate, "below" if saved > 0 else "above", found.low, found.high, found.reason)

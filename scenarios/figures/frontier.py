@@ -15,7 +15,16 @@ from scenarios.analysis.options import Options
 from scenarios.analysis.statistics import Interval, mean_interval
 from scenarios.figures.pareto import limit_accuracies, scale_costs
 from scenarios.figures.price_units import counted
-from scenarios.figures.style import GREY, INK, marker_style, new_figure, percent_span, seed_count, style_axes
+from scenarios.figures.style import (
+    GREY,
+    INK,
+    item_colors,
+    marker_style,
+    new_figure,
+    percent_span,
+    seed_count,
+    style_axes,
+)
 
 COLUMNS = 3  # most panels in a row
 FEW = 60  # up to so many options have an interval each; of more, only the best
@@ -38,7 +47,14 @@ class CostPanel:
 
 
 def frontier_figure(
-    options: Options, panels: Sequence[CostPanel], *, cost: str, unit: str, title: str, confidence: float = 0.95
+    options: Options,
+    panels: Sequence[CostPanel],
+    *,
+    memories: Sequence[str],
+    cost: str,
+    unit: str,
+    title: str,
+    confidence: float = 0.95,
 ) -> Figure:
     """Mean accuracy against mean cost of every option, in a panel for each number of queries.
 
@@ -50,6 +66,7 @@ def frontier_figure(
     Args:
         options: the same in all panels, with at least one seed.
         panels: at least one.
+        memories: the labels of all memories, in the order of their colours and markers.
         cost: name of the cost model, for the axis.
         unit: unit of the cost.
         title: title of the figure; the number of seeds is added.
@@ -63,8 +80,7 @@ def frontier_figure(
     width = max(3.9 * n_columns, 6.5)
     heading = textwrap.fill(f"{title} ({seed_count(options.n_seeds)})", round(14 * width))
     figure = new_figure(width, 3.7 * n_rows + 1.1, heading)
-    memories = list(dict.fromkeys(memory for memory in options.memories if memory))
-    styles = {memory: marker_style(i, edge_width=0.8) for i, memory in enumerate(memories)}
+    styles = {memory: _style(i, color) for i, (memory, color) in enumerate(item_colors(memories).items())}
     styles[""] = {"color": INK, "marker": "*", "markerfacecolor": INK, "markeredgewidth": 0.8}
     accuracies = [mean_interval(options.accuracy[:, i], confidence) for i in range(len(options))]
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
@@ -82,6 +98,13 @@ def frontier_figure(
         fontsize=8,
     )
     return figure
+
+
+def _style(i: int, color: str) -> dict[str, Any]:
+    """The style of the i-th memory: `marker_style` in the memory's own colour."""
+    style = marker_style(i, edge_width=0.8)
+    filled = style["markerfacecolor"] == style["color"]
+    return {**style, "color": color, "markerfacecolor": color if filled else style["markerfacecolor"]}
 
 
 def _draw(

@@ -21,7 +21,7 @@ from scenarios.analysis.options import Options
 from scenarios.analysis.price_map import PriceMap
 from scenarios.figures.price_lines import EQUAL, dashes_of, draw_lines
 from scenarios.figures.price_units import counted, prefixed
-from scenarios.figures.style import COLORS, INK, new_figure, seed_count
+from scenarios.figures.style import INK, item_colors, new_figure, seed_count
 
 SIDE = 2.75  # inches of a panel
 _SHARES = ListedColormap(matplotlib.colormaps["YlGnBu"](np.linspace(0.08, 0.9, 256)), "shares")
@@ -55,6 +55,7 @@ def price_map_figure(
     panels: Sequence[MapPanel],
     models: Mapping[str, float],
     *,
+    memories: Sequence[str],
     n_chunks: int,
     title: str,
     confidence: float = 0.95,
@@ -68,6 +69,7 @@ def price_map_figure(
     Args:
         panels: at least one, row by row; all with the same prices.
         models: by the name of the cost model: its price of storage over that of compute, in FLOPs per byte-chunk.
+        memories: the labels of all memories, in the order of their colours, which are those of `frontier_figure`.
         n_chunks: chunks of the stream; storage is priced for all of them.
         title: title of the figure; the number of seeds is added.
         confidence: level of the intervals behind the hatching, in (0, 1).
@@ -90,16 +92,17 @@ def price_map_figure(
     figure = new_figure(width, (side + 0.72) * len(rows) + 1.5, text)
     figure.set_layout_engine("constrained", h_pad=0.1)
     grid = figure.subplots(len(rows), n_columns, squeeze=False, sharex=True, sharey=True)
+    tints = {"": _NO_MEMORY, **item_colors(memories)}
     for axes, panel in zip(grid.flat, panels, strict=True):
         x, y = prices.compute * x_size, prices.storage * n_chunks * y_size
-        _draw(axes, panel, x, y, side)
+        _draw(axes, panel, tints, x, y, side)
         scale = n_chunks * y_size / x_size
         equal = {name: ratio * scale for name, ratio in panel.equal_cost.items()}
         above = draw_lines(axes, {name: ratio * scale for name, ratio in models.items()}, equal)
         title = f"{textwrap.fill(panel.among, 30)}\n{counted(panel.queries)}"
         axes.set_title(title, fontsize=8.5, loc="left", pad=6 + 4.6 * above, parse_math=False)
     _label_axes(figure, grid, x_unit, y_unit)
-    _explain(figure, grid, panels, models, confidence)
+    _explain(figure, grid, panels, tints, models, confidence)
     return figure
 
 
@@ -128,7 +131,12 @@ def _ratios(prices: PriceMap) -> tuple[float, float]:
 
 
 def _draw(
-    axes: Axes, panel: MapPanel, x: Float[np.ndarray, " columns"], y: Float[np.ndarray, " rows"], side: float
+    axes: Axes,
+    panel: MapPanel,
+    tints: Mapping[str, str],
+    x: Float[np.ndarray, " columns"],
+    y: Float[np.ndarray, " rows"],
+    side: float,
 ) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -138,7 +146,7 @@ def _draw(
         axis.set_major_locator(LogLocator(numticks=7))
         axis.set_minor_locator(NullLocator())  # they would take half of the time of drawing
     shown = sorted(panel.prices.shares())
-    colors = {i: _color(panel, i) for i in shown}
+    colors = {i: _color(panel, i, tints) for i in shown}
     image = np.array([colors[i] for i in panel.prices.best.ravel().tolist()]).reshape(*panel.prices.best.shape, 3)
     axes.pcolormesh(x, y, image, shading="nearest", rasterized=True)
     axes.set_xlim(x[0], x[-1])
@@ -171,21 +179,14 @@ def _draw(
             )
 
 
-def _color(panel: MapPanel, i: int) -> tuple[float, float, float]:
+def _color(panel: MapPanel, i: int, tints: Mapping[str, str]) -> tuple[float, float, float]:
     """The colour of an option: by the share that is learned, or by its memory, the darker the more is learned."""
     learned = float(panel.options.learned[i])
     if not panel.by_memory:
         return to_rgb(_SHARES(learned))
-    memory = panel.options.memories[i]
-    tint = to_rgb(memory_colors(panel.options)[memory])
+    tint = to_rgb(tints[panel.options.memories[i]])
     depth = 0.3 + 0.6 * learned
     return tuple(1 - depth * (1 - part) for part in tint)  # type: ignore[return-value]
-
-
-def memory_colors(options: Options) -> dict[str, str]:
-    """The colour of each memory, by label."""
-    memories = sorted({memory for memory in options.memories if memory})
-    return {"": _NO_MEMORY} | {memory: COLORS[i % (len(COLORS) - 1)] for i, memory in enumerate(memories)}
 
 
 def _room(region: Bool[np.ndarray, "rows columns"], text: str, side: float) -> tuple[int, int] | None:
@@ -206,18 +207,20 @@ def _room(region: Bool[np.ndarray, "rows columns"], text: str, side: float) -> t
 
 
 def _explain(
-    figure: Figure, grid: np.ndarray, panels: Sequence[MapPanel], models: Mapping[str, float], confidence: float
+    figure: Figure,
+    grid: np.ndarray,
+    panels: Sequence[MapPanel],
+    tints: Mapping[str, str],
+    models: Mapping[str, float],
+    confidence: float,
 ) -> None:
     handles: list[Patch | Line2D] = []
-    mixed = next((panel for panel in panels if panel.by_memory), None)
-    if mixed is not None:
-        best = {panel.options.memories[i] for panel in panels if panel.by_memory for i in panel.prices.shares()}
-        colors = memory_colors(mixed.options)
-        handles += [
-            Patch(facecolor=color, label=textwrap.fill(memory or "all is learned, the memory is empty", 40))
-            for memory, color in colors.items()
-            if memory in best
-        ]
+    best = {panel.options.memories[i] for panel in panels if panel.by_memory for i in panel.prices.shares()}
+    handles += [
+        Patch(facecolor=color, label=textwrap.fill(memory or "all is learned, the memory is empty", 40))
+        for memory, color in tints.items()
+        if memory in best
+    ]
     if any(panel.equal_cost for panel in panels):
         text = "memorizing the rest after k% costs as much as learning it"
         handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=EQUAL, label=text))

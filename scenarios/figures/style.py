@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -95,6 +95,16 @@ def marker_style(i: int, *, edge_width: float) -> dict[str, Any]:
         "markerfacecolor": "white" if hollow else color,
         "markeredgewidth": edge_width + 0.6 * hollow,
     }
+
+
+def item_colors(items: Sequence[str]) -> dict[str, str]:
+    """A colour for each item, as `marker_style` has them, then lighter tints of those: different ones for 21 items."""
+    tints = (0.0, 0.42, 0.7)
+    colors = {}
+    for i, item in enumerate(items):
+        tint = tints[i // len(COLORS) % len(tints)]
+        colors[item] = to_hex([part + tint * (1 - part) for part in to_rgb(COLORS[i % len(COLORS)])])
+    return colors
 
 
 def shades(n: int) -> list[dict[str, Any]]:

@@ -44,8 +44,8 @@ class _Found:
     """The outcomes by memory, k and seed; the 100%-learner has no memory."""
 
     outcomes: dict[tuple[str, str], dict[int, _Outcome]] = field(default_factory=dict)
-    folders: dict[tuple[str, int], Path] = field(default_factory=dict)
-    """The run that each memory and seed is from."""
+    folders: dict[tuple[str, str, int], Path] = field(default_factory=dict)
+    """The run that each memory, k and seed is from."""
     parts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of each memory."""
     precisions: dict[str, Path] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def read_curves(paths: Sequence[Path], config: FrontierConfig) -> Measured:
 
     Raises:
         RunError: a folder is not such a run, the run is not finished, or a record is damaged.
-        InvalidSetting: runs of other data or learners, a memory and seed in two runs, or an unknown memory.
+        InvalidSetting: runs of other data or learners, a memory, k and seed in two runs, or an unknown memory.
     """
     runs = [read_run(path, {"curve": CurveConfig}, _SHARED, of="curve, curve --join or tree") for path in paths]
     found = _Found()
@@ -95,8 +95,9 @@ def _read(config: CurveConfig, described: Described, own: str, calibrating: bool
                 "which counts"
             )
         for label, (parts, names, rule) in _memories(config, own).items():
-            _claim(found, label, seed, parts, described.path)
+            _agree(found, label, parts, described.path)
             for k, name in names.items():
+                _claim(found, (label, k, seed), described.path)
                 record, accuracy = _finished(records[name], described.path), partial(_accuracy, rule=rule)
                 found.outcomes.setdefault((label, k), {})[seed] = _outcome(record, calibrating, accuracy)
 
@@ -116,17 +117,18 @@ def _memories(config: CurveConfig, own: str) -> dict[str, tuple[dict[str, Any], 
     return found
 
 
-def _claim(found: _Found, label: str, seed: int, parts: Mapping[str, Any], path: Path) -> None:
-    """Note that a memory of a seed is in a run.
-
-    Raises:
-        InvalidSetting: another run has them, too, or another memory of that label.
-    """
-    if (other := found.folders.setdefault((label, seed), path)) is not path:
+def _claim(found: _Found, place: tuple[str, str, int], path: Path) -> None:
+    """Note that a memory, k and seed are in a run; raises InvalidSetting if another run has them, too."""
+    if (other := found.folders.setdefault(place, path)) is not path:
+        label, k, seed = place
         raise InvalidSetting(
-            f"expected each memory and seed in one run, got {label} with seed {seed} in {other} and {path}; leave one "
-            "of them out"
+            f"expected each memory, k and seed in one run, got {label} with k = {k} and seed {seed} in {other} and "
+            f"{path}; leave one of them out"
         )
+
+
+def _agree(found: _Found, label: str, parts: Mapping[str, Any], path: Path) -> None:
+    """Note the parts of a memory; raises InvalidSetting if a run before has another memory of that label."""
     known = found.parts.setdefault(label, parts)
     if differing := [name for name in known if name in parts and known[name] != parts[name]]:
         raise InvalidSetting(

@@ -68,16 +68,36 @@ def _runs(paths: Sequence[Path]) -> tuple[str, list[Path]]:
 
 
 def _kind_of(path: Path) -> tuple[str, list[Path]]:
+    if path.exists() and not path.is_dir():
+        raise RunError(f"expected the folder of a run, got the file {path}; give the folder of the run")
     if any(path.glob("seed*/table.npz")):
         return "tree", [path]
     content = read_config(path)
     experiment = content.get("experiment")
     if experiment == "join-curves":
         settings = content.get("settings")
-        return "curve", list(validate(JoinCurvesConfig, settings).paths)
+        return "curve", [_named(each, path) for each in validate(JoinCurvesConfig, settings).paths]
     if experiment not in QUERIES:
         raise RunError(f"expected a run of curve, curve --join or tree at {path}, got one of {experiment}")
     return experiment, [path]
+
+
+def _named(path: Path, by: Path) -> Path:
+    """The run that a joined curve names.
+
+    A relative path is named from the folder that the curves were joined in, usually that with `runs`: it is looked for
+    from the folders around the joined curve, and then from the current one.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    places = [*(folder / path for folder in by.resolve().parents), path]  # an absolute path stays as it is
+    if not (there := [place for place in places if place.is_dir()]):
+        raise RunError(
+            f"expected a run at {path}, found no such folder (named by the joined curve at {by}); give the folders of "
+            "the runs themselves"
+        )
+    return there[0]
 
 
 def _run(config: FrontierConfig, run: Run) -> Findings:

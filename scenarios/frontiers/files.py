@@ -8,7 +8,9 @@ import numpy as np
 
 from agent.storage.record import RunDirectory
 from scenarios.analysis.csv_table import csv_table, interval_columns
+from scenarios.analysis.frontier import StoragePrice
 from scenarios.analysis.options import AMOUNTS, Options
+from scenarios.analysis.statistics import Ratio
 from scenarios.figures.frontier import CostPanel, frontier_figure
 from scenarios.figures.price_map import MapPanel, price_map_figure
 from scenarios.frontiers.findings import Breakeven, Choice, Findings, Panel
@@ -19,13 +21,17 @@ from scenarios.running.results import write_results
 
 
 def write_findings(found: Findings, directory: RunDirectory) -> None:
-    """Write frontier.json, .csv and .png, breakeven.csv for curves, frontier_map.json, .csv and .png, and events."""
+    """Write frontier.json, .csv and .png, frontier_map.json, .csv and .png, tables of break-even points, and events.
+
+    There are break-even points of curves alone.
+    """
     measured = found.measured
     first = next(iter(found.models))
     drawn = [choice for choice in found.choices if choice.cost == first and choice.among == found.main]
     of_cost = frontier_figure(
         drawn[0].options,
         [CostPanel(each.queries, each.costs, tuple(best.option for best in each.best)) for each in drawn],
+        memories=list(measured.by_memory),
         cost=first,
         unit=found.models[first].unit,
         title=measured.title,
@@ -39,12 +45,14 @@ def write_findings(found: Findings, directory: RunDirectory) -> None:
     of_prices = price_map_figure(
         [MapPanel(**vars(panel), by_memory=panel.among == ALL) for panel in found.panels],
         ratios,
+        memories=list(measured.by_memory),
         n_chunks=measured.n_chunks,
         title=measured.title,
         confidence=found.confidence,
     )
     if found.breakevens:
-        directory.write("breakeven.csv", csv_table(list(_breakeven_rows(found))))
+        directory.write("breakeven_queries.csv", csv_table(list(_query_rows(found))))
+        directory.write("breakeven_storage.csv", csv_table(list(_storage_rows(found))))
     with directory.tensorboard() as board:
         content, rows = findings_json(found), list(_rows(found))
         write_results(directory, board, "frontier", content, rows, of_cost)
@@ -130,22 +138,28 @@ def _option_json(options: Options, i: int) -> dict[str, Any]:
 
 def _breakeven_json(each: Breakeven, found: Findings) -> dict[str, Any]:
     storage = [
-        {"queries": n, "gflop_per_gigabyte": _per_gigabyte(each, n, found), "memorizing_cheaper": price.cheaper}
+        {
+            "queries": n,
+            "gflop_per_gigabyte": asdict(_per_gigabyte(price, found)),
+            "memorizing_cheaper": price.cheaper,
+        }
         for n, price in each.storage.items()
     ]
     return {
         "memory": each.memory,
         "option": each.option,
         "learned": each.learned,
-        "queries": dict(each.queries),
+        "queries": {cost: asdict(count) for cost, count in each.queries.items()},
         "storage": storage,
     }
 
 
-def _per_gigabyte(each: Breakeven, queries: int, found: Findings) -> float | None:
-    """The price of storage for a gigabyte held during the whole stream, in GFLOP; None if there is none."""
-    price = each.storage[queries].flops_per_byte_chunk
-    return None if price is None else price * found.measured.n_chunks  # bytes and FLOPs have the same prefix
+def _per_gigabyte(price: StoragePrice, found: Findings) -> Ratio:
+    """The price of storage for a gigabyte held during the whole stream, in GFLOP; without numbers if there is none."""
+    n = found.measured.n_chunks  # bytes and FLOPs have the same prefix
+    numbers = (price.flops_per_byte_chunk, price.low, price.high)
+    estimate, low, high = (None if number is None else number * n for number in numbers)
+    return Ratio(estimate, low, high, price.note)
 
 
 def _map_json(found: Findings) -> dict[str, Any]:
@@ -193,17 +207,29 @@ def _rows(found: Findings) -> Iterator[dict[str, Any]]:
             }
 
 
-def _breakeven_rows(found: Findings) -> Iterator[dict[str, Any]]:
+def _query_rows(found: Findings) -> Iterator[dict[str, Any]]:
     for each in found.breakevens:
-        for cost, n_equal in each.queries.items():
-            for n in found.queries:
-                yield {
-                    "memory": each.memory,
-                    "option": each.option,
-                    "learned": each.learned,
-                    "cost_model": cost,
-                    "breakeven_queries": "never" if n_equal is None else n_equal,
-                    "queries": n,
-                    "storage_gflop_per_gigabyte": _per_gigabyte(each, n, found),
-                    "memorizing_cheaper": each.storage[n].cheaper,
-                }
+        for cost, count in each.queries.items():
+            yield {
+                "memory": each.memory,
+                "option": each.option,
+                "learned": each.learned,
+                "cost_model": cost,
+                "breakeven_queries": "never" if count.never else count.estimate,
+                "breakeven_queries_low": count.low,
+                "breakeven_queries_high": count.high,
+                "note": count.note,
+            }
+
+
+def _storage_rows(found: Findings) -> Iterator[dict[str, Any]]:
+    for each in found.breakevens:
+        for n, price in each.storage.items():
+            yield {
+                "memory": each.memory,
+                "option": each.option,
+                "learned": each.learned,
+                "queries": n,
+                **interval_columns("storage_gflop_per_gigabyte", _per_gigabyte(price, found)),
+                "memorizing_cheaper": price.cheaper,
+            }

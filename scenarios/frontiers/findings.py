@@ -7,7 +7,15 @@ import numpy as np
 from jaxtyping import Float
 
 from agent.accounting.costs import CostModel
-from scenarios.analysis.frontier import Best, StoragePrice, breakeven_queries, breakeven_storage, frontier
+from scenarios.analysis.frontier import (
+    NO_COST,
+    Best,
+    QueryCount,
+    StoragePrice,
+    breakeven_queries,
+    breakeven_storage,
+    frontier,
+)
 from scenarios.analysis.options import Options
 from scenarios.analysis.price_map import PriceMap, price_map, price_ranges
 from scenarios.config.settings import FrontierConfig
@@ -51,14 +59,14 @@ class Breakeven:
         memory: its label.
         option: the name of the k%-learner.
         learned: share of the stream that it learns, from 0 to 1.
-        queries: number of queries, by cost model; None if memorizing stays cheaper.
+        queries: the number of queries, by cost model.
         storage: the price of storage, by number of queries.
     """
 
     memory: str
     option: str
     learned: float
-    queries: Mapping[str, float | None]
+    queries: Mapping[str, QueryCount]
     storage: Mapping[int, StoragePrice]
 
 
@@ -115,7 +123,7 @@ def find(measured: Measured, queries: tuple[int, ...], config: FrontierConfig) -
     """All findings about these options."""
     models = {str(cost): cost.make() for cost in config.costs}
     choices = measured.choices()
-    breakevens = tuple(_breakevens(measured, models, queries)) if measured.kind == "curve" else ()
+    breakevens = tuple(_breakevens(measured, models, queries, config.confidence)) if measured.kind == "curve" else ()
     return Findings(
         measured,
         models,
@@ -134,24 +142,29 @@ def find(measured: Measured, queries: tuple[int, ...], config: FrontierConfig) -
     )
 
 
-def _breakevens(measured: Measured, models: Mapping[str, CostModel], queries: tuple[int, ...]) -> Iterator[Breakeven]:
+def _breakevens(
+    measured: Measured, models: Mapping[str, CostModel], queries: tuple[int, ...], confidence: float
+) -> Iterator[Breakeven]:
     options = measured.options
     whole = options.memories.index("")  # the 100%-learner
-    per_query, recall = (values.mean(axis=0) for values in (options.query_flops, options.recall_flops))
-    held = options.byte_chunks.mean(axis=0)
+    costs = {name: options.cost(model, 0) for name, model in models.items()}
+    flops = {n: options.computing(n) for n in queries}
     for label, indices in measured.by_memory.items():
         for i in indices.tolist():
             if i == whole:
                 continue
-            found: dict[str, float | None] = {}
-            for cost, model in models.items():
-                paid = options.cost(model, 0).mean(axis=0)
-                once, each = (model.per_flop * float(values[i] - values[whole]) for values in (recall, per_query))
-                found[cost] = breakeven_queries(float(paid[whole] - paid[i]), once, each)
-            storage = {}
-            for n in queries:
-                flops = options.computing(n).mean(axis=0)
-                storage[n] = breakeven_storage(float(flops[whole] - flops[i]), float(held[i] - held[whole]))
+            found: dict[str, QueryCount] = {}
+            for name, model in models.items():
+                if not model.per_flop and not model.per_byte_written and not model.per_byte_chunk:
+                    found[name] = NO_COST
+                    continue
+                once, each = (
+                    model.per_flop * (values[:, i] - values[:, whole])
+                    for values in (options.recall_flops, options.query_flops)
+                )
+                found[name] = breakeven_queries(costs[name][:, whole] - costs[name][:, i], once, each, confidence)
+            more = options.byte_chunks[:, i] - options.byte_chunks[:, whole]
+            storage = {n: breakeven_storage(flops[n][:, whole] - flops[n][:, i], more, confidence) for n in queries}
             yield Breakeven(label, options.names[i], float(options.learned[i]), found, storage)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scenarios.analysis.frontier import QueryCount
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.settings import FrontierConfig
 from scenarios.figures.price_units import counted
@@ -28,7 +29,7 @@ def report(found: Findings, config: FrontierConfig, path: Path) -> Report:
         ("map", [path / f"frontier_map.{kind}" for kind in ("png", "csv", "json")]),
     ]
     if found.breakevens:
-        facts.append(("break-even", [path / "breakeven.csv"]))
+        facts.append(("break-even", [path / f"breakeven_{what}.csv" for what in ("queries", "storage")]))
     return Report(findings_json(found), parts, notes_of(found), facts, has_trajectories=False)
 
 
@@ -125,16 +126,18 @@ _BREAKEVEN_TITLE = "queries after which memorizing the rest has cost as much as 
 
 def _breakeven_caption(found: Findings) -> str:
     shown = (
-        "by k, the share that is learned; 0: memorizing costs more before any query; never: its answers cost no more"
+        "by k, the share that is learned; 0: it costs as much or more before any query; never: its answers cost no "
+        "more; intervals: breakeven_queries.csv"
     )
-    storage = "and prices of storage: breakeven.csv"
+    storage = "prices of storage: breakeven_storage.csv"
     return f"{shown}; {storage}" if any(found.queries) else f"{shown}; {storage} ({counted(0)})"
 
 
-def _count(queries: float | None) -> str:
+def _count(count: QueryCount) -> str:
     """A number of queries in a few characters: `950`, `12k`, `3.4M`."""
+    queries = count.estimate
     if queries is None:
-        return "never"
+        return "never" if count.never else "-"
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if queries >= 0.9995 * size:
             amount = queries / size

@@ -103,13 +103,16 @@ def test_the_queries_at_break_even_are_the_first_with_the_same_cost(saved, recal
         return (recall if n else 0) + n * per_query >= saved
 
     first = next((n for n in range(100) if memorizing_costs_as_much(n)), None)
-    found = breakeven_queries(saved, recall, per_query)
-    assert (None if found is None else math.ceil(found)) == first
+    found = breakeven_queries(*(np.array([float(each)]) for each in (saved, recall, per_query)))
+    assert (None if found.estimate is None else math.ceil(found.estimate)) == first
+    assert found.never == (first is None)
+    assert found.low is None
+    assert found.note
 
 
 @given(st.integers(-5, 5), st.integers(-5, 5))
 def test_the_price_of_storage_at_break_even(saved, more):
-    found = breakeven_storage(saved, more)
+    found = breakeven_storage(np.array([float(saved)]), np.array([float(more)]))
     prices = [Fraction(i, 60) for i in range(1, 400)]
     cheaper = [price for price in prices if price * more < saved]
     wanted = {"below": saved > 0 and more > 0, "above": saved <= 0 and more < 0}
@@ -122,6 +125,39 @@ def test_the_price_of_storage_at_break_even(saved, more):
     else:
         assert found == StoragePrice(None, "always" if saved > 0 else "never")
         assert cheaper == (prices if saved > 0 else [])
+
+
+@given(st.integers(0, 200), st.integers(2, 5), st.sampled_from([0.0, 0.2, 1.5]))
+@settings(max_examples=60, deadline=None)
+def test_intervals_of_break_even_points_are_those_of_paired_ratios(seed, n, spread):
+    draw = np.random.default_rng(seed)
+    saved, recall, per_query = (mean + spread * draw.standard_normal(n) for mean in (50.0, 3.0, 0.7))
+    found = breakeven_queries(saved, recall, per_query, 0.9)
+    wanted = ratio_of_means(saved - recall, per_query, 0.9)
+    if found.estimate and found.estimate > 1:
+        assert found.estimate == pytest.approx((saved - recall).mean() / per_query.mean())
+        if wanted.estimate is None:
+            assert found.low is None
+            assert found.high is None
+            assert found.note == "what an answer costs more cannot be told from 0 at 90% confidence"
+        else:
+            assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+            assert found.note is None
+    price = breakeven_storage(saved, per_query, 0.9)
+    if price.cheaper == "below" and wanted.estimate is not None:
+        wanted = ratio_of_means(saved, per_query, 0.9)
+        assert (price.flops_per_byte_chunk, price.low, price.high) == pytest.approx(
+            (wanted.estimate, wanted.low, wanted.high)
+        )
+
+
+def test_what_does_not_vary_between_seeds_is_its_own_interval():
+    saved, recall, per_query = (np.full(3, each) for each in (0.7, 0.1, 0.01))
+    found = breakeven_queries(saved, recall, per_query)
+    assert found.low == found.estimate == found.high == pytest.approx(60)
+    price = breakeven_storage(-saved, -per_query)
+    assert price.low == price.flops_per_byte_chunk == price.high == pytest.approx(70)
+    assert price.cheaper == "above"
 
 
 @given(st.integers(0, 300), st.integers(1, 4), st.integers(1, 7), st.sampled_from([0, 1000]))

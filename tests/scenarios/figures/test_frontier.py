@@ -10,7 +10,7 @@ from scenarios.analysis.price_map import price_map, price_ranges
 from scenarios.figures.frontier import CostPanel, frontier_figure
 from scenarios.figures.price_map import MapPanel, price_map_figure
 from scenarios.figures.price_units import counted, prefixed
-from scenarios.figures.style import figure_png
+from scenarios.figures.style import COLORS, figure_png, item_colors
 from tests.scenarios.figures.legible import assert_legible, each_of
 
 LONG = "a memory with a long label, of three places of the network"
@@ -67,8 +67,12 @@ CASES = {
 }
 
 
+def memories_of(options):
+    return list(dict.fromkeys(memory for memory in options.memories if memory))
+
+
 def map_panels(options, queries):
-    memories = list(dict.fromkeys(memory for memory in options.memories if memory)) or [""]
+    memories = memories_of(options) or [""]
     of_memory = {
         label: options.at(np.array([i for i, each in enumerate(options.memories) if each in ("", label)]))
         for label in memories
@@ -100,7 +104,9 @@ def cost_panels(options, queries):
 def test_the_map_is_legible(case):
     options, queries = case
     models = {"flops": 0.0, "cloud": 1e2, "energy": 5e4, "prices:megabyte_chunk=1e9": 1e30}
-    figure = price_map_figure(map_panels(options, queries), models, n_chunks=10, title="CIFAR-10, cooldown")
+    figure = price_map_figure(
+        map_panels(options, queries), models, memories=memories_of(options), n_chunks=10, title="CIFAR-10, cooldown"
+    )
     assert_legible(figure)
     assert figure_png(figure).startswith(b"\x89PNG")
 
@@ -109,7 +115,12 @@ def test_the_map_is_legible(case):
 def test_the_frontier_is_legible(case):
     options, queries = case
     figure = frontier_figure(
-        options, cost_panels(options, queries), cost="flops", unit="GFLOP", title="CIFAR-10, cooldown"
+        options,
+        cost_panels(options, queries),
+        memories=memories_of(options),
+        cost="flops",
+        unit="GFLOP",
+        title="CIFAR-10, cooldown",
     )
     assert_legible(figure)
     assert figure_png(figure).startswith(b"\x89PNG")
@@ -120,7 +131,7 @@ def test_cells_lines_and_units_of_a_map_are_those_of_the_prices():
     [panel] = map_panels(options, (0,))
     ratio = 3e4
     shown = MapPanel(panel.among, 0, options, panel.prices, {"20%": ratio})
-    axes = price_map_figure([shown], {"cloud": ratio / 10}, n_chunks=10, title="x").axes[0]
+    axes = price_map_figure([shown], {"cloud": ratio / 10}, memories=["cache"], n_chunks=10, title="x").axes[0]
     x_unit, x_size = prefixed(panel.prices.compute[[0, -1]].tolist(), "FLOP")
     assert x_unit in axes.get_xlabel()
     np.testing.assert_allclose(axes.get_xlim(), panel.prices.compute[[0, -1]] * x_size)
@@ -140,12 +151,44 @@ def test_cells_lines_and_units_of_a_map_are_those_of_the_prices():
 def test_a_map_of_memories_tells_them_apart_by_their_colours():
     options = curves("cache", "ridge")
     [mixed] = [panel for panel in map_panels(options, (0,)) if panel.by_memory]
-    figure = price_map_figure([mixed], {}, n_chunks=10, title="x")
+    figure = price_map_figure([mixed], {}, memories=["cache", "ridge"], n_chunks=10, title="x")
     legend = {text.get_text() for text in figure.legends[0].get_texts()}
     best = {options.memories[i] for i in mixed.prices.shares()}
     assert {memory for memory in best if memory} <= legend
     assert len(figure.axes) == 1  # no bar of shares
     assert to_rgb("white") not in {tuple(color) for color in figure.axes[0].collections[0].get_array().reshape(-1, 3)}
+
+
+def test_a_memory_has_one_colour_in_both_figures():
+    n = 12
+    names = [f"memory {chr(ord('z') - i)}" for i in range(n)]  # not in the order of the alphabet
+    cost = np.linspace(1, n, n)[None].repeat(2, axis=0)
+    zeros = np.zeros_like(cost)
+    accuracy = 0.5 + 0.1 * np.sqrt(cost)
+    every = Options(("50%",) * n, tuple(names), np.full(n, 0.5), accuracy, 1e9 * cost, zeros, zeros, zeros, cost)
+    prices = price_map(every, 0, np.logspace(-9.3, -7.7, 61), np.logspace(-9, -8, 61))
+    assert len(prices.shares()) == n
+    panel = MapPanel("all memories", 0, every, prices, {}, by_memory=True)
+    of_map = price_map_figure([panel], {}, memories=names, n_chunks=10, title="x")
+    patches = {
+        text.get_text(): to_rgb(patch.get_facecolor())
+        for text, patch in zip(of_map.legends[0].get_texts(), of_map.legends[0].get_patches(), strict=True)
+        if text.get_text() in names
+    }
+    assert list(patches) == names
+    assert len(set(patches.values())) == n
+    image = of_map.axes[0].collections[0].get_array().reshape(-1, 3)
+    assert len({tuple(color) for color in image.tolist()}) == n
+    given = {"memories": names, "cost": "flops", "unit": "GFLOP", "title": "x"}
+    lines = frontier_figure(every, cost_panels(every, (0,)), **given).legends[0].get_lines()
+    colors = {line.get_label(): to_rgb(line.get_color()) for line in lines if line.get_label() in names}
+    assert colors == patches
+    assert [patches[name] for name in names[:7]] == [to_rgb(color) for color in COLORS]
+    # A memory without an option of its own in a panel takes no colour from another.
+    part = every.at(np.arange(1, n))
+    lines = frontier_figure(part, cost_panels(part, (0,)), **given).legends[0].get_lines()
+    assert {line.get_label(): to_rgb(line.get_color()) for line in lines}[names[1]] == patches[names[1]]
+    assert len(set(item_colors([str(i) for i in range(21)]).values())) == 21
 
 
 def test_units_have_the_prefix_of_the_prices():

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import scenarios
 from agent.accounting.costs import COST_MODELS
 from agent.errors import InvalidSetting
+from scenarios.analysis.statistics import ratio_of_means
 from scenarios.cli import show
 from scenarios.config.presets import resolve
 from scenarios.config.settings import FrontierConfig
@@ -28,7 +29,8 @@ from tests.scenarios.commands import assert_refused, kept, lifetime, strictly, w
 from tests.scenarios.curves import outcome, planted_curve
 from tests.scenarios.tables import planted, synthetic
 
-FILES = {"config.json", "breakeven.csv"} | {
+BREAKEVEN = {"breakeven_queries.csv", "breakeven_storage.csv"}
+FILES = {"config.json", *BREAKEVEN} | {
     f"frontier{part}.{kind}" for part in ("", "_map") for kind in ("json", "csv", "png")
 }
 
@@ -118,19 +120,67 @@ def test_the_best_options_and_the_prices_between_them(found):
 
 def test_break_even_queries_and_prices_of_storage(found):
     by_option = {(each["memory"], each["option"]): each for each in found.content["breakevens"]}
-    assert by_option["cache", "10%"]["queries"]["flops"] == pytest.approx((100 - 19) / 0.005)
-    assert by_option["ridge", "10%"]["queries"]["flops"] is None
+    of_flops = by_option["cache", "10%"]["queries"]["flops"]
+    assert of_flops["estimate"] == pytest.approx((100 - 19) / 0.005)
+    assert of_flops["low"] == of_flops["high"] == of_flops["estimate"]  # nothing varies between seeds
+    never = {"estimate": None, "low": None, "high": None, "note": "its answers cost no more", "never": True}
+    assert by_option["ridge", "10%"]["queries"]["flops"] == never
     energy = COST_MODELS["energy"]()
     saved = 81e9 * energy.per_flop - 1000 * energy.per_byte_written - 45_000 * energy.per_byte_chunk
-    assert by_option["cache", "10%"]["queries"]["energy"] == pytest.approx(saved / (0.005e9 * energy.per_flop))
+    of_energy = by_option["cache", "10%"]["queries"]["energy"]
+    assert of_energy["estimate"] == pytest.approx(saved / (0.005e9 * energy.per_flop))
     without, some, many = by_option["cache", "10%"]["storage"]
-    assert without["gflop_per_gigabyte"] == pytest.approx(81e9 / 45_000 * 10)
-    assert some["gflop_per_gigabyte"] == pytest.approx((81e9 - 50e9) / 45_000 * 10)
+    assert without["gflop_per_gigabyte"]["estimate"] == pytest.approx(81e9 / 45_000 * 10)
+    assert some["gflop_per_gigabyte"]["estimate"] == pytest.approx((81e9 - 50e9) / 45_000 * 10)
     assert (without["memorizing_cheaper"], many["memorizing_cheaper"]) == ("below", "never")
-    assert many["gflop_per_gigabyte"] is None
-    rows = found.frame("breakeven")
-    assert len(rows) == 6 * 3 * 3
+    assert many["gflop_per_gigabyte"]["estimate"] is None
+    rows = found.frame("breakeven_queries")
+    assert len(rows) == len(rows.drop_duplicates()) == 6 * 3
     assert "never" in rows.breakeven_queries.tolist()
+    of_storage = found.frame("breakeven_storage")
+    assert len(of_storage) == len(of_storage.drop_duplicates()) == 6 * 3
+    assert list(of_storage) == [
+        *("memory", "option", "learned", "queries", "storage_gflop_per_gigabyte"),
+        *("storage_gflop_per_gigabyte_low", "storage_gflop_per_gigabyte_high", "memorizing_cheaper"),
+    ]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_break_even_points_have_the_intervals_of_paired_seeds(tmp_path):
+    def varying(seed, name):
+        if name == "100":
+            return outcome(0.9, flops=100 + seed, per_query=0.001, held=2000)
+        return outcome(0.8, flops=20 + seed**2, per_query=0.002 + 0.0001 * seed, held=30_000 + 500 * seed)
+
+    run = planted_curve(tmp_path / "curve", varying, k=(10,))
+    found = scenarios.frontier(paths=[run], runs=tmp_path, queries="0", costs="flops prices:gflop=0", confidence=0.9)
+    [each] = found.content["breakevens"]
+    saved, dearer = [80 + seed - seed**2 for seed in range(3)], [0.001 + 0.0001 * seed for seed in range(3)]
+    wanted = ratio_of_means(saved, dearer, 0.9)
+    shown = each["queries"]["flops"]
+    assert [shown[name] for name in ("estimate", "low", "high")] == pytest.approx(
+        [wanted.estimate, wanted.low, wanted.high]
+    )
+    assert shown["low"] < shown["estimate"] < shown["high"]
+    wanted = ratio_of_means(saved, [28_000 + 500 * seed for seed in range(3)], 0.9)
+    row = found.frame("breakeven_storage").iloc[0]
+    assert row.storage_gflop_per_gigabyte_low == pytest.approx(10e9 * wanted.low)
+    assert row.storage_gflop_per_gigabyte_high == pytest.approx(10e9 * wanted.high)
+    free = found.frame("breakeven_queries").iloc[1]
+    assert (free.cost_model, free.note) == ("prices:gflop=0", "both cost nothing at these prices")
+    assert np.isnan(float(free.breakeven_queries))
+    one = planted_curve(tmp_path / "one", varying, k=(10,), seeds=1)
+    [row] = scenarios.frontier(paths=[one], runs=tmp_path, queries="0", costs="flops").content["breakevens"]
+    assert row["queries"]["flops"]["estimate"] == pytest.approx(80 / 0.001)
+    assert row["queries"]["flops"]["note"] == "an interval needs at least two seeds"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_where_nothing_costs_anything_no_number_of_queries_is_shown(curve, tmp_path):
+    done = within("frontier", curve, "--runs", tmp_path, "--costs", "prices:gflop=0", "--memories", "cache")
+    assert (done.returncode, done.stderr) == (0, "")
+    row = next(line for line in done.stdout.splitlines() if line.split()[:2] == ["cache", "prices:gflop=0"])
+    assert row.split()[2:] == ["-", "-"]
 
 
 def test_a_run_leaves_its_files_and_is_shown_again(curve, tmp_path):
@@ -200,6 +250,42 @@ def test_runs_of_other_seeds_and_of_other_memories_are_joined(curve, tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_runs_of_other_ks_of_a_memory_are_joined(tmp_path):
+    low = planted_curve(tmp_path / "low", summaries, k=(30,))
+    high = planted_curve(tmp_path / "high", summaries, k=(50, 10))
+    both = read(low, high)
+    assert both.options.names == ("10%", "30%", "50%", "100%")
+    assert both.options.memories == ("cache", "cache", "cache", "")
+    assert (both.seeds, both.notes) == ((0, 1, 2), read(low).notes)
+    more = planted_curve(tmp_path / "more", summaries, k=(30, 60), seeds=1, first_seed=2)
+    refused(tmp_path, "expected each memory, k and seed in one run, got cache with k = 30 and seed 2 in", low, more)
+    others = {"with_memories": ["cache = memory:ridge"], "memory": "knn", "k": (60,)}
+    label = planted_curve(tmp_path / "label", summaries, **others)
+    with pytest.raises(InvalidSetting, match="expected one memory of each label"):
+        read(low, planted_curve(tmp_path / "third", summaries, seeds=1, first_seed=8, memory="ridge"), label)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_joined_curve_is_read_from_any_folder(tmp_path, monkeypatch):
+    for seed in range(2):
+        planted_curve(tmp_path / f"work/runs/curve/seed{seed}", summaries, seeds=1, first_seed=seed)
+    joined = tmp_path / "work/runs/curve/joined"
+    joined.mkdir()
+    settings = {"paths": [f"runs/curve/seed{seed}" for seed in range(2)]}
+    (joined / "config.json").write_text(json.dumps({"experiment": "join-curves", "settings": settings}))
+    (tmp_path / "elsewhere").mkdir()
+    for folder, path in ((tmp_path / "work", "runs/curve/joined"), (tmp_path / "elsewhere", joined)):
+        monkeypatch.chdir(folder)
+        assert read(path).seeds == (0, 1)
+    shutil.move(tmp_path / "work/runs/curve/seed1", tmp_path / "away")
+    refused(
+        tmp_path,
+        f"expected a run at runs/curve/seed1, found no such folder (named by the joined curve at {joined})",
+        joined,
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_joined_curve_stands_for_its_runs(tmp_path):
     for seed in range(2):
         planted_curve(tmp_path / f"seed{seed}", summaries, seeds=1, first_seed=seed)
@@ -238,6 +324,7 @@ def refused(tmp_path, message, *arguments):
 
 def test_what_is_no_finished_run_is_refused(curve, trees, tmp_path):
     refused(tmp_path, "found no config.json there", tmp_path / "none")
+    refused(tmp_path, "config.json; give the folder of the run", curve / "config.json")
     cut = shutil.copytree(curve, tmp_path / "cut")
     (cut / "seed2/k010/summary.json").unlink()
     refused(tmp_path, f"expected a finished lifetime at {cut}/seed2/k010, got none; `lifetime resume {cut}`", cut)
@@ -257,10 +344,11 @@ def test_what_is_no_finished_run_is_refused(curve, trees, tmp_path):
     ("arguments", "message"),
     [
         (["--memories", "cache; fog"], "expected --memories out of cache; cache, calibrated; ridge, got fog"),
+        (["--memories", ""], "expected labels separated by semicolons, got none"),
         (["--queries", "-1"], "expected --queries to be greater than or equal to 0, got -1"),
         (["--queries", "some"], "expected --queries to be a valid integer"),
         (["--queries", "5,5"], "expected each number of queries once, got 5,5"),
-        (["--costs", "flops flops"], "expected each cost model once, got flops twice"),
+        (["--costs", "flops flops"], "expected each cost model once, got flops 2 times"),
         (["--costs", "love"], "expected a cost model out of flops"),
         (["--costs", " "], "expected names with their settings"),
         (["--costs", "prices:gflop=-1"], "expected prices that are finite and at least 0"),
@@ -274,7 +362,7 @@ def test_bad_settings_are_refused(curve, tmp_path, arguments, message):
 
 def test_curves_that_cannot_be_compared_are_refused(curve, tmp_path):
     twice = planted_curve(tmp_path / "twice", summaries, seeds=1, first_seed=2)
-    refused(tmp_path, "expected each memory and seed in one run, got cache with seed 2 in", curve, twice)
+    refused(tmp_path, "expected each memory, k and seed in one run, got cache with k = 10 and seed 2 in", curve, twice)
     other = planted_curve(tmp_path / "other", summaries, memory="knn", dataset="digits")
     refused(tmp_path, "expected runs of curve with one world and learner", curve, other)
     network = planted_curve(tmp_path / "network", summaries, memory="knn", network="resnet:width=2")
@@ -323,7 +411,7 @@ def test_trees_of_several_memories_are_one_choice(tmp_path):
     assert content["breakevens"] == []
     rows = list(csv.DictReader(io.StringIO((tmp_path / "runs/frontier/x/frontier.csv").read_text())))
     assert {row["queries"] for row in rows} == {"0"}
-    assert kept(tmp_path / "runs/frontier/x").keys() == FILES - {"breakeven.csv"}
+    assert kept(tmp_path / "runs/frontier/x").keys() == FILES - BREAKEVEN
 
 
 def test_trees_that_cannot_be_compared_are_refused(trees, tmp_path):
