@@ -21,8 +21,8 @@ class Best:
         option: its index.
         accuracy: from 0 to 1.
         cost: in the unit of the cost model.
-        price: points of accuracy per unit of cost at which the next cheaper option becomes as good; None for the
-            cheapest option.
+        price: points of accuracy per unit of cost at which the next cheaper option becomes as good, always with an
+            estimate; None for the cheapest option.
     """
 
     option: int
@@ -58,7 +58,7 @@ def frontier(options: Options, costs: Float[np.ndarray, "seeds options"], confid
 def _price(options: Options, costs: np.ndarray, dear: int, cheap: int, confidence: float) -> Ratio:
     gained = 100 * paired_differences(options.accuracy[:, dear], options.accuracy[:, cheap])
     paid = costs[:, dear] - costs[:, cheap]
-    return ratio_of_means(gained, paid, confidence, denominator_name=UNDETERMINED_COST)
+    return _paired_ratio(gained, paid, confidence, UNDETERMINED_COST)
 
 
 def envelope(costs: Float[np.ndarray, " options"], values: Float[np.ndarray, " options"]) -> Int64[np.ndarray, " best"]:

@@ -113,7 +113,7 @@ def _draw_classes(axes: Axes, row: Mapping[str, RescueSeries], styles: Styles, l
         axes.axvline(half - 0.5, color=GREY, linewidth=0.8, linestyle=":")
     _draw(axes, {name: [of[i] for i in chosen] for name, of in groups.items()}, styles, by_margin=False)
     names = [_short(next(iter(groups.values()))[i].group.name) for i in chosen]
-    upright = len(names) > 10 or sum(map(len, names)) > 50
+    upright = len(names) > 10 or sum(map(len, names)) > 40
     axes.set_xticks(range(len(names)))
     axes.set_xticklabels(names, rotation=90 if upright else 0, fontsize=8, parse_math=False)
     axes.set_xlim(-0.6, len(names) - 0.4)

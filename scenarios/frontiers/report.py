@@ -52,7 +52,7 @@ def _frontiers(found: Findings) -> list[Table]:
             rows.append((cost, *([f"{choice.queries:,}"] if has_queries else []), sequence))
         caption = (
             "until: the price, in points of accuracy per unit, at which the next one becomes as good"
-            + (f", with its {level} interval" if intervals else "; ?: undetermined, or an interval that holds 0")
+            + (f", with its {level} interval" if intervals else "; ?: without an interval, or with one that holds 0")
             + ("; by memory and with intervals: frontier.csv" if not intervals else "; by memory: frontier.csv")
         )
         columns = (
@@ -81,10 +81,9 @@ def _sequence(choice: Choice, size: float, *, intervals: bool) -> str:
             texts.append(label)
             continue
         price = each.price
-        if price.estimate is None:
-            texts.append(f"{label} until ?")
-        elif price.low is None or price.high is None or not intervals:
-            unsure = price.low is not None and price.low <= 0
+        assert price.estimate is not None
+        if price.low is None or price.high is None or not intervals:
+            unsure = price.low is None or price.low <= 0
             texts.append(f"{label} until {_price(price.estimate * size)}{'?' * unsure}")
         else:
             estimate, low, high = (_price(number * size) for number in (price.estimate, price.low, price.high))
