@@ -66,6 +66,7 @@ def test_learner_and_memory_may_share_a_number_of_bytes(tmp_path):
     assert steps[-1]["memory_entries"] > 0
 
 
+@pytest.mark.slow
 def test_a_curve_holds_memories_beside_each_other(tmp_path):
     further = ["--with-memories", "few = memory:knn | pool:true | capacity:20 | eviction:fifo"]
     further += ["--with-memories", "mapped = transform:pca:dim=3"]

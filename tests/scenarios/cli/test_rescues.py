@@ -104,6 +104,7 @@ def test_the_rescues_of_a_lifetime_are_those_of_its_predictions(simulated):
     assert shown == json.loads((runs / "kept/rescues.json").read_text())["series"]
 
 
+@pytest.mark.slow
 def test_a_finished_lifetime_without_predictions_is_not_said_to_have_them(simulated):
     runs, _, _ = simulated
     command = ["simulate", *TINY, "--policy", "static:k=50", "--runs", runs.parent]
@@ -202,6 +203,7 @@ def test_a_comparison_has_the_rescues_of_each_schedule(tmp_path):
     assert within("resume", run).stdout == done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_test_images_have_the_same_ids_in_runs_of_other_sizes_and_seeds(tmp_path):
     few = [argument for argument in TINY if argument not in ("--test-size", "60")]
@@ -219,6 +221,7 @@ def test_test_images_have_the_same_ids_in_runs_of_other_sizes_and_seeds(tmp_path
     assert set(found[0, 30].ids) <= set(found[0, 60].ids)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_sweep_that_asks_for_predictions_later_lives_in_folders_of_their_own(tmp_path):
     command = ["sweep", *TINY, "--axis", "policy = static:k=50 | loss", "--seeds", 1, "--executor", "serial"]

@@ -183,6 +183,7 @@ def test_where_nothing_costs_anything_no_number_of_queries_is_shown(curve, tmp_p
     assert row.split()[2:] == ["-", "-"]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_files_and_is_shown_again(curve, tmp_path):
     done = lifetime("frontier", curve, "--runs", tmp_path, "--name", "x", "--queries", 0, "--memories", "cache")
     assert (done.returncode, done.stderr) == (0, "")
