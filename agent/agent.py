@@ -14,7 +14,7 @@ from torch import Tensor
 from agent.accounting.meter import Meter, Part
 from agent.accounting.work import Bill, Charge, Work
 from agent.data.chunk import Chunk, LabelledInputs
-from agent.data.sample_store import SampleStore
+from agent.data.sample_store import LABEL_NBYTES
 from agent.errors import InvalidSetting
 from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.scores import Prediction
@@ -22,16 +22,18 @@ from agent.learners import Learner
 from agent.learners.protocol import BoundedStorage, KeyReading, Remembering
 from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
-from agent.memory.decorated import Decorated
+from agent.memory.consolidation import Consolidation
+from agent.memory.decorated import Decorated, evictable
 from agent.memory.mixture import WITHIN, Mixture, Rule, fit_temperature, tempered
-from agent.memory.protocol import InsertionEstimate
-from agent.memory.rekeying import Rekeying, inputs_of, raw_nbytes, without
+from agent.memory.protocol import Evictable, InsertionEstimate
+from agent.memory.raw_images import RawImages, spaced
+from agent.memory.rekeying import Rekeying
 from agent.memory.settings import Setting
 from agent.memory.transformed import N_FITTED, TransformedMemory
 from agent.networks.keys import Columns
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
-from agent.operations import Action, Estimate
+from agent.operations import Action, Estimate, offered
 from agent.version import Version
 
 
@@ -45,7 +47,9 @@ class Agent:
         learner: learns by gradient descent.
         memory: an episodic memory.
         mixture: how their predictions are combined before `calibrate` fits it.
-        rekeying: when keys of older networks are renewed; the agent stores raw images only if it needs them for that.
+        rekeying: when keys of older networks are renewed.
+        consolidation: what the action CONSOLIDATE learns; by default the agent does not offer it. Raw images are stored
+            for re-keying, and for consolidation until they are learned; else none are.
         calibrate_every: chunks between fits of the mixture that the agent pays for; it also fits when the memory gets
             its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
             on the account `evaluate`.
@@ -54,8 +58,8 @@ class Agent:
         meter: counts recall and calibration; forks share it.
 
     Raises:
-        InvalidSetting: re-keying of a memory that is not `Rekeyable`, or with a shared capacity, or a negative number
-            of chunks.
+        InvalidSetting: re-keying of a memory that is not `Rekeyable`, a release of entries that cannot be removed, raw
+            images beside a shared capacity, or a negative number of chunks.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Agent:
         memory: Memory[Any],
         mixture: Mixture | None = None,
         rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
+        consolidation: Consolidation = Consolidation(),  # noqa: B008 (frozen)
         calibrate_every: int = 0,
         keys: Columns | None = None,
         rule: Rule = "author",
@@ -74,11 +79,19 @@ class Agent:
                 "expected a memory whose entries can be renewed (agent.memory.Rekeyable), got "
                 f"{type(memory).__name__}; --rekey never"
             )
-        shared_nbytes = memory.shared_nbytes if isinstance(memory, Decorated) else None
-        if rekeying.needs_inputs and shared_nbytes is not None:
+        if consolidation.release and not evictable(memory):
             raise InvalidSetting(
-                f"expected no re-keying with a capacity of {shared_nbytes:,} bytes that is shared with the learner, as "
-                "raw images would come on top; --rekey never"
+                "expected a memory whose entries can be removed (cache, knn, residual, logistic, or one of your own "
+                f"with agent.memory.protocol.Evictable) to release them, got {type(memory).__name__}; --consolidate "
+                f"{consolidation.images}"
+            )
+        self.rekeying, self.consolidation = rekeying, consolidation
+        self.raw_images = RawImages(all_kept=rekeying.needs_inputs, awaiting=consolidation.needs_inputs)
+        shared_nbytes = memory.shared_nbytes if isinstance(memory, Decorated) else None
+        if self.raw_images.stores and shared_nbytes is not None:
+            raise InvalidSetting(
+                f"expected neither re-keying nor consolidation with a capacity of {shared_nbytes:,} bytes that is "
+                "shared with the learner, as raw images would come on top; --rekey never, --consolidate never"
             )
         if calibrate_every < 0:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
@@ -86,10 +99,10 @@ class Agent:
         self.memory = memory
         self.mixture = mixture or Mixture()
         self.meter = meter or Meter()
-        self.rekeying, self.calibrate_every, self.keys, self.rule = rekeying, calibrate_every, keys, rule
-        self.raw_images = SampleStore(torch.device("cpu"))
-        """Inputs of the entries in memory, if `rekeying` needs them; see `agent.memory.rekeying`."""
+        self.calibrate_every, self.keys, self.rule = calibrate_every, keys, rule
         self.n_chunks = 0
+        self.n_learned = 0
+        """Samples given to the learner so far."""
         self.n_memorized = 0
         """Samples given to the memory so far; also the id of the next one."""
         self.seen_classes: set[int] = set()
@@ -103,13 +116,18 @@ class Agent:
 
     @property
     def memory_nbytes(self) -> int:
-        """Bytes of the memory and of the raw images for re-keying."""
+        """Bytes of the memory and of its raw images."""
         return self.memory.nbytes + self.raw_images.nbytes
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory, raw images and the learner's samples, without weights."""
         return self.memory_nbytes + self.learner.nbytes
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of the operations that it offers, in the order of `agent.operations.OPERATIONS`."""
+        return offered(self.consolidation)
 
     @property
     def stale(self) -> bool:
@@ -143,6 +161,7 @@ class Agent:
     def learn(self, chunk: Chunk) -> Bill:
         """Let the learner learn from the chunk."""
         bill = self.prepare(chunk) + self.shared.learn(chunk)
+        self.n_learned += len(chunk)
         self._reserve()
         self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.on_learn and not self.shared.pending:
@@ -173,12 +192,28 @@ class Agent:
             self._keyed_by = None
         self.n_memorized += len(chunk)
         self.seen_classes.update(chunk.labels.tolist())
-        if self.rekeying.needs_inputs:
-            stored += Work(nbytes=raw_nbytes(chunk.inputs))
-            self.raw_images.append(chunk.inputs, ids)
-            self.raw_images = without(self.raw_images, evicted)
+        stored += Work(nbytes=self.raw_images.append(chunk.inputs, chunk.labels, ids))
+        self.raw_images.evict(evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill
+
+    def consolidate(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
+        """Memorize the chunk, and then learn from images in memory that the learner has not learned yet.
+
+        They are as many as `consolidation` says, evenly spaced by age, this chunk's among them: each image is learned
+        once at most. If it says so, the memory forgets them; else their keys stay, but not their raw images.
+        """
+        bill = self.memorize(chunk, outputs)
+        ids = self.raw_images.next(self.consolidation.images)
+        if not len(ids):
+            return bill
+        images = self.raw_images.of(ids)
+        self.raw_images.learned(ids)
+        if self.consolidation.release:
+            assert isinstance(self.memory, Evictable | Decorated)
+            self.memory.evict(ids)
+            self.raw_images.evict(ids)
+        return bill + self.learn(replace(chunk, sample_ids=ids, inputs=images.inputs, labels=images.labels))
 
     def _reserve(self) -> None:
         """Leave room for the learner's samples in a capacity that they share with the memory."""
@@ -200,8 +235,7 @@ class Agent:
         """Which of the learner's samples the next insert fits a transform to: evenly spaced ones."""
         due = isinstance(self.memory, TransformedMemory) and self.memory.wants_keys
         n = len(self.learner.samples) if due and isinstance(self.learner, Remembering) else 0
-        n_fitted = min(n, N_FITTED)
-        return torch.arange(n_fitted) * n // max(n_fitted, 1)
+        return spaced(n, N_FITTED)
 
     def _estimate_insert(self, n: int, shape: Shape) -> InsertionEstimate:
         """The insert of n samples, with the fit of a transform that comes first."""
@@ -232,7 +266,7 @@ class Agent:
 
         def renew(ids: Int64[Tensor, " n"]) -> Outputs:
             nonlocal forward
-            inputs = inputs_of(self.raw_images, ids)  # a new tensor, which no other agent has
+            inputs = self.raw_images.of(ids).inputs  # a new tensor, which no other agent has
             outputs, work = self.shared.forward(inputs, self.keys, remembered=False, plain=True)
             forward += work
             return outputs
@@ -251,7 +285,7 @@ class Agent:
         """
         if not self.learner.pending:
             return []
-        price, rekeying = self.shared.admitted.price, self._rekeying_on_learn()
+        price, rekeying = self.shared.admitted.price, self._rekeying_on_learn(inputs.shape[1:])
         bill: Bill = [Charge("learn", self.shared.estimate(inputs[:0]).later, price)]
         return bill + ([Charge("rekey", rekeying, price)] if rekeying != Work() else [])
 
@@ -261,7 +295,7 @@ class Agent:
         It includes re-keying on learning, but not re-keying every n chunks, which no single decision causes, nor the
         bytes of the learner's samples.
         """
-        (at_once, later), rekeying = self.shared.estimate(chunk.inputs), self._rekeying_on_learn()
+        (at_once, later), rekeying = self.shared.estimate(chunk.inputs), self._rekeying_on_learn(chunk.inputs.shape[1:])
         if later == Work():
             return Estimate([Charge("learn", at_once + rekeying, chunk.price)])
         share = len(chunk) / (self.shared.admitted.n_samples + len(chunk))
@@ -276,22 +310,55 @@ class Agent:
             looked: whether the outputs of the current learner on it are known and paid for.
         """
         insertion = self._estimate_insert(len(chunk), chunk.inputs.shape[1:])
-        written, held = 0, insertion.held_nbytes
-        if self.rekeying.needs_inputs and len(chunk):
-            written = raw_nbytes(chunk.inputs)
-            held += (len(chunk) - insertion.n_evicted) * (written // len(chunk))
+        n_raw, one = len(self.raw_images), self.raw_images.nbytes_of(chunk.inputs[:1])
+        held = insertion.held_nbytes + one * (self._remaining(n_raw, len(chunk), insertion.n_evicted) - n_raw)
         flops = 0 if looked else self.reading_flops(len(chunk), chunk.inputs.shape[1:])
         pending = self.estimate_flush(chunk.inputs)
-        bill = [*pending, Charge("memorize", insertion.work + Work(flops, written), chunk.price)]
+        bill = [*pending, Charge("memorize", insertion.work + Work(flops, one * len(chunk)), chunk.price)]
         return Estimate(bill, held_nbytes=held)
 
-    def _rekeying_on_learn(self) -> Work:
-        """The work of the re-keying that follows a change of the learner."""
-        if not self.rekeying.on_learn or not len(self.raw_images):
+    def estimate_consolidating(self, chunk: Chunk, *, looked: bool) -> Estimate:
+        """Estimate `consolidate`, with a `flush` right after it; the arguments are those of `estimate_memorizing`.
+
+        Where a capacity evicts entries, it takes those that wait for the learner to be as likely to go as others.
+        """
+        memorizing, shape = self.estimate_memorizing(chunk, looked=looked), chunk.inputs.shape[1:]
+        n, n_evicted = len(chunk), self._estimate_insert(len(chunk), shape).n_evicted
+        waiting = self._remaining(len(self.raw_images.unlearned), n, n_evicted)
+        n_learned = min(waiting, self.consolidation.images)
+        if not n_learned:
+            return memorizing
+        n_released = n_learned if self.consolidation.release else 0
+        at_once, later = self.shared.estimate(chunk.inputs.new_empty(1, *shape).expand(n_learned, *shape))
+        rekeying = self._rekeying_on_learn(shape, self.memory.n_entries + n - n_evicted - n_released)
+        held = memorizing.held_nbytes - n_released * self._entry_nbytes(shape)
+        if n_released or not self.rekeying.needs_inputs:
+            held -= n_learned * self.raw_images.nbytes_of(chunk.inputs[:1])
+        if later == Work():
+            return Estimate([*memorizing.bill, Charge("learn", at_once + rekeying, chunk.price)], held_nbytes=held)
+        bill = [*memorizing.bill, Charge("learn", at_once, chunk.price)]
+        return Estimate(bill, (Charge("learn", later + rekeying, chunk.price),), held_nbytes=held)
+
+    def _remaining(self, n_held: int, n: int, n_evicted: int) -> int:
+        """How many of `n_held` entries and n new ones remain if each entry in memory is as likely to be evicted."""
+        n_raw = n_held + n if self.raw_images.stores else 0
+        return n_raw - n_evicted * n_raw // max(self.memory.n_entries + n, 1)
+
+    def _entry_nbytes(self, shape: Shape) -> int:
+        """Bytes that one entry more takes."""
+        one, two = (self.memory.estimate_insert(n, self.key_length(shape)).work.nbytes for n in (1, 2))
+        return two - one
+
+    def _rekeying_on_learn(self, shape: Shape, n_entries: int | None = None) -> Work:
+        """The work of the re-keying that follows a change of the learner, of all entries or of another number."""
+        n = len(self.raw_images) if n_entries is None else n_entries
+        if not self.rekeying.on_learn or not n:
             return Work()
         assert isinstance(self.memory, Rekeyable)
-        flops = self.reading_flops(len(self.raw_images), self.raw_images.rows.shape[1:])
-        return Work(flops) + self.memory.estimate_rekey()
+        work = Work(self.reading_flops(n, shape))
+        if n_entries is None:
+            return work + self.memory.estimate_rekey()
+        return work + Work(nbytes=n * (self._entry_nbytes(shape) - LABEL_NBYTES))
 
     def reading_flops(self, n: int, shape: Shape) -> int:
         """FLOPs of computing the keys of n inputs of `shape`, for the memory."""
@@ -463,6 +530,7 @@ class Agent:
             "mixture": self.mixture.as_json(),
             "raw_images": self.raw_images.state(),
             "n_chunks": self.n_chunks,
+            "n_learned": self.n_learned,
             "n_memorized": self.n_memorized,
             "seen_classes": sorted(self.seen_classes),
             "stale": self.stale,
@@ -473,7 +541,8 @@ class Agent:
         self.memory.load_state(state["memory"])
         self.mixture = Mixture.from_json(state["mixture"])
         self.raw_images.load_state(state["raw_images"])
-        self.n_chunks, self.n_memorized = state["n_chunks"], state["n_memorized"]
+        self.n_chunks = state["n_chunks"]
+        self.n_learned, self.n_memorized = state["n_learned"], state["n_memorized"]
         self.seen_classes = set(state["seen_classes"])
         self._reserve()
         self._keyed_by = None if state["stale"] else self.learner.version

@@ -1,6 +1,6 @@
 """The operations on chunks: one table for the loop, observations, policies, schedule tables and environments."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 
 from agent.accounting.work import Account, Bill, Charge
 from agent.data.chunk import Chunk
+from agent.memory.consolidation import Consolidation
 from agent.networks.outputs import Outputs
 
 
@@ -38,7 +39,7 @@ class Operation:
     letter: str
     """A capital, for schedules in tables and figures."""
     learns: bool
-    """Whether the learner is given the chunk."""
+    """Whether the learner is given samples: the chunk, or what the operation chooses."""
     memorizes: bool
     """Whether the memory is given the chunk."""
     outputs_account: Account | None
@@ -54,6 +55,8 @@ class Operation:
 
     They may if `perform` changes the learner only by `prepare`, `learn`, `flush` and `memorize` of the agent, in an
     order that does not depend on the agent, and uses its outputs only after the last change, for re-keying too."""
+    consolidates: bool = False
+    """Whether it learns from images in memory; only agents with a `Consolidation` offer it."""
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -77,12 +80,28 @@ OPERATIONS: dict[str, Operation] = {
         estimate=lambda agent, chunk, looked: agent.estimate_learning(chunk),
         shares=True,
     ),
+    "consolidate": Operation(
+        letter="C",
+        learns=True,
+        memorizes=True,
+        outputs_account="memorize",
+        accounts=("memorize", "learn", "rekey"),
+        perform=lambda agent, chunk, outputs: agent.consolidate(chunk, outputs),
+        estimate=lambda agent, chunk, looked: agent.estimate_consolidating(chunk, looked=looked),
+        consolidates=True,
+    ),
 }
-"""Operations by name, an identifier. Their position is their number in schedule tables and environments.
+"""Operations by name, an identifier. Agents offer some of them (`offered`), whose order here is that of their numbers
+in schedule tables and environments.
 
 Add new ones at the end: between equal schedules or actions, searches of tables take the one of the lower number, and
 policies that score actions take the one of the higher number.
 """
+
+
+def offered(consolidation: Consolidation) -> tuple[str, ...]:
+    """The names of the operations that an agent with this consolidation offers, in the order of `OPERATIONS`."""
+    return tuple(name for name, each in OPERATIONS.items() if consolidation.images or not each.consolidates)
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,7 @@ class Action:
     name: str
     LEARN: ClassVar["Action"]
     MEMORIZE: ClassVar["Action"]
+    CONSOLIDATE: ClassVar["Action"]
 
     @property
     def known(self) -> bool:
@@ -104,17 +124,12 @@ class Action:
         return OPERATIONS[self.name]
 
     @property
-    def number(self) -> int:
+    def place(self) -> int:
         """Position in `OPERATIONS`."""
         return list(OPERATIONS).index(self.name)
 
 
-Action.LEARN, Action.MEMORIZE = Action("learn"), Action("memorize")
-
-
-def actions() -> Iterator[Action]:
-    """All actions, by number."""
-    return map(Action, OPERATIONS)
+Action.LEARN, Action.MEMORIZE, Action.CONSOLIDATE = map(Action, ("learn", "memorize", "consolidate"))
 
 
 def best(scores: Float[np.ndarray, "n actions"]) -> Int64[np.ndarray, " n"]:

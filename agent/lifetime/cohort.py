@@ -32,6 +32,7 @@ COHORT_SHAPE: dict[str, Any] = {
         "mixture": {"w": NUMBER, "setting": (dict, NoneType), "temperature": NUMBER},
         "raw_images": dict,
         "n_chunks": int,
+        "n_learned": int,
         "n_memorized": int,
         "seen_classes": [int],
         "stale": bool,

@@ -86,6 +86,7 @@ class Lifetime:
         spent = ledger.spent()
         learning_accounts: tuple[Account, ...] = ("learn", "rekey") if agent.rekeying.on_learn else ("learn",)
         values = {
+            "actions": agent.operations,
             "step": chunk.step,
             "n_chunks": n_chunks,
             "n_samples": len(chunk),
@@ -129,7 +130,7 @@ class Lifetime:
             step=chunk.step,
             action=action.name,
             samples=(before.samples if before else 0) + len(chunk),
-            learned=(before.learned if before else 0) + (len(chunk) if action.operation.learns else 0),
+            learned=agent.n_learned,
             price=chunk.price,
             memory_entries=agent.memory.n_entries,
             memory_nbytes=agent.memory_nbytes,

@@ -26,7 +26,7 @@ from agent.lifetime.lifetime import NUMBER, Lifetime
 from agent.lifetime.measuring import calibrate, evaluate, evaluate_at_initialization, finish
 from agent.lifetime.observing import look, look_again, observations, prepare
 from agent.memory.mixture import Mixture
-from agent.operations import OPERATIONS, Action
+from agent.operations import Action
 from agent.policies import Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
@@ -153,7 +153,7 @@ class Lifetimes:
         self._observed = None
         branch = self._branches.pop()
         if branch.decided is None:
-            first, *others = sorted({actions[each.name] for each in branch.lifetimes}, key=attrgetter("number"))
+            first, *others = sorted({actions[each.name] for each in branch.lifetimes}, key=attrgetter("place"))
             for other in reversed(others):
                 parting = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] == other]
                 self._branches.append(branch.part(parting, other))
@@ -335,9 +335,11 @@ def ask(policy: Policy, observation: Observation) -> Action:
         raise PolicyError(
             f"expected {name} to give an Action, but at chunk {observation.step} it raised {reason}"
         ) from error
-    if not isinstance(action, Action) or not action.known:
-        known = ", ".join(OPERATIONS)
-        raise PolicyError(f"expected {name} to give an Action out of {known}, got {reprlib.repr(action)}")
+    if not isinstance(action, Action) or action.name not in observation.actions:
+        known, advice = ", ".join(observation.actions), ""
+        if isinstance(action, Action) and action.known and action.operation.consolidates:
+            advice = "; --consolidate 500 offers it"
+        raise PolicyError(f"expected {name} to give an Action out of {known}, got {reprlib.repr(action)}{advice}")
     return action
 
 
@@ -358,6 +360,11 @@ def _check(policy: Policy, agent: Agent, budget: float) -> None:
     if not budget >= 0:
         raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
     check_policy(policy)
+    if lacks := [name for name in policy.needs_actions if name not in agent.operations]:
+        raise InvalidSetting(
+            f"expected an agent that offers {', '.join(lacks)} for {type(policy).__name__}, got one of "
+            f"{', '.join(agent.operations)}; --consolidate 500, or another policy"
+        )
     if policy.needs_estimates and not isinstance(agent.learner, Estimating):
         raise InvalidSetting(
             f"expected a learner that can estimate (agent.learners.protocol.Estimating) for "

@@ -82,7 +82,7 @@ def observations(branch: Branch, chunk: Chunk, n_chunks: int) -> dict[str, Obser
 def _observations(cohort: Cohort, chunk: Chunk, n_chunks: int) -> dict[str, Observation]:
     agent, found = cohort.agent, {}
     estimates = {
-        looked: {name: each.estimate(agent, chunk, looked=looked) for name, each in OPERATIONS.items()}
+        looked: {name: OPERATIONS[name].estimate(agent, chunk, looked=looked) for name in agent.operations}
         for looked in {lifetime.observes for lifetime in cohort.lifetimes}
     }
     for lifetime in cohort.lifetimes:

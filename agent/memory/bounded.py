@@ -183,6 +183,12 @@ class BoundedMemory(Decorated):
         flops = self.eviction.flops(n, n_entries, n_evicted, keys.shape[1])
         return Insertion(work + Work(flops, seconds=time.perf_counter() - start), evicted)
 
+    def evict(self, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Remove entries that need not go; see `Evictable`."""
+        entries = self.memory.entries.fork()
+        self.memory.evict(ids)  # first, since it checks the ids
+        self.eviction.forget(entries, ids)
+
     def recall(
         self, queries: Float[Tensor, "n length"], settings: tuple[Setting, ...], cache: Any = None
     ) -> tuple[ReadOut, Any, Work]:

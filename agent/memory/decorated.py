@@ -6,7 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from agent.memory.mixture import Mixture
-from agent.memory.protocol import Memory
+from agent.memory.protocol import Evictable, Memory
 from agent.memory.settings import Setting
 from agent.version import Version
 
@@ -60,6 +60,11 @@ class Decorated:
         if isinstance(self.memory, Decorated):
             self.memory.reserve(nbytes)
 
+    def evict(self, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Remove entries of the memory inside, which must be `evictable`."""
+        assert isinstance(self.memory, Evictable | Decorated)
+        self.memory.evict(ids)
+
     def combine(
         self, learner: Float[Tensor, "n classes"], memory: Float[Tensor, "n classes"], fitted: Mixture
     ) -> Float[Tensor, "n classes"]:
@@ -84,3 +89,8 @@ class Decorated:
     def load_cache(self, state: dict[str, Any]) -> Any:
         """The cache that was saved."""
         return self.memory.load_cache(state)
+
+
+def evictable(memory: Memory[Any]) -> bool:
+    """Whether entries of a memory can be removed, whatever is around it."""
+    return evictable(memory.memory) if isinstance(memory, Decorated) else isinstance(memory, Evictable)

@@ -12,6 +12,7 @@ from torch import Tensor
 from agent.data.sample_store import LABEL_NBYTES, SampleStore
 from agent.errors import InvalidSetting
 from agent.memory.entries import check_keys, normalized
+from agent.memory.packed import ids_of, labels_of, packed
 
 Storage = Literal["float32", "float16", "int8"]
 """The type of stored numbers."""
@@ -68,12 +69,12 @@ class EntryStore:
     @property
     def labels(self) -> Int64[Tensor, " n"]:
         """The labels of all entries, in order."""
-        return _labels(self._joined_labels())
+        return labels_of(self._pairs())
 
     @property
     def ids(self) -> Int64[Tensor, " n"]:
         """The ids of all entries, in order."""
-        return _ids(self._joined_labels())
+        return ids_of(self._pairs())
 
     @property
     def values(self) -> Float[Tensor, "n n_values"]:
@@ -82,7 +83,7 @@ class EntryStore:
         columns = [block.rows[:, block.rows.shape[1] - self.n_values :].float() for block in self._blocks]
         return torch.cat([empty, *columns]) / (INT8_MAX if self.dtype == torch.int8 else 1)
 
-    def _joined_labels(self) -> Int64[Tensor, " n"]:
+    def _pairs(self) -> Int64[Tensor, " n"]:
         empty = torch.empty(0, dtype=torch.int64, device=self.device)
         return torch.cat([empty, *(block.labels for block in self._blocks)])
 
@@ -113,7 +114,7 @@ class EntryStore:
         rows = self._encoded(keys, values)
         if not self._blocks or self._blocks[-1].nbytes + rows.nbytes + labels.nbytes > BLOCK_BYTES:
             self._blocks.append(SampleStore(self.device))
-        self._blocks[-1].append(rows, _joined(labels, ids))
+        self._blocks[-1].append(rows, packed(labels, ids))
         self._n += len(keys)
 
     def _encoded(
@@ -141,7 +142,7 @@ class EntryStore:
             for first in range(skip, len(block), n):
                 tile = slice(first, first + n)
                 keys, values = self._decoded(block.rows[tile])
-                yield Tile(keys, _labels(block.labels[tile]), values)
+                yield Tile(keys, labels_of(block.labels[tile]), values)
 
     def evict(self, ids: Int64[Tensor, " n_evicted"]) -> None:
         """Remove entries; the others keep their order, and forks keep theirs.
@@ -180,7 +181,7 @@ class EntryStore:
         """
         seconds, blocks = 0.0, []
         for block in self._blocks:
-            keys, values = renew(_ids(block.labels), _labels(block.labels))
+            keys, values = renew(ids_of(block.labels), labels_of(block.labels))
             start = time.perf_counter()
             check_keys(keys, self.key_length)
             blocks.append(SampleStore(self.device))
@@ -237,16 +238,3 @@ def _one(blocks: list[SampleStore]) -> SampleStore:
     block = SampleStore(blocks[0].device)
     block.append(torch.cat([each.rows for each in blocks]), torch.cat([each.labels for each in blocks]))
     return block
-
-
-# A label and an id share the 8 bytes of an int64, as two int32, so that ids take no memory.
-def _joined(labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    return torch.stack([labels, ids.to(labels.device)], dim=1).to(torch.int32).view(torch.int64)[:, 0]
-
-
-def _labels(joined: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    return joined[:, None].view(torch.int32)[:, 0].long()
-
-
-def _ids(joined: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    return joined[:, None].view(torch.int32)[:, 1].long()

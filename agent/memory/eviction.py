@@ -40,6 +40,9 @@ class Eviction(Protocol):
     def choose(self, entries: EntryStore, n_evicted: int) -> Int64[Tensor, " n_evicted"]:
         """Ids of the entries that go; the caller removes them, and nothing is kept for them any more."""
 
+    def forget(self, entries: EntryStore, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Take note that entries go which this eviction did not choose; `entries` are those before."""
+
     def rekeyed(self, entries: EntryStore) -> None:
         """Take note that the keys of all entries were replaced."""
 
@@ -67,6 +70,9 @@ class Stateless:
     def observe(
         self, before: EntryStore, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n"], n_classes: int
     ) -> None:
+        """Nothing to note."""
+
+    def forget(self, entries: EntryStore, ids: Int64[Tensor, " n_evicted"]) -> None:
         """Nothing to note."""
 
     def rekeyed(self, entries: EntryStore) -> None:

@@ -71,6 +71,9 @@ class Herding:
         picked = herd(_keys(entries, candidates).double(), sizes, means, quota[classes])
         return ids[candidates[~picked]]
 
+    def forget(self, entries: EntryStore, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Nothing to note: the means are those of all samples ever inserted."""
+
     def rekeyed(self, entries: EntryStore) -> None:
         """Replace the means by those of the entries that are held; a class without entries begins anew."""
         if self._sums is None or self._counts is None:

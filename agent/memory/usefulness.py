@@ -67,6 +67,10 @@ class LeastUseful:
         self._usefulness = self._usefulness[remains]
         return entries.ids.cpu()[chosen]
 
+    def forget(self, entries: EntryStore, ids: Int64[Tensor, " n_evicted"]) -> None:
+        """Drop the usefulness of the entries that go."""
+        self._usefulness = self._usefulness[~torch.isin(entries.ids.cpu(), ids.cpu())]
+
     def rekeyed(self, entries: EntryStore) -> None:
         """Nothing to note."""
 

@@ -30,9 +30,10 @@ class _DisjointModels(Policy):
         check_at_least("ridge", ridge, MIN_RIDGE)
         check_one_of("observes", observes, "learner", "memory")
         self.cost_weight, self.observes = cost_weight, observes
-        n, arms = 1 + len(features_at(observes)), reversed(OPERATIONS)
-        self.gram = {name: (ridge * np.eye(n)).tolist() for name in arms}
-        """By action: ridge × I + Σ x xᵀ over the contexts x in which the action was taken."""
+        n = 1 + len(features_at(observes))
+        self.gram = {name: (ridge * np.eye(n)).tolist() for name in OPERATIONS}
+        """By action, those that the agent does not offer among them: ridge × I + Σ x xᵀ over the contexts x in which
+        the action was taken."""
         self.response = {name: [0.0] * n for name in self.gram}
         """By action: Σ reward × x."""
         self.last: tuple[str, list[float], float, float] | None = None
@@ -41,7 +42,7 @@ class _DisjointModels(Policy):
     def _choose(self, observation: Observation, boldness: Float[np.ndarray, " n_actions"]) -> Action:
         """The action with the highest predicted reward + boldness × its standard error.
 
-        Arms are in reverse order of `OPERATIONS`; if several are equal, the first of them is taken.
+        Arms are in reverse order of the actions; if several are equal, the first of them is taken.
         """
         accuracy = accuracy_seen(observation, self.observes)
         if self.last is not None:
@@ -51,7 +52,7 @@ class _DisjointModels(Policy):
             self.gram[action] = (self.gram[action] + np.outer(x, x)).tolist()
             self.response[action] = (self.response[action] + reward * x).tolist()
         x = np.append(1.0, features_of(observation.vector()[None], features_at(self.observes))[0])
-        arms = list(reversed(OPERATIONS))
+        arms = list(reversed(observation.actions))
         means, errors = np.array([_prediction(self.gram[name], self.response[name], x) for name in arms]).T
         chosen = arms[int(np.argmax(means + boldness * errors))]
         self.last = chosen, x.tolist(), accuracy, observation.spent
@@ -100,7 +101,7 @@ class LinUCBPolicy(_DisjointModels):
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if its upper confidence bound is at least that of MEMORIZE."""
-        return self._choose(observation, np.full(len(OPERATIONS), float(self.alpha)))
+        return self._choose(observation, np.full(len(observation.actions), float(self.alpha)))
 
 
 class ThompsonPolicy(_DisjointModels):
@@ -141,5 +142,5 @@ class ThompsonPolicy(_DisjointModels):
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if its sample is at least that of MEMORIZE."""
-        drawn = torch.randn(len(OPERATIONS), generator=self.generator, dtype=torch.float64).numpy()
+        drawn = torch.randn(len(observation.actions), generator=self.generator, dtype=torch.float64).numpy()
         return self._choose(observation, self.scale * drawn)

@@ -199,11 +199,12 @@ _KINDS: dict[str, tuple[Callable[..., Policy], dict[str, _Reader]]] = {
             "features": _several(_text),
             "weights": _several(_one_or_several(_number)),
             "bias": _one_or_several(_number),
+            "actions": _maybe(_several(_text)),
         },
     ),
     "network": (
         NetworkPolicy,
-        {"features": _several(_text), "layers": _several(_layer)},
+        {"features": _several(_text), "layers": _several(_layer), "actions": _maybe(_several(_text))},
     ),
     "forecast": (
         ForecastPolicy,

@@ -49,6 +49,10 @@ class Observation:
             paid for it already, and the pending training before it.
         memorize_cost: what MEMORIZE will cost, with writing the bytes and storing them for this chunk, in the unit of
             the cost model. The pending training is in `spent` already, as estimated.
+        consolidate_gflop: estimate for CONSOLIDATE, in GFLOP: memorizing, and learning from images in memory. NaN if
+            the agent does not offer it.
+        consolidate_cost: what CONSOLIDATE will cost, less what it releases for this chunk, in the unit of the cost
+            model; NaN likewise.
         learner_loss: mean cross-entropy of the learner on the chunk, in nats.
         learner_accuracy: accuracy of the learner on the chunk, 0 to 1.
         learner_entropy: mean entropy of the learner's predictions, in nats.
@@ -74,6 +78,7 @@ class Observation:
         mean_disagreement: the same of `disagreement`.
         mean_novelty: the same of `novelty`.
         further: estimates of other operations, by name: `NAME_gflop` and `NAME_cost`. Each is also an attribute.
+        actions: names of the operations that the agent offers; not a number in `vector`.
     """
 
     step: int
@@ -94,6 +99,8 @@ class Observation:
     learn_cost: float = 0.0
     memorize_gflop: float = 0.0
     memorize_cost: float = 0.0
+    consolidate_gflop: float = nan
+    consolidate_cost: float = nan
     learner_loss: float = nan
     learner_accuracy: float = nan
     learner_entropy: float = nan
@@ -115,6 +122,7 @@ class Observation:
     mean_disagreement: float = nan
     mean_novelty: float = nan
     further: Mapping[str, float] = field(default_factory=dict)
+    actions: tuple[str, ...] = ("memorize", "learn")
 
     def __getattr__(self, name: str) -> float:
         """An estimate of another operation than LEARN and MEMORIZE; 0 if it was not given."""
@@ -131,8 +139,8 @@ class Observation:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Observation":
         """The observation with these values, by name of the field."""
-        own = {name: value for name, value in values.items() if name in _OWN}
-        further = {name: value for name, value in values.items() if name not in _OWN}
+        own = {name: value for name, value in values.items() if name in _OWN or name == "actions"}
+        further = {name: value for name, value in values.items() if name not in own}
         return cls(**own, further=further)
 
     def vector(self) -> Float[np.ndarray, " n_fields"]:
@@ -140,7 +148,7 @@ class Observation:
         return np.array([getattr(self, name) for name in self.names()], dtype=np.float64)
 
 
-_OWN = tuple(field.name for field in fields(Observation) if field.name != "further")
+_OWN = tuple(field.name for field in fields(Observation) if field.name not in ("further", "actions"))
 
 
 @cache

@@ -34,6 +34,8 @@ class Policy(ABC):
     observes: Observes = "nothing"
     needs_estimates: bool = False
     """Whether it reads the estimates of actions, which not every learner can give."""
+    needs_actions: tuple[str, ...] = ()
+    """Names of actions that not every agent offers, and that it may choose."""
 
     @abstractmethod
     def decide(self, observation: Observation) -> Action:

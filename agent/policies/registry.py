@@ -7,7 +7,14 @@ from agent.policies.forecast import ForecastPolicy
 from agent.policies.periodic import PeriodicPolicy
 from agent.policies.protocol import Policy
 from agent.policies.static import InterleavedPolicy, StaticPolicy
-from agent.policies.thresholds import DisagreementPolicy, LossPolicy, NoveltyPolicy, TariffPolicy, UncertaintyPolicy
+from agent.policies.thresholds import (
+    DisagreementPolicy,
+    LossPolicy,
+    NoveltyPolicy,
+    SleepPolicy,
+    TariffPolicy,
+    UncertaintyPolicy,
+)
 
 POLICIES: dict[str, type[Policy]] = {
     "static": StaticPolicy,
@@ -19,6 +26,7 @@ POLICIES: dict[str, type[Policy]] = {
     "disagreement": DisagreementPolicy,
     "novelty": NoveltyPolicy,
     "tariff": TariffPolicy,
+    "sleep": SleepPolicy,
     "budget": BudgetPolicy,
     "linucb": LinUCBPolicy,
     "thompson": ThompsonPolicy,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from agent.errors import InvalidSetting
-from agent.operations import OPERATIONS, Action, actions, best
+from agent.operations import OPERATIONS, Action, best
 from agent.policies.features import features_of, observes_of
 from agent.policies.observation import Observation
 from agent.policies.protocol import Policy
@@ -26,17 +26,25 @@ class ScoringPolicy(Policy):
     Args:
         features: names out of `agent.policies.features.FEATURES`.
         n_scored: number of actions with a score of their own; these follow the first.
+        actions: names of the actions, those with a score after the first; None for the first ones of
+            `agent.operations.OPERATIONS`.
 
     Raises:
-        InvalidSetting: an unknown feature, or another number of actions than there can be.
+        InvalidSetting: an unknown feature, an unknown action, or another number of actions than there can be.
     """
 
-    def __init__(self, features: tuple[str, ...], n_scored: int) -> None:
+    def __init__(self, features: tuple[str, ...], n_scored: int, actions: tuple[str, ...] | None = None) -> None:
         if not 1 <= n_scored < len(OPERATIONS):
             known = ", ".join(OPERATIONS)
             raise InvalidSetting(
                 f"expected scores of 1 to {len(OPERATIONS) - 1} actions out of {known}, got {n_scored}"
             )
+        self.actions = tuple(OPERATIONS)[: 1 + n_scored] if actions is None else actions
+        """Names of the actions, in the order of their scores."""
+        if len(set(self.actions)) != 1 + n_scored or not OPERATIONS.keys() >= set(self.actions):
+            got = ", ".join(self.actions)
+            raise InvalidSetting(f"expected {1 + n_scored} actions out of {', '.join(OPERATIONS)}, got {got}")
+        self.needs_actions = tuple(name for name in self.actions if OPERATIONS[name].consolidates)
         self.observes, self.features = observes_of(features), features
 
     @abstractmethod
@@ -47,7 +55,12 @@ class ScoringPolicy(Policy):
     def decide(self, observation: Observation) -> Action:
         """The action with the highest score."""
         x = features_of(observation.vector()[None], self.features)
-        return list(actions())[best(self.scores(x))[0]]
+        return Action(self.actions[best(self.scores(x))[0]])
+
+
+def written_actions(actions: Sequence[str]) -> dict[str, list[str]]:
+    """The setting of a policy file that names the actions; none for LEARN and MEMORIZE, which need no name."""
+    return {} if len(actions) == 2 else {"actions": list(actions)}
 
 
 @final
@@ -60,6 +73,7 @@ class LinearPolicy(ScoringPolicy):
         features: names out of `agent.policies.features.FEATURES`.
         weights: one finite number per feature; with more than two actions, a list of them per action except the first.
         bias: a finite number; with more than two actions, one per action except the first.
+        actions: names of the actions, from the first; None for the first ones that there are.
 
     Raises:
         InvalidSetting: an unknown feature, a wrong number of weights, a number that is NaN, infinite or above 1e30, or
@@ -71,6 +85,7 @@ class LinearPolicy(ScoringPolicy):
         features: tuple[str, ...],
         weights: Sequence[float] | Sequence[Sequence[float]],
         bias: float | Sequence[float],
+        actions: tuple[str, ...] | None = None,
     ) -> None:
         try:
             rows, biases = (np.array(each, dtype=np.float64) for each in (weights, bias))
@@ -83,7 +98,7 @@ class LinearPolicy(ScoringPolicy):
                 + ("" if len(rows) == len(biases) == 1 else f" for {len(rows)} actions, and {len(biases)} biases")
             )
         check_numbers("weights and bias", rows, biases)
-        super().__init__(features, len(rows))
+        super().__init__(features, len(rows), actions)
         self.weights, self.bias = rows.tolist(), biases.tolist()
 
     def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, "n n_actions"]:
@@ -105,13 +120,19 @@ class NetworkPolicy(ScoringPolicy):
         layers: from the first to the last, each a mapping of `weight`, a list of n_outputs lists of n_inputs numbers,
             and `bias`, a list of n_outputs numbers. tanh follows all layers except the last, which has one output per
             action except the first.
+        actions: names of the actions, from the first; None for the first ones that there are.
 
     Raises:
-        InvalidSetting: an unknown feature; no layer; layers that do not fit each other, or hold NaN, infinity or a
-            number above 1e30.
+        InvalidSetting: an unknown feature or action; no layer; layers that do not fit each other, or hold NaN, infinity
+            or a number above 1e30.
     """
 
-    def __init__(self, features: tuple[str, ...], layers: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        features: tuple[str, ...],
+        layers: Sequence[Mapping[str, Any]],
+        actions: tuple[str, ...] | None = None,
+    ) -> None:
         if not layers:
             raise InvalidSetting("expected layers that end in 1 output, the logit of LEARN, got no layers")
         checked, width = [], len(features)
@@ -119,7 +140,7 @@ class NetworkPolicy(ScoringPolicy):
             weight, bias = _checked(layer, f"layer {number}", width)
             checked.append({"weight": weight.tolist(), "bias": bias.tolist()})
             width = len(bias)
-        super().__init__(features, width)
+        super().__init__(features, width, actions)
         self.layers = checked
 
     def scores(self, x: Float[np.ndarray, "n n_features"]) -> Float[np.ndarray, "n n_actions"]:

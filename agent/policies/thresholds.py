@@ -176,6 +176,34 @@ class TariffPolicy(Policy):
         return Action.LEARN if observation.price <= self.threshold else Action.MEMORIZE
 
 
+class SleepPolicy(Policy):
+    """Memorizes while compute is dear, and consolidates while it is cheap: days awake and nights asleep.
+
+    CONSOLIDATE if the current price of compute <= threshold, else MEMORIZE; with the default, a constant price of 1
+    always consolidates. The agent must offer the action (--consolidate).
+
+    Args:
+        threshold: highest price to consolidate at, as a multiple of that in the cost model, 0 or more.
+
+    Raises:
+        InvalidSetting: a threshold below 0, infinite or NaN.
+
+    References:
+        McClelland, McNaughton and O'Reilly, "Why there are complementary learning systems in the hippocampus and
+        neocortex", Psychological Review 102(3), 1995.
+    """
+
+    needs_actions = ("consolidate",)
+
+    def __init__(self, threshold: float = 1.0) -> None:
+        check_at_least("threshold", threshold, 0)
+        self.threshold = threshold
+
+    def decide(self, observation: Observation) -> Action:
+        """CONSOLIDATE if the price is at most the threshold."""
+        return Action.CONSOLIDATE if observation.price <= self.threshold else Action.MEMORIZE
+
+
 def _with_empty_memory(observation: Observation) -> Action:
     """LEARN at the first chunk alone; otherwise nothing would ever enter the memory."""
     return Action.LEARN if observation.step == 0 else Action.MEMORIZE

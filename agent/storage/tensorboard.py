@@ -138,6 +138,8 @@ def scalars(step: Step) -> dict[str, float]:
         "cost/answer_mflop_per_query": step.answer_flops / 1e6,
         "price/compute": step.price,
     }
+    if OPERATIONS[step.action].consolidates:
+        values["decision/consolidate"] = 1.0
     if step.costs["storage"]:
         values["cost/storage"] = step.costs["storage"]
     values |= {f"cost/{account}_gflop": work.flops / 1e9 for account, work in step.work.items() if work != Work()}

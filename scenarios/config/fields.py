@@ -17,9 +17,10 @@ from scenarios.config.specs import spelled, split_specs
 
 if TYPE_CHECKING:
     from agent.memory.bounded import Capacity as Capacity
+    from agent.memory.consolidation import Consolidation as Consolidation
     from agent.memory.rekeying import Rekeying as Rekeying
 else:
-    Capacity = Rekeying = Any  # agent.memory imports torch
+    Capacity = Consolidation = Rekeying = Any  # agent.memory imports torch
 
 DATA, STREAM, LEARNER, MEMORY, MEASURING = "Data", "Stream", "Learner", "Memory", "Measuring"
 COSTS, SEARCH, TRAINING = "Costs", "Search", "Training the policy"
@@ -149,6 +150,17 @@ def _rekeying(value: Any) -> Any:
     return Rekeying.parse(value)
 
 
+def _consolidation(value: Any) -> Any:
+    """What is consolidated, from `never`, a number of images, or `release:` and a number."""
+    from agent.memory.consolidation import Consolidation
+
+    if isinstance(value, Consolidation):
+        return value
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("Input should be a valid string")
+    return Consolidation.parse(str(value))
+
+
 def _capacity(value: Any) -> Any:
     """What a memory may hold, from entries or bytes: `1000`, `10MB`."""
     from agent.memory.bounded import Capacity
@@ -210,6 +222,8 @@ Places = Annotated[
 """Places of keys, joined by `+`."""
 RekeyingText = Annotated[Rekeying, BeforeValidator(_rekeying), PlainSerializer(str, return_type=str)]
 """`never`, `on-learn` or `every:n`."""
+ConsolidationText = Annotated[Consolidation, BeforeValidator(_consolidation), PlainSerializer(str, return_type=str)]
+"""`never`, `500` or `release:500`."""
 CapacityText = Annotated[
     Capacity | None,
     BeforeValidator(_capacity),

@@ -14,6 +14,7 @@ from scenarios.config.fields import (
     COSTS,
     STREAM,
     CapacityText,
+    ConsolidationText,
     Limit,
     MixtureRule,
     Of,
@@ -134,6 +135,14 @@ class MethodSettings(AgentSettings):
     rekey: RekeyingText = setting(
         "never", "when stale keys are computed again: never, on-learn or every:n (chunks)", MEMORIES, "method"
     )
+    consolidate: ConsolidationText = setting(
+        "never",
+        "offer a third action, CONSOLIDATE (C): memorize the chunk, then learn from up to so many images in memory "
+        "that were not learned yet, as 500, or also have the memory forget these, as release:500 (never: no such "
+        "action)",
+        MEMORIES,
+        "method",
+    )
     calibrate_every: int | None = setting(
         None,
         "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5, or 0 for a "
@@ -149,6 +158,13 @@ class MethodSettings(AgentSettings):
         "method",
         ge=0,
     )
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The names of the actions that the agent offers, by number."""
+        from agent.operations import offered  # imports torch
+
+        return offered(self.consolidate)
 
     @model_validator(mode="before")
     @classmethod

@@ -220,7 +220,9 @@ class CurveConfig(AgentConfig):
         plain = Method(calibrate_every=0)
         for method in self.with_memories:
             fixed = {name: getattr(self, name) for name in ("network", "recipe", "learner")}
-            fixed |= {name: getattr(plain, name) for name in ("rekey", "calibrate_every", "budget", "policy")}
+            fixed |= {
+                name: getattr(plain, name) for name in ("rekey", "consolidate", "calibrate_every", "budget", "policy")
+            }
             own = [name for name, value in fixed.items() if getattr(method, name) != value]
             if own:
                 raise ValueError(
@@ -301,7 +303,7 @@ class LifetimeConfig(MethodSettings, AgentConfig):
             return values
         filled = dict(values)
         if filled.get("chunks") is None and filled.get("chunk_size") is None:
-            filled["chunks"] = cls.model_fields["chunks"].default or DEFAULT_CHUNKS
+            filled["chunks"] = cls._default_chunks(filled)
         filled.setdefault("chunks", None)
         learner = member_in(cls, filled, "learner")
         learners = [method.learner for method in filled.get("methods", ()) if isinstance(method, Method)]
@@ -313,6 +315,10 @@ class LifetimeConfig(MethodSettings, AgentConfig):
             default = cls.model_fields["queries"].default
             filled["queries"] = ("chunk" if eager else 0) if default is None else default
         return filled
+
+    @classmethod
+    def _default_chunks(cls, values: dict[str, Any]) -> int:
+        return cls.model_fields["chunks"].default or DEFAULT_CHUNKS
 
 
 class SimulateConfig(LifetimeConfig):
@@ -406,7 +412,11 @@ class TreeConfig(LifetimeConfig):
     recipe: Annotated[Member, Of(RECIPE)] = setting("sgd:batch=16", RECIPE_HELP, LEARNER, "method")
     queries: int = setting(0, "trees have no queries", STREAM, ge=0, le=0)
     chunks: int | None = setting(
-        8, "chunks in the stream, n: there are 2^n schedules; at most 14, except for beam", STREAM, ge=1
+        None,
+        "chunks in the stream, n: there are 2^n schedules, or 3^n with --consolidate; at most 14, or 8, except for "
+        "beam (default: 8, or 6)",
+        STREAM,
+        ge=1,
     )
     seeds: int = setting(1, "trees, each with its own split, order and initial weights", STREAM, "free", ge=1, le=10**6)
     first_seed: int = setting(0, _FIRST_SEED_HELP, STREAM, "free", ge=0)
@@ -415,6 +425,10 @@ class TreeConfig(LifetimeConfig):
     )
     beam_width: int = setting(8, "beam: schedules that remain after each chunk", SEARCH, ge=1, le=10**6)
     cost_weight: float = setting(0.004, UTILITY_HELP, COSTS, "free", ge=0, le=1e30)
+
+    @classmethod
+    def _default_chunks(cls, values: dict[str, Any]) -> int:
+        return 8 if str(values.get("consolidate", "never")) == "never" else 6
 
     @model_validator(mode="after")
     def _agree_on_searching(self) -> "TreeConfig":

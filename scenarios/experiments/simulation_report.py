@@ -15,11 +15,9 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
     """The report of a summary."""
     metrics, unit = summary["metrics"], summary["cost_unit"]
     decisions = _decisions(path, summary["step"] + 1)
-    done = {"learn": "learned", "memorize": "memorized"}
-    counts = [
-        f"{decisions.count(operation.letter)} {done.get(name, name)} ({operation.letter})"
-        for name, operation in reversed(OPERATIONS.items())
-    ]
+    done = {"learn": "learned", "memorize": "memorized", "consolidate": "consolidated"}
+    letters = {name: OPERATIONS[name].letter for name in reversed(config.actions)}
+    counts = [f"{decisions.count(letter)} {done.get(name, name)} ({letter})" for name, letter in letters.items()]
     entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
     per_query, recall = (gflop(metrics[f"{name}_mflop_per_query"] or 0) for name in ("answer", "recall"))
     return Report(

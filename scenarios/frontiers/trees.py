@@ -123,7 +123,7 @@ def _options(label: str, tables: Sequence[ScheduleTable], config: FrontierConfig
     return Options(
         tuple(schedule_of(int(leaf), first.actions) for leaf in leaves),
         tuple("" if is_empty else label for is_empty in empty),
-        np.mean([_learned(table) for table in tables], axis=0),
+        np.mean([table.learned[leaves] / table.n_samples.sum() for table in tables], axis=0),
         accuracy=np.array([table.accuracy[leaves, 0] for table in tables]),
         flops=np.array([each[0] for each in by_seed]),
         query_flops=nothing,
@@ -148,12 +148,3 @@ def _amounts(table: ScheduleTable, config: FrontierConfig) -> Float[np.ndarray, 
     leaves = table.nodes(table.n_chunks)
     models = (_PER_FLOP, _PER_BYTE, _PER_BYTE_CHUNK)
     return np.array([PricedTable(table, prices, model).spent[leaves] for model in models])
-
-
-def _learned(table: ScheduleTable) -> Float[np.ndarray, " leaves"]:
-    """The share of the stream's samples that each schedule learns."""
-    learns = np.array([operation.learns for operation in table.operations])
-    learned = np.zeros(1)
-    for n_samples in table.n_samples:
-        learned = (learned[:, None] + learns * n_samples).ravel()
-    return learned / table.n_samples.sum()

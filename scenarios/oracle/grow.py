@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Oracle:
 
     Attributes:
         seed: the seed of the tree.
-        schedule: the letter of each chunk's action, L or M.
+        schedule: the letter of each chunk's action, L or M, or C for CONSOLIDATE.
         utility: accuracy - cost_weight × spent.
         accuracy: accuracy of the agent on the validation images that are used for nothing else, 0 to 1.
         spent: cost for a policy that observes nothing, in the unit of the cost model.
@@ -93,7 +93,7 @@ def run(config: TreeConfig, run: Run) -> list[Oracle]:
         reporter.say("data")
         n = _try_seed(config, unfinished[0], run.access, reporter)
         if config.search == "all":
-            reporter.expect(len(unfinished) * n_nodes(n, len(OPERATIONS)))
+            reporter.expect(len(unfinished) * n_nodes(n, len(config.actions)))
             for seed in unfinished:
                 reporter.say(f"seed {seed}")
                 _grow_seed(config, seed, n, run)
@@ -120,11 +120,12 @@ def _try_seed(config: TreeConfig, seed: int, access: Access, reporter: ProgressR
 
 
 def _check_size(config: TreeConfig, n_chunks: int) -> None:
-    if config.search != "beam" and len(OPERATIONS) ** n_chunks > LARGEST:
-        most = int(math.log(LARGEST, len(OPERATIONS)) + 1e-9)
+    n_actions = len(config.actions)
+    if config.search != "beam" and n_actions**n_chunks > LARGEST:
+        most = int(math.log(LARGEST, n_actions) + 1e-9)
         raise InvalidSetting(
             f"expected at most {most} chunks for --search {config.search}, got {n_chunks}, which have "
-            f"{len(OPERATIONS)}^{n_chunks} schedules; lower --chunks, or --search beam"
+            f"{n_actions}^{n_chunks} schedules; lower --chunks, or --search beam"
         )
 
 
@@ -136,7 +137,7 @@ def _result(config: TreeConfig, seed: int) -> str:
 def _grow_seed(config: TreeConfig, seed: int, n: int, run: Run) -> None:
     directory, reporter = run.directory, run.reporter
     growing = growing_in(directory.path, seed)
-    finished = finished_branches(growing, n, reporter)
+    finished = finished_branches(growing, n, len(config.actions), reporter)
     waiting, executor = [1], run.executor or SerialExecutor(reporter, run.cache)
     while waiting or executor.working:
         branches = []
@@ -155,7 +156,7 @@ def _grow_seed(config: TreeConfig, seed: int, n: int, run: Run) -> None:
             reporter.advance(branch.n_steps)
             if branch.warning:
                 reporter.warn(branch.warning)
-    parts = [read_rows(path, n) for path in sorted(growing.glob("rows*.npz"))]
+    parts = [read_rows(path, n, len(config.actions)) for path in sorted(growing.glob("rows*.npz"))]
     world = load_world(config, seed, run.access, SilentReporter())
     facts = _facts(config, seed, world, run.access)
     table = assemble(parts, facts, [len(chunk) for chunk in world[1].stream])
@@ -170,6 +171,7 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], acces
         "settings": config.model_dump(mode="json"),
         "data": fingerprint(config.dataset, access),
         "seed": seed,
+        "actions": list(config.actions),
         "prices": list(scenario.stream.prices),
         "classes": list(dataset.class_names),
         "n_fitting": len(fitting),
@@ -184,12 +186,12 @@ def search_seed(config: TreeConfig, seed: int, site: Site) -> None:
     found = beam_search(episode, config.cost_weight, config.beam_width)
     oracle = Oracle(
         seed,
-        schedule_of(found.leaf),
+        schedule_of(found.leaf, config.actions),
         found.utility,
         found.accuracy,
         found.spent,
         trainings=found.trainings,
-        separate=_n_separate(n),
+        separate=_n_separate(n, config.actions),
         exact=False,
     )
     site.directory.write(f"seed{seed}/{ORACLE}", json.dumps(asdict(oracle), indent=2) + "\n")
@@ -225,14 +227,14 @@ def _read_oracle(config: TreeConfig, directory: RunDirectory, seed: int) -> Orac
         float(table.accuracy[leaf, 0]),
         float(priced.spent[leaf]),
         trainings=table.n_trainings,
-        separate=_n_separate(table.n_chunks),
+        separate=_n_separate(table.n_chunks, table.actions),
         exact=True,
     )
 
 
-def _n_separate(n: int) -> int:
+def _n_separate(n: int, actions: Sequence[str]) -> int:
     """The number of trainings on a chunk in one lifetime for each schedule of n chunks."""
-    return n * sum(operation.learns for operation in OPERATIONS.values()) * len(OPERATIONS) ** (n - 1)
+    return n * sum(OPERATIONS[name].learns for name in actions) * len(actions) ** (n - 1)
 
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.accounting.work import ACCOUNTS
 from agent.errors import CheckpointError, RunError
 from agent.lifetime.episode import Episode
-from agent.operations import OPERATIONS, actions
+from agent.operations import Action
 from agent.policies.protocol import Observes
 from agent.policies.signals import SIGNALS
 from agent.storage.checkpoint import Checkpoints, must_fit
 from scenarios.config.settings import TreeConfig
-from scenarios.oracle.search import Rows, expand, grow
+from scenarios.oracle.search import N_COLUMNS, Rows, expand, grow
 from scenarios.oracle.table import LARGEST_AMOUNT, are_accuracies, decisions_of, first_line
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.tasks import Site
@@ -45,18 +44,18 @@ def growing_in(path: Path, seed: int) -> Path:
     return path / f"seed{seed}" / "growing"
 
 
-def finished_branches(growing: Path, n: int, reporter: ProgressReporter) -> dict[int, Branch]:
+def finished_branches(growing: Path, n: int, n_actions: int, reporter: ProgressReporter) -> dict[int, Branch]:
     """The finished branches in a stream of n chunks, by node; unreadable files are reported and removed."""
     branches = {}
     for path in sorted(growing.glob("rows*.npz")):
         try:
-            nodes = read_rows(path, n)["nodes"].tolist()
+            nodes = read_rows(path, n, n_actions)["nodes"].tolist()
         except RunError as error:
             reporter.warn(f"{error}; running its branch again")
             path.unlink()
         else:
             node = int(path.stem.removeprefix("rows"))
-            branches[node] = Branch(len(nodes), () if _is_whole(node, n) else tuple(nodes))
+            branches[node] = Branch(len(nodes), () if _is_whole(node, n, n_actions) else tuple(nodes))
     return branches
 
 
@@ -73,10 +72,10 @@ def run_branch(config: TreeConfig, seed: int, n: int, node: int, site: Site) -> 
         except CheckpointError as error:
             warning = f"{error}; running the branch again from initialization"
             episode = episode_of(config, seed, site, "memory")
-            for number in decisions_of(node, len(OPERATIONS)):
-                episode.act(list(actions())[number])
+            for number in decisions_of(node, len(config.actions)):
+                episode.act(Action(config.actions[number]))
     rows, children = Rows(), []
-    if _is_whole(node, n):
+    if _is_whole(node, n, len(config.actions)):
         grow(episode, node, rows)
     else:
         for child, branch in expand(episode, node, rows).items():
@@ -89,9 +88,9 @@ def run_branch(config: TreeConfig, seed: int, n: int, node: int, site: Site) -> 
     return Branch(len(rows.steps), tuple(children), warning)
 
 
-def _is_whole(node: int, n: int) -> bool:
+def _is_whole(node: int, n: int, n_actions: int) -> bool:
     """Whether one process runs the branch at a node to the end of the lifetime."""
-    return n - len(decisions_of(node, len(OPERATIONS))) <= _WHOLE_BELOW
+    return n - len(decisions_of(node, n_actions)) <= _WHOLE_BELOW
 
 
 def _load(episode: Episode, checkpoints: Checkpoints) -> None:
@@ -104,22 +103,22 @@ def _load(episode: Episode, checkpoints: Checkpoints) -> None:
         episode.load_state(state)
 
 
-def read_rows(path: Path, n: int) -> dict[str, np.ndarray]:
-    """The rows of a finished branch in a stream of n chunks; see `Rows.as_arrays`.
+def read_rows(path: Path, n: int, n_actions: int) -> dict[str, np.ndarray]:
+    """The rows of a finished branch in a stream of n chunks with so many actions each; see `Rows.as_arrays`.
 
     Raises:
         RunError: the file is damaged or has other rows.
     """
     try:
-        node, b = int(path.stem.removeprefix("rows")), len(OPERATIONS)
+        node, b = int(path.stem.removeprefix("rows")), n_actions
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             rows = {name: archive[name] for name in ("nodes", "steps", "decisions", "observations")}
-        n_levels = n - len(decisions_of(node, b)) if _is_whole(node, n) else 1
+        n_levels = n - len(decisions_of(node, b)) if _is_whole(node, n, b) else 1
         decisions = [node * b**depth + i for depth in range(n_levels) for i in range(b**depth)]
         nodes = [b * decision + i for decision in decisions for i in range(b)]
         if sorted(rows["nodes"].tolist()) != nodes or sorted(rows["decisions"].tolist()) != decisions:
             raise ValueError("rows of other nodes")
-        shapes = {"steps": (len(nodes), 6 + 2 * len(ACCOUNTS)), "observations": (len(decisions), len(SIGNALS) + 2)}
+        shapes = {"steps": (len(nodes), N_COLUMNS), "observations": (len(decisions), len(SIGNALS) + 2)}
         if any(rows[name].shape != shape or rows[name].dtype != np.float64 for name, shape in shapes.items()):
             raise ValueError("rows of another shape")
         accuracies, amounts = rows["steps"][:, :3], rows["steps"][:, 3:]

@@ -1,5 +1,6 @@
 """A schedule table under a tariff, a cost model and a budget."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -11,8 +12,8 @@ from jaxtyping import Float, Int64
 from agent.accounting.costs import CostModel
 from agent.accounting.utility import utility
 from agent.accounting.work import ACCOUNTS
-from agent.errors import InvalidSetting
 from agent.lifetime.loop import ask
+from agent.operations import Action
 from agent.policies import Policy
 from agent.policies.observation import Observation, estimated
 from agent.policies.protocol import Observes
@@ -105,8 +106,7 @@ class PricedTable:
         whole, decisions = n_rows(n, len(table.actions))
         nodes = np.concatenate([[0], *(table.nodes(depth) for depth in range(n))])
         depth = np.zeros(decisions, dtype=np.int64)
-        samples, learned, memorized = (np.zeros(whole, dtype=np.int64) for _ in range(3))
-        learns = np.array([operation.learns for operation in table.operations])
+        samples, memorized = (np.zeros(whole, dtype=np.int64) for _ in range(2))
         stores = np.array([operation.memorizes for operation in table.operations])
         flops = np.zeros((decisions, len(ACCOUNTS)), dtype=np.int64)
         for d in range(n):
@@ -114,7 +114,6 @@ class PricedTable:
             above, chosen = table.parents(below), table.chosen(below)
             depth[here] = d
             samples[below] = samples[above] + table.n_samples[d]
-            learned[below] = learned[above] + learns[chosen] * table.n_samples[d]
             memorized[below] = memorized[above] + stores[chosen] * table.n_samples[d]
             if d:
                 flops[here] = flops[table.parents(here)] + self._flops[here]
@@ -127,7 +126,7 @@ class PricedTable:
             "n_chunks": n,
             "n_samples": table.n_samples[depth[nodes]],
             "seen": depth[nodes] / n,
-            "learned": learned[nodes] / n_seen,
+            "learned": table.learned[nodes] / n_seen,
             "memorized": memorized[nodes] / n_seen,
             "memory_entries": table.memory_entries[nodes],
             "memory_nbytes": table.memory_nbytes[nodes],
@@ -190,7 +189,8 @@ class PricedTable:
         """The observation at a node with a decision."""
         if node not in self._observations:
             named = zip(Observation.names(), self.vectors[node].tolist(), strict=True)
-            self._observations[node] = Observation.of({n: int(v) if n in _INTEGERS else v for n, v in named})
+            values = {n: int(v) if n in _INTEGERS else v for n, v in named}
+            self._observations[node] = Observation.of({**values, "actions": self.table.actions})
         return self._observations[node]
 
     @cached_property
@@ -198,20 +198,20 @@ class PricedTable:
         """By node, for the nodes that were visited: policies never visit most of a tree."""
         return {}
 
-    def follow(self, decisions: Int64[np.ndarray, " decisions"]) -> int:
-        """The leaf at the end of a lifetime, from the number of the action at every node.
+    def follow(self, decisions: Int64[np.ndarray, " decisions"], actions: Sequence[str] = ("memorize", "learn")) -> int:
+        """The leaf at the end of a lifetime, from a decision at every node.
+
+        Args:
+            decisions: positions in `actions`.
+            actions: names of the actions that are decided between.
 
         Raises:
-            InvalidSetting: the table does not have an action of that number.
+            InvalidSetting: the table does not have one of the actions.
         """
-        if int(decisions.max(initial=0)) >= len(self.table.actions):
-            raise InvalidSetting(
-                f"expected decisions for {', '.join(self.table.actions)}, as the table has them, got those of a policy "
-                "for more actions; grow another table"
-            )
+        numbers = [self.table.number_of(Action(name)) for name in actions]
         node = 1
         for _ in range(self.table.n_chunks):
-            node = len(self.table.actions) * node + int(decisions[node])
+            node = len(self.table.actions) * node + numbers[decisions[node]]
         return node
 
     def run(self, policy: Policy) -> int:

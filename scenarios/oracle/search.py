@@ -1,5 +1,6 @@
 """Growing and searching trees of schedules. Schedules with the same first actions share these steps of a lifetime."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,13 @@ from agent.accounting.work import ACCOUNTS
 from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
 from agent.lifetime.episode import Episode
-from agent.operations import OPERATIONS, Action, actions
+from agent.operations import OPERATIONS, Action
 from agent.policies.observation import Observation
 from agent.policies.signals import SIGNALS
 from scenarios.oracle.table import ScheduleTable, n_nodes, n_rows
+
+N_COLUMNS = 7 + 2 * len(ACCOUNTS)
+"""Columns of `Rows.steps`."""
 
 _DECIDE, _EVALUATE = ACCOUNTS.index("decide"), ACCOUNTS.index("evaluate")
 
@@ -23,8 +27,8 @@ class Rows:
     """Rows of a schedule table, for any of its nodes."""
 
     steps: dict[int, list[float]] = field(default_factory=dict)
-    """The step that led to a node, by node: three accuracies, memory entries, memory and held bytes, then the FLOPs and
-    bytes of each account."""
+    """The step that led to a node, by node: three accuracies, samples learned, memory entries, memory and held bytes,
+    then the FLOPs and bytes of each account."""
     observations: dict[int, list[float]] = field(default_factory=dict)
     """The observation at a node with a decision, by node: the signals, then the FLOPs of the forward pass and of the
     comparison with the memory."""
@@ -49,9 +53,9 @@ class Rows:
             if account := action.operation.outputs_account:  # a policy that observes nothing has no outputs yet
                 work[ACCOUNTS.index(account)][0] += learner_look
             accuracy = _accuracy_of(step)
-            self.steps[_child_of(node, action)] = [
+            self.steps[_child_of(node, action, observation.actions)] = [
                 *(accuracy.agent, accuracy.learner, np.nan if accuracy.memory is None else accuracy.memory),
-                *(step.memory_entries, step.memory_nbytes, step.held_nbytes),
+                *(step.learned, step.memory_entries, step.memory_nbytes, step.held_nbytes),
                 *(amount for flops_and_nbytes in work for amount in flops_and_nbytes),
             ]
         signals = [getattr(observation, name) for name in SIGNALS]
@@ -72,12 +76,12 @@ def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_sample
 
     Args:
         parts: `Rows.as_arrays` of all branches.
-        facts: settings, seed and versions behind the table, as plain values.
+        facts: settings, seed, actions and versions behind the table, as plain values.
         n_samples: number of samples in each chunk.
     """
-    n, n_accounts, n_actions = len(n_samples), len(ACCOUNTS), len(OPERATIONS)
+    n, n_accounts, n_actions = len(n_samples), len(ACCOUNTS), len(facts["actions"])
     nodes, decisions = n_rows(n, n_actions)
-    steps = np.zeros((nodes, 6 + 2 * n_accounts))
+    steps = np.zeros((nodes, N_COLUMNS))
     steps[:, :3] = np.nan
     observations = np.full((decisions, len(SIGNALS) + 2), np.nan)
     grown = {1}
@@ -88,16 +92,17 @@ def assemble(parts: list[dict[str, np.ndarray]], facts: dict[str, Any], n_sample
     observations[np.isnan(observations[:, -1]), -2:] = 0  # rows that belong to no node
     amounts = steps[:, 3:].astype(np.int64)
     looks = observations[:, -2:].astype(np.int64)
-    work = amounts[:, 3:].reshape(-1, n_accounts, 2)
+    work = amounts[:, 4:].reshape(-1, n_accounts, 2)
     return ScheduleTable(
-        {**facts, "actions": list(OPERATIONS)},
+        facts,
         np.array(n_samples, dtype=np.int64),
         accuracy=steps[:, :3].copy(),
         flops=work[:, :, 0].copy(),
         nbytes=work[:, :, 1].copy(),
-        memory_entries=amounts[:, 0].copy(),
-        memory_nbytes=amounts[:, 1].copy(),
-        held_nbytes=amounts[:, 2].copy(),
+        learned=amounts[:, 0].copy(),
+        memory_entries=amounts[:, 1].copy(),
+        memory_nbytes=amounts[:, 2].copy(),
+        held_nbytes=amounts[:, 3].copy(),
         signals=observations[:, :-2].copy(),
         learner_look=looks[:, 0].copy(),
         memory_look=looks[:, 1].copy(),
@@ -123,7 +128,7 @@ def expand(episode: Episode, node: int, rows: Rows) -> dict[int, Episode]:
     before, observation = episode.steps[-1] if episode.steps else None, episode.observe()
     branches = _perform_all(episode)
     rows.add(node, observation, {action: branch.steps[-1] for action, branch in branches.items()}, before)
-    return {_child_of(node, action): branch for action, branch in branches.items()}
+    return {_child_of(node, action, observation.actions): branch for action, branch in branches.items()}
 
 
 @dataclass(frozen=True)
@@ -159,8 +164,9 @@ def beam_search(episode: Episode, cost_weight: float, width: int) -> Found:
     while not next(iter(beam.values())).ended:
         branches: dict[int, Episode] = {}
         for node, each in beam.items():
-            trainings += sum(operation.learns for operation in OPERATIONS.values())
-            branches |= {_child_of(node, action): branch for action, branch in _perform_all(each).items()}
+            actions = each.observe().actions
+            trainings += sum(OPERATIONS[name].learns for name in actions)
+            branches |= {_child_of(node, action, actions): branch for action, branch in _perform_all(each).items()}
         best = sorted(branches, key=lambda node: (-_utility(branches[node], cost_weight), node))
         beam = {node: branches[node] for node in best[:width]}
     leaf, ended = next(iter(beam.items()))
@@ -168,14 +174,13 @@ def beam_search(episode: Episode, cost_weight: float, width: int) -> Found:
     return Found(leaf, _utility(ended, cost_weight), _accuracy_of(last).agent, last.spent, trainings)
 
 
-def _child_of(node: int, action: Action) -> int:
-    return len(OPERATIONS) * node + action.number
+def _child_of(node: int, action: Action, actions: Sequence[str]) -> int:
+    return len(actions) * node + actions.index(action.name)
 
 
 def _perform_all(episode: Episode) -> dict[Action, Episode]:
     """Fork an episode and perform each action once; the forks share the observation, and the last is the original."""
-    episode.observe()
-    *others, last = actions()
+    *others, last = map(Action, episode.observe().actions)
     branches = {action: episode.fork() for action in others} | {last: episode}
     for action, branch in branches.items():
         branch.act(action)

@@ -41,6 +41,7 @@ class ScheduleTable:
         flops: FLOPs from the parent to the node, by account (`agent.accounting.work.ACCOUNTS`), for a policy that
             observes nothing. The calibration at a leaf comes after the last chunk, at a price of 1.
         nbytes: bytes written from the parent to the node, by account, for the same policy.
+        learned: number of samples that the learner was given since initialization, at every node.
         memory_entries: number of entries in memory, at every node.
         memory_nbytes: bytes of the memory, with the raw images stored for re-keying.
         held_nbytes: bytes that storage is charged for.
@@ -54,6 +55,7 @@ class ScheduleTable:
     accuracy: Float[np.ndarray, "nodes 3"]
     flops: Int64[np.ndarray, "nodes accounts"]
     nbytes: Int64[np.ndarray, "nodes accounts"]
+    learned: Int64[np.ndarray, " nodes"]
     memory_entries: Int64[np.ndarray, " nodes"]
     memory_nbytes: Int64[np.ndarray, " nodes"]
     held_nbytes: Int64[np.ndarray, " nodes"]
@@ -90,7 +92,7 @@ class ScheduleTable:
         if action.name not in self.actions:
             raise InvalidSetting(
                 f"expected one of the actions {', '.join(self.actions)}, as the table has them, got {action.name}; "
-                "grow another table"
+                f"grow another table{' with --consolidate 500' if action.operation.consolidates else ''}"
             )
         return self.actions.index(action.name)
 
@@ -120,6 +122,8 @@ class ScheduleTable:
     def as_npz(self) -> bytes:
         """The table as a NumPy archive for `read_table`; the same table gives the same bytes."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
+        if np.array_equal(self.learned, learned_by_chunk(self.n_samples, self.operations)):
+            del arrays["learned"]
         header = json.dumps({"format": _FORMAT, **self.facts}, indent=1).encode("utf-8")
         return npz_bytes({"facts": np.frombuffer(header, np.uint8), **arrays})
 
@@ -140,8 +144,11 @@ def read_table(path: Path) -> ScheduleTable:
             facts = json.loads(archive["facts"].tobytes())
             if facts.pop("format", None) != _FORMAT:
                 raise ValueError("another format")
-            table = ScheduleTable(facts, **{name: archive[name] for name in _ARRAYS})
-        _check_facts(facts, len(table.n_samples))
+            arrays = {name: archive[name] for name in _ARRAYS if name != "learned" or name in archive}
+        _check_facts(facts, len(arrays["n_samples"]))
+        if "learned" not in arrays:
+            arrays["learned"] = learned_by_chunk(arrays["n_samples"], [OPERATIONS[name] for name in facts["actions"]])
+        table = ScheduleTable(facts, **arrays)
         _check_arrays(table)
     except Exception as error:  # a file can hold anything
         reason = first_line(error)
@@ -184,6 +191,7 @@ def _check_arrays(table: ScheduleTable) -> None:
         "accuracy": (nodes, 3),
         "flops": (nodes, len(ACCOUNTS)),
         "nbytes": (nodes, len(ACCOUNTS)),
+        "learned": (nodes,),
         "memory_entries": (nodes,),
         "memory_nbytes": (nodes,),
         "held_nbytes": (nodes,),
@@ -206,6 +214,19 @@ def _check_arrays(table: ScheduleTable) -> None:
         raise ValueError(f"signals below 0 or above {LARGEST_AMOUNT}")
 
 
+def learned_by_chunk(
+    n_samples: Int64[np.ndarray, " n"], operations: Sequence[Operation]
+) -> Int64[np.ndarray, " nodes"]:
+    """Samples learned at every node if each action that learns learns its chunk; a file then leaves them out."""
+    b = len(operations)
+    learned = np.zeros(n_rows(len(n_samples), b)[0], dtype=np.int64)
+    learns = np.array([operation.learns for operation in operations], dtype=np.int64)
+    for depth, n in enumerate(n_samples):
+        nodes = np.arange(b ** (depth + 1), 2 * b ** (depth + 1))
+        learned[nodes] = learned[nodes // b] + learns[nodes % b] * n
+    return learned
+
+
 def n_rows(n_chunks: int, n_actions: int) -> tuple[int, int]:
     """The number of rows of arrays over all nodes, and of arrays over the nodes with a decision."""
     return 2 * n_actions**n_chunks, 2 * n_actions ** (n_chunks - 1)
@@ -225,12 +246,12 @@ def decisions_of(node: int, n_actions: int) -> list[int]:
     return found[::-1]
 
 
-def schedule_of(node: int, actions: Sequence[str] = ()) -> str:
+def schedule_of(node: int, actions: Sequence[str] = ("memorize", "learn")) -> str:
     """The letters of the actions that lead to a node: L for LEARN, M for MEMORIZE, ...
 
     Args:
         node: its number.
-        actions: names of the actions of the tree, by number; all operations if empty.
+        actions: names of the actions of the tree, by number.
     """
-    letters = [OPERATIONS[name].letter for name in actions or OPERATIONS]
+    letters = [OPERATIONS[name].letter for name in actions]
     return "".join(letters[number] for number in decisions_of(node, len(letters)))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from agent.accounting.costs import CostModel
 from agent.errors import InvalidSetting, RunError
-from agent.operations import best
+from agent.operations import Action, best
 from agent.policies import Policy, ScoringPolicy
 from agent.policies.features import features_of
 from agent.policies.protocol import Observes, check_policy
@@ -23,7 +23,7 @@ from scenarios.config.members import Member
 from scenarios.config.presets import validate
 from scenarios.config.settings import TreeConfig
 from scenarios.oracle.priced_table import PricedTable
-from scenarios.oracle.table import ScheduleTable, decisions_of, read_table, schedule_of
+from scenarios.oracle.table import ScheduleTable, read_table, schedule_of
 from scenarios.streams.tariffs import checked_prices
 
 ORACLE, FIXED = "oracle", "best fixed schedule"
@@ -82,7 +82,7 @@ class TableSet:
         pricing: the prices of all tables.
 
     Raises:
-        InvalidSetting: no tables, different numbers of chunks, or a seed twice.
+        InvalidSetting: no tables, different numbers of chunks, different actions, or a seed twice.
     """
 
     def __init__(self, tables: Sequence[ScheduleTable], pricing: Pricing) -> None:
@@ -90,6 +90,8 @@ class TableSet:
             raise InvalidSetting("expected at least 1 schedule table, got none; `lifetime tree` grows some")
         if len({table.n_chunks for table in tables}) > 1:
             raise InvalidSetting("expected trees of one number of chunks, got several; evaluate those apart")
+        if len({table.actions for table in tables}) > 1:
+            raise InvalidSetting("expected trees of the same actions, got several; evaluate those apart")
         if len({table.facts["seed"] for table in tables}) < len(tables):
             raise InvalidSetting("expected trees each of another seed, got one seed twice; leave one of them out")
         self.pricing = pricing
@@ -101,6 +103,11 @@ class TableSet:
     def worlds(self) -> dict[int, int]:
         """The world of each seed; seeds with the same world differ only in their tariff paths."""
         return {seed: int(table.facts.get("world", seed)) for seed, table in self.by_seed.items()}
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The names of the actions of every tree, by number."""
+        return next(iter(self.by_seed.values())).actions
 
     @property
     def n_chunks(self) -> int:
@@ -146,12 +153,14 @@ class TableSet:
     def leaf(self, seed: int, policy: Policy) -> int:
         """The leaf at the end of a lifetime under a new policy; a policy without state decides at all nodes at once."""
         priced = self.priced(seed, policy.observes)
+        for name in policy.needs_actions:
+            priced.table.number_of(Action(name))
         if not isinstance(policy, ScoringPolicy):
             return priced.run(policy)
         key = seed, policy.features
         if key not in self._features:
             self._features[key] = features_of(priced.vectors, policy.features)
-        return priced.follow(best(policy.scores(self._features[key])))
+        return priced.follow(best(policy.scores(self._features[key])), policy.actions)
 
     def oracle(self) -> ScheduleLifetimes:
         """The best schedule of every seed, in hindsight."""
@@ -229,8 +238,7 @@ def _settings_of(table: ScheduleTable, path: Path) -> dict[str, Any]:
 
 
 def _learned_fraction(table: ScheduleTable, leaf: int) -> float:
-    learned = [table.operations[number].learns for number in decisions_of(leaf, len(table.actions))]
-    return float(np.dot(learned, table.n_samples) / table.n_samples.sum())
+    return float(table.learned[leaf] / table.n_samples.sum())
 
 
 def tables_digest(tables: Sequence[ScheduleTable]) -> str:

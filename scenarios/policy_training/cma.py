@@ -7,9 +7,9 @@ import numpy as np
 from cmaes import CMA
 from jaxtyping import Float
 
-from agent.operations import OPERATIONS
 from agent.policies import Policy, PolicyFile
 from agent.policies.features import features_at
+from agent.policies.scoring import written_actions
 from agent.randomness import named_seed
 from scenarios.config.settings import TrainConfig
 from scenarios.policy_training.simulators import MakePolicy, Simulator
@@ -33,7 +33,7 @@ class CmaTrainer:
     def __init__(self, config: TrainConfig, simulator: Simulator) -> None:
         self.simulator, self.features = simulator, features_at(config.observes)
         self._cma = CMA(
-            mean=np.zeros((len(self.features) + 1) * (len(OPERATIONS) - 1)),
+            mean=np.zeros((len(self.features) + 1) * (len(simulator.actions) - 1)),
             sigma=1.0,
             population_size=config.population,
             seed=named_seed(config.policy_seed, "policy") % 2**32,
@@ -75,11 +75,13 @@ class CmaTrainer:
         self._cma.tell([(weights, -reached) for weights, reached in zip(sampled, found, strict=True)])
 
     def _policy(self, weights: Float[np.ndarray, " n"]) -> PolicyFile:
-        rows = weights.reshape(len(OPERATIONS) - 1, -1)
+        actions = self.simulator.actions
+        rows = weights.reshape(len(actions) - 1, -1)
         of_features, bias = rows[:, :-1].tolist(), rows[:, -1].tolist()
         if len(rows) == 1:
             [of_features], [bias] = of_features, bias
-        return PolicyFile("linear", {"features": list(self.features), "weights": of_features, "bias": bias})
+        settings = {"features": list(self.features), "weights": of_features, "bias": bias}
+        return PolicyFile("linear", settings | written_actions(actions))
 
 
 def _shared(policy: Policy) -> MakePolicy:

@@ -37,13 +37,13 @@ class LifetimeEnv(WorldsEnv):
     (microseconds per step). With the same settings and seed both are the same to the bit, if the simulation has as many
     threads as the process that wrote the table: one (`torch.set_num_threads(1)`).
 
-    Action space: `Discrete` over the operations (`agent.operations.OPERATIONS`); 0 memorizes the current chunk, 1
-    learns it.
+    Action space: `Discrete` over the actions that the agent offers; 0 memorizes the current chunk, 1 learns it, and,
+    with the setting consolidate, 2 consolidates.
 
     Observation space: `Box` of float32, one number per field of `agent.Observation`, in the order of
     `Observation.names()`. The value is -1 for signals of the memory while it is empty, for signals that are not
-    observed or not measured, for `left` without a budget, and for all fields after the end. No other value is negative,
-    up to rounding.
+    observed or not measured, for estimates of an action that is not offered, for `left` without a budget, and for all
+    fields after the end. No other value is negative, up to rounding.
 
     Reward: the change of utility = accuracy - cost weight × spent, which is 0 at initialization; the rewards of a
     lifetime sum to its final utility, up to rounding. Accuracy is that of the agent on one half of the validation
@@ -143,7 +143,7 @@ class LifetimeEnv(WorldsEnv):
                 World(seed, partial(SimulatedLifetime, partial(_episode, config, seed, observes, folder, download)))
                 for seed in checked
             ]
-            weight = config.cost_weight
+            weight, actions = config.cost_weight, config.actions
         else:
             simulation = {"preset": preset, "seeds": seeds, "data_dir": data_dir, "download": download or None}
             given = [name for name, value in (simulation | settings).items() if value is not None]
@@ -151,8 +151,8 @@ class LifetimeEnv(WorldsEnv):
                 raise InvalidSetting(
                     f"expected tables or simulation settings, got both: tables and {', '.join(given)}; leave out either"
                 )
-            worlds, weight = _tabulated([tables] if isinstance(tables, Table) else tables, overrides, observes)
-        super().__init__(worlds, weight, render_mode)
+            worlds, weight, actions = _tabulated([tables] if isinstance(tables, Table) else tables, overrides, observes)
+        super().__init__(worlds, weight, render_mode, actions=actions)
 
 
 def _settings(preset: str, settings: dict[str, Any], overrides: dict[str, Any]) -> TreeConfig:
@@ -185,18 +185,23 @@ def _loaded(config: TreeConfig, seed: int, data_dir: Path | None, download: bool
     return load_world(config, seed, Access(data_dir, download), SilentReporter())
 
 
-def _tabulated(tables: Sequence[Table], overrides: dict[str, Any], observes: Observes) -> tuple[list[World], float]:
-    """The worlds of schedule tables, and the cost weight of the first."""
+def _tabulated(
+    tables: Sequence[Table], overrides: dict[str, Any], observes: Observes
+) -> tuple[list[World], float, tuple[str, ...]]:
+    """The worlds of schedule tables, the cost weight of the first, and the actions of all."""
     if not len(tables):
         raise InvalidSetting("expected one or more tables, got none; name files that `lifetime tree` wrote")
-    worlds, weights = [], []
+    worlds, weights, actions = [], [], set()
     for each in tables:
         table = each if isinstance(each, ScheduleTable) else read_table(Path(each))
         config = validate(TreeConfig, {**table.facts["settings"], **overrides})
         pricing = Pricing.of_settings(config)
         worlds.append(World(int(table.facts["seed"]), partial(TableLifetime, pricing.of(table, observes))))
         weights.append(config.cost_weight)
-    return worlds, weights[0]
+        actions.add(table.actions)
+    if len(actions) > 1:
+        raise InvalidSetting("expected tables of the same actions, got several; make an environment for each")
+    return worlds, weights[0], actions.pop()
 
 
 if ENVIRONMENT_ID not in gymnasium.registry:

@@ -18,6 +18,7 @@ from agent.errors import InvalidSetting
 from agent.policies.features import LIMIT, features_at, features_of
 from agent.policies.file import PolicyFile
 from agent.policies.observation import Observation
+from agent.policies.scoring import written_actions
 from agent.randomness import named_seed
 from scenarios.config.settings import TrainConfig
 from scenarios.policy_training.simulators import Simulator
@@ -84,7 +85,8 @@ class PpoTrainer:
         n_steps = config.population * simulator.n_chunks
         worlds = [World(seed, partial(simulator.begin, seed, config.observes)) for seed in simulator.seeds]
         self._envs = DummyVecEnv(
-            [lambda: OnFeatures(WorldsEnv(worlds, simulator.cost_weight), self.features)] * config.population
+            [lambda: OnFeatures(WorldsEnv(worlds, simulator.cost_weight, actions=simulator.actions), self.features)]
+            * config.population
         )
         with _own_draws():
             self._ppo = PPO(
@@ -131,7 +133,8 @@ class PpoTrainer:
             {"weight": inner.weight.double().tolist(), "bias": inner.bias.double().tolist()},
             {"weight": (weight[1:] - weight[:1]).tolist(), "bias": (bias[1:] - bias[:1]).tolist()},
         ]
-        return PolicyFile("network", {"features": list(self.features), "layers": layers})
+        settings = {"features": list(self.features), "layers": layers}
+        return PolicyFile("network", settings | written_actions(self.simulator.actions))
 
     def state(self) -> dict[str, Any]:
         """See Trainer."""

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from agent.operations import OPERATIONS, Action, actions
+from agent.operations import Action
 from agent.policies import NetworkPolicy, Policy, PolicyFile
 from agent.policies.features import features_at, features_of
 from agent.policies.observation import Observation
+from agent.policies.scoring import written_actions
 from agent.randomness import clone_generator, named_generator
 from scenarios.config.settings import TrainConfig
 from scenarios.policy_training.simulators import Simulator
@@ -37,7 +38,7 @@ class SamplingPolicy(Policy):
         number = drawn_by(self.network.scores(x)[0], drawn)
         self.x.append(x[0])
         self.chosen.append(number)
-        return list(actions())[number]
+        return Action(self.network.actions[number])
 
     def state(self) -> dict[str, Any]:
         """Empty: a training saves no checkpoint during a lifetime."""
@@ -80,7 +81,8 @@ class ReinforceTrainer:
         assert config.policy_lr is not None, "the settings fill it in"
         self.config, self.simulator, self.features = config, simulator, features_at(config.observes)
         self.generator = named_generator(config.policy_seed, "policy")
-        self.network = small_network(len(self.features), config.hidden, self.generator)
+        n_scored = len(simulator.actions) - 1
+        self.network = small_network(len(self.features), config.hidden, n_scored, self.generator)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.policy_lr)
 
     def iterate(self) -> dict[str, float]:
@@ -118,7 +120,8 @@ class ReinforceTrainer:
 
     def policy(self) -> PolicyFile:
         """The greedy policy of the network."""
-        return PolicyFile("network", {"features": list(self.features), "layers": layers_of(self.network)})
+        settings = {"features": list(self.features), "layers": layers_of(self.network)}
+        return PolicyFile("network", settings | written_actions(self.simulator.actions))
 
     def state(self) -> dict[str, Any]:
         """See Trainer."""
@@ -151,9 +154,9 @@ def _surprise_and_entropy(
     return -every.log_prob(chosen).sum(dim=1), every.entropy().mean()
 
 
-def small_network(n_features: int, hidden: int, generator: torch.Generator) -> nn.Sequential:
+def small_network(n_features: int, hidden: int, n_scored: int, generator: torch.Generator) -> nn.Sequential:
     """One tanh layer, and a logit per action except the first, in float64; logits near 0 make all actions likely."""
-    shapes = ((n_features, hidden), (hidden, len(OPERATIONS) - 1))
+    shapes = ((n_features, hidden), (hidden, n_scored))
     inner, last = (nn.utils.skip_init(nn.Linear, *shape, dtype=torch.float64) for shape in shapes)  # no global draws
     with torch.no_grad():
         for layer, gain in ((inner, 1.0), (last, 0.1)):

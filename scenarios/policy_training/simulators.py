@@ -38,6 +38,8 @@ class Simulator(ABC):
 
     worlds: Mapping[int, int]
     """By seed, the number of the world: seeds of one world differ only in their tariffs."""
+    actions: tuple[str, ...]
+    """Names of the actions that agents offer, by number."""
     n_chunks: int
     cost_weight: float
     reporter: ProgressReporter = SilentReporter()
@@ -62,7 +64,7 @@ class TableSimulator(Simulator):
 
     def __init__(self, table_set: TableSet) -> None:
         self.table_set, self.worlds, self.n_chunks = table_set, table_set.worlds, table_set.n_chunks
-        self.cost_weight = table_set.pricing.cost_weight
+        self.actions, self.cost_weight = table_set.actions, table_set.pricing.cost_weight
 
     def utilities(self, policies: Sequence[MakePolicy]) -> Tried:
         """See Simulator."""
@@ -94,7 +96,7 @@ class LifetimeSimulator(Simulator):
 
     def __init__(self, config: TreeConfig, seeds: Sequence[int], run: Run) -> None:
         self.config, self.run, self.reporter, self.cost_weight = config, run, run.reporter, config.cost_weight
-        self.worlds = {seed: seed for seed in seeds}
+        self.actions, self.worlds = config.actions, {seed: seed for seed in seeds}
         first = self.seeds[0]
         self.n_chunks = len(self._world(first)[1].stream)
         make_episode(config, first, self._world(first), "nothing")  # invalid settings raise now

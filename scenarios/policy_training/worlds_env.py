@@ -14,7 +14,7 @@ from jaxtyping import Float
 from agent.accounting.utility import utility
 from agent.errors import InvalidSetting
 from agent.lifetime.episode import Episode
-from agent.operations import Action, actions
+from agent.operations import Action
 from agent.policies.observation import Observation
 from scenarios.oracle.priced_table import PricedTable
 
@@ -106,13 +106,21 @@ class WorldsEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         worlds: one or more; a reset draws one of them.
         cost_weight: accuracy (0 to 1) that one unit of cost is worth.
         render_mode: None or ansi.
+        actions: names of the actions that each world offers, by number.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
 
-    def __init__(self, worlds: Sequence[World], cost_weight: float, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        worlds: Sequence[World],
+        cost_weight: float,
+        render_mode: str | None = None,
+        *,
+        actions: Sequence[str] = ("memorize", "learn"),
+    ) -> None:
         self._worlds, self.cost_weight, self.render_mode = worlds, cost_weight, render_mode
-        self._actions = list(actions())
+        self._actions = list(map(Action, actions))
         self.action_space = Discrete(len(self._actions))
         self.observation_space = Box(ABSENT, HIGHEST, (len(Observation.names()),), np.float32)
         self._lifetime: DecidedLifetime | None = None
@@ -151,7 +159,7 @@ class WorldsEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         if self._lifetime is None or self._lifetime.ended:
             raise ResetNeeded("expected a lifetime to go on, got none that has begun and not ended; call reset() first")
         if not self.action_space.contains(action):
-            known = " or ".join(f"{each.number} ({each.name.upper()})" for each in self._actions)
+            known = " or ".join(f"{number} ({each.name.upper()})" for number, each in enumerate(self._actions))
             raise InvalidAction(f"expected {known}, got {action!r}")
         chosen, before = self._actions[int(action)], self._utility
         self._accuracy, self._spent = self._lifetime.act(chosen)

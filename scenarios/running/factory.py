@@ -16,6 +16,7 @@ from agent.learners.recipe import Recipe
 from agent.learners.training import Progress, Training, unreported
 from agent.memory import Memory
 from agent.memory.bounded import Capacity, bounded
+from agent.memory.consolidation import Consolidation
 from agent.memory.eviction import Eviction
 from agent.memory.mixture import Rule
 from agent.memory.rekeying import Rekeying
@@ -96,6 +97,7 @@ def build_agents(
             learner,
             _memory(each, dataset.n_classes, training.device, seed),
             rekeying=each.rekey,
+            consolidation=each.consolidate,
             calibrate_every=each.calibrate_every,
             keys=own,
             rule=each.mixture,
@@ -131,6 +133,7 @@ class _AgentParts(NamedTuple):
     keys: KeyPlaces
     mixture: Rule
     rekey: Rekeying
+    consolidate: Consolidation
     calibrate_every: int
 
 
@@ -138,8 +141,9 @@ def _agent_parts(method: AgentSettings) -> _AgentParts:
     keys = KeyPlaces.parse(method.keys or (), pooled=bool(method.pool))
     stored = method.memory, method.transform, method.capacity, method.eviction
     if not isinstance(method, MethodSettings):
-        return _AgentParts(*stored, keys, method.mixture, Rekeying(), 0)
-    return _AgentParts(*stored, keys, method.mixture, method.rekey, method.calibrate_every or 0)
+        return _AgentParts(*stored, keys, method.mixture, Rekeying(), Consolidation(), 0)
+    when = method.rekey, method.consolidate, method.calibrate_every or 0
+    return _AgentParts(*stored, keys, method.mixture, *when)
 
 
 def _memory(parts: _AgentParts, n_classes: int, device: torch.device, seed: int) -> Memory[Any]:

@@ -99,7 +99,9 @@ def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Actio
     for i, chunk in enumerate(stream):
         learned = n_learned / max(n_seen, 1)
         memorized = (n_seen - n_learned) / max(n_seen, 1)
-        observation = Observation(i, n, len(chunk), i / n, learned, memorized, price=chunk.price)
+        observation = Observation(
+            i, n, len(chunk), i / n, learned, memorized, price=chunk.price, actions=method.actions
+        )
         decided.append(ask(policy, observation))
         n_seen += len(chunk)
         n_learned += len(chunk) * decided[-1].operation.learns
@@ -164,7 +166,7 @@ class _Walk:
         self.observes = method.policy.make(seed=0).observes
         self.lazy = is_lazy(method.learner)
         self.paid = self.measured = 0.0
-        self.entries = self.learned = 0
+        self.entries = self.learned = self.unlearned = 0
         self.pending = False
         self.version = 0  # of the network
         self.passed = {"validation": (-1, 0), "test": (-1, 0)}  # the network's version and the entries at the last pass
@@ -204,17 +206,30 @@ class _Walk:
             self.measured += looked + (rates.later(self.learned) if self.pending else 0.0)
 
     def _perform(self, action: Action, n: int) -> None:
-        rates = self.rates
+        if action.operation.consolidates:
+            self._memorize(n)
+            n_learned = min(self.unlearned, self.method.consolidate.images)
+            self.unlearned -= n_learned
+            self.entries -= n_learned if self.method.consolidate.release else 0
+            self._learn(n_learned)
+            return
         if action.operation.learns:
-            self.paid += rates.at_once(n)
-            self.learned += n
-            self.pending = True
-            if not self.lazy and not rates.later(self.learned):
-                self._changed()
+            self._learn(n)
         if action.operation.memorizes:
-            self._flush()
-            self.paid += n * rates.insert + (n * rates.reading if self.observes == "nothing" else 0.0)
-            self.entries += n
+            self._memorize(n)
+
+    def _learn(self, n: int) -> None:
+        self.paid += self.rates.at_once(n)
+        self.learned += n
+        self.pending = True
+        if not self.lazy and not self.rates.later(self.learned):
+            self._changed()
+
+    def _memorize(self, n: int) -> None:
+        self._flush()
+        self.paid += n * self.rates.insert + (n * self.rates.reading if self.observes == "nothing" else 0.0)
+        self.entries += n
+        self.unlearned += n
 
     def _flush(self) -> None:
         if self.pending and (later := self.rates.later(self.learned)):

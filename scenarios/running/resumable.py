@@ -85,8 +85,10 @@ def _save(lifetimes: Lifetimes, records: Mapping[str, LifetimeRecord], checkpoin
 
 
 def _counted(decisions: Sequence[str]) -> str:
-    """The number of decisions for each operation: `3 L 2 M`."""
-    return " ".join(f"{decisions.count(name)} {each.letter}" for name, each in reversed(OPERATIONS.items()))
+    """The number of decisions for each operation: `3 L 2 M`; of those that only some agents offer, if there are any."""
+    counts = {name: decisions.count(name) for name in reversed(OPERATIONS)}
+    shown = [name for name, n in counts.items() if n or not OPERATIONS[name].consolidates]
+    return " ".join(f"{counts[name]} {OPERATIONS[name].letter}" for name in shown)
 
 
 def _resumed(

@@ -28,7 +28,9 @@ N_QUERIES = 10_000
 def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[str, Any]:
     """The settings in TensorBoard's table of hyperparameters."""
     of_world, of_method = (each.model_dump(mode="json") for each in (config, method))
-    shown = ("network", "recipe", "learner", "memory", "keys", "rekey")
+    shown: tuple[str, ...] = ("network", "recipe", "learner", "memory", "keys", "rekey")
+    if method.consolidate.images:
+        shown += ("consolidate",)
     return {
         "policy": of_method["policy"],
         "seed": seed,

@@ -6,7 +6,7 @@ from agent.accounting.work import Work
 from agent.agent import Agent
 from agent.errors import InvalidSetting
 from agent.memory.mixture import Mixture
-from agent.memory.rekeying import Rekeying, inputs_of
+from agent.memory.rekeying import Rekeying
 from tests.agent.memory.nearest import NearestMemory
 from tests.agent.toys import online, refit, same, toy_agent, toy_chunk, toy_images
 
@@ -123,10 +123,13 @@ def test_raw_images_are_those_of_the_entries_in_memory():
         agent.memorize(toy_chunk(n, seed))
         assert agent.memory_nbytes - before == estimate.held_nbytes
         assert len(agent.raw_images) == agent.memory.n_entries == 5
-    images = torch.cat([toy_chunk(n, seed).inputs for seed, n in enumerate((8, 3, 8))])
-    assert torch.equal(inputs_of(agent.raw_images, agent.memory.ids), images[agent.memory.ids])
+    chunks = [toy_chunk(n, seed) for seed, n in enumerate((8, 3, 8))]
+    images, labels = torch.cat([each.inputs for each in chunks]), torch.cat([each.labels for each in chunks])
+    held = agent.raw_images.of(agent.memory.ids)
+    assert torch.equal(held.inputs, images[agent.memory.ids])
+    assert torch.equal(held.labels, labels[agent.memory.ids])
     with pytest.raises(InvalidSetting, match="expected ids of entries that are in memory, got 3; was it evicted"):
-        inputs_of(agent.raw_images, torch.tensor([3]))
+        agent.raw_images.of(torch.tensor([3]))
 
 
 def test_keys_are_fresh_once_all_stale_ones_have_gone():

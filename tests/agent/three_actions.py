@@ -25,5 +25,6 @@ def both(monkeypatch):
         perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs) + agent.learn(chunk),
         estimate=estimate,
     )
+    monkeypatch.delitem(OPERATIONS, "consolidate")  # so that it is the third
     monkeypatch.setitem(OPERATIONS, "both", operation)
     return BOTH

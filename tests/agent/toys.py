@@ -155,8 +155,10 @@ MEMORIES: dict[str, Callable[[int], Memory[Any]]] = {
 """Every memory, by a function of the number of classes: adding one means adding a line."""
 
 
-def toy_agent(make_learner: Callable[..., Learner] = online, seed: int = 0, *, memory: str = "cache") -> Agent:
-    return Agent(make_learner(seed), MEMORIES[memory](N_CLASSES))
+def toy_agent(
+    make_learner: Callable[..., Learner] = online, seed: int = 0, *, memory: str = "cache", **changed: Any
+) -> Agent:
+    return Agent(make_learner(seed), MEMORIES[memory](N_CLASSES), **changed)
 
 
 def teach(learner: Learner, chunk: Chunk) -> Work:

@@ -3,10 +3,11 @@
 import numpy as np
 
 from agent.accounting.work import ACCOUNTS
+from agent.operations import OPERATIONS
 from agent.policies.forecast import counts_before_each, terms_of
 from agent.policies.signals import LEARNER_SIGNALS, SIGNALS
 from scenarios.config.settings import TreeConfig
-from scenarios.oracle.table import ScheduleTable, schedule_of
+from scenarios.oracle.table import ScheduleTable, learned_by_chunk, schedule_of
 
 LEARN, MEMORIZE = ACCOUNTS.index("learn"), ACCOUNTS.index("memorize")
 CALIBRATE = ACCOUNTS.index("calibrate")
@@ -57,8 +58,20 @@ def synthetic(seed=0, n=4, **settings):
         "prices": [1.0] * n,
     }
     held = 100 * entries
+    learned = learned_by_chunk(n_samples, [OPERATIONS[name] for name in facts["actions"]])
     return ScheduleTable(
-        facts, n_samples, accuracy, flops, nbytes, entries, held.copy(), held, signals, learner_look, memory_look
+        facts,
+        n_samples,
+        accuracy,
+        flops,
+        nbytes,
+        learned,
+        entries,
+        held.copy(),
+        held,
+        signals,
+        learner_look,
+        memory_look,
     )
 
 
@@ -81,6 +94,7 @@ def paying(seed=0, n=4, **settings):
         accuracy,
         flops,
         np.zeros_like(tree.nbytes),
+        tree.learned,
         tree.memory_entries,
         tree.memory_nbytes,
         tree.held_nbytes,

@@ -65,8 +65,7 @@ def cost(work, price):
 @settings(max_examples=5, deadline=None)
 @given(of_prices=prices, learns=st.lists(st.booleans(), min_size=len(SIZES), max_size=len(SIZES)))
 def test_an_estimate_is_what_is_billed(make, memory, rekeying, of_prices, learns):
-    agent, ledger = toy_agent(make, memory=memory), Ledger(MODEL)
-    agent.rekeying = rekeying
+    agent, ledger = toy_agent(make, memory=memory, rekeying=rekeying), Ledger(MODEL)
     admitted = []  # samples and price of the chunks that wait for a training
     for chunk, learn in zip(stream(of_prices), learns, strict=True):
         agent.prepare(chunk)

@@ -192,8 +192,7 @@ def test_prices_of_the_moment_are_paid():
 
 def test_rekeying_brings_every_key_up_to_date():
     def memory_of(rekeying):
-        agent = toy_agent(online)
-        agent.rekeying = rekeying
+        agent = toy_agent(online, rekeying=rekeying)
         decided = (Action.LEARN, Action.MEMORIZE, Action.MEMORIZE, Action.LEARN)
         work = []
         for action, chunk in zip(decided, STREAM[:4], strict=True):

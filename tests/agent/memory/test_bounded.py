@@ -10,6 +10,7 @@ from agent.memory.bounded import BoundedMemory, Capacity, bounded
 from agent.memory.entry_store import EntryStore
 from agent.memory.eviction import ClassBalanced, Fifo, Reservoir
 from agent.memory.herding import Herding
+from agent.memory.packed import ids_of
 from agent.memory.protocol import Evictable
 from agent.memory.rekeying import Rekeying
 from agent.memory.transform import Centre
@@ -238,7 +239,10 @@ def test_what_the_learner_stores_comes_first():
 
 def test_raw_images_would_come_on_top_of_a_shared_capacity():
     memory = bounded(CacheMemory(3), Capacity(nbytes=2000, shared=True), Reservoir())
-    with pytest.raises(InvalidSetting, match=r"expected no re-keying with a capacity of 2,000 bytes that is shared"):
+    with pytest.raises(
+        InvalidSetting,
+        match=r"expected neither re-keying nor consolidation with a capacity of 2,000 bytes that is shared",
+    ):
         Agent(online(stored=5), memory, rekeying=Rekeying.parse("on-learn"))
 
 
@@ -303,7 +307,7 @@ def test_a_store_removes_entries_and_keeps_the_order_of_the_rest(sizes, block_by
             plain += list(zip(*content(store), strict=True))[-n:]
             gone = data.draw(st.sets(st.sampled_from([each[0] for each in plain])))
             fork, before, blocks = store.fork(), content(store), list(store._blocks)
-            untouched = [block for block in blocks if not gone & set(entry_store._ids(block.labels).tolist())]
+            untouched = [block for block in blocks if not gone & set(ids_of(block.labels).tolist())]
             store.evict(torch.tensor(sorted(gone, key=hash), dtype=torch.int64))
             plain = [each for each in plain if each[0] not in gone]
             assert list(zip(*content(store), strict=True)) == plain

@@ -111,8 +111,10 @@ MALFORMED = {
     with_settings("linear", LINEAR, weights=[1, 2]): "expected a weight for each of 1 features, got 2 weights",
     with_settings("linear", LINEAR, features=["sen"]): "expected features out of price, seen",
     with_settings("linear", LINEAR, features=[1]): "expected features[0] to be a text, got 1",
-    with_settings("linear", LINEAR, observes="x"): "expected settings to have features, weights, bias, got 'observes'",
-    with_settings("linear", {"bias": 1}): "expected settings to have features, weights, bias, got no features",
+    with_settings(
+        "linear", LINEAR, observes="x"
+    ): "expected settings to have features, weights, bias, actions, got 'observes'",
+    with_settings("linear", {"bias": 1}): "expected settings to have features, weights, bias, actions, got no features",
     with_settings("network", NETWORK, layers=[]): "expected layers that end in 1 output",
     with_settings("network", NETWORK, layers=[1]): "expected layers[0] to be an object, got 1",
     with_settings("network", NETWORK, layers=[{"weight": [["x"]], "bias": [0]}]): "expected layers[0].weight[0][0] to",

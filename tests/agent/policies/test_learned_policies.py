@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agent.errors import InvalidSetting
-from agent.operations import actions
 from agent.policies import (
     Action,
     ForecastPolicy,
@@ -157,8 +156,8 @@ LAYER = {"weight": [[1.0, 2.0]], "bias": [0.0]}
     [
         ([], "expected layers that end in 1 output, the logit of LEARN, got no layers"),
         (
-            [{"weight": [[1, 2], [3, 4]], "bias": [0, 0]}],
-            "expected scores of 1 to 1 actions out of memorize, learn, got 2",
+            [{"weight": [[1, 2], [3, 4], [5, 6]], "bias": [0, 0, 0]}],
+            "expected scores of 1 to 2 actions out of memorize, learn, consolidate, got 3",
         ),
         ([LAYER, LAYER], r"weight of shape \(n_outputs, 1\) .* in layer 1, got shapes \(1, 2\) and \(1,\)"),
         ([{**LAYER, "bias": [0, 0]}], r"as many biases as outputs in layer 0, got shapes \(1, 2\) and \(2,\)"),
@@ -245,7 +244,7 @@ def test_thompson_draws_about_the_same_predictions(settings: dict, scale: float,
 
 def test_bandits_try_both_actions() -> None:
     for policy in LinUCBPolicy(), ThompsonPolicy():
-        assert {policy.decide(observation) for observation in stream(30, 1)} == set(actions())
+        assert {policy.decide(observation) for observation in stream(30, 1)} == {Action.LEARN, Action.MEMORIZE}
 
 
 def test_the_first_chunk_is_learned_from_and_the_next_memorized() -> None:
@@ -369,7 +368,7 @@ def test_a_prior_is_how_worlds_differ() -> None:
     deviations = np.sqrt(np.diag(np.linalg.inv(precision)))
     assert (deviations > 0.02).all()
     assert (deviations < 0.06).all()
-    assert ForecastPolicy(mean=mean, precision=precision).decide(stream(1, 0)[0]) in set(actions())
+    assert ForecastPolicy(mean=mean, precision=precision).decide(stream(1, 0)[0]) in {Action.LEARN, Action.MEMORIZE}
 
 
 @given(st.integers(1, 4), st.sampled_from([0.0, 1e-9, 10.0]), st.sampled_from([0.001, 0.05, 1.0]))
@@ -394,4 +393,4 @@ def test_bandits_bear_constant_and_extreme_contexts() -> None:
     for policy in LinUCBPolicy(ridge=1e-6), ThompsonPolicy(ridge=1e-6):
         for step in range(2000):
             observation = Observation(step, 2000, price=1e9, spent=1e6 * step, memory_entries=1, **looked)
-            assert policy.decide(observation) in set(actions())
+            assert policy.decide(observation) in {Action.LEARN, Action.MEMORIZE}

@@ -38,12 +38,12 @@ MODELS = {
     "energy": COST_MODELS["energy"](),
 }
 TARIFFS = {"constant": (1.0,) * N, "changing": (0.1, 2.7, 0.0, 1.3)}
-FACTS = {"seed": 0, "classes": ["a", "b", "c"], "prices": [1.0] * N}
+FACTS = {"seed": 0, "classes": ["a", "b", "c"], "prices": [1.0] * N, "actions": ["memorize", "learn"]}
 
 
 def begun(policy, tariff=(1.0,) * N, *, rekey="never", calibrate_every=0, model="flops", budget=inf):
-    agent = toy_agent(memory=rekey if rekey in ("ridge", "nearest") else "cache")
-    agent.rekeying = Rekeying.parse({"ridge": "never", "nearest": "on-learn"}.get(rekey, rekey))
+    rekeying = Rekeying.parse({"ridge": "never", "nearest": "on-learn"}.get(rekey, rekey))
+    agent = toy_agent(memory=rekey if rekey in ("ridge", "nearest") else "cache", rekeying=rekeying)
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, tariff, strict=True)]
     agent.calibrate_every = calibrate_every
     settings = {"costs": MODELS[model], "budget": budget}
@@ -180,7 +180,7 @@ def test_a_table_that_misses_a_branch_is_not_put_together():
     grow(Episode(begun(Undecided("memory"))), 1, rows)
     del rows.steps[5]
     with pytest.raises(AssertionError, match="nodes missing"):
-        assemble([rows.as_arrays()], {}, [1] * N)
+        assemble([rows.as_arrays()], FACTS, [1] * N)
 
 
 # Files

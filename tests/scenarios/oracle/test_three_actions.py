@@ -9,14 +9,15 @@ from math import inf
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import InvalidAction
 
 from agent.accounting.work import Charge, Work
-from agent.errors import InvalidSetting
+from agent.errors import InvalidSetting, PolicyError
 from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes, run_lifetimes
 from agent.memory.rekeying import Rekeying
-from agent.operations import OPERATIONS, Action, actions
+from agent.operations import OPERATIONS, Action
 from agent.policies import (
     ForecastPolicy,
     LinearPolicy,
@@ -67,12 +68,11 @@ class Scheduled(Policy):
 
     def decide(self, observation):
         self.seen.append(observation.vector().tolist())
-        return list(actions())["MLB".index(self.schedule[observation.step])]
+        return Action({"M": "memorize", "L": "learn", "B": "both"}[self.schedule[observation.step]])
 
 
 def begun(policies, rekey="never"):
-    agent = toy_agent()
-    agent.rekeying = Rekeying.parse(rekey)
+    agent = toy_agent(rekeying=Rekeying.parse(rekey))
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, TARIFF, strict=True)]
     return Lifetimes(agent, stream, policies, PLAN, costs=MODELS["energy"], budget=1e-3)
 
@@ -80,7 +80,8 @@ def begun(policies, rekey="never"):
 def table_of(seed=0, rekey="never"):
     rows = Rows()
     grow(Episode(begun({"": Undecided("memory")}, rekey)), 1, rows)
-    facts = {"seed": seed, "prices": [1.0] * N, "settings": {"rekey": rekey, "calibrate_every": 0}}
+    facts = {"seed": seed, "actions": list(OPERATIONS), "prices": [1.0] * N}
+    facts["settings"] = {"rekey": rekey, "calibrate_every": 0}
     return assemble([rows.as_arrays()], facts, [len(chunk) for chunk in STREAM])
 
 
@@ -164,7 +165,7 @@ def test_a_three_way_table_tells_what_lifetimes_would(tmp_path, observes, rekey)
         for step, vector in zip(trajectory.steps, seen, strict=True):
             np.testing.assert_allclose(priced.vectors[node], vector, rtol=1e-12, atol=1e-30)
             assert "both_cost" in Observation.names()
-            node = 3 * node + Action(step.action).number
+            node = 3 * node + table.number_of(Action(step.action))
             assert priced.spent[node] == step.spent
             assert table.accuracy[node, 0] == step.accuracy.agent
         assert schedule_of(node, table.actions) == schedule
@@ -179,7 +180,7 @@ def test_the_oracle_is_the_best_of_all_lifetimes():
         last = lived(schedule)[0].steps[-1]
         worth[schedule] = last.accuracy.agent - weight * last.spent
     best = max(worth.values())
-    assert worth[schedule_of(priced.best(weight))] == best
+    assert worth[schedule_of(priced.best(weight), table.actions)] == best
     searched = beam_search(Episode(begun({"": Undecided("nothing")})), weight, 3**N)
     assert searched.utility == pytest.approx(best)
 
@@ -192,14 +193,17 @@ def test_a_table_of_two_actions_is_still_one_of_two(tmp_path, monkeypatch):
     table = read_table(tmp_path / "table.npz")
     priced = PricedTable(table, TARIFF, MODELS["energy"], inf)
     assert table.actions == ("memorize", "learn")
+    three_ways = LinearPolicy(("seen",), ((0.0,), (0.0,)), (0.0, 0.0))
     assert priced.vectors.shape == (8, len(Observation.names()))
     assert schedule_of(priced.run(StaticPolicy(50)), table.actions) in ("LMM", "LLM")
     refusal = "expected one of the actions memorize, learn, as the table has them, got both; grow another table"
     with pytest.raises(InvalidSetting, match=refusal):
+        TableSet([table_with_settings(table)], Pricing.read("constant", "energy", 1.0)).leaf(0, three_ways)
+    with pytest.raises(PolicyError, match=r"to give an Action out of memorize, learn, got Action\(name='both'\)$"):
         priced.run(Scheduled("BBB"))
     env = WorldsEnv([World(0, partial(TableLifetime, priced))], 1.0)
     env.reset(seed=0)
-    with pytest.raises(InvalidSetting, match=refusal):
+    with pytest.raises(InvalidAction, match=r"expected 0 \(MEMORIZE\) or 1 \(LEARN\), got 2"):
         env.step(2)
 
 

@@ -61,6 +61,7 @@ def planted(seed, **changed):
     rows = Rows()
     grow(make_episode(config, seed, world, "memory"), 1, rows)
     facts = {"settings": config.model_dump(mode="json"), "seed": seed, "prices": list(world[1].stream.prices)}
+    facts["actions"] = list(config.actions)
     return assemble([rows.as_arrays()], facts, [len(chunk) for chunk in world[1].stream])
 
 
@@ -155,7 +156,7 @@ def test_what_is_not_there_is_minus_one(tables):
     assert there["learner_loss"] > 0
     assert (there["step"], there["n_chunks"], there["memory_entries"]) == (0, 3, 0)
     second, *_ = env.step(0)
-    assert (second >= 0).sum() == len(FIELDS) - 1
+    assert (second >= 0).sum() == len(FIELDS) - 3  # left, and the estimates of what is not offered
     env.step(0)
     last, _, terminated, *_ = env.step(0)
     assert terminated

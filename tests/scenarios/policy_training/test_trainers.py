@@ -199,7 +199,7 @@ def test_reinforce_follows_the_gradient_of_slow_code(monkeypatch):
 
     monkeypatch.setattr(reinforce, "SamplingPolicy", spied)
     before = trainer.network.state_dict()
-    slow = small_network(len(trainer.features), config.hidden, torch.Generator())
+    slow = small_network(len(trainer.features), config.hidden, 1, torch.Generator())
     slow.load_state_dict(before)
     optimizer = torch.optim.Adam(slow.parameters(), lr=config.policy_lr)
     trainer.iterate()
@@ -229,7 +229,7 @@ def test_a_checkpoint_of_another_population_is_refused():
 
 
 def test_a_network_in_a_file_is_the_one_that_was_trained():
-    network = small_network(3, 4, named_generator(0, "policy"))
+    network = small_network(3, 4, 1, named_generator(0, "policy"))
     policy = PolicyFile("network", {"features": ["price", "seen", "learned"], "layers": layers_of(network)}).make()
     x = np.random.default_rng(0).normal(size=(6, 3))
     np.testing.assert_allclose(policy.scores(x)[:, 1], network(torch.from_numpy(x)).detach().numpy()[:, 0])
