@@ -208,11 +208,12 @@ class Agent:
         if not len(ids):
             return bill
         images = self.raw_images.of(ids)
-        self.raw_images.learned(ids)
         if self.consolidation.release:
             assert isinstance(self.memory, Evictable | Decorated)
             self.memory.evict(ids)
             self.raw_images.evict(ids)
+        else:
+            self.raw_images.learned(ids)
         return bill + self.learn(replace(chunk, sample_ids=ids, inputs=images.inputs, labels=images.labels))
 
     def _reserve(self) -> None:

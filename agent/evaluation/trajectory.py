@@ -19,7 +19,7 @@ class Step:
         learned: samples that the learner has been given.
         price: of compute, as a multiple of the cost model's.
         memory_entries: entries in memory.
-        memory_nbytes: of the memory, with the raw images for re-keying.
+        memory_nbytes: of the memory, with the raw images stored beside it.
         held_nbytes: bytes that storage is charged for: `memory_nbytes`, and the learner's samples.
         query_flops: of a look-up in memory, for each query.
         answer_flops: of a forward pass and a look-up, for each query.

@@ -33,7 +33,7 @@ class Observation:
         learned: share of the samples before this chunk that were learned, 0 to 1.
         memorized: share of the samples before this chunk that were memorized, 0 to 1.
         memory_entries: entries in memory.
-        memory_nbytes: bytes of the memory, with the raw images stored for re-keying.
+        memory_nbytes: bytes of the memory, with the raw images stored beside it.
         price: of compute now, as a multiple of that in the cost model.
         spent: total cost so far, on all accounts of the agent and for storage, in the unit of the cost model. Training
             that is ordered but pending is included as estimated.

@@ -5,14 +5,17 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from agent.storage.record import RunDirectory
 from scenarios.analysis.csv_table import csv_table, interval_columns
 from scenarios.analysis.frontier import StoragePrice
 from scenarios.analysis.options import AMOUNTS, Options
 from scenarios.analysis.statistics import Ratio
+from scenarios.figures.consolidation import WorthPanel, consolidation_figure
 from scenarios.figures.frontier import CostPanel, frontier_figure
 from scenarios.figures.price_map import MapPanel, price_map_figure
+from scenarios.frontiers.consolidation import worth_json, worth_rows
 from scenarios.frontiers.findings import Breakeven, Choice, Findings, Panel
 from scenarios.frontiers.reading import ALL
 from scenarios.running.interval_notes import notes_on_intervals
@@ -23,7 +26,8 @@ from scenarios.running.results import write_results
 def write_findings(found: Findings, directory: RunDirectory) -> None:
     """Write frontier.json, .csv and .png, frontier_map.json, .csv and .png, tables of break-even points, and events.
 
-    There are break-even points of curves alone.
+    There are break-even points of curves alone. Trees that offer to consolidate also have consolidation.json, .csv and
+    .png.
     """
     measured = found.measured
     first = next(iter(found.models))
@@ -58,6 +62,30 @@ def write_findings(found: Findings, directory: RunDirectory) -> None:
         write_results(directory, board, "frontier", content, rows, of_cost)
         regions = [row for panel in found.panels for row in _region_rows(panel)]
         write_results(directory, board, "frontier_map", content["map"], regions, of_prices)
+        if found.worths:
+            worths = list(worth_rows(found.worths, found.models))
+            write_results(directory, board, "consolidation", content["consolidation"], worths, _worth_figure(found))
+
+
+def _worth_figure(found: Findings) -> Figure:
+    """The figure of what consolidating is worth under the first cost model that has a cost."""
+    measured, cost = found.measured, found.worths[0].cost
+    assert measured.consolidating is not None
+    of_cost = [each for each in found.worths if each.cost == cost]
+    flat = {each.memory: each.points for each in of_cost if each.tariff == "flat"}
+    return consolidation_figure(
+        [
+            WorthPanel(each.memory, each.prices, each.points, flat.get(each.memory), each.best)
+            for each in of_cost
+            if each.tariff == "given"
+        ],
+        measured.consolidating.prices,
+        cost=cost,
+        unit=found.models[cost].unit,
+        title=measured.title,
+        n_seeds=len(measured.seeds),
+        confidence=found.confidence,
+    )
 
 
 def notes_of(found: Findings) -> list[str]:
@@ -87,6 +115,7 @@ def findings_json(found: Findings) -> dict[str, Any]:
     """All findings as plain values."""
     measured, seen = found.measured, found.seen()
     every = len(measured.options) <= 1000
+    worths = {"consolidation": worth_json(found.worths, measured, found.models)} if found.worths else {}
     return {
         "runs": measured.kind,
         "title": measured.title,
@@ -102,6 +131,7 @@ def findings_json(found: Findings) -> dict[str, Any]:
         "frontiers": [_choice_json(choice, found) for choice in found.choices],
         "breakevens": [_breakeven_json(each, found) for each in found.breakevens],
         "map": _map_json(found),
+        **worths,
         "options": [
             _option_json(measured.options, i)
             for i in range(len(measured.options))

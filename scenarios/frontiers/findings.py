@@ -19,6 +19,7 @@ from scenarios.analysis.frontier import (
 from scenarios.analysis.options import Options
 from scenarios.analysis.price_map import PriceMap, price_map, price_ranges
 from scenarios.config.settings import FrontierConfig
+from scenarios.frontiers.consolidation import Worth, find_worth
 from scenarios.frontiers.reading import ALL, Measured
 
 
@@ -106,6 +107,8 @@ class Findings:
     """None for trees."""
     panels: tuple[Panel, ...]
     """By memory, and by number of queries."""
+    worths: tuple[Worth, ...] = ()
+    """What consolidating is worth, by cost model, memory and tariff; of trees that offer it."""
 
     @property
     def main(self) -> str:
@@ -139,6 +142,7 @@ def find(measured: Measured, queries: tuple[int, ...], config: FrontierConfig) -
         ),
         breakevens,
         tuple(_panels(choices, queries, breakevens, config.confidence)),
+        find_worth(measured, models, config.confidence),
     )
 
 

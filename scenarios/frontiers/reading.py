@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Float, Int64
 
 from agent.errors import InvalidSetting
 from scenarios.analysis.options import Options
@@ -13,6 +13,21 @@ from scenarios.config.settings import AgentConfig
 
 ALL = "all memories"
 """The name of the choice among the options of all memories together."""
+
+
+@dataclass(frozen=True)
+class Consolidating:
+    """Which schedules consolidate, and what all would take under a flat tariff; of trees that offer it.
+
+    Attributes:
+        chosen: whether a schedule has an action that consolidates, in the order of `Measured.options`.
+        prices: price of compute at each chunk, mean over seeds.
+        flat_flops: `Options.flops` if each chunk had the mean of all prices; None if all prices are equal.
+    """
+
+    chosen: Bool[np.ndarray, " options"]
+    prices: Float[np.ndarray, " chunks"]
+    flat_flops: Float[np.ndarray, "seeds options"] | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,7 @@ class Measured:
         options: all of them.
         by_memory: the indices of the options with each memory, by label; those that leave the memory empty included.
         notes: on the runs.
+        consolidating: of trees with schedules that consolidate and others that do not; None for other runs.
     """
 
     kind: Literal["curve", "tree"]
@@ -40,6 +56,7 @@ class Measured:
     options: Options
     by_memory: Mapping[str, Int64[np.ndarray, " of_memory"]]
     notes: tuple[str, ...] = ()
+    consolidating: Consolidating | None = None
 
     def choices(self) -> dict[str, Options]:
         """The options of each memory and, if there are several memories, of all together; none of them twice."""

@@ -7,15 +7,19 @@ import numpy as np
 
 from scenarios.analysis.frontier import QueryCount
 from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.analysis.statistics import Interval
 from scenarios.config.settings import FrontierConfig
 from scenarios.figures.price_units import counted
 from scenarios.figures.style import seed_count
+from scenarios.frontiers.consolidation import Worth, notes_on_worth
 from scenarios.frontiers.files import findings_json, notes_of
 from scenarios.frontiers.findings import Choice, Findings
 from scenarios.frontiers.reading import ALL
 
 _SHOWN = 7
 """Most options of a sequence in the table; of a longer one the first and the last are shown."""
+_SHOWN_PRICES = 5
+"""Prices at which the table shows what consolidating is worth, the lowest and the highest among them."""
 
 
 def report(found: Findings, config: FrontierConfig, path: Path) -> Report:
@@ -30,7 +34,11 @@ def report(found: Findings, config: FrontierConfig, path: Path) -> Report:
     ]
     if found.breakevens:
         facts.append(("break-even", [path / f"breakeven_{what}.csv" for what in ("queries", "storage")]))
-    return Report(findings_json(found), parts, notes_of(found), facts, has_trajectories=False)
+    if found.worths:
+        parts += ["", _worths(found)]
+        facts.append(("consolidation", [path / f"consolidation.{kind}" for kind in ("png", "csv", "json")]))
+    notes = notes_of(found) + notes_on_worth(found.worths, len(found.measured.seeds))
+    return Report(findings_json(found), parts, notes, facts, has_trajectories=False)
 
 
 def _frontiers(found: Findings) -> list[Table]:
@@ -41,7 +49,7 @@ def _frontiers(found: Findings) -> list[Table]:
     shown = [choice for choice in found.choices if choice.among == found.main]
     has_queries = any(found.queries)
     level = f"{100 * found.confidence:g}%"
-    sizes = {cost: _size([choice for choice in shown if choice.cost == cost]) for cost in found.models}
+    sizes = {cost: _size(_prices_of([choice for choice in shown if choice.cost == cost])) for cost in found.models}
     tables = []
     for intervals in (True, False):
         rows = []
@@ -65,10 +73,14 @@ def _frontiers(found: Findings) -> list[Table]:
     return tables
 
 
-def _size(choices: list[Choice]) -> float:
-    """The number of units of cost, a power of 1000, for which break-even prices have few digits; 1 if that will do."""
+def _prices_of(choices: list[Choice]) -> list[float]:
+    """The break-even prices of choices, without their signs."""
     ratios = [each.price for choice in choices for each in choice.best if each.price is not None]
-    prices = [abs(price.estimate) for price in ratios if price.estimate]
+    return [abs(price.estimate) for price in ratios if price.estimate]
+
+
+def _size(prices: list[float]) -> float:
+    """The number of units of cost, a power of 1000, for which prices have few digits; 1 if that will do."""
     middle = float(np.median(prices)) if prices else 1.0
     return 1.0 if 0.01 <= middle < 1000 else 1000.0 ** -math.floor(math.log10(middle) / 3)
 
@@ -142,3 +154,52 @@ def _count(count: QueryCount) -> str:
             amount = queries / size
             return f"{amount:.1f}{letter}" if amount < 9.95 else f"{amount:,.0f}{letter}"
     return f"{queries:.0f}"
+
+
+def _worths(found: Findings) -> list[Table]:
+    """What consolidating is worth at some prices of the first cost model, by memory; with intervals if they fit."""
+    cost = found.worths[0].cost
+    shown = {(each.memory, each.tariff): each for each in found.worths if each.cost == cost}
+    given = [each for each in shown.values() if each.tariff == "given"]
+    has_flat, has_memories = len(shown) > len(given), len(given) > 1
+    unit, size = found.models[cost].unit, _size([price for each in given for price in each.prices.tolist()])
+    columns = (
+        *([Column("memory", is_text=True, folds=True)] if has_memories else []),
+        *numbers(f"points per\n{unit if size == 1 else f'{size:g} {unit}'}"),
+        Column("best\nschedule", is_text=True),
+        Column("best\nwithout", is_text=True),
+        *numbers("worth of\nconsolidating"),
+        *(numbers("under a\nflat tariff") if has_flat else ()),
+    )
+    tables = []
+    for intervals in (True, False):
+        rows = []
+        for each in given:
+            flat = shown.get((each.memory, "flat"))
+            for i in np.linspace(0, len(each.prices) - 1, _SHOWN_PRICES).round().astype(int).tolist():
+                points = [_points(of.points[i], intervals=intervals) for of in (each, flat) if of is not None]
+                price = _price(float(each.prices[i]) * size)
+                rows.append((*([each.memory] * has_memories), price, each.best[i], each.best_without[i], *points))
+        title = f"what consolidating is worth by {cost}, in points of accuracy"
+        tables.append(Table(columns, tuple(rows), title, _worth_caption(found, list(shown.values()))))
+    return tables
+
+
+def _worth_caption(found: Findings, worths: list[Worth]) -> str:
+    parts = []
+    for each in worths:
+        if (counts := each.told_apart()) is not None:
+            named = ", ".join([each.memory] * (len(found.measured.by_memory) > 1) + ["flat"] * (each.tariff == "flat"))
+            above, below = counts
+            text = f"interval above 0 at {above} of {len(each.prices)} prices, below 0 at {below}"
+            parts.append(f"{named}: {text}" if named else text)
+    return "; ".join([*parts, "at more prices and costs: consolidation.csv"])
+
+
+def _points(points: Interval, *, intervals: bool) -> str:
+    """Points of accuracy with two decimals, and their interval if there is one."""
+    estimate, low, high = (
+        None if number is None else f"{round(number, 2) + 0.0:.2f}"  # no -0.00
+        for number in (points.estimate, points.low, points.high)
+    )
+    return f"{estimate} [{low}, {high}]" if intervals and low is not None else str(estimate)

@@ -1,6 +1,6 @@
 """The schedules of schedule tables, under each of their memories, as options."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from scenarios.config.presets import validate
 from scenarios.config.settings import FrontierConfig, TreeConfig, settings_of
 from scenarios.experiments.finished_runs import read_config
 from scenarios.frontiers.labels import LEARNER_PARTS, MEMORY_PARTS, labels_of, parts_of
-from scenarios.frontiers.reading import Measured, chosen_labels, common_seeds
+from scenarios.frontiers.reading import Consolidating, Measured, chosen_labels, common_seeds
 from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.table import ScheduleTable, schedule_of
 from scenarios.oracle.tables import OF_PRICES, read_tables
@@ -60,9 +60,17 @@ def read_trees(paths: Sequence[Path], config: FrontierConfig) -> Measured:
             by_memory[label][seed] = table
     labels = chosen_labels(list(by_memory), config.memories)
     seeds, left_out = common_seeds({label: list(by_memory[label]) for label in labels})
-    sets = {label: _options(label, [by_memory[label][seed] for seed in seeds], config) for label in labels}
+    chosen = {label: [by_memory[label][seed] for seed in seeds] for label in labels}
+    prices = {
+        label: np.array([_prices(table, config.tariff) for table in tables], dtype=np.float64)
+        for label, tables in chosen.items()
+    }
+    sets = {
+        label: _options(label, tables, prices[label], calibrating=config.calibrating)
+        for label, tables in chosen.items()
+    }
     ends = np.cumsum([len(options) for options in sets.values()])
-    first = by_memory[labels[0]][seeds[0]]
+    first = chosen[labels[0]][0]
     return Measured(
         "tree",
         settings[0],
@@ -76,6 +84,7 @@ def read_trees(paths: Sequence[Path], config: FrontierConfig) -> Measured:
             for (label, options), end in zip(sets.items(), ends.tolist(), strict=True)
         },
         (*notes, *left_out),
+        _consolidating(chosen, prices[labels[0]], calibrating=config.calibrating),
     )
 
 
@@ -113,11 +122,22 @@ def _agreement(
     )
 
 
-def _options(label: str, tables: Sequence[ScheduleTable], config: FrontierConfig) -> Options:
+def _prices(table: ScheduleTable, tariff: Member | None) -> tuple[float, ...]:
+    """The price of compute at each chunk, under another tariff if one is given."""
+    if tariff is None:
+        return tuple(map(float, table.facts["prices"]))
+    return checked_prices(tariff.make(n_chunks=table.n_chunks, seed=int(table.facts["seed"])), table.n_chunks)
+
+
+def _options(
+    label: str, tables: Sequence[ScheduleTable], prices: Float[np.ndarray, "seeds chunks"], *, calibrating: bool
+) -> Options:
     """The schedules of the tables of one memory, one table for each seed."""
     first = tables[0]
     leaves = first.nodes(first.n_chunks)
-    by_seed = [_amounts(table, config) for table in tables]
+    flops, written, byte_chunks = (
+        _amounts(tables, prices, model, calibrating=calibrating) for model in (_PER_FLOP, _PER_BYTE, _PER_BYTE_CHUNK)
+    )
     empty = np.all([table.memory_entries[leaves] == 0 for table in tables], axis=0)
     nothing = np.zeros((len(tables), len(leaves)))
     return Options(
@@ -125,26 +145,53 @@ def _options(label: str, tables: Sequence[ScheduleTable], config: FrontierConfig
         tuple("" if is_empty else label for is_empty in empty),
         np.mean([table.learned[leaves] / table.n_samples.sum() for table in tables], axis=0),
         accuracy=np.array([table.accuracy[leaves, 0] for table in tables]),
-        flops=np.array([each[0] for each in by_seed]),
+        flops=flops,
         query_flops=nothing,
         recall_flops=nothing,
-        written=np.array([each[1] for each in by_seed]),
-        byte_chunks=np.array([each[2] for each in by_seed]),
+        written=written,
+        byte_chunks=byte_chunks,
     )
 
 
-def _amounts(table: ScheduleTable, config: FrontierConfig) -> Float[np.ndarray, "3 leaves"]:
-    """FLOPs at the prices of the tariff, bytes written and byte-chunks of each schedule, which observes nothing."""
-    if config.tariff is None:
-        prices = tuple(map(float, table.facts["prices"]))
-    else:
-        drawn = config.tariff.make(n_chunks=table.n_chunks, seed=int(table.facts["seed"]))
-        prices = checked_prices(drawn, table.n_chunks)
-    if not config.calibrating:
+def _amounts(
+    tables: Sequence[ScheduleTable], prices: Float[np.ndarray, "seeds chunks"], model: CostModel, *, calibrating: bool
+) -> Float[np.ndarray, "seeds leaves"]:
+    """The cost of each schedule, which observes nothing, in each table at its prices of compute."""
+    return np.array([_spent(table, at, model, calibrating) for table, at in zip(tables, prices, strict=True)])
+
+
+def _spent(
+    table: ScheduleTable, prices: Float[np.ndarray, " chunks"], model: CostModel, calibrating: bool
+) -> Float[np.ndarray, " leaves"]:
+    if not calibrating:
         arrays = {name: getattr(table, name).copy() for name in ("flops", "nbytes")}
         for values in arrays.values():
             values[:, _CALIBRATE] = 0
         table = replace(table, **arrays)
-    leaves = table.nodes(table.n_chunks)
-    models = (_PER_FLOP, _PER_BYTE, _PER_BYTE_CHUNK)
-    return np.array([PricedTable(table, prices, model).spent[leaves] for model in models])
+    return PricedTable(table, tuple(prices.tolist()), model).spent[table.nodes(table.n_chunks)]
+
+
+def _consolidating(
+    sets: Mapping[str, Sequence[ScheduleTable]], prices: Float[np.ndarray, "seeds chunks"], *, calibrating: bool
+) -> Consolidating | None:
+    """Which schedules of all sets consolidate; None if all do or none does.
+
+    Args:
+        sets: the tables of each memory, one for each seed.
+        prices: of compute, the same for all sets.
+        calibrating: whether the calibration is billed.
+    """
+    first = next(iter(sets.values()))[0]
+    consolidates = np.array([operation.consolidates for operation in first.operations])
+    if consolidates.all() or not consolidates.any():
+        return None
+    n, n_actions = first.n_chunks, len(first.actions)
+    decisions = first.nodes(n)[:, None] // n_actions ** np.arange(n) % n_actions
+    flat = np.full_like(prices, prices.mean())
+    return Consolidating(
+        np.tile(consolidates[decisions].any(axis=1), len(sets)),
+        prices.mean(axis=0),
+        np.concatenate([_amounts(each, flat, _PER_FLOP, calibrating=calibrating) for each in sets.values()], axis=1)
+        if np.ptp(prices)
+        else None,
+    )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.policies.thresholds import SleepPolicy
 from scenarios.config.families import POLICY
 from scenarios.config.members import Member
 from scenarios.config.presets import validate
@@ -21,7 +22,8 @@ from scenarios.running.world import check_policies
 HEURISTICS = (
     "random periodic:period=2 periodic:period=4 tariff loss uncertainty disagreement novelty linucb thompson forecast"
 )
-"""The specs of the heuristics in every evaluation; with a budget, `budget` is another one."""
+"""The specs of the heuristics in every evaluation; with a budget `budget` is another one, and `sleep` where trees have
+its action."""
 _WITH_COST_WEIGHT = ("linucb", "thompson", "forecast")
 
 
@@ -60,9 +62,11 @@ def evaluate_policies(
     Raises:
         InvalidSetting: an invalid policy, or policies were trained on all trees.
     """
+    further = [] if pricing.budget is None else ["budget"]
+    further += ["sleep"] if set(SleepPolicy.needs_actions) <= set(tables[0].actions) else []
     heuristics = [
         Member.read(f"{name}:cost_weight={pricing.cost_weight!r}" if name in _WITH_COST_WEIGHT else name, POLICY)
-        for name in [*split_specs(HEURISTICS), *(["budget"] if pricing.budget is not None else [])]
+        for name in [*split_specs(HEURISTICS), *further]
         if name != "novelty" or any(table.tells_novelty for table in tables)
     ]
     seen = {spec: trained_on(path, tables) for spec, path in policy_files(policies).items()}

@@ -43,7 +43,7 @@ class ScheduleTable:
         nbytes: bytes written from the parent to the node, by account, for the same policy.
         learned: number of samples that the learner was given since initialization, at every node.
         memory_entries: number of entries in memory, at every node.
-        memory_nbytes: bytes of the memory, with the raw images stored for re-keying.
+        memory_nbytes: bytes of the memory, with the raw images stored beside it.
         held_nbytes: bytes that storage is charged for.
         signals: the signals (`SIGNALS`) that a policy observes of the next chunk; NaN while the memory is empty.
         learner_look: FLOPs of the learner's forward pass on the next chunk.

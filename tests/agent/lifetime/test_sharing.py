@@ -20,10 +20,11 @@ from agent.learners.training import Training
 from agent.lifetime.loop import Lifetimes
 from agent.memory import CacheMemory, KnnMemory, ResidualMemory, RidgeMemory
 from agent.memory.bounded import Capacity, bounded
+from agent.memory.consolidation import Consolidation
 from agent.memory.herding import Herding
 from agent.memory.rekeying import Rekeying
 from agent.networks.keys import Columns, KeyPlaces, joint_keys
-from agent.operations import OPERATIONS
+from agent.operations import OPERATIONS, Action
 from agent.policies import (
     DisagreementPolicy,
     ForecastPolicy,
@@ -51,7 +52,19 @@ MEMORIES = {
     "residual": (ResidualMemory, POOLED),
     "knn of 20": (lambda n_classes: bounded(KnnMemory(n_classes), Capacity(20), Herding()), POOLED),
 }
+
+
+class Turns(Policy):
+    """One action after the other."""
+
+    needs_actions = ("consolidate",)
+
+    def decide(self, observation):
+        return Action(("memorize", "consolidate", "learn", "consolidate", "memorize")[observation.step % 5])
+
+
 POLICIES = {
+    "turns": Turns,
     "k40": lambda: StaticPolicy(40),
     "k100": lambda: StaticPolicy(100),
     "interleaved": lambda: InterleavedPolicy(40),
@@ -78,14 +91,17 @@ class Method(NamedTuple):
     rekey: str = "never"
     calibrate_every: int = 0
     budget: float = inf
+    consolidate: str = "never"
 
 
 METHODS = [
-    Method(memory, policy, rekey, calibrate_every, budget)
-    for memory, policy, rekey, calibrate_every, budget in product(
-        MEMORIES, POLICIES, ("never", "on-learn", "every:3"), (0, 2, 3), (0.5, inf)
+    Method(memory, policy, rekey, calibrate_every, budget, consolidate)
+    for memory, policy, rekey, calibrate_every, budget, consolidate in product(
+        MEMORIES, POLICIES, ("never", "on-learn", "every:3"), (0, 2, 3), (0.5, inf), ("never", "6", "release:9")
     )
-    if memory != "ridge" or rekey == "never"
+    if (memory != "ridge" or rekey == "never")
+    and (policy == "turns") == (consolidate != "never")
+    and (memory not in ("ridge", "nearest") or consolidate != "release:9")
 ]
 
 
@@ -102,8 +118,9 @@ def lifetimes(kind, methods, names=None, **how):
     learner = KINDS[kind](network, toy_training(), keys, seed=0)
     agents = {}
     for (name, method), own in zip(methods.items(), columns, strict=True):
-        memory, rekeying = MEMORIES[method.memory][0](N_CLASSES), Rekeying.parse(method.rekey)
-        agents[name] = Agent(learner, memory, rekeying=rekeying, calibrate_every=method.calibrate_every, keys=own)
+        how_often = {"rekeying": Rekeying.parse(method.rekey), "calibrate_every": method.calibrate_every}
+        consolidation, memory = Consolidation.parse(method.consolidate), MEMORIES[method.memory][0](N_CLASSES)
+        agents[name] = Agent(learner, memory, consolidation=consolidation, keys=own, **how_often)
     queries = how.pop("queries", 0)
     stream = [replace(chunk, price=price, queries=queries) for chunk, price in zip(STREAM, PRICES, strict=True)]
     policies = {name: POLICIES[methods[name].policy]() for name in names or methods}
@@ -148,6 +165,8 @@ def test_methods_that_share_a_learner_live_as_each_would_alone(kind):
         Method("cache", "loss", "on-learn", 2, 0.5),
         Method("nearest", rekey="every:3"),
         Method("ridge"),
+        Method("cache", "turns", consolidate="release:9"),
+        Method("knn of 20", "turns", "every:3", consolidate="6"),
     ]
     how = PLANS["experiences"]
     assert_same(lived(lifetimes(kind, methods, **how)), each_alone(kind, methods, **how))

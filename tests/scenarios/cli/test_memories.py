@@ -115,7 +115,7 @@ def test_memories_by_name_share_the_learners(tmp_path):
         (["--capacity", "shared:10MB"], "expected a learner that stores less than the 10,000,000 bytes that it shares"),
         (
             ["--capacity", "shared:10MB", "--rekey", "on-learn"],
-            "expected no re-keying with a capacity of 10,000,000 bytes",
+            "expected neither re-keying nor consolidation with a capacity of 10,000,000 bytes",
         ),
         (["--learner", "online:stored=0"], "expected from 1 to 1,000,000,000 samples stored for rehearsal, got 0"),
         (["--learner", "online:stored=9,rehearsal=0"], "expected rehearsal of what is stored, got 9 samples stored"),

@@ -32,6 +32,8 @@ KINDS = {
     "rekeyed": {"policies": "interleaved:k=50", "rekey": "on-learn"},
     "cooldown": {"policies": "interleaved:k=50", "learner": "cooldown:epochs=2"},
     "refit": {"policies": "static:k=50", "learner": "refit:epochs=2"},
+    "asleep": {"policies": "sleep", "consolidate": "60", "tariff": "day-night:period=4"},
+    "forgetful": {"policies": "sleep", "consolidate": "release:60", "tariff": "day-night", "rekey": "on-learn"},
     "uncalibrated": {"policies": "interleaved:k=50", "calibrate_every": 0},
 }
 
