@@ -102,8 +102,7 @@ PRICED = [replace(chunk, price=price) for chunk, price in zip(STREAM, (1, 2, 0.5
 
 
 def lifetimes(make, policies, *, memory="cache", rekeying=NEVER, calibrate_every=0, **plan):
-    agent = toy_agent(make, memory=memory)
-    agent.rekeying, agent.calibrate_every = rekeying, calibrate_every
+    agent = toy_agent(make, memory=memory, rekeying=rekeying, calibrate_every=calibrate_every)
     settings = {"costs": COST_MODELS["energy"](), "budget": 1.0}
     return Lifetimes(agent, PRICED, policies, replace(PLAN, **plan), **settings)
 
