@@ -200,8 +200,9 @@ class Agent:
     def consolidate(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
         """Memorize the chunk, and then learn from images in memory that the learner has not learned yet.
 
-        They are as many as `consolidation` says, evenly spaced by age, this chunk's among them: each image is learned
-        once at most. If it says so, the memory forgets them; else their keys stay, but not their raw images.
+        They are up to as many as `consolidation` says, evenly spaced by age among all that wait, those of this chunk
+        included. Each image is learned once at most. If `consolidation` says so, the memory forgets them; else their
+        keys stay, but not their raw images.
         """
         bill = self.memorize(chunk, outputs)
         ids = self.raw_images.next(self.consolidation.images)
@@ -321,7 +322,9 @@ class Agent:
     def estimate_consolidating(self, chunk: Chunk, *, looked: bool) -> Estimate:
         """Estimate `consolidate`, with a `flush` right after it; the arguments are those of `estimate_memorizing`.
 
-        Where a capacity evicts entries, it takes those that wait for the learner to be as likely to go as others.
+        Where a capacity evicts entries, it takes those that wait for the learner to be as likely to go as others. Of
+        entries that are released or re-keyed it counts what a plain memory of entries needs, without what a transform
+        or an eviction adds.
         """
         memorizing, shape = self.estimate_memorizing(chunk, looked=looked), chunk.inputs.shape[1:]
         n, n_evicted = len(chunk), self._estimate_insert(len(chunk), shape).n_evicted

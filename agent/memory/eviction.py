@@ -99,7 +99,7 @@ class Fifo(Stateless):
 
 
 class Reservoir(Stateless):
-    """What stays is a uniform sample of all that was ever inserted.
+    """What stays is a uniform sample of all that was ever inserted and not released.
 
     Each sample has a pseudo-random priority, a hash of the seed and its id, and the lowest priorities stay (bottom-k
     sampling). So the same samples stay whatever the chunks, and nothing needs to be stored.
@@ -124,7 +124,8 @@ class Reservoir(Stateless):
 class ClassBalanced(Stateless):
     """What stays is a uniform sample of each class, in equal numbers (`quotas`).
 
-    What stays is what would be chosen from all samples ever inserted, whatever the chunks: no quota grows.
+    What stays is what would be chosen from all samples ever inserted, whatever the chunks: no quota grows, unless
+    entries are released.
 
     Args:
         seed: of the priorities.

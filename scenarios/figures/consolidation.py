@@ -172,7 +172,7 @@ def _handles(
     if any(panel.flat is not None for panel in panels):
         label = f"flat: each chunk at the mean price, ×{chunk_prices.mean():.3g}"
         handles.append(Line2D([], [], color=_FLAT, linewidth=1.0, linestyle=(0, (4, 2)), label=label))
-    bands = f"; bands: {100 * confidence:g}% t intervals" if n_seeds > 1 else ""
+    bands = f"; bands: {100 * confidence:g}% t intervals" if n_seeds > 1 else "; one seed: biased upward"
     handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=f"0: as good without consolidating{bands}"))
     used = {letter for panel in panels for schedule in panel.best for letter in schedule}
     return handles + [

@@ -62,10 +62,15 @@ def find_worth(measured: Measured, models: Mapping[str, CostModel], confidence: 
 def _worths(
     measured: Measured, of: Consolidating, models: Mapping[str, CostModel], confidence: float
 ) -> Iterator[Worth]:
-    flat = None if of.flat_flops is None else replace(measured.options, flops=of.flat_flops)
+    lived = measured.options
+    # Who never consolidates stores no raw images: such schedules cost what they would without the third action.
+    options = replace(
+        lived, written=lived.written - of.unused_written, byte_chunks=lived.byte_chunks - of.unused_byte_chunks
+    )
+    flat = None if of.flat_flops is None else replace(options, flops=of.flat_flops)
     for cost, model in models.items():
         for memory, indices in measured.by_memory.items():
-            tariffs: dict[Tariff, Options] = {"given": measured.options.at(indices)}
+            tariffs: dict[Tariff, Options] = {"given": options.at(indices)}
             if flat is not None:
                 tariffs["flat"] = flat.at(indices)
             costs = {tariff: options.cost(model, 0) for tariff, options in tariffs.items()}

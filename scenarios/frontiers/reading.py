@@ -23,11 +23,15 @@ class Consolidating:
         chosen: whether a schedule has an action that consolidates, in the order of `Measured.options`.
         prices: price of compute at each chunk, mean over seeds.
         flat_flops: `Options.flops` if each chunk had the mean of all prices; None if all prices are equal.
+        unused_written: bytes of raw images that a schedule writes and never needs, as it does not consolidate.
+        unused_byte_chunks: sum of these bytes, as far as they are held, over all chunks.
     """
 
     chosen: Bool[np.ndarray, " options"]
     prices: Float[np.ndarray, " chunks"]
     flat_flops: Float[np.ndarray, "seeds options"] | None
+    unused_written: Float[np.ndarray, "seeds options"]
+    unused_byte_chunks: Float[np.ndarray, "seeds options"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from agent.accounting.costs import CostModel
 from agent.accounting.work import ACCOUNTS
@@ -185,13 +185,28 @@ def _consolidating(
     consolidates = np.array([operation.consolidates for operation in first.operations])
     if consolidates.all() or not consolidates.any():
         return None
-    n, n_actions = first.n_chunks, len(first.actions)
-    decisions = first.nodes(n)[:, None] // n_actions ** np.arange(n) % n_actions
+    chosen = consolidates[_paths(first) % len(first.actions)].any(axis=1)
+    unused = [np.array([_unused(table) for table in tables]) * ~chosen for tables in sets.values()]
     flat = np.full_like(prices, prices.mean())
     return Consolidating(
-        np.tile(consolidates[decisions].any(axis=1), len(sets)),
+        np.tile(chosen, len(sets)),
         prices.mean(axis=0),
         np.concatenate([_amounts(each, flat, _PER_FLOP, calibrating=calibrating) for each in sets.values()], axis=1)
         if np.ptp(prices)
         else None,
+        *np.concatenate(unused, axis=2).swapaxes(0, 1),
     )
+
+
+def _paths(table: ScheduleTable) -> Int64[np.ndarray, "leaves chunks"]:
+    """The nodes on the way to each leaf, from the leaf back to the first chunk."""
+    return table.nodes(table.n_chunks)[:, None] // len(table.actions) ** np.arange(table.n_chunks)
+
+
+def _unused(table: ScheduleTable) -> Float[np.ndarray, "2 leaves"]:
+    """Bytes of the raw images of all entries, as if nothing were learned of them: written, and summed over chunks."""
+    paths = _paths(table)
+    memorizes = np.array([operation.memorizes for operation in table.operations])
+    written = memorizes[paths % len(table.actions)] @ table.n_samples[::-1]
+    held = table.memory_entries[paths].sum(axis=1)
+    return np.array([written, held], dtype=np.float64) * int(table.facts.get("raw_nbytes", 0))

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import InvalidSetting, RunError
+from agent.memory.raw_images import RawImages
 from agent.operations import OPERATIONS
 from agent.storage.record import RunDirectory, read_object
 from scenarios.analysis.formats import gflop, percent
@@ -174,9 +175,16 @@ def _facts(config: TreeConfig, seed: int, world: tuple[Dataset, Scenario], acces
         "actions": list(config.actions),
         "prices": list(scenario.stream.prices),
         "classes": list(dataset.class_names),
+        "raw_nbytes": _raw_nbytes(config, scenario),
         "n_fitting": len(fitting),
         "n_evaluated": len(evaluated),
     }
+
+
+def _raw_nbytes(config: TreeConfig, scenario: Scenario) -> int:
+    """Bytes of a raw image that waits in memory for consolidation; 0 if re-keying needs it anyway."""
+    images = RawImages(all_kept=False, awaiting=config.consolidate.needs_inputs and not config.rekey.needs_inputs)
+    return images.nbytes_of(scenario.stream[0].inputs[:1])
 
 
 def search_seed(config: TreeConfig, seed: int, site: Site) -> None:

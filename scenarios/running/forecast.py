@@ -94,17 +94,21 @@ def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Actio
     policy = method.policy.make(seed=seed)
     if policy.observes != "nothing" or policy.needs_estimates:
         return [Action.LEARN if i % 2 == 0 else Action.MEMORIZE for i in range(len(stream))]
-    n, n_seen, n_learned = len(stream), 0, 0
+    n, n_seen, n_learned, n_memorized, n_waiting = len(stream), 0, 0, 0, 0
     decided: list[Action] = []
     for i, chunk in enumerate(stream):
-        learned = n_learned / max(n_seen, 1)
-        memorized = (n_seen - n_learned) / max(n_seen, 1)
+        learned, memorized = n_learned / max(n_seen, 1), n_memorized / max(n_seen, 1)
         observation = Observation(
             i, n, len(chunk), i / n, learned, memorized, price=chunk.price, actions=method.actions
         )
         decided.append(ask(policy, observation))
+        operation = decided[-1].operation
         n_seen += len(chunk)
-        n_learned += len(chunk) * decided[-1].operation.learns
+        n_memorized += len(chunk) * operation.memorizes
+        n_waiting += len(chunk) * operation.memorizes
+        consolidated = min(n_waiting, method.consolidate.images) if operation.consolidates else 0
+        n_waiting -= consolidated
+        n_learned += consolidated if operation.consolidates else len(chunk) * operation.learns
     return decided
 
 
@@ -211,7 +215,8 @@ class _Walk:
             n_learned = min(self.unlearned, self.method.consolidate.images)
             self.unlearned -= n_learned
             self.entries -= n_learned if self.method.consolidate.release else 0
-            self._learn(n_learned)
+            if n_learned:
+                self._learn(n_learned)
             return
         if action.operation.learns:
             self._learn(n)

@@ -22,6 +22,7 @@ CONSOLIDATION = {f"consolidation.{kind}" for kind in ("csv", "json", "png")}
 LEARN, MEMORIZE, CALIBRATE = (ACCOUNTS.index(name) for name in ("learn", "memorize", "calibrate"))
 DAYS = "day-night:period=2,day=2,night=0.5"
 N = 3
+RAW = 20  # of the 100 bytes of an entry
 
 
 def sleeping(seed=0, n=N, tariff=DAYS, which=0, **settings):
@@ -48,6 +49,7 @@ def sleeping(seed=0, n=N, tariff=DAYS, which=0, **settings):
             "seed": seed,
             "actions": ["memorize", "learn", "consolidate"],
             "prices": list(given.tariff.make(n_chunks=n, seed=seed)),
+            "raw_nbytes": RAW,
         },
         n_samples,
         accuracy,
@@ -82,12 +84,14 @@ def worth_slowly(tables, model, price, *, flat):
     for table in tables:
         paid = [sum(every) / len(every)] * table.n_chunks if flat else table.facts["prices"]
         priced = PricedTable(table, tuple(paid), model)
-        by_seed.append(
-            {
-                schedule_of(int(leaf), table.actions): 100 * table.accuracy[leaf, 0] - price * priced.spent[leaf]
-                for leaf in table.nodes(table.n_chunks)
-            }
-        )
+        by_seed.append({})
+        for leaf in table.nodes(table.n_chunks).tolist():
+            schedule, cost, node = schedule_of(leaf, table.actions), float(priced.spent[leaf]), leaf
+            while "C" not in schedule and node > 1:  # without raw images, which it never needs
+                cost -= RAW * model.per_byte_chunk * table.memory_entries[node]
+                cost -= RAW * model.per_byte_written * 8 * (node % 3 == 0)
+                node //= 3
+            by_seed[-1][schedule] = 100 * table.accuracy[leaf, 0] - price * cost
     names = list(by_seed[0])
     gains = []
     for left_out, own in enumerate(by_seed):
@@ -211,3 +215,28 @@ def test_a_grown_tree_is_read_and_drawn(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "frontier/x/consolidation.png").read_bytes().startswith(b"\x89PNG")
     assert kept(tmp_path / "frontier/x").keys() >= CONSOLIDATION
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [[], ["--rekey", "on-learn"], ["--capacity", 50, "--eviction", "fifo"]])
+def test_schedules_without_it_cost_what_they_would_without_the_action(tmp_path, how):
+    small = "--device cpu --train-size 60 --validation-size 20 --chunks 3 --network resnet:width=2 --workers 1".split()
+    small += [*"--learner online:epochs=1 --seeds 2 --runs".split(), tmp_path, *how]
+    for name, offered in (("two", []), ("three", ["--consolidate", 25])):
+        assert within("tree", *small, *offered, "--name", name).returncode == 0
+    two, three = (
+        measured_in(resolve(FrontierConfig, "quick", {"paths": [tmp_path / "tree" / name]}, {}))[0]
+        for name in ("two", "three")
+    )
+    plain = ~three.consolidating.chosen
+    assert [name for name, is_plain in zip(three.options.names, plain, strict=True) if is_plain] == list(
+        two.options.names
+    )
+    np.testing.assert_array_equal(three.options.accuracy[:, plain], two.options.accuracy)
+    np.testing.assert_array_equal(three.options.flops[:, plain], two.options.flops)
+    written = three.options.written - three.consolidating.unused_written
+    held = three.options.byte_chunks - three.consolidating.unused_byte_chunks
+    np.testing.assert_array_equal(written[:, plain], two.options.written)
+    np.testing.assert_array_equal(held[:, plain], two.options.byte_chunks)
+    assert not three.consolidating.unused_written[:, ~plain].any()
+    assert three.consolidating.unused_byte_chunks.any() == ("--rekey" not in how)
