@@ -1,6 +1,7 @@
-"""Learners: networks that give probabilities and keys, trained online, with cool-downs, or refitted."""
+"""Learners: networks that give probabilities and keys, trained online, with cool-downs, refitted, or above features."""
 
 from agent.learners.cooldown import CooldownLearner as CooldownLearner
+from agent.learners.head import HeadLearner as HeadLearner
 from agent.learners.online import OnlineLearner as OnlineLearner
 from agent.learners.protocol import Learner as Learner
 from agent.learners.recipe import RECIPES as RECIPES

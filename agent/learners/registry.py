@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from agent.learners.cooldown import CooldownLearner
+from agent.learners.head import HeadLearner
 from agent.learners.online import OnlineLearner
 from agent.learners.protocol import Learner
 from agent.learners.refit import RefitLearner
 
 LEARNERS: dict[str, Callable[..., Learner]]
-LEARNERS = {"online": OnlineLearner, "cooldown": CooldownLearner, "refit": RefitLearner}
+LEARNERS = {"online": OnlineLearner, "cooldown": CooldownLearner, "refit": RefitLearner, "head": HeadLearner}
 """Learners by their names on the command line; called with a network, a training and the places of keys."""

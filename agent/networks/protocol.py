@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from agent.data.augmentation import Normalization
+
 MAX_WIDTH = 10**5
 """Channels or units of a layer; more are taken for a typing error."""
 
@@ -28,6 +30,8 @@ class Network(nn.Module, ABC):
     """Where keys are read by default."""
     aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Names that stand for several places."""
+    normalization: ClassVar[Normalization | None] = None
+    """Of its inputs, if its weights were trained with one; None for that of the data set."""
 
     @property
     @abstractmethod

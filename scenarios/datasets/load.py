@@ -55,6 +55,8 @@ class Dataset:
     test_rows: Int64[Tensor, " n_test"] | None = None
     """For each test image its row in the data set's own test part, or in all its images if it has no such part; None if
     the test part is the data set's own, whole and in its order."""
+    cache_dir: Path | None = None
+    """Where what is computed from its images can be kept; None for nowhere."""
 
     @property
     def n_classes(self) -> int:
@@ -173,7 +175,8 @@ def load_dataset(
     train, validation, test, rows = _split(source, sizes, name, named_generator(seed, "split"))
     scale = Normalization.of(train.inputs)
     own_test = source.test is not None
-    return Dataset(name, source.class_names, train, validation, test, augmentation, scale, notes, own_test, rows)
+    parts = train, validation, test
+    return Dataset(name, source.class_names, *parts, augmentation, scale, notes, own_test, rows, cache)
 
 
 def _check_content(dataset: Member, access: Access) -> None:

@@ -23,11 +23,13 @@ from agent.memory.rekeying import Rekeying
 from agent.memory.transform import KeyTransform
 from agent.memory.transformed import transformed
 from agent.networks.keys import KeyPlaces, check_takes, joint_keys
+from agent.networks.protocol import Network
 from agent.randomness import named_generator
 from scenarios.config.members import Member
 from scenarios.config.method import AgentSettings, MethodSettings
 from scenarios.config.settings import AgentConfig
 from scenarios.datasets.load import Dataset
+from scenarios.running.machine import features_dir
 
 
 def choose_device(name: str) -> torch.device:
@@ -77,14 +79,15 @@ def build_agents(
         InvalidSetting: settings contradict each other, or this machine does not allow them.
     """
     first = next(iter(methods.values()))
-    training, shape = _training(config, first.recipe, dataset, progress), tuple(dataset.train.inputs.shape[1:])
-    generator = named_generator(seed, "weights")
+    shape, generator = tuple(dataset.train.inputs.shape[1:]), named_generator(seed, "weights")
     network = first.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
+    training = _training(config, first, network, dataset, progress)
     check_takes(network, shape, dataset.n_classes)
     parts = {name: _agent_parts(method) for name, method in methods.items()}
     different = list(dict.fromkeys(parts.values()))
     keys, columns = joint_keys([each.keys for each in different], network, shape)
-    learner = first.learner.make(network=network, training=training, keys=keys, seed=seed)
+    kept = features_dir(dataset.cache_dir, training.device.type, config.threads)
+    learner = first.learner.make(network=network, training=training, keys=keys, features_dir=kept, seed=seed)
     _check(learner, first.learner, Learner)
     if training.recipe.prepare and not isinstance(learner, Preparable):
         raise InvalidSetting(
@@ -106,17 +109,24 @@ def build_agents(
     return {name: agents[each] for name, each in parts.items()}
 
 
-def _training(config: AgentConfig, member: Member, dataset: Dataset, progress: Progress) -> Training:
+def _training(
+    config: AgentConfig, method: AgentSettings, network: Network, dataset: Dataset, progress: Progress
+) -> Training:
     """A recipe, bound to the data set and the device; raises as `build_agents` does."""
-    recipe, shape, device = member.make(), tuple(dataset.train.inputs.shape[1:]), choose_device(config.device)
+    recipe, shape, device = method.recipe.make(), tuple(dataset.train.inputs.shape[1:]), choose_device(config.device)
     if recipe.views and len(shape) != 3:
         raise InvalidSetting(
-            f"expected images for the views of --recipe {member}, got inputs of shape {shape}; views=plain"
+            f"expected images for the views of --recipe {method.recipe}, got inputs of shape {shape}; views=plain"
+        )
+    augments = getattr(method.learner.factory, "augments", True)
+    if not augments and (config.shift or config.mirror):
+        raise InvalidSetting(
+            f"expected no --shift and --mirror with --learner {method.learner.name}, which does not augment images"
         )
     return Training(
         recipe,
-        normalization=dataset.normalization,
-        augmentation=choose_augmentation(config, recipe, dataset),
+        normalization=network.normalization or dataset.normalization,
+        augmentation=choose_augmentation(config, recipe, dataset) if augments else Augmentation(),
         device=device,
         compiled=device.type == "cuda" if config.compile is None else config.compile,
         progress=progress,

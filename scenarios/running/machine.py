@@ -1,9 +1,11 @@
 """What a run records about its machine: installed versions, processor and settings of libraries."""
 
+import json
 import os
 import platform
 import re
 from functools import cache
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,17 @@ def machine(device: str, threads: int | None) -> dict[str, Any]:
             "tf32": torch.backends.cudnn.allow_tf32,
         },
     }
+
+
+def features_dir(cache_dir: Path | None, device: str, threads: int | None) -> Path | None:
+    """The folder of features that this machine has computed or would compute alike; None without a cache folder.
+
+    Features of another machine may differ in their last digits.
+    """
+    if cache_dir is None:
+        return None
+    decides = json.dumps([machine(device, threads), distribution_version("torch")], sort_keys=True)
+    return cache_dir / "features" / blake2b(decides.encode(), digest_size=8).hexdigest()
 
 
 def _cpu_features() -> str:
