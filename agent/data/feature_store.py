@@ -63,6 +63,7 @@ class FeatureStore:
             _warn("written", self.file, error)
             return
         with self._opened("written") as database:
+            database.execute("PRAGMA page_size = 16384")  # of a new file; a page of 4096 bytes has room for one row
             database.execute("CREATE TABLE IF NOT EXISTS features (content BLOB PRIMARY KEY, row BLOB NOT NULL)")
             written = (row.tobytes() for row in rows.numpy())
             checked = (_checksum(row) + row for row in written)

@@ -3,10 +3,11 @@
 import hashlib
 import math
 import time
-from copy import deepcopy
+from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Float16, Int64, Shaped
@@ -23,6 +24,7 @@ from agent.networks.flops import flops_per_sample
 from agent.networks.keys import INPUT, JointKeys, KeyPlaces, Keys
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape, shown
+from agent.version import Version
 
 FEATURES = "features"
 """The place of a network whose activations its head is given."""
@@ -36,19 +38,19 @@ WRITTEN_AT_ONCE = 256
 UNCHANGED = Normalization((0.0,), (1.0,))
 
 
-class HeadLearner(OnlineLearner):
-    """Trains the head of a frozen, pretrained network, on features of each chunk as it comes, and rehearses features.
+class HeadLearner:
+    """Trains the head of a frozen, pretrained network on features of each chunk as it comes, and rehearses features.
 
-    An online learner whose inputs are features; see `online` for the rest. The network below its head never changes, so
-    the features of an image are computed once, rounded to float16, and kept on disk by the content of the image; an
-    image whose features were kept is billed as if they were computed. Images are not augmented. What is stored for
-    rehearsal are features. Keys from other places than `input` are pooled, computed and kept in the same way.
+    The head is trained as an online learner trains a network (see `online`), whose inputs are features. The network
+    below it never changes, so the features of an image are computed once, rounded to float16, and kept on disk by the
+    content of the image; those of a kept image are billed as if they were computed. Images are not augmented. Keys
+    from other places than `input` are pooled, computed and kept in the same way.
 
     Args:
         network: has a `head`, whose parameters alone are trained.
         training: the recipe, bound to a data set and a device; without augmentation and further views.
         keys: where keys are read.
-        epochs: samples trained on for each new sample, above 0, as of the online learner.
+        epochs: samples trained on for each new sample, above 0.
         rehearsal: share of a batch drawn from earlier chunks, 0 to below 1.
         timescale: gradient steps after which the learning rate has fallen to 0.71 of what it was, as 1 / √(1 + steps /
             timescale), above 0; inf for a constant rate.
@@ -62,9 +64,10 @@ class HeadLearner(OnlineLearner):
             pooled, augmentation, or further views.
 
     References:
-        Kornblith et al. 2019, arXiv:1805.08974 (linear classifiers on ImageNet features)
+        Kornblith et al. 2019, arXiv:1805.08974 (linear classifiers on features of ImageNet)
     """
 
+    lazy: ClassVar[bool] = False
     augments: ClassVar[bool] = False
 
     def __init__(
@@ -87,8 +90,8 @@ class HeadLearner(OnlineLearner):
             raise InvalidSetting("expected a recipe with views=plain for the learner head, got further views")
         self.reader = FeatureReader(network, training, keys, features_dir)
         recipe = replace(training.recipe, prepare=None)
-        super().__init__(
-            deepcopy(self.reader.head),
+        self.trainer = OnlineLearner(
+            self.reader.head,
             replace(training, recipe=recipe, normalization=UNCHANGED, progress=unreported),
             KeyPlaces((FEATURES,)),
             epochs=epochs,
@@ -99,50 +102,98 @@ class HeadLearner(OnlineLearner):
             seed=seed,
         )
 
+    @property
+    def version(self) -> Version:
+        """Of the head that predicts."""
+        return self.trainer.version
+
+    @property
+    def n_steps(self) -> int:
+        """Gradient steps since initialization."""
+        return self.trainer.n_steps
+
+    @property
+    def pending(self) -> bool:
+        """Never: `learn` trains at once."""
+        return False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features and labels stored for rehearsal."""
+        return self.trainer.nbytes
+
     def most_nbytes(self, inputs: Shaped[Tensor, "n ..."]) -> float:
         """The most bytes that are ever held between chunks; see `BoundedStorage`."""
-        return super().most_nbytes(self.reader.like(inputs))
+        return self.trainer.most_nbytes(self.reader.like(inputs))
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
-        """Train on the features of the chunk.
+        """Compute the features of the chunk, and train on them.
 
         Raises:
             TrainingDiverged: the loss became non-finite.
         """
         if not len(labels):
             return Work()
-        activations, reading = self.reader.read(inputs, counted=3)
-        return reading + replace(super().learn(activations[FEATURES], labels), samples=0)
+        activations, reading = self.reader.read(inputs, reported=3)
+        return reading + _of_the_head(self.trainer.learn(activations[FEATURES], labels))
 
     def estimate(self, inputs: Shaped[Tensor, "n ..."]) -> LearningEstimate:
         """The work of `learn`; nothing is deferred."""
-        at_once, later = super().estimate(self.reader.like(inputs))
-        reading = Work(self.reader.flops(len(inputs), inputs.shape[1:]), samples=len(inputs))
-        return LearningEstimate(reading + replace(at_once, samples=0), later)
+        at_once, later = self.trainer.estimate(self.reader.like(inputs))
+        reading = Work(self.reader.flops(len(inputs), tuple(inputs.shape[1:])), samples=len(inputs))
+        return LearningEstimate(reading + _of_the_head(at_once), later)
 
-    @torch.inference_mode()
+    def flush(self) -> Work:
+        """Nothing to do."""
+        return Work()
+
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
         """Probabilities and keys."""
         activations, reading = self.reader.read(inputs)
-        outputs, work = super().forward(activations[FEATURES])
+        outputs, work = self.trainer.forward(activations[FEATURES])
         keys = self.reader.keys_of(inputs, activations)
-        return Outputs(outputs.probabilities, keys), reading + replace(work, samples=0)
+        return Outputs(outputs.probabilities, keys), reading + _of_the_head(work)
 
     def forward_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `forward`."""
         return n * flops_per_sample(self.reader.network, shape).forward
 
-    def read(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
-        """What `forward` gives."""
-        return self.forward(inputs)
-
-    def reading_flops(self, n: int, shape: Shape) -> int:
-        """The FLOPs of `read`."""
-        return self.forward_flops(n, shape)
-
     def key_length(self, shape: Shape) -> int:
         """Numbers in a key."""
         return self.reader.keys.length(self.reader.network, shape)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights of the head."""
+        return {f"head.{name}": values for name, values in self.trainer.weights().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What the recipe chose for the head, as plain values."""
+        return self.trainer.facts()
+
+    def fork(self) -> "HeadLearner":
+        """An independent copy that draws the same random numbers from here on; the frozen network is shared."""
+        fork = copy(self)
+        fork.trainer = self.trainer.fork()
+        return fork
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, without the frozen network."""
+        return {"trainer": self.trainer.state(), "frozen": self.reader.identity}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned.
+
+        Raises:
+            InvalidSetting: it belongs to another frozen network.
+        """
+        if state["frozen"] != self.reader.identity:
+            raise InvalidSetting("expected the state of a head on the same frozen network, got that of another")
+        self.trainer.load_state(state["trainer"])
+
+
+def _of_the_head(work: Work) -> Work:
+    """Work of the head, through which images pass that are counted below it."""
+    return replace(work, samples=0)
 
 
 class FeatureReader:
@@ -159,7 +210,16 @@ class FeatureReader:
         self.head: Network = network.head  # type: ignore[assignment]
         wanted = {FEATURES, *keys.of(network)}
         self.places = tuple(place for place in network.places if place in wanted)
-        self._store: FeatureStore | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """Of all that decides the activations but the machine."""
+        identity = hashlib.blake2b(digest_size=8)
+        identity.update(repr((shown(self.network), self.training.normalization, self.places)).encode())
+        for name, values in sorted(self.network.state_dict().items()):
+            if not name.startswith("head."):
+                identity.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+        return identity.hexdigest()
 
     def flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of the network below its head for n images of `shape`."""
@@ -181,25 +241,26 @@ class FeatureReader:
 
     @torch.inference_mode()
     def read(
-        self, inputs: Shaped[Tensor, "n ..."], *, counted: int = 1
+        self, inputs: Shaped[Tensor, "n ..."], *, reported: int = 1
     ) -> tuple[dict[str, Float16[Tensor, "n _"]], Work]:
         """The activations of inputs, averaged over space, by place, and the work of computing them all.
 
         Args:
             inputs: any number of them.
-            counted: forward passes that each input is reported as.
+            reported: forward passes that each input is reported as, as progress.
         """
         start, shape = time.perf_counter(), tuple(inputs.shape[1:])
         lengths = [self._length(place, shape) for place in self.places]
         rows = torch.empty(len(inputs), sum(lengths), dtype=torch.float16)
-        missing, contents, store = torch.arange(len(inputs)), [], self._opened(sum(lengths))
-        if store is not None:
+        missing, store = torch.arange(len(inputs)), None
+        if self.features_dir is not None:
+            store = FeatureStore(self.features_dir / f"{self.identity}.sqlite", sum(lengths))
             contents = contents_of(inputs)
             rows, found = store.read(contents)
             missing = (~found).nonzero()[:, 0]
-        self.training.progress(counted * (len(inputs) - len(missing)))
+        self.training.progress(reported * (len(inputs) - len(missing)))
         for block in missing.split(WRITTEN_AT_ONCE) if len(missing) else ():
-            rows[block] = self._computed(inputs[block], counted)
+            rows[block] = self._computed(inputs[block], reported)
             if store is not None:
                 store.write([contents[row] for row in block.tolist()], rows[block])
         seconds = time.perf_counter() - start
@@ -207,7 +268,7 @@ class FeatureReader:
         activations = dict(zip(self.places, rows.to(self.training.device).split(lengths, dim=1), strict=True))
         return activations, Work(self.flops(len(inputs), shape), seconds=seconds, samples=len(inputs))
 
-    def _computed(self, inputs: Shaped[Tensor, "n ..."], counted: int) -> Float16[Tensor, "n length"]:
+    def _computed(self, inputs: Shaped[Tensor, "n ..."], reported: int) -> Float16[Tensor, "n length"]:
         """The activations of inputs side by side.
 
         All batches have one size, the last with zeros at its end, since kernels round by the size of a batch.
@@ -219,22 +280,11 @@ class FeatureReader:
             activations = self.network.tapped(normalized, self.places)[1].values()
             averaged = [each.mean(dim=(2, 3)) if each.ndim == 4 else each for each in activations]
             rows.append(torch.cat(averaged, dim=1)[: len(batch)].half().cpu())
-            self.training.progress(counted * len(batch))
+            self.training.progress(reported * len(batch))
         return torch.cat(rows)
 
     def _length(self, place: str, shape: Shape) -> int:
         return KeyPlaces((place,)).length(self.network, shape)
-
-    def _opened(self, length: int) -> FeatureStore | None:
-        """The store of these activations, named by all that decides them but the machine."""
-        if self._store is None and self.features_dir is not None:
-            identity = hashlib.blake2b(digest_size=8)
-            identity.update(repr((shown(self.network), self.training.normalization, self.places)).encode())
-            for name, values in sorted(self.network.state_dict().items()):
-                if not name.startswith("head."):
-                    identity.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
-            self._store = FeatureStore(self.features_dir / f"{identity.hexdigest()}.sqlite", length)
-        return self._store
 
 
 def _check_frozen(network: Network) -> None:

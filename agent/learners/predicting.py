@@ -1,7 +1,7 @@
 """How learners predict: with one network, and keys read from it."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jaxtyping import Shaped
 from torch import Tensor
@@ -66,6 +66,10 @@ class NetworkLearner:
     def weights(self) -> dict[str, Tensor]:
         """The weights that predict."""
         return {name: values.cpu() for name, values in self.predictor.state_dict().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What the recipe chose for the data set, the network and this machine, as plain values."""
+        return self.training.facts(self.predictor)
 
     def fork(self: Self) -> Self:
         """An independent copy that draws the same random numbers from here on; weights that predict are shared."""

@@ -30,8 +30,10 @@ class Learner(Protocol):
 
     lazy: ClassVar[bool]
     """Whether learning waits for the next `flush`, so that each prediction after `learn` costs a training."""
-    version: Version
-    """Of the weights that predict: replaced when they change, shared by forks until then."""
+
+    @property
+    def version(self) -> Version:
+        """Of the weights that predict: replaced when they change, shared by forks until then."""
 
     @property
     def n_steps(self) -> int:

@@ -116,6 +116,7 @@ class EfficientNetLite(Network):
 
     key_places = ("features",)
     normalization = Normalization((127 / 255,) * 3, (128 / 255,) * 3)
+    pretrained = "ImageNet (ILSVRC 2012): 1.28 million labelled images of 1,000 classes"
     width: ClassVar[float]
     """Channels of the blocks, over those of lite0."""
     depth: ClassVar[float]

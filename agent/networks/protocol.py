@@ -31,7 +31,9 @@ class Network(nn.Module, ABC):
     aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Names that stand for several places."""
     normalization: ClassVar[Normalization | None] = None
-    """Of its inputs, if its weights were trained with one; None for that of the data set."""
+    """Of its inputs, if it was pretrained with one; None for that of the data set."""
+    pretrained: ClassVar[str] = ""
+    """What its initial weights were trained on; empty for nothing."""
 
     @property
     @abstractmethod

@@ -229,7 +229,7 @@ def run_seed(config: CurveConfig, seed: int, site: Site) -> None:
         "n_validation": len(dataset.validation),
         "n_test": len(dataset.test),
         "n_classes": dataset.n_classes,
-        "prior_knowledge": prior_knowledge(dataset),
+        "prior_knowledge": prior_knowledge(dataset, config.network),
     }
 
     def begin(names: Iterable[str]) -> Lifetimes:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.agent import Agent
 from agent.data.chunk import Chunk
@@ -66,6 +66,7 @@ class _Rates:
 def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dataset, Scenario]) -> Forecast:
     """Estimate a lifetime from the FLOPs of its parts, and the speed of this machine on a few samples.
 
+    Seconds are those of a lifetime for which no features were kept yet (see `agent.learners.HeadLearner`).
     A policy that observes nothing is asked for its decisions. The decisions of other policies are unknown: the estimate
     is for a policy that learns every other chunk. The memory's look-ups are extrapolated from its first two insertions.
 
@@ -78,7 +79,7 @@ def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dat
     Raises:
         InvalidSetting: the data set or the machine does not allow the settings.
     """
-    dataset, scenario = world
+    dataset, scenario = replace(world[0], cache_dir=None), world[1]
     measured, untouched = (build_agents(config, {"": method}, dataset, seed=seed)[""] for _ in range(2))
     rates = _rates(measured, untouched.learner, dataset, scenario.stream[0])
     paid, beside = _Walk(config, method, world, rates).amounts(_decisions(seed, method, scenario.stream))

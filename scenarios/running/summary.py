@@ -13,8 +13,11 @@ from agent.errors import RunError
 from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json
 from agent.learners import Learner
+from agent.learners.head import HeadLearner
 from agent.learners.predicting import NetworkLearner
+from agent.networks import Network
 from scenarios.analysis.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
+from scenarios.config.members import Member
 from scenarios.config.method import Method
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
@@ -55,7 +58,7 @@ def facts_of(
         "n_test": len(scenario.test),
         "classes": list(dataset.class_names),
         "cost_unit": cost_model(config).unit,
-        "prior_knowledge": prior_knowledge(dataset),
+        "prior_knowledge": prior_knowledge(dataset, method.network),
         "metrics": _lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every),
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
         "visited": [scenario.experience[end] for end in ends],
@@ -64,17 +67,21 @@ def facts_of(
 
 def facts_of_training(learner: Learner) -> dict[str, Any]:
     """What the recipe chose, for learners that have one."""
-    return {"training": learner.training.facts(learner.predictor)} if isinstance(learner, NetworkLearner) else {}
+    return {"training": learner.facts()} if isinstance(learner, NetworkLearner | HeadLearner) else {}
 
 
-def prior_knowledge(dataset: Dataset) -> dict[str, Any]:
-    """What an agent knows about the data at initialization, as plain values."""
+def prior_knowledge(dataset: Dataset, network: Member) -> dict[str, Any]:
+    """What an agent with a network knows about the data at initialization, as plain values."""
+    kind, source = network.factory, "mean and standard deviation of each channel over the whole training part"
+    assert isinstance(kind, type)
+    assert issubclass(kind, Network)
+    pretrained = {"pretrained": kind.pretrained} if kind.pretrained else {}
     return {
         "n_classes": dataset.n_classes,
-        "normalization": asdict(dataset.normalization),
-        "normalization_source": "mean and standard deviation of each channel over the whole training part",
+        "normalization": asdict(kind.normalization or dataset.normalization),
+        "normalization_source": "that of the network's pretraining" if kind.normalization else source,
         "augmentation_suited_to_the_data": asdict(dataset.augmentation),
-    }
+    } | pretrained
 
 
 def _lifetime_metrics(trajectory: Trajectory, scenario: Scenario, *, evaluate_every: int) -> dict[str, float | None]:

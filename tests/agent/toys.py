@@ -10,7 +10,8 @@ from agent.accounting.work import Work
 from agent.agent import Agent
 from agent.data.augmentation import Augmentation, Normalization
 from agent.data.chunk import Chunk, LabelledInputs
-from agent.learners import CooldownLearner, Learner, OnlineLearner, RefitLearner
+from agent.learners import LEARNERS as KINDS
+from agent.learners import CooldownLearner, HeadLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.recipe import muon, sgd
 from agent.learners.training import Training
 from agent.memory import CacheMemory, Memory, RidgeMemory
@@ -19,6 +20,7 @@ from agent.networks.keys import KeyPlaces
 from agent.networks.resnet import ResNet
 from agent.policies import Action, Observation, Policy
 from tests.agent.memory.nearest import NearestMemory
+from tests.agent.networks.frozen import FrozenNet
 from tests.agent.networks.whitening import WhitenedNet, whitening
 
 N_CLASSES = 3
@@ -127,6 +129,16 @@ def cooldown_bounded(seed: int = 0) -> CooldownLearner:
     return CooldownLearner(network, training, KeyPlaces(), epochs=2, share=0.5, stored=7, seed=seed)
 
 
+def head(seed: int = 0, **changed: Any) -> HeadLearner:
+    """On features of random filters, which stay as they are."""
+    network = FrozenNet(n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
+    training = toy_training(augmentation=Augmentation())
+    return HeadLearner(network, training, KeyPlaces(), epochs=2, seed=seed, **changed)
+
+
+WHOLE = {name: kind for name, kind in KINDS.items() if kind is not HeadLearner}
+"""Learners that train all of a network."""
+
 ON_RESNETS: dict[str, Callable[..., Learner]] = {
     "online": online,
     "online-bounded": online_bounded,
@@ -143,6 +155,7 @@ LEARNERS = {
     "cooldown-muon": cooldown_muon,
     "cooldown-bounded": cooldown_bounded,
     "refit-muon": refit_muon,
+    "head": head,
 }
 """With other networks and recipes."""
 

@@ -12,7 +12,7 @@ from agent.data.augmentation import Augmentation, Normalization
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.errors import InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
-from agent.learners import LEARNERS, OnlineLearner
+from agent.learners import OnlineLearner
 from agent.learners.recipe import ParameterGroup, Recipe, sgd
 from agent.learners.training import Training
 from agent.lifetime.loop import Lifetimes, run_lifetime, run_lifetimes
@@ -26,6 +26,7 @@ from tests.agent.learners.prototypes import Prototypes
 from tests.agent.networks.whitening import WhitenedNet, whitening
 from tests.agent.toys import (
     N_CLASSES,
+    WHOLE,
     cooldown_prepared,
     teach,
     toy_chunk,
@@ -47,7 +48,7 @@ def prepared(kind, seed=0, **settings):
 
 
 @pytest.mark.parametrize("action", ["learn", "memorize"])
-@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("kind", WHOLE.values(), ids=WHOLE)
 def test_a_network_is_prepared_from_the_first_chunk_whatever_is_done_with_it(kind, action):
     agent, chunks = Agent(prepared(kind), CacheMemory(N_CLASSES)), toy_stream([12, 8])
     bill = getattr(agent, action)(chunks[0])
@@ -125,7 +126,7 @@ def freezing(network, inputs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("kind", WHOLE.values(), ids=WHOLE)
 def test_a_preparation_may_freeze_what_it_has_set(kind):
     training = replace(toy_training(), recipe=replace(sgd(batch=8), prepare=freezing))
 
@@ -244,7 +245,7 @@ def vectors(n, seed):
 
 
 @pytest.mark.parametrize("rekeying", [Rekeying(), Rekeying(on_learn=True)], ids=["stale", "rekeyed"])
-@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("kind", WHOLE.values(), ids=WHOLE)
 def test_feature_vectors_are_lived_as_images_are(kind, rekeying):
     data = vectors(200, 0)
     normalization = Normalization.of(data.inputs)

@@ -1,6 +1,7 @@
 """The kit for learners: our own pass, and for every promise a broken one is named."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from agent.accounting.work import Work
 from agent.data.augmentation import Augmentation, Normalization
-from agent.learners import LEARNERS, OnlineLearner, RefitLearner
+from agent.learners import HeadLearner, OnlineLearner, RefitLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.recipe import muon, sgd
 from agent.learners.training import Training
@@ -17,7 +18,9 @@ from agent.networks.keys import KeyPlaces
 from agent.networks.outputs import Outputs
 from agent.testing import BrokenPromise, check_learner
 from agent.version import Version
+from tests.agent.networks.frozen import FrozenNet
 from tests.agent.networks.whitening import WhitenedNet, whitening
+from tests.agent.toys import WHOLE
 
 N_CLASSES = 4
 IMAGES, VECTORS = (3, 8, 8), (6,)
@@ -49,7 +52,7 @@ def of_images(kind, network, recipe):
 
 
 @pytest.mark.parametrize("settings", [{}, {"epochs": 1.5}], ids=["default", "another"])
-@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("kind", WHOLE.values(), ids=WHOLE)
 def test_our_learners_keep_their_promises_on_feature_vectors(kind, settings):
     check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
 
@@ -67,7 +70,7 @@ def test_our_learners_keep_their_promises_on_feature_vectors(kind, settings):
     ],
     ids=["resnet, sgd", "prepared, two optimizers", "convnet, muon, two views"],
 )
-@pytest.mark.parametrize("kind", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("kind", WHOLE.values(), ids=WHOLE)
 def test_our_learners_keep_their_promises_on_images(kind, network, recipe):
     check_learner(of_images(kind, network, recipe), input_shape=IMAGES)
 
@@ -77,6 +80,18 @@ def test_our_learners_keep_their_promises_on_images(kind, network, recipe):
 )
 def test_other_settings_keep_them_too(kind, settings):
     check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
+
+
+@pytest.mark.parametrize("places", [(), ("input", "filtered")], ids=["features", "other keys"])
+def test_a_learner_of_heads_keeps_its_promises_whether_it_keeps_features(places, tmp_path):
+    def make(seed, features_dir=None):
+        network = FrozenNet(n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
+        recipe = replace(training(sgd(batch=8), IMAGES), augmentation=Augmentation())
+        return HeadLearner(network, recipe, KeyPlaces(places), features_dir=features_dir, seed=seed)
+
+    check_learner(make, input_shape=IMAGES, learns=False)
+    for _ in range(2):
+        check_learner(lambda seed: make(seed, tmp_path), input_shape=IMAGES, learns=False)
 
 
 class Unbilled(OnlineLearner):

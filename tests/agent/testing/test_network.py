@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from agent.networks import MLP, Airbench, ConvNet, ResNet
+from agent.networks.efficientnet_lite import EfficientNetLite0
 from agent.testing import BrokenPromise, check_network
+from tests.agent.networks.frozen import FrozenNet
 from tests.agent.networks.whitening import WhitenedNet
 
 SHAPE = (6,)
@@ -27,6 +29,9 @@ COUNT = itertools.count()
         (lambda generator: MLP(8, 0, n_classes=4, input_shape=SHAPE, generator=generator), SHAPE),
         (lambda generator: Persisted(generator), SHAPE),
         (lambda generator: Airbench(93, n_classes=4, generator=generator), (3, 17, 16)),
+        (lambda generator: FrozenNet(n_classes=4, generator=generator), (3, 8, 8)),
+        (lambda generator: EfficientNetLite0(32, n_classes=4, generator=generator), (3, 32, 32)),
+        (lambda generator: EfficientNetLite0(49, n_classes=4, generator=generator), (3, 8, 8)),
     ],
     ids=[
         "resnet-8",
@@ -39,6 +44,9 @@ COUNT = itertools.count()
         "linear",
         "with a buffer",
         "airbench",
+        "frozen",
+        "pretrained",
+        "pretrained, resized",
     ],
 )
 def test_our_networks_keep_their_promises(make, shape):
