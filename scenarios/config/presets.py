@@ -89,6 +89,21 @@ CURVE_PRESETS: dict[str, Preset] = {
             "learner": "refit:epochs=12,schedule=one-cycle",
         },
     ),
+    "cifar10-features": Preset(
+        "10,000 images of CIFAR-10, a head on frozen features of EfficientNet-lite0 (extra: pretrained); 4 minutes for "
+        "the features of a seed, which are kept, and then one on two cores",
+        {
+            "dataset": "cifar10",
+            "train_size": 10_000,
+            "validation_size": 2_000,
+            "chunks": 20,
+            "network": "efficientnet-lite0:side=128",
+            "recipe": "sgd:lr=0.05",
+            "learner": "head:epochs=12",
+            "evaluate_every": 0,
+            "seeds": 5,
+        },
+    ),
     "cifar10-full": Preset(
         "all of CIFAR-10, the network and the recipe of airbench with cool-downs; 10 to 40 minutes a seed on two cores "
         "that multiply in bfloat16",
