@@ -111,7 +111,7 @@ def test_features_are_kept_apart_by_weights_and_places(tmp_path):
 
 
 def test_the_first_pass_may_be_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setattr("agent.learners.head.WRITTEN_AT_ONCE", 16)
+    monkeypatch.setattr("agent.learners.frozen_features.WRITTEN_AT_ONCE", 16)
     inputs, learner = toy_images(60).inputs, head(features_dir=tmp_path)
     calls = []
 
