@@ -21,10 +21,10 @@ _CHECKSUM_NBYTES = 4
 
 
 class FeatureStore:
-    """A file with a row of float16 for each image that was ever asked for, and a checksum for each row.
+    """A file with a row of float16 for each image that was ever asked for, and a checksum of both.
 
-    Processes may read and write it at once. A file that cannot be read or written is a warning, and features are
-    computed again; so is a row that was damaged.
+    Processes may read and write it at once. Rows that were damaged are a warning, and not found. A file that cannot be
+    read or written, such as on a full disk, is a warning, and not used any more.
 
     Args:
         file: the SQLite database; it is made, with its folder, when the first rows are written.
@@ -33,6 +33,7 @@ class FeatureStore:
 
     def __init__(self, file: Path, length: int) -> None:
         self.file, self.length = file, length
+        self._usable = True
 
     def read(self, contents: Sequence[bytes]) -> tuple[Float16[Tensor, "n length"], Bool[Tensor, " n"]]:
         """The rows of images, and whether each of them was found; the others are 0.
@@ -42,59 +43,70 @@ class FeatureStore:
         """
         rows = np.zeros((len(contents), self.length), dtype=np.float16)
         found = np.zeros(len(contents), dtype=bool)
-        if self.file.exists():
-            with self._opened("read") as database:
-                database.execute("CREATE TEMP TABLE wanted (place INTEGER PRIMARY KEY, content BLOB)")
-                database.executemany("INSERT INTO wanted VALUES (?, ?)", enumerate(contents))
-                stored = database.execute("SELECT place, row FROM wanted JOIN features USING (content)").fetchall()
-                intact = [(place, row[_CHECKSUM_NBYTES:]) for place, row in stored if self._is_intact(row)]
+        with self._warned("read"):
+            if self._usable and self.file.exists():
+                with self._opened() as database:
+                    stored = _wanted(database, contents)
+                intact = [(place, row) for place, row in stored if self._is_intact(contents[place], row)]
                 if len(intact) < len(stored):
                     _logger.warning("expected intact features in %s, got damaged ones; computing them again", self.file)
                 places = [place for place, _ in intact]
+                values = b"".join(row[_CHECKSUM_NBYTES:] for _, row in intact)
+                rows[places] = np.frombuffer(values, np.float16).reshape(-1, self.length)
                 found[places] = True
-                rows[places] = np.frombuffer(b"".join(row for _, row in intact), np.float16).reshape(-1, self.length)
         return torch.from_numpy(rows), torch.from_numpy(found)
 
     def write(self, contents: Sequence[bytes], rows: Float16[Tensor, "n length"]) -> None:
         """Store the rows of images, in place of any that they have."""
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            _warn("written", self.file, error)
-            return
-        with self._opened("written") as database:
-            database.execute("PRAGMA page_size = 16384")  # of a new file; a page of 4096 bytes has room for one row
-            database.execute("CREATE TABLE IF NOT EXISTS features (content BLOB PRIMARY KEY, row BLOB NOT NULL)")
-            written = (row.tobytes() for row in rows.numpy())
-            checked = (_checksum(row) + row for row in written)
-            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", zip(contents, checked, strict=True))
+        pairs = ((content, row.tobytes()) for content, row in zip(contents, rows.numpy(), strict=True))
+        checked = [(content, _checksum(content, row) + row) for content, row in pairs]
+        with self._warned("written"):
+            if self._usable:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                with self._opened() as database:
+                    database.execute("PRAGMA page_size = 16384")  # of a new file; one of 4096 has room for one row
+                    database.execute(
+                        "CREATE TABLE IF NOT EXISTS features (content BLOB PRIMARY KEY, row BLOB NOT NULL)"
+                    )
+                    database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", checked)
 
-    def _is_intact(self, row: bytes) -> bool:
-        values = row[_CHECKSUM_NBYTES:]
-        return len(values) == 2 * self.length and row[:_CHECKSUM_NBYTES] == _checksum(values)
+    def _is_intact(self, content: bytes, row: bytes) -> bool:
+        if not isinstance(row, bytes) or len(row) != _CHECKSUM_NBYTES + 2 * self.length:
+            return False  # not even its type is sure in a damaged file
+        return row[:_CHECKSUM_NBYTES] == _checksum(content, row[_CHECKSUM_NBYTES:])
 
     @contextmanager
-    def _opened(self, what: str) -> Iterator[sqlite3.Connection]:
-        """The database in a transaction; an error of SQLite is a warning."""
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """The database in a transaction."""
+        with closing(sqlite3.connect(self.file, timeout=_WAIT_SECONDS)) as database, database:
+            database.execute("PRAGMA temp_store = MEMORY")
+            yield database
+
+    @contextmanager
+    def _warned(self, what: str) -> Iterator[None]:
+        """An error of the file is a warning, after which it is not used any more."""
         try:
-            with closing(sqlite3.connect(self.file, timeout=_WAIT_SECONDS)) as database, database:
-                database.execute("PRAGMA temp_store = MEMORY")
-                yield database
-        except sqlite3.Error as error:
-            _warn(what, self.file, error)
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self._usable = False
+            _logger.warning(
+                "expected a file of features that can be %s at %s, got: %s; computing them without keeping any%s",
+                what,
+                self.file,
+                error,
+                " (remove the damaged file)" if type(error) is sqlite3.DatabaseError else "",
+            )
 
 
-def _warn(what: str, file: Path, error: Exception) -> None:
-    _logger.warning(
-        "expected features that can be %s at %s, got: %s; computing them again each time (remove a damaged file)",
-        what,
-        file,
-        error,
-    )
+def _wanted(database: sqlite3.Connection, contents: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    """The place in `contents` and the row of each image that is stored."""
+    database.execute("CREATE TEMP TABLE wanted (place INTEGER PRIMARY KEY, content BLOB)")
+    database.executemany("INSERT INTO wanted VALUES (?, ?)", enumerate(contents))
+    return database.execute("SELECT place, row FROM wanted JOIN features USING (content)").fetchall()
 
 
-def _checksum(values: bytes) -> bytes:
-    return zlib.crc32(values).to_bytes(_CHECKSUM_NBYTES, "little")
+def _checksum(content: bytes, row: bytes) -> bytes:
+    return zlib.crc32(row, zlib.crc32(content)).to_bytes(_CHECKSUM_NBYTES, "little")
 
 
 def contents_of(images: Shaped[Tensor, "n ..."]) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Activations below the head of a frozen network, which are computed once for an image and kept on disk."""
 
 import hashlib
+import sys
 import time
 from functools import cached_property
 from pathlib import Path
@@ -41,15 +42,16 @@ class FeatureReader:
         self.head: Network = network.head  # type: ignore[assignment]
         wanted = {FEATURES, *keys.of(network)}
         self.places = tuple(place for place in network.places if place in wanted)
+        self._store: FeatureStore | None = None
 
     @cached_property
     def identity(self) -> str:
-        """Of all that decides the activations but the machine."""
+        """Of the frozen network and its inputs: weights, settings and normalization."""
         identity = hashlib.blake2b(digest_size=8)
-        identity.update(repr((shown(self.network), self.training.normalization, self.places)).encode())
-        for name, values in sorted(self.network.state_dict().items()):
+        identity.update(repr((shown(self.network), self.training.normalization)).encode())
+        for name, values in sorted([*self.network.named_parameters(), *self.network.named_buffers()]):
             if not name.startswith("head."):
-                identity.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+                identity.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
         return identity.hexdigest()
 
     def flops(self, n: int, shape: Shape) -> int:
@@ -83,9 +85,8 @@ class FeatureReader:
         start, shape = time.perf_counter(), tuple(inputs.shape[1:])
         lengths = [self._length(place, shape) for place in self.places]
         rows = torch.empty(len(inputs), sum(lengths), dtype=torch.float16)
-        missing, store = torch.arange(len(inputs)), None
-        if self.features_dir is not None:
-            store = FeatureStore(self.features_dir / f"{self.identity}.sqlite", sum(lengths))
+        missing, store = torch.arange(len(inputs)), self._opened(sum(lengths))
+        if store is not None:
             contents = contents_of(inputs)
             rows, found = store.read(contents)
             missing = (~found).nonzero()[:, 0]
@@ -95,7 +96,8 @@ class FeatureReader:
             if store is not None:
                 store.write([contents[row] for row in block.tolist()], rows[block])
         seconds = time.perf_counter() - start
-        self.training.meter.add("forward", Work(self.flops(len(missing), shape), seconds=seconds, samples=len(missing)))
+        # The head counts the images.
+        self.training.meter.add("forward", Work(self.flops(len(missing), shape), seconds=seconds))
         activations = dict(zip(self.places, rows.to(self.training.device).split(lengths, dim=1), strict=True))
         return activations, Work(self.flops(len(inputs), shape), seconds=seconds, samples=len(inputs))
 
@@ -109,19 +111,49 @@ class FeatureReader:
             filled = torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])])
             normalized = self.training.normalization(filled.to(device))
             activations = self.network.tapped(normalized, self.places)[1].values()
-            averaged = [each.mean(dim=(2, 3)) if each.ndim == 4 else each for each in activations]
+            averaged = [(each.mean(dim=(2, 3)) if each.ndim == 4 else each).flatten(1) for each in activations]
             rows.append(torch.cat(averaged, dim=1)[: len(batch)].half().cpu())
             self.training.progress(reported * len(batch))
-        return torch.cat(rows)
+        if not torch.isfinite(found := torch.cat(rows)).all():
+            raise InvalidSetting(
+                f"expected activations of {shown(self.network)} at {', '.join(self.places)} within float16 (65,504), "
+                "got larger ones or none that are finite; other --keys, or another network"
+            )
+        return found
+
+    def _opened(self, length: int) -> FeatureStore | None:
+        """The store of these activations, or None to keep none.
+
+        It is named by all that decides activations but the machine: the frozen network, the places, and the code of
+        both. A network whose code is not in a file, such as of a notebook, keeps none.
+        """
+        if self._store is None and self.features_dir is not None:
+            sources = _sources(self.network)
+            if sources is None:
+                self.features_dir = None
+                return None
+            places = hashlib.blake2b(repr(self.places).encode(), digest_size=8)
+            for source in [*sources, Path(__file__).read_bytes()]:
+                places.update(source)
+            self._store = FeatureStore(self.features_dir / f"{self.identity}-{places.hexdigest()}.sqlite", length)
+        return self._store
 
     def _length(self, place: str, shape: Shape) -> int:
         return KeyPlaces((place,)).length(self.network, shape)
 
 
+def _sources(network: Network) -> list[bytes] | None:
+    """The files that define the classes of a network and its parts, but PyTorch's; None if one is not in a file."""
+    kinds = {kind for part in network.modules() for kind in type(part).__mro__}
+    names = {kind.__module__ for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")}
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(names)]
+    return None if None in files else [Path(str(file)).read_bytes() for file in files]
+
+
 def _check_frozen(network: Network) -> None:
-    """Raise InvalidSetting for a network that has no head, or that changes below it."""
+    """Raise InvalidSetting for a network that has no head, or of which more is trained."""
     trained = [name for name, values in network.named_parameters() if values.requires_grad]
-    changing = [name for name in (*trained, *dict(network.named_buffers())) if not name.startswith("head.")]
+    changing = [name for name in trained if not name.startswith("head.")]
     if changing or FEATURES not in network.places or not isinstance(getattr(network, "head", None), Network):
         raise InvalidSetting(
             "expected a network that is frozen below its head for the learner head, such as efficientnet-lite0, got "

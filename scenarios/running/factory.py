@@ -119,9 +119,11 @@ def _training(
             f"expected images for the views of --recipe {method.recipe}, got inputs of shape {shape}; views=plain"
         )
     augments = getattr(method.learner.factory, "augments", True)
-    if not augments and (config.shift or config.mirror):
+    fixed = isinstance(recipe.augmentation, Augmentation) and recipe.augmentation != Augmentation()
+    if not augments and (config.shift or config.mirror or fixed):
+        what = f"augmentation in --recipe {method.recipe}" if fixed else "--shift and --mirror"
         raise InvalidSetting(
-            f"expected no --shift and --mirror with --learner {method.learner.name}, which does not augment images"
+            f"expected no {what} with --learner {method.learner.name}, which does not augment images; leave it out"
         )
     return Training(
         recipe,

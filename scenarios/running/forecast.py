@@ -66,7 +66,7 @@ class _Rates:
 def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dataset, Scenario]) -> Forecast:
     """Estimate a lifetime from the FLOPs of its parts, and the speed of this machine on a few samples.
 
-    Seconds are those of a lifetime for which no features were kept yet (see `agent.learners.HeadLearner`).
+    Seconds are those of an agent that keeps no features (see `agent.learners.HeadLearner`): one that does takes less.
     A policy that observes nothing is asked for its decisions. The decisions of other policies are unknown: the estimate
     is for a policy that learns every other chunk. The memory's look-ups are extrapolated from its first two insertions.
 

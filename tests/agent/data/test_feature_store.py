@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 import torch
@@ -71,19 +72,22 @@ def warned(caplog):
 
 
 def test_a_damaged_row_is_computed_again(store, warned):
-    contents = contents_of(images(4))
-    store.write(contents, rows(4))
+    contents = contents_of(images(5))
+    store.write(contents, rows(5))
     with sqlite3.connect(store.file) as database:
         [value] = database.execute("SELECT row FROM features WHERE content = ?", (contents[2],)).fetchone()
+        [of_another] = database.execute("SELECT row FROM features WHERE content = ?", (contents[1],)).fetchone()
         damaged = value[:-1] + bytes([value[-1] ^ 1])
         database.execute("UPDATE features SET row = ? WHERE content = ?", (damaged, contents[2]))
         database.execute("UPDATE features SET row = ? WHERE content = ?", (b"x", contents[0]))
+        database.execute("UPDATE features SET row = ? WHERE content = ?", (of_another, contents[3]))
+        database.execute("UPDATE features SET row = 7 WHERE content = ?", (contents[4],))
     found_rows, found = store.read(contents)
-    assert found.tolist() == [False, True, False, True]
-    assert torch.equal(found_rows[1], rows(4)[1])
+    assert found.tolist() == [False, True, False, False, False]
+    assert torch.equal(found_rows[1], rows(5)[1])
     assert len(warned()) == 1
     assert "computing them again" in warned()[0]
-    store.write(contents, rows(4))
+    store.write(contents, rows(5))
     assert store.read(contents)[1].all()
 
 
@@ -94,8 +98,10 @@ def test_a_damaged_file_is_a_warning(store, warned, content):
     contents = contents_of(images(2))
     assert not store.read(contents)[1].any()
     store.write(contents, rows(2))
-    assert warned()
-    assert all("remove a damaged file" in message for message in warned())
+    store.write(contents, rows(2))
+    assert len(warned()) == 1  # and then it is not used any more
+    assert "remove the damaged file" in warned()[0]
+    assert store.file.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path, warned):
@@ -103,6 +109,19 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path, warned):
     store = FeatureStore(tmp_path / "file" / "features.sqlite", LENGTH)
     store.write(contents_of(images(2)), rows(2))
     assert len(warned()) == 1
+
+
+def test_a_locked_file_is_a_warning(store, warned, monkeypatch):
+    contents = contents_of(images(2))
+    store.write(contents, rows(2))
+    monkeypatch.setattr("agent.data.feature_store._WAIT_SECONDS", 0.01)
+    with closing(sqlite3.connect(store.file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert not store.read(contents)[1].any()
+        store.write(contents, rows(2))
+    assert len(warned()) == 1
+    assert "locked" in warned()[0]
+    assert "remove" not in warned()[0]
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

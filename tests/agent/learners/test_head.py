@@ -1,5 +1,7 @@
 """The learner of heads: what is computed, kept, stored and billed."""
 
+import importlib
+import sys
 from dataclasses import replace
 
 import pytest
@@ -20,6 +22,7 @@ from tests.agent.networks.frozen import FrozenNet
 from tests.agent.toys import N_CLASSES, same, teach, toy_chunk, toy_images, toy_network, toy_training
 
 SHAPE = (3, 8, 8)
+SHAPED = torch.empty(0, *SHAPE)
 PLAIN = {"augmentation": Augmentation()}
 
 
@@ -40,7 +43,8 @@ def shifted(network):
 
 def computed(learner):
     """Images whose features were computed, as the meter counts them."""
-    return learner.reader.training.meter.work["forward"].samples
+    work, of_head = learner.reader.training.meter.work["forward"], 2 * learner.reader.like(SHAPED).shape[1] * N_CLASSES
+    return (work.flops - work.samples * of_head) / learner.reader.flops(1, SHAPE)
 
 
 def test_a_head_is_trained_as_an_online_learner_trains_the_whole_network():
@@ -69,9 +73,8 @@ def test_what_was_kept_is_what_was_computed(tmp_path):
     writing.forward(inputs.flip(0))
     other = reading.forward(inputs)
     assert same(tuple(one[0]), tuple(other[0]))
-    assert computed(fresh) == 2 * 41  # below the head, and the head itself
-    assert computed(reading) == 41
-    assert computed(writing) == 41 + 3 + 23 + 41
+    assert computed(fresh) == computed(writing) == 41
+    assert computed(reading) == 0
 
 
 def test_kept_features_are_billed_as_if_they_were_computed(tmp_path):
@@ -103,11 +106,11 @@ def test_features_are_kept_apart_by_weights_and_places(tmp_path):
     ]
     for learner in learners:
         learner.forward(inputs)
-        assert computed(learner) == 20
+        assert computed(learner) == 10
     assert len(list(tmp_path.iterdir())) == len(learners)
     again = head(0, features_dir=tmp_path, epochs=2)
     again.forward(inputs)
-    assert computed(again) == 10
+    assert computed(again) == 0
 
 
 def test_the_first_pass_may_be_interrupted(tmp_path, monkeypatch):
@@ -127,7 +130,7 @@ def test_the_first_pass_may_be_interrupted(tmp_path, monkeypatch):
         learner.forward(inputs)
     again = head(features_dir=tmp_path)
     again.forward(inputs)
-    assert computed(again) == 60 + 60 - 32
+    assert computed(again) == 60 - 32
 
 
 def test_progress_counts_images_and_three_times_those_that_are_learned(tmp_path):
@@ -148,6 +151,86 @@ def test_a_state_belongs_to_its_frozen_network():
     with pytest.raises(InvalidSetting, match="same frozen network"):
         head(network=shifted(frozen())).load_state(state)
     assert sum(values.numel() for values in learner.weights().values()) == 8 * N_CLASSES + N_CLASSES
+
+
+class Tokens(FrozenNet):
+    """With a place of three dimensions, and a buffer."""
+
+    def __init__(self, gain=1.0, **given):
+        super().__init__(**given)
+        self.register_buffer("gain", torch.tensor(gain), persistent=False)
+
+    @property
+    def places(self):
+        return ("filtered", "tokens", "features")
+
+    def tapped(self, inputs, places):
+        logits, found = super().tapped(inputs * self.gain, {*places, "filtered"})
+        tokens = {"tokens": found["filtered"].flatten(2)[:, :, :5]}
+        return logits, {place: (found | tokens)[place] for place in self.places if place in places}
+
+
+def tokens(gain=1.0):
+    return Tokens(gain, n_classes=N_CLASSES, generator=torch.Generator().manual_seed(0))
+
+
+def test_places_of_any_dimension_are_keys(tmp_path):
+    keys, inputs = KeyPlaces(("tokens", "features")), toy_images(9).inputs
+    expected = OnlineLearner(tokens(), toy_training(**PLAIN), keys).forward(inputs)[0].keys
+    for _ in range(2):
+        found = head(network=tokens(), keys=keys, features_dir=tmp_path).forward(inputs)[0].keys
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+
+
+def test_features_belong_to_the_code_and_the_buffers_of_a_network(tmp_path, monkeypatch):
+    source = tmp_path / "own_frozen.py"
+    inputs, found = toy_images(9).inputs, []
+    monkeypatch.syspath_prepend(tmp_path)
+    for place, gain in (("features", 1.0), ("features", 2.0), ("features * 3", 2.0)):
+        source.write_text(
+            "from tests.agent.learners.test_head import Tokens\n\n\nclass Own(Tokens):\n    def tapped(self, *given):\n"
+            "        logits, found = super().tapped(*given)\n"
+            "        features = found.get('features', 0)\n"
+            f"        return logits, found | ({{'features': {place}}} if 'features' in found else {{}})\n"
+        )
+        monkeypatch.delitem(sys.modules, "own_frozen", raising=False)
+        importlib.invalidate_caches()
+        made = importlib.import_module("own_frozen").Own
+        network = made(gain, n_classes=N_CLASSES, generator=torch.Generator().manual_seed(0))
+        learner = head(network=network, features_dir=tmp_path / "features")
+        found.append(learner.forward(inputs)[0].keys)
+        assert computed(learner) == 9
+    torch.testing.assert_close(found[2], 3 * found[1], rtol=2e-3, atol=2e-3)
+    assert not torch.allclose(found[0], found[1], rtol=1e-2)
+
+
+def test_a_network_whose_code_is_in_no_file_keeps_no_features(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tokens, "__module__", "a_notebook")
+    learner = head(network=tokens(), features_dir=tmp_path)
+    for n in (9, 18):
+        learner.forward(toy_images(9).inputs)
+        assert computed(learner) == n
+    assert not list(tmp_path.iterdir())
+
+
+def test_activations_beyond_float16_are_refused():
+    with pytest.raises(InvalidSetting, match="within float16"):
+        head(network=tokens(gain=1e7)).forward(toy_images(3).inputs)
+
+
+def test_a_recipe_prepares_the_head_from_features_once():
+    def halved(network, inputs):
+        assert inputs.shape[1:] == (8,)
+        network.linear.weight.mul_(0.5)
+
+    recipe = replace(sgd(batch=8), prepare=halved)
+    learner, plain = head(training=replace(toy_training(**PLAIN), recipe=recipe)), head()
+    inputs = toy_images(10).inputs
+    assert learner.prepare(inputs).flops >= learner.reader.flops(10, SHAPE)
+    assert learner.prepare(inputs).flops == 0
+    weight = plain.trainer.network.linear.weight
+    assert torch.equal(learner.trainer.network.linear.weight, 0.5 * weight)
+    assert plain.prepare(inputs).flops == 0
 
 
 def test_joint_keys_are_read_from_one_pass():

@@ -50,7 +50,8 @@ def test_a_lifetime_on_damaged_features_warns_and_ends_in_the_same_bytes(first, 
     file.write_bytes(file.read_bytes()[:5000])
     done = lifetime("simulate", *ON_FEATURES, "--data-dir", tmp_path / "data", "--runs", tmp_path, "--name", "two")
     assert done.returncode == 0
-    assert "computing them again" in done.stderr
+    assert "computing them without keeping any" in done.stderr
+    assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     one, two = (kept(tmp_path / path) for path in ("one/simulate/run", "simulate/two"))
     assert one["trajectory.jsonl"] == two["trajectory.jsonl"]
@@ -71,6 +72,12 @@ def test_an_interrupted_lifetime_goes_on_to_the_same_bytes(first, tmp_path, stop
     assert lived(tmp_path, tmp_path / "data", stop_after=stop_after).returncode == 143
     assert lived(tmp_path, tmp_path / "data").returncode == 0
     assert kept(tmp_path / "simulate/run") == kept(first / "runs/simulate/run")
+
+
+@pytest.mark.parametrize("recipe", ["muon:batch=8", "adamw"])
+def test_any_recipe_trains_a_head(tmp_path, recipe):
+    done = lived(tmp_path, tmp_path, "--recipe", recipe)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("learner", ["online:epochs=1", "cooldown:epochs=1", "refit:epochs=1"])
@@ -103,6 +110,7 @@ def test_memories_are_read_from_several_places(tmp_path):
         (["--recipe", "sgd:views=mirror"], "expected a recipe with views=plain for the learner head"),
         (["--keys", "block3", "--no-pool"], "expected pooled keys for the learner head, got block3"),
         (["--keys", "block99"], "expected keys from places of EfficientNetLite0"),
+        (["--learner", "head:features_dir=here"], "expected settings of head out of epochs"),
         (["--learner", "head:epochs=0"], "expected a number of epochs above 0"),
         (["--dataset", "digits:vectors=true"], "expected a network that takes inputs of shape (64,)"),
     ],
