@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scenarios.results import Results as Results
 
 _CALLS = (
+    "beside_curves",
     "compare",
     "compare_runs",
     "curve",

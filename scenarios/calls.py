@@ -41,6 +41,7 @@ CALLS = {
     "tune": "tune",
     "curve": "curve",
     "join_curves": "join-curves",
+    "beside_curves": "beside-curves",
     "tree": "tree",
     "train_policy": "train-policy",
     "evaluate": "evaluate",

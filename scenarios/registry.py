@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "compare-runs": "scenarios.experiments.finished_runs:COMPARE_RUNS",
     "curve": "scenarios.experiments.relative_value:CURVE",
     "join-curves": "scenarios.experiments.joined_curves:JOIN_CURVES",
+    "beside-curves": "scenarios.experiments.beside_curves:BESIDE_CURVES",
     "sweep": "scenarios.experiments.sweep:SWEEP",
     "tune": "scenarios.experiments.tune:TUNE",
     "tree": "scenarios.oracle.grow:TREE",

@@ -11,6 +11,7 @@ from scenarios.cli.experiment import run_command, settings_of
 from scenarios.cli.options import Options, experiment_command
 from scenarios.config.presets import resolve
 from scenarios.config.settings import (
+    BesideCurvesConfig,
     CompareConfig,
     CompareRunsConfig,
     CurveConfig,
@@ -160,12 +161,22 @@ def tune(
 def curve(
     options: Options,
     given: dict[str, Any],
-    run: Annotated[list[Path] | None, typer.Argument(help="With --join: folders of more finished runs.")] = None,
+    run: Annotated[
+        list[Path] | None, typer.Argument(help="With --join or --beside: folders of more finished runs.")
+    ] = None,
     join: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="RUN",
             help="Make one curve of the seeds of finished runs, which differ in their seeds alone: --join RUN RUN ...",
+        ),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Put finished runs of different learners beside each other, to see whether R falls as the learner "
+            "gets stronger: --beside RUN RUN ...",
         ),
     ] = None,
 ) -> None:
@@ -179,12 +190,18 @@ def curve(
     continues an interrupted run, and shows a finished one. Seeds may be lived in several runs, for example on several
     machines: --first-seed tells them apart, and --join puts them together.
     """
-    if join:
+    if join and beside:
+        raise InvalidSetting("expected --join or --beside, got both; leave one of them out")
+    if beside:
+        runs = [*beside, *(run or [])]
+        run_command("beside-curves", options, lambda: _beside(runs, options, given), anew=options.force)
+    elif join:
         paths = [*join, *(run or [])]
         run_command("join-curves", options, lambda: _joined(paths, options, given), anew=options.force)
     elif run:
         raise InvalidSetting(
-            f"expected --join before folders of finished runs, got {run[0]} alone; --join {run[0]} ..."
+            f"expected --join before folders of finished runs, got {run[0]} alone; --join {run[0]} ..., or "
+            f"--beside {run[0]} ..."
         )
     else:
         run_command("curve", options, settings_of("curve", options, given), anew=options.force)
@@ -194,6 +211,17 @@ def _joined(paths: list[Path], options: Options, given: dict[str, Any]) -> JoinC
     """The settings of a curve of finished runs; raises InvalidSetting if other settings were given."""
     overrides = _beside_runs(options, given, {"confidence", "want_width", "show_costs"})
     return resolve(JoinCurvesConfig, "quick", {"paths": paths, **overrides})
+
+
+def _beside(paths: list[Path], options: Options, given: dict[str, Any]) -> BesideCurvesConfig:
+    """The settings of finished curves beside each other.
+
+    Raises:
+        InvalidSetting: a single run, or other settings.
+    """
+    if len(paths) < 2:
+        raise InvalidSetting(f"expected two or more finished runs after --beside, got {paths[0]} alone; add others")
+    return resolve(BesideCurvesConfig, "quick", {"paths": paths, **_beside_runs(options, given, {"confidence"})})
 
 
 @experiment_command(TreeConfig)

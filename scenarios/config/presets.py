@@ -11,6 +11,7 @@ from agent.errors import InvalidSetting
 from scenarios.config.fields import one_line
 from scenarios.config.method import Settings, overridden
 from scenarios.config.settings import (
+    BesideCurvesConfig,
     CompareConfig,
     CompareRunsConfig,
     CurveConfig,
@@ -181,6 +182,7 @@ PRESETS: dict[type[Settings], dict[str, Preset]] = {
     EvaluateConfig: NO_PRESETS,
     CompareRunsConfig: NO_PRESETS,
     JoinCurvesConfig: NO_PRESETS,
+    BesideCurvesConfig: NO_PRESETS,
     FrontierConfig: NO_PRESETS,
 }
 """The presets of each experiment."""

@@ -259,6 +259,15 @@ class JoinCurvesConfig(Settings):
     show_costs: bool = _show_costs()
 
 
+class BesideCurvesConfig(Settings):
+    """Settings of finished curves of different learners beside each other."""
+
+    paths: tuple[Path, ...] = setting(
+        (), "folders of two or more finished runs of curve or of curve --join", STREAM, "idle", min_length=2
+    )
+    confidence: float = setting(0.95, _CONFIDENCE_HELP, MEASURING, "free", gt=0, le=0.999999)
+
+
 class LifetimeConfig(MethodSettings, AgentConfig):
     """Settings of lifetimes under any policy, in any scenario."""
 

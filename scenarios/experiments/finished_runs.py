@@ -13,7 +13,7 @@ from agent.storage.record import CONFIG, SUMMARY, read_object
 from scenarios.analysis.comparison import ScheduleLifetimes
 from scenarios.analysis.lifetime_table import read_table
 from scenarios.config.members import Member
-from scenarios.config.method import SPECS, Method, Settings
+from scenarios.config.method import SPECS, AgentSettings, Method, Settings
 from scenarios.config.presets import validate
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
@@ -251,20 +251,26 @@ def _labels(methods: Sequence[Method]) -> list[str]:
     for method in methods:
         others.setdefault(method.label, set()).add(method)
     return [
-        " ".join([method.label, *(f"{name}={_shown(method, name, methods)}" for name in differing)])
+        " ".join([method.label, *(f"{name}={shown_part(method, name, methods)}" for name in differing)])
         if method.label == str(method.policy) or len(others[method.label]) > 1
         else method.label
         for method in methods
     ]
 
 
-def _shown(method: Method, name: str, methods: Sequence[Method]) -> str:
-    """A part as a label shows it: of a spec, the name and the settings that differ from other specs of that name."""
+def shown_part(method: AgentSettings, name: str, methods: Sequence[AgentSettings]) -> str:
+    """A part as a label shows it: of a spec, the name and the settings that differ from other specs of that name.
+
+    Args:
+        method: the settings that have the part.
+        name: of the part.
+        methods: the settings that labels tell apart.
+    """
     value = getattr(method, name)
     if isinstance(value, Tuned):
         return value.run
     if not isinstance(value, Member):
-        return str(method.model_dump(mode="json")[name])
+        return str(method.model_dump(mode="json", include={name})[name])
     of_name = [each.spec.settings for each in (getattr(other, name) for other in methods) if each.name == value.name]
     settings = value.spec.settings
     differing = {key: text for key, text in settings.items() if any(other.get(key) != text for other in of_name)}

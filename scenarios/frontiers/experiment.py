@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import InvalidSetting, RunError
-from scenarios.config.presets import validate
-from scenarios.config.settings import FrontierConfig, JoinCurvesConfig
+from scenarios.config.settings import FrontierConfig
 from scenarios.experiments.finished_runs import read_config, runs_digest
+from scenarios.experiments.joined_curves import check_each_once, check_folder, runs_of_joined
 from scenarios.frontiers.curves import read_curves
 from scenarios.frontiers.files import write_findings
 from scenarios.frontiers.findings import Findings, find
@@ -61,43 +61,21 @@ def _runs(paths: Sequence[Path]) -> tuple[str, list[Path]]:
             f"expected curves alone or trees alone, got a curve at {kinds['curve']} and trees at {kinds['tree']}; look "
             "at those apart"
         )
-    resolved = [path.resolve() for path in found]
-    if twice := [path for path in found if resolved.count(path.resolve()) > 1]:
-        raise InvalidSetting(f"expected each run once, got {twice[0]} twice; leave one of them out")
+    check_each_once(found)
     return next(iter(kinds)), found
 
 
 def _kind_of(path: Path) -> tuple[str, list[Path]]:
-    if path.exists() and not path.is_dir():
-        raise RunError(f"expected the folder of a run, got the file {path}; give the folder of the run")
+    check_folder(path)
     if any(path.glob("seed*/table.npz")):
         return "tree", [path]
     content = read_config(path)
     experiment = content.get("experiment")
     if experiment == "join-curves":
-        settings = content.get("settings")
-        return "curve", [_named(each, path) for each in validate(JoinCurvesConfig, settings).paths]
+        return "curve", runs_of_joined(content, path)
     if experiment not in QUERIES:
         raise RunError(f"expected a run of curve, curve --join or tree at {path}, got one of {experiment}")
     return experiment, [path]
-
-
-def _named(path: Path, by: Path) -> Path:
-    """The run that a joined curve names.
-
-    A relative path is named from the folder that the curves were joined in, usually that with `runs`: it is looked for
-    from the folders around the joined curve, and then from the current one.
-
-    Raises:
-        RunError: there is no such folder.
-    """
-    places = [*(folder / path for folder in by.resolve().parents), path]  # an absolute path stays as it is
-    if not (there := [place for place in places if place.is_dir()]):
-        raise RunError(
-            f"expected a run at {path}, found no such folder (named by the joined curve at {by}); give the folders of "
-            "the runs themselves"
-        )
-    return there[0]
 
 
 def _run(config: FrontierConfig, run: Run) -> Findings:

@@ -19,6 +19,7 @@ from scenarios.config.members import Member
 from scenarios.config.method import MethodSettings, Settings
 from scenarios.config.settings import (
     AgentConfig,
+    BesideCurvesConfig,
     CompareRunsConfig,
     EvaluateConfig,
     FrontierConfig,
@@ -52,6 +53,7 @@ _IDLE = frozenset().union(
             EvaluateConfig,
             CompareRunsConfig,
             JoinCurvesConfig,
+            BesideCurvesConfig,
             FrontierConfig,
             SweepConfig,
         )

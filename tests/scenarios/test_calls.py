@@ -176,6 +176,9 @@ def test_every_experiment_is_a_call(runs):
     apart = {name: value for name, value in curve.items() if name != "with_policies"}
     runs_of = [scenarios.curve(**{**apart, "seeds": 1}, first_seed=seed, runs=runs).path for seed in (3, 5)]
     found["join_curves"] = scenarios.join_curves(paths=runs_of, runs=runs)
+    stronger = {**apart, "network": "resnet:width=4"}
+    runs_of.append(scenarios.curve(**stronger, runs=runs).path)
+    found["beside_curves"] = scenarios.beside_curves(paths=runs_of, runs=runs)
     found["frontier"] = scenarios.frontier(paths=[found["join_curves"].path], queries=(0, 1000), runs=runs)
     assert {*found, "compare", "sweep"} == {*CALLS}
     for name, results in found.items():

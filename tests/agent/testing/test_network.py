@@ -31,7 +31,9 @@ COUNT = itertools.count()
         (lambda generator: Airbench(93, n_classes=4, generator=generator), (3, 17, 16)),
         (lambda generator: FrozenNet(n_classes=4, generator=generator), (3, 8, 8)),
         (lambda generator: EfficientNetLite0(32, n_classes=4, generator=generator), (3, 32, 32)),
-        (lambda generator: EfficientNetLite0(49, n_classes=4, generator=generator), (3, 8, 8)),
+        pytest.param(
+            lambda generator: EfficientNetLite0(49, n_classes=4, generator=generator), (3, 8, 8), marks=pytest.mark.slow
+        ),
     ],
     ids=[
         "resnet-8",

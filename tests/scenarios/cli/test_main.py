@@ -138,7 +138,8 @@ def test_what_policies_print_and_warn_in_workers_is_no_result(tmp_path, monkeypa
     [
         (
             ["--preset", "fast"],
-            "expected a preset out of quick, cifar10-cooldown, cifar10-small, cifar10-full, cifar10-gpu, cifar10-paper",
+            "expected a preset out of quick, cifar10-cooldown, cifar10-small, cifar10-features, cifar10-full, "
+            "cifar10-gpu, cifar10-paper",
         ),
         (["--k", "140"], "expected --k to be less than or equal to 100, got 140"),
         (["--name", "../elsewhere"], "expected --name to be a plain folder name, got '../elsewhere'"),
