@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class FeatureStore:
                     )
                     database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", checked)
 
-    def _is_intact(self, content: bytes, row: bytes) -> bool:
+    def _is_intact(self, content: bytes, row: Any) -> bool:
         if not isinstance(row, bytes) or len(row) != _CHECKSUM_NBYTES + 2 * self.length:
             return False  # not even its type is sure in a damaged file
         return row[:_CHECKSUM_NBYTES] == _checksum(content, row[_CHECKSUM_NBYTES:])
@@ -98,7 +99,7 @@ class FeatureStore:
             )
 
 
-def _wanted(database: sqlite3.Connection, contents: Sequence[bytes]) -> list[tuple[int, bytes]]:
+def _wanted(database: sqlite3.Connection, contents: Sequence[bytes]) -> list[tuple[int, Any]]:
     """The place in `contents` and the row of each image that is stored."""
     database.execute("CREATE TEMP TABLE wanted (place INTEGER PRIMARY KEY, content BLOB)")
     database.executemany("INSERT INTO wanted VALUES (?, ?)", enumerate(contents))
