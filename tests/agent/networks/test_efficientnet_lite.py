@@ -47,7 +47,7 @@ def test_with_the_head_of_imagenet_its_logits_are_those_of_the_public_implementa
     assert float(logits.std()) > 0.3
 
 
-@pytest.mark.parametrize(("kind", "millions"), zip(KINDS, (3.36, 4.12, 4.79), strict=True))
+@pytest.mark.parametrize(("kind", "millions"), [*zip(KINDS, (3.36, 4.12, 4.79), strict=True)])
 def test_only_the_head_is_trained(kind, millions):
     network = made(kind, 64)
     assert [name for name, each in network.named_parameters() if each.requires_grad] == [
