@@ -204,13 +204,15 @@ def test_features_belong_to_the_code_and_the_buffers_of_a_network(tmp_path, monk
     assert not torch.allclose(found[0], found[1], rtol=1e-2)
 
 
-def test_a_network_whose_code_is_in_no_file_keeps_no_features(tmp_path, monkeypatch):
+def test_a_network_whose_code_is_in_no_file_keeps_no_features_and_says_so_once(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Tokens, "__module__", "a_notebook")
     learner = head(network=tokens(), features_dir=tmp_path)
     for n in (9, 18):
         learner.forward(toy_images(9).inputs)
         assert computed(learner) == n
     assert not list(tmp_path.iterdir())
+    [warning] = caplog.messages
+    assert warning.startswith("expected the code of Tokens in a file")
 
 
 def test_activations_beyond_float16_are_refused():

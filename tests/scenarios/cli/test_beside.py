@@ -13,6 +13,7 @@ def runs(tmp_path_factory):
     return [plant(folder / name, name) for name in ("strong", "weak")]
 
 
+@pytest.mark.slow
 def test_a_process_shows_curves_beside_each_other(runs, tmp_path, monkeypatch):
     before = [kept(run) for run in runs]
     done = lifetime("curve", "--beside", *runs, "--name", "x", cwd=tmp_path)

@@ -56,6 +56,7 @@ def test_simulate_sleeps_at_night_shows_it_and_goes_on(tmp_path, consolidate, en
     assert kept(run) == whole
 
 
+@pytest.mark.slow
 def test_methods_with_and_without_it_are_compared(tmp_path):
     methods = [
         ("asleep", "consolidate:30 | policy:sleep"),
@@ -121,6 +122,7 @@ def test_trees_of_three_actions_are_grown_and_go_on(trees, tmp_path):
     assert kept(tmp_path / "tree/x") == before
 
 
+@pytest.mark.slow
 def test_a_beam_searches_three_actions(tmp_path):
     done = within("tree", *SMALL, "--consolidate", 30, "--search", "beam", "--runs", tmp_path, "--name", "x", "--json")
     assert (done.returncode, done.stderr) == (0, "")

@@ -188,6 +188,7 @@ def test_policies_that_saw_every_tree_are_refused(evaluated, tmp_path):
     assert not run.exists()
 
 
+@pytest.mark.slow
 def test_a_resume_of_an_evaluation_shows_it_again(evaluated):
     done, run = evaluated()
     assert within("resume", run).stdout == done.stdout

@@ -44,6 +44,7 @@ def test_the_summary_tells_what_the_network_was_trained_on(first):
     assert training["augmentation"] == {"shift": 0, "mirror": False, "padding": "edge", "alternating": False}
 
 
+@pytest.mark.slow
 def test_a_lifetime_on_damaged_features_warns_and_ends_in_the_same_bytes(first, tmp_path):
     assert lived(tmp_path / "one", tmp_path / "data").returncode == 0
     [file] = (tmp_path / "data/features").rglob("*.sqlite")
@@ -87,6 +88,7 @@ def test_other_learners_train_the_head_alone(tmp_path, learner):
     assert not (tmp_path / "features").exists()
 
 
+@pytest.mark.slow
 def test_memories_are_read_from_several_places(tmp_path):
     methods = (
         "features = keys:features | policy:static:k=40",

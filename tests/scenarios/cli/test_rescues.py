@@ -189,6 +189,7 @@ def test_a_curve_of_runs_that_all_kept_predictions_has_rescues(curve, tmp_path):
     assert rows_of(tmp_path / "curve/with-kept")[0]["n_seeds"] == "3"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_comparison_has_the_rescues_of_each_schedule(tmp_path):
     done = within("compare", *TINY, *POLICIES, KEEP, "--runs", tmp_path, "--name", "x")

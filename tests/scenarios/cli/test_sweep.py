@@ -102,6 +102,7 @@ def test_lifetimes_that_can_share_a_learner_are_one_task(whole, within):
     assert "16 lifetimes" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
     spec = tmp_path / "memories.toml"
@@ -125,7 +126,8 @@ def test_a_sweep_that_grows_goes_on_with_what_it_has(within, tmp_path):
     assert lifetimes_in(run) == after
 
 
-@pytest.mark.parametrize("stop_after", [20, *(pytest.param(after, marks=pytest.mark.slow) for after in (3, 45))])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_after", [3, 20, 45])
 def test_an_interrupted_sweep_goes_on_to_the_same_bytes(whole, within, tmp_path, stop_after):
     command = [*SWEEP, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
     stopped = within(*command, stop_after=stop_after)
@@ -151,6 +153,7 @@ def test_a_killed_sweep_goes_on_to_the_bytes_of_another_executor(whole, tmp_path
     assert {name: content for name, content in kept(run).items() if kept(whole[0])[name] != content} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_lifetime_that_fails_is_listed_and_the_others_go_on(within, tmp_path):
     command = ["sweep", *TINY, *UNABLE, "--seeds", 2, "--runs", tmp_path, "--name", "run"]
@@ -224,6 +227,7 @@ def test_what_was_implied_before_is_found_again(within, tmp_path):
     assert json.loads(within(*spelled, "--dry-run", "--json").stdout)["lifetimes"] == 0
 
 
+@pytest.mark.slow
 def test_an_own_component_is_added_and_corrected(within, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     command = ["sweep", *TINY, "--seeds", 1, "--runs", tmp_path, "--name", "run"]

@@ -104,6 +104,7 @@ def test_further_seeds_go_on_in_the_same_folder(request, tmp_path, command, of_t
     assert within("resume", run).stdout == grown.stdout
 
 
+@pytest.mark.slow
 def test_a_run_without_a_name_is_found_again_with_more_seeds(tmp_path):
     unnamed = [*COMPARE[:-2], "--runs", tmp_path]
     for seeds in (1, 2):

@@ -210,6 +210,7 @@ def test_further_memories_share_the_learners(tmp_path):
     assert [row["memory"] for row in rows] == [label for label in labels for _ in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_memories_by_name_leave_the_bytes_of_the_memory_alone(tmp_path):
     settings = {**TINY, "seeds": 2, "learner": "cooldown:share=0.5,epochs=2"}

@@ -96,6 +96,7 @@ def test_a_table_tells_what_lifetimes_would(tmp_path, consolidation, observes, r
         assert schedule_of(node, table.actions) == schedule
 
 
+@pytest.mark.slow
 def test_the_search_and_the_table_find_the_same_schedule():
     table, weight = table_of(), 200.0
     priced = PricedTable(table, TARIFF, MODELS["energy"], 1e-3)

@@ -85,6 +85,7 @@ def test_more_chunks_than_samples_is_an_error(n_chunks):
         iid_stream(colours(), n_chunks, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_avalanche_trains_naive_on_the_same_stream():
     from avalanche.training.plugins import EvaluationPlugin
