@@ -1,8 +1,10 @@
 """Activations below the head of a frozen network, which are computed once for an image and kept on disk."""
 
 import hashlib
+import logging
 import sys
 import time
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from agent.learners.training import Training
 from agent.networks.flops import flops_per_sample
 from agent.networks.keys import INPUT, JointKeys, KeyPlaces, Keys
 from agent.networks.protocol import Network, Shape, shown
+
+_logger = logging.getLogger(__name__)
 
 FEATURES = "features"
 """The place of a network whose activations its head is given."""
@@ -125,12 +129,17 @@ class FeatureReader:
         """The store of these activations, or None to keep none.
 
         It is named by all that decides activations but the machine: the frozen network, the places, and the code of
-        both. A network whose code is not in a file, such as of a notebook, keeps none.
+        both. A network whose code is not in a file, such as of a notebook, keeps none, which is a warning.
         """
         if self._store is None and self.features_dir is not None:
-            sources = _sources(self.network)
+            sources = _sources([*self.network.modules(), self.training.normalization])
             if sources is None:
                 self.features_dir = None
+                _logger.warning(
+                    "expected the code of %s in a file, so that features of other code are told apart, got a class of "
+                    "a notebook or a prompt; computing features without keeping any",
+                    type(self.network).__name__,
+                )
                 return None
             places = hashlib.blake2b(repr(self.places).encode(), digest_size=8)
             for source in [*sources, Path(__file__).read_bytes()]:
@@ -142,9 +151,9 @@ class FeatureReader:
         return KeyPlaces((place,)).length(self.network, shape)
 
 
-def _sources(network: Network) -> list[bytes] | None:
-    """The files that define the classes of a network and its parts, but PyTorch's; None if one is not in a file."""
-    kinds = {kind for part in network.modules() for kind in type(part).__mro__}
+def _sources(parts: Iterable[object]) -> list[bytes] | None:
+    """The files that define the classes of parts, but PyTorch's; None if one is not in a file."""
+    kinds = {kind for part in parts for kind in type(part).__mro__}
     names = {kind.__module__ for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")}
     files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(names)]
     return None if None in files else [Path(str(file)).read_bytes() for file in files]
