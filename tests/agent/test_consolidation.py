@@ -348,7 +348,7 @@ def test_a_policy_that_chooses_what_is_not_offered_is_told_how():
         run_lifetime(toy_agent(), toy_stream([4]), Asleep(50), PLAN)
 
 
-@pytest.mark.parametrize(("price", "threshold"), product([0.0, 0.5, 1.0, 2.0], [0.0, 0.5, 1.0]))
+@pytest.mark.parametrize(("price", "threshold"), list(product([0.0, 0.5, 1.0, 2.0], [0.0, 0.5, 1.0])))
 def test_sleep_is_for_cheap_hours(price, threshold):
     expected = Action.CONSOLIDATE if price <= threshold else Action.MEMORIZE
     assert SleepPolicy(threshold).decide(Observation(3, 9, price=price)) == expected
