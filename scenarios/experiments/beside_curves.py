@@ -67,18 +67,14 @@ def labels_of(configs: Sequence[CurveConfig]) -> tuple[list[str], list[str]]:
     """A label for each learner, and the parts in which learners differ that the labels leave out.
 
     A label shows the parts that differ, and of a spec the settings that differ from other specs of its name. Recipe and
-    learner are left out where the networks alone tell the learners apart; keys and pooling, where all are as usual with
-    their network and memory.
+    learner are left out where the networks alone tell the learners apart; keys and pooling, where they are as usual
+    with the network and memory and something else is left to tell the learner by.
 
     Args:
         configs: the settings of each learner, no two alike.
     """
     plain = [each.model_dump(mode="json", include=set(SETTINGS)) for each in configs]
     differing = [name for name in SETTINGS if any(each[name] != plain[0][name] for each in plain)]
-    usual = [Method(network=each.network, memory=each.memory) for each in configs]
-    for name in ("keys", "pool"):
-        if all(getattr(each, name) == getattr(of, name) for each, of in zip(configs, usual, strict=True)):
-            differing = [other for other in differing if other != name]
     left_out: list[str] = []
     if len({str(each.network) for each in configs}) == len(configs):
         left_out = [name for name in differing if name in ("recipe", "learner")]
@@ -90,7 +86,10 @@ def labels_of(configs: Sequence[CurveConfig]) -> tuple[list[str], list[str]]:
 
 
 def _label(config: CurveConfig, names: Sequence[str], configs: Sequence[CurveConfig]) -> str:
-    parts = {name: shown_part(config, name, configs) for name in names}
+    usual = Method(network=config.network, memory=config.memory)
+    plain = [name for name in names if name in ("keys", "pool") and getattr(config, name) == getattr(usual, name)]
+    shown = [name for name in names if name not in plain] or names
+    parts = {name: shown_part(config, name, configs) for name in shown}
     return " ".join(text if name in _BARE else f"{name}={text}" for name, text in parts.items())
 
 

@@ -188,7 +188,7 @@ def test_the_level_of_intervals_can_be_chosen(runs):
         ([{"keys": "stem"}, {"keys": "input"}], ["keys=stem", "keys=input"], []),
         (
             [{"network": "convnet"}, {"network": "resnet", "keys": "stem"}],
-            ["convnet keys=features", "resnet keys=stem"],
+            ["convnet", "resnet keys=stem"],
             [],
         ),
         ([{"capacity": "50"}, {"mixture": "calibrated"}], ["capacity=50 mixture=author", "capacity=None "
