@@ -24,8 +24,15 @@ LIMITS = {"megabytes": "at most MB", "recall_mflop": "at most MFLOP"}
 
 def by_memory(curve: Curve) -> dict[str, tuple[LearnerAt, ...]]:
     """The k%-learners with each rule for the mixture and memory, by label; those of the settings are the first."""
-    own = curve.config.mixture if curve.config.with_mixtures else str(curve.config.memory)
-    return {own: curve.learners, **curve.memories}
+    labels = _rules(curve)
+    own = curve.config.mixture if labels and not curve.config.with_memories else str(curve.config.memory)
+    return {own: curve.learners, **{labels.get(label, label): of for label, of in curve.memories.items()}}
+
+
+def _rules(curve: Curve) -> dict[str, str]:
+    """The labels of the further rules for the mixture: beside other memories they name the memory, too."""
+    config = curve.config
+    return {rule: f"{config.memory}, {rule}" if config.with_memories else rule for rule in config.with_mixtures}
 
 
 def write_memories(curve: Curve, directory: RunDirectory, board: "SummaryWriter") -> None:
@@ -73,7 +80,7 @@ def memories_tables(curve: Curve) -> list[str | Table | list[Table]]:
 
 def _apart(curve: Curve) -> dict[str, tuple[LearnerAt, ...]]:
     """The memories, without further rules for the mixture of one of them."""
-    return {label: of for label, of in by_memory(curve).items() if label not in curve.config.with_mixtures}
+    return {label: of for label, of in by_memory(curve).items() if label not in _rules(curve).values()}
 
 
 def _line(learners: tuple[LearnerAt, ...]) -> list[MemoryAt]:

@@ -81,6 +81,13 @@ PLANS = {
     "experiences": {"every": 1, "groups": torch.arange(15) % 3, "prequential": True},
     "asked": {"after": frozenset({2}), "queries": 3},
 }
+WAYS = [
+    *(("online", how) for how in PLANS),
+    ("cooldown", "experiences"),
+    ("cooldown", "asked"),
+    ("refit", "evaluated"),
+]
+"""The other learners are much like the first."""
 
 
 class Method(NamedTuple):
@@ -173,8 +180,7 @@ def test_methods_that_share_a_learner_live_as_each_would_alone(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", PLANS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "how"), WAYS)
 def test_whatever_the_methods_are(kind, how):
     for seed in range(2):
         methods = drawn(10, seed)
@@ -182,8 +188,7 @@ def test_whatever_the_methods_are(kind, how):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["evaluated", "asked"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "how"), [("online", "asked"), ("cooldown", "asked"), ("refit", "evaluated")])
 def test_one_policy_with_every_memory_and_setting(kind, how):
     """The learner is the same throughout, but for the flushes of those that re-key or calibrate."""
     methods = [method for method in METHODS if method.policy == "interleaved" and method.budget == inf]
@@ -207,8 +212,7 @@ def test_methods_with_one_agent_share_it_too():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", PLANS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "how"), WAYS)
 def test_they_go_on_from_any_checkpoint_to_the_bit(kind, how, tmp_path):
     methods = {str(i): method for i, method in enumerate(drawn(8, seed=7))}
     whole, saved, steps, ended = lifetimes(kind, methods, **PLANS[how]), [], {name: [] for name in methods}, {}

@@ -89,19 +89,13 @@ def assert_same(run, other):
     assert points(run) == points(other)
 
 
-@pytest.mark.parametrize(
-    ("name", "storage"),
-    [("sweep", True), ("tree", False)],
-)
-def test_the_same_bytes_as_in_one_process_and_no_word_of_ray(cluster, own, name, storage, serially):
-    command = COMMANDS[name]
-    here, there = serially(*command), own / "runs" / command[0] / "there"
-    done = lifetime(own, *command, *on(cluster, own, "there", *[f"storage=file://{own}/store"] * storage))
+def test_the_same_bytes_as_in_one_process_and_no_word_of_ray(cluster, own, serially):
+    here, there = serially(*COMMANDS["sweep"]), own / "runs/sweep/there"
+    done = lifetime(own, *COMMANDS["sweep"], *on(cluster, own, "there", f"storage=file://{own}/store"))
     assert (done.returncode, done.stderr) == (0, "")
+    [folder] = (own / "store/sweep").iterdir()
     assert_same(there, here)
-    if storage:
-        [folder] = (own / "store" / command[0]).iterdir()
-        assert_same(folder, here)
+    assert_same(folder, here)
 
 
 def test_without_an_address_it_is_a_ray_of_this_machine(own, serially):
@@ -111,15 +105,13 @@ def test_without_an_address_it_is_a_ray_of_this_machine(own, serially):
     assert_same(own / "runs/simulate/there", here)
 
 
-@pytest.mark.parametrize("storage", [False, True])
-def test_a_node_is_killed_in_mid_run(own, storage, serially):
+def test_a_node_is_killed_in_mid_run(own, serially):
     here = serially(*WATCHED)
     (own / "order4").write_text("other pause")  # longer than the time between two looks at the mirror
     (own / "order5").write_text("other wait")
-    options = [f"storage={own}/store"] * storage
     with (
         cluster_of({"num_cpus": 1}, {"num_cpus": 1}) as cluster,
-        running(own, *WATCHED, *on(cluster, own, "there", *options)) as process,
+        running(own, *WATCHED, *on(cluster, own, "there")) as process,
     ):
         pid = int(awaited(own / "order5.obeyed", process))
         node = node_of(cluster, pid)
@@ -169,12 +161,11 @@ def test_a_run_that_is_stopped_goes_on(cluster, own, storage, how, serially):
         assert steps.count(0) <= 3, "the one that waited went on from its checkpoint"
 
 
-@pytest.mark.parametrize("storage", [True])
-def test_a_full_disk_on_one_worker_loses_nothing(cluster, own, storage, serially):
+def test_a_full_disk_on_one_worker_loses_nothing(cluster, own, serially):
     here, run = serially(*WATCHED), own / "runs/compare/there"
     (own / "order3").write_text("other pause")
     (own / "order4").write_text("other fill")
-    options = on(cluster, own, "there", *[f"storage={own}/store"] * storage)
+    options = on(cluster, own, "there", f"storage={own}/store")
     done = lifetime(own, *WATCHED, *options)
     assert_refused(done, "got: No space left on device")
     assert "(on node " in done.stderr

@@ -15,7 +15,7 @@ from filelock import FileLock
 from agent.errors import RunError
 from agent.storage.record import LifetimeRecord
 from tests.scenarios import commands
-from tests.scenarios.commands import TINY, assert_refused, kept, lifetime, living, n_lines
+from tests.scenarios.commands import TINY, assert_refused, kept, living, n_lines
 
 AXES = ["--axis", "scenario = iid | class-incremental:experiences=2", "--axis", "memory = cache | ridge"]
 POLICIES = ["--axis", "policy = static:k=50 | loss"]
@@ -141,7 +141,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_bytes(whole, within, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on_to_the_bytes_of_another_executor(whole, tmp_path):
+def test_a_killed_sweep_goes_on_to_the_bytes_of_another_executor(whole, within, tmp_path):
     command = [*SWEEP, "--seeds", 2, "--workers", 2, "--runs", tmp_path, "--name", "run"]
     run = tmp_path / "sweep/run"
     for after in (5, 20):
@@ -149,7 +149,7 @@ def test_a_killed_sweep_goes_on_to_the_bytes_of_another_executor(whole, tmp_path
             process.send_signal(signal.SIGKILL)
             process.wait()
     assert 0 < n_lines(run) < n_lines(whole[0])
-    assert lifetime(*command).returncode == 0
+    assert within("resume", run).returncode == 0
     assert {name: content for name, content in kept(run).items() if kept(whole[0])[name] != content} == {}
 
 

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import math
+import shutil
 
 import pytest
 
@@ -36,7 +37,7 @@ AIRBENCH = {
     **COOLDOWN,
     "k": (25, 75),
     "network": "airbench:size=93",
-    "recipe": "muon:lr=0.01,batch=5,views=mirror,precision=bfloat16",
+    "recipe": "muon:lr=0.01,batch=5,views=mirror",
     "mixture": "calibrated",
     "with_mixtures": ("author",),
 }
@@ -289,6 +290,15 @@ def test_further_mixtures_are_those_of_lifetimes_that_fit_by_them(tmp_path):
     assert [row["memory"] for row in rows] == ["calibrated"] * 2 + ["author"] * 2
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_rules_beside_other_memories_name_the_memory(tmp_path):
+    live(tmp_path / "run", {**TINY, "k": (25,), "seeds": 2, "memories": "ncm", "with_mixtures": ("calibrated",)})
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "run/memories.csv").read_text())))
+    assert [row["memory"] for row in rows] == ["cache", "cache, calibrated", "ncm"]
+    strength = csv.DictReader(io.StringIO((tmp_path / "run/strength.csv").read_text()))
+    assert {row["memory"] for row in strength} <= {"cache", "ncm"}, "a rule is no memory of its own"
+
+
 def test_a_memory_of_other_learners_is_refused():
     with pytest.raises(InvalidSetting, match=r"expected --with-memories to change .* or mixture, got learner in x"):
         resolve(CurveConfig, "quick", {"with_memories": ["x = learner:refit"]})
@@ -368,6 +378,15 @@ def test_settings_reach_the_agent(tmp_path):
     assert (learner.training.recipe.batch_size, learner.epochs) == (5, 2)
 
 
+@pytest.fixture(scope="module")
+def lived_once(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "load_dataset", lambda name, *, seed, **_: colours(seed=seed))
+        run = tmp_path_factory.mktemp("once") / "run"
+        live(run, TINY)
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
@@ -381,8 +400,8 @@ def test_settings_reach_the_agent(tmp_path):
         {"mixture": {"w": 0.5, "setting": 7}},
     ],
 )
-def test_a_summary_that_lost_its_meaning_is_an_error(tmp_path, damage):
-    live(tmp_path / "run", TINY)
+def test_a_summary_that_lost_its_meaning_is_an_error(lived_once, tmp_path, damage):
+    shutil.copytree(lived_once, tmp_path / "run")
     path = tmp_path / "run/seed0/k025/summary.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | damage))
     with pytest.raises(RunError, match=r"expected (the end .* in .*/k025/summary\.json|whole records of .*/run), got"):

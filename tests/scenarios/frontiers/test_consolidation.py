@@ -209,7 +209,7 @@ def test_prices_are_those_of_the_tariff(sleep):
 def test_a_grown_tree_is_read_and_drawn(tmp_path):
     given = "--consolidate 10 --train-size 40 --validation-size 20 --chunks 2 --network resnet:width=2 --device cpu"
     tariff = "--seeds 2 --tariff day-night:period=2 --learner online:epochs=1"
-    grown = lifetime("tree", *given.split(), *tariff.split(), "--runs", tmp_path, "--name", "t")
+    grown = within("tree", *given.split(), *tariff.split(), "--runs", tmp_path, "--name", "t")
     assert grown.returncode == 0, grown.stderr
     done = lifetime("frontier", tmp_path / "tree/t", "--runs", tmp_path, "--name", "x")
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,7 +11,7 @@ from scenarios.datasets.source import Access
 from scenarios.running import code_digest, identity, machine
 from scenarios.running.code_digest import digest_of, what_it_does
 from scenarios.running.identity import default_name, identity_of, run_folder, same_run
-from tests.scenarios.commands import assert_refused, kept, lifetime
+from tests.scenarios.commands import assert_refused, kept, lifetime, within
 from tests.scenarios.datasets.test_load import write_tree
 
 TINY = (
@@ -103,7 +103,7 @@ def test_the_processor_s_instructions_are_part_of_a_run(monkeypatch):
 @pytest.mark.slow
 def test_a_resume_on_other_instructions_is_refused_and_says_so(tmp_path):
     arguments = ("simulate", *TINY, "--train-size", 40, "--runs", tmp_path, "--name", "run", "--quiet")
-    assert lifetime(*arguments).returncode == 0
+    assert within(*arguments).returncode == 0
     other = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
     for again in (arguments, ("resume", tmp_path / "simulate/run")):
         done = lifetime(*again, env=other)
@@ -155,7 +155,7 @@ def test_seeds_of_curves_and_comparisons_can_be_added_later():
 @pytest.mark.slow
 def test_a_folder_is_the_same_however_it_is_spelled_and_wherever_it_lies(photos, tmp_path, monkeypatch):
     options = (*TINY, "--runs", tmp_path / "runs", "--data-dir", tmp_path / "cache", "--quiet")
-    assert lifetime("simulate", "--dataset", f"folder:{photos}", *options).returncode == 0
+    assert within("simulate", "--dataset", f"folder:{photos}", *options).returncode == 0
     [run] = (tmp_path / "runs/simulate").iterdir()
     before, stamp = kept(run), (run / "summary.json").stat().st_mtime_ns
     (tmp_path / "link").symlink_to(photos)
@@ -165,11 +165,12 @@ def test_a_folder_is_the_same_however_it_is_spelled_and_wherever_it_lies(photos,
         ("../link", tmp_path / "elsewhere"),
         ("copy", tmp_path / "elsewhere"),
     ):
-        assert lifetime("simulate", "--dataset", f"folder:{spelled}", *options, cwd=folder).returncode == 0
+        monkeypatch.chdir(folder)
+        assert within("simulate", "--dataset", f"folder:{spelled}", *options).returncode == 0
     assert [path.name for path in (tmp_path / "runs/simulate").iterdir()] == [run.name]
     assert (kept(run), (run / "summary.json").stat().st_mtime_ns) == (before, stamp)
     write_tree(photos / "train", {"cat": 1}, first=900)  # another content is another run
-    assert lifetime("simulate", "--dataset", f"folder:{photos}", *options).returncode == 0
+    assert within("simulate", "--dataset", f"folder:{photos}", *options).returncode == 0
     assert len(list((tmp_path / "runs/simulate").iterdir())) == 2
 
 
@@ -177,34 +178,34 @@ def test_a_folder_is_the_same_however_it_is_spelled_and_wherever_it_lies(photos,
 def test_an_unfinished_run_goes_on_where_its_folder_lies_now(photos, tmp_path):
     options = ("--data-dir", tmp_path / "cache", "--quiet")
     arguments = ("simulate", *TINY, "--runs", tmp_path, "--name", "run", *options)
-    assert lifetime(*arguments, "--dataset", f"folder:{photos}").returncode == 0
+    assert within(*arguments, "--dataset", f"folder:{photos}").returncode == 0
     run = tmp_path / "simulate/run"
     before = kept(run)
     (run / "summary.json").unlink()  # as if it had been stopped
     photos.rename(tmp_path / "moved")
-    assert_refused(lifetime("resume", run, *options), "expected a folder with PATH/train/")
-    assert lifetime("resume", run, *options, "--dataset", f"folder:{tmp_path / 'moved'}").returncode == 0
+    assert_refused(within("resume", run, *options), "expected a folder with PATH/train/")
+    assert within("resume", run, *options, "--dataset", f"folder:{tmp_path / 'moved'}").returncode == 0
     assert kept(run) == before
     write_tree(tmp_path / "moved/train", {"cat": 1}, first=900)
-    other = lifetime("resume", run, *options, "--dataset", f"folder:{tmp_path / 'moved'}")
+    other = within("resume", run, *options, "--dataset", f"folder:{tmp_path / 'moved'}")
     assert_refused(other, "data was ")
 
 
 @pytest.mark.slow
 def test_a_finished_run_is_shown_and_compared_without_its_data(photos, tmp_path):
     options = (*TINY, "--runs", tmp_path / "runs", "--data-dir", tmp_path / "cache", "--dataset", f"folder:{photos}")
-    first = lifetime("simulate", *options)
+    first = within("simulate", *options)
     assert first.returncode == 0
     assert first.told == ("data: 2 classes (cat, dog), 34 training, 6 validation and 12 test images\n",)
     [run] = (tmp_path / "runs/simulate").iterdir()
     shutil.rmtree(photos)
     shutil.rmtree(tmp_path / "cache")
     for again in (("simulate", *options), ("resume", run)):
-        done = lifetime(*again)
+        done = within(*again)
         assert (done.returncode, done.stderr, done.told) == (0, "", ())
         assert done.stdout == first.stdout
-    assert lifetime("compare", run, "--runs", tmp_path / "runs").returncode == 0
-    assert_refused(lifetime("simulate", *options, "--seed", 1), "expected a folder with PATH/train/")
+    assert within("compare", run, "--runs", tmp_path / "runs").returncode == 0
+    assert_refused(within("simulate", *options, "--seed", 1), "expected a folder with PATH/train/")
     assert len(list((tmp_path / "runs/simulate").iterdir())) == 1
 
 
