@@ -214,8 +214,9 @@ class CurveConfig(AgentConfig):
         rules = (self.mixture, *self.with_mixtures)
         if len(set(rules)) < len(rules):
             raise ValueError(f"expected --with-mixtures to name each further rule once, got {', '.join(rules)}")
+        taken = (*rules, *(f"{self.memory}, {rule}" for rule in self.with_mixtures), str(self.memory))
         for method in self.with_memories:
-            if method.label in (*rules, str(self.memory)):
+            if method.label in taken:
                 raise ValueError(f"expected another label than {method.label} in --with-memories; it is taken")
         plain = Method(calibrate_every=0)
         for method in self.with_memories:

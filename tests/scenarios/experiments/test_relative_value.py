@@ -306,6 +306,9 @@ def test_a_memory_of_other_learners_is_refused():
         resolve(CurveConfig, "quick", {"with_memories": ["cache = pool:true"]})
     with pytest.raises(InvalidSetting, match="expected another label than author in --with-memories; it is taken"):
         resolve(CurveConfig, "quick", {"with_memories": ["author = pool:true"]})
+    beside = {"with_memories": ["cache, calibrated = pool:true"], "with_mixtures": "calibrated"}
+    with pytest.raises(InvalidSetting, match="expected another label than cache, calibrated in --with-memories; it is"):
+        resolve(CurveConfig, "quick", beside)
     with pytest.raises(InvalidSetting, match="expected --with-mixtures to name each further rule once, got author, a"):
         resolve(CurveConfig, "quick", {"with_mixtures": "author"})
     with pytest.raises(InvalidSetting, match="expected --no-surface with --with-policies"):
