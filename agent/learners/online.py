@@ -18,6 +18,7 @@ from agent.learners.predicting import NetworkLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.training import (
     MAX_EPOCHS,
+    NewSamples,
     Training,
     check_finite,
     clone,
@@ -168,16 +169,17 @@ class OnlineLearner(NetworkLearner):
         losses: list[Tensor] = []
         if plan.sizes:
             factors = [self.rate_factor(self.n_steps + step) for step in range(len(plan.sizes))]
-            averages = self._averages()
-            for (rows, moves), factor in zip(self._batches(plan, n_earlier, n_new), factors, strict=True):
-                batch = self.samples.batch(rows)
-                losses.append(self.training.step(self.network, self.optimizers, *batch, moves, factor=factor))
+            averages = self._both(averaged=True)
+            batches = self._batches(plan, n_earlier, n_new)
+            for (rows, moves), n_rehearsed, factor in zip(batches, plan.rehearsed, factors, strict=True):
+                batch, new = self.samples.batch(rows), self._new_samples(len(rows) - n_rehearsed, labels)
+                losses.append(self.training.step(self.network, self.optimizers, *batch, moves, factor=factor, new=new))
                 if self.ema_decay:
                     decay = min(self.ema_decay, (self.n_steps + len(losses)) / (9 + self.n_steps + len(losses)))
                     torch._foreach_lerp_(*averages, 1 - decay)
                 self.training.progress(3 * len(rows))
             if not self.ema_decay:
-                self.predictor.load_state_dict(self.network.state_dict())
+                torch._foreach_copy_(*self._both(averaged=False))
             rates = [self.training.recipe.lr * factor for factor in factors]
             check_finite(self.network, losses, rates, first_step=self.n_steps)
         self.n_steps += len(losses)
@@ -216,7 +218,7 @@ class OnlineLearner(NetworkLearner):
         """The factor on the learning rates at a gradient step."""
         return falling(step, self.timescale)
 
-    def _plan(self, n_new: int) -> "_Plan":
+    def _plan(self, n_new: int) -> "Plan":
         """Plan the batches of a chunk of n_new samples."""
         batch = self.training.recipe.batch_size
         n_rehearsed = self._rehearsed(batch)
@@ -225,19 +227,23 @@ class OnlineLearner(NetworkLearner):
         largest = n_fresh + n_rehearsed
         owed = self.epochs * n_new + self.carried
         n_samples = int(owed + ROUNDING)
-        return _Plan(even_sizes(n_samples, largest), max(0.0, owed - n_samples))
+        sizes = even_sizes(n_samples, largest)
+        return Plan(sizes, tuple(self._rehearsed(size) for size in sizes), max(0.0, owed - n_samples))
+
+    def _new_samples(self, n: int, labels: Int64[Tensor, " m"]) -> NewSamples | None:
+        """What is done otherwise with the n new samples of a batch, out of a chunk with these labels; nothing."""
+        return None
 
     def _rehearsed(self, size: int) -> int:
         """Rehearsed samples in a batch of `size`."""
         return min(round(self.rehearsal * size), size - 1) if len(self.samples) else 0
 
-    def _batches(self, plan: "_Plan", n_earlier: int, n_new: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, plan: "Plan", n_earlier: int, n_new: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of the store and moves of the augmentation for each step, drawn and sent to the device all at once."""
         device = self.training.device
-        n_rehearsed = [self._rehearsed(size) if n_earlier else 0 for size in plan.sizes]
-        n_fresh = [size - rehearsed for size, rehearsed in zip(plan.sizes, n_rehearsed, strict=True)]
+        n_fresh = [size - rehearsed for size, rehearsed in zip(plan.sizes, plan.rehearsed, strict=True)]
         fresh = (n_earlier + passes(n_new, sum(n_fresh), self.order)).split(n_fresh)
-        rehearsed = torch.randint(max(1, n_earlier), (sum(n_rehearsed),), generator=self.order).split(n_rehearsed)
+        rehearsed = torch.randint(max(1, n_earlier), (sum(plan.rehearsed),), generator=self.order).split(plan.rehearsed)
         rows = torch.cat([part for both in zip(fresh, rehearsed, strict=True) for part in both]).split(plan.sizes)
         augmentation, largest = self.training.augmentation, max(plan.sizes)
         moves = augmentation.draw_for(rows, largest, self.augmentation, self.turns, device)
@@ -257,13 +263,16 @@ class OnlineLearner(NetworkLearner):
         nbytes = inputs.nbytes + len(inputs) * LABEL_NBYTES if self.keeps else 0
         return LearningEstimate(Work(flops, nbytes, samples=n_trained), Work())
 
-    def _averages(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Averaged and current tensors, batch statistics included, without those that both networks share."""
+    def _both(self, *, averaged: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Tensors of the predictor and of the network, all or those that are averaged, without those that both share.
+
+        Batch statistics are averaged like weights; counters are not.
+        """
         average, current = self.predictor.state_dict(), self.network.state_dict()
         names = [
             name
             for name, values in current.items()
-            if values.is_floating_point() and values.data_ptr() != average[name].data_ptr()
+            if (values.is_floating_point() or not averaged) and values.data_ptr() != average[name].data_ptr()
         ]
         return [average[name] for name in names], [current[name] for name in names]
 
@@ -311,9 +320,11 @@ class OnlineLearner(NetworkLearner):
         self.version = self.lineage.next()
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """The batches of a chunk."""
 
     sizes: tuple[int, ...]
     """Samples in each step."""
+    rehearsed: tuple[int, ...]
+    """Those of them that are rehearsed."""
     carried: float

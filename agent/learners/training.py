@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Int32, Int64, Shaped
+from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -127,6 +127,7 @@ class Training:
         moves: Int32[Tensor, "3 n"],
         *,
         factor: float = 1.0,
+        new: "NewSamples | None" = None,
     ) -> Float[Tensor, ""]:
         """Take one gradient step on a batch that is on the device; returns the loss.
 
@@ -140,6 +141,7 @@ class Training:
             labels: its classes.
             moves: of the augmentation, drawn for the batch.
             factor: multiplies all learning rates.
+            new: what is done otherwise with the first samples of the batch, which are new; None for nothing.
 
         Raises:
             InvalidSetting: `compiled` on a machine without a compiler, or a batch of one sample that the network
@@ -152,9 +154,9 @@ class Training:
         loss_of = _compiled_loss if self.compiled else _loss
         with self.mixed_precision(network):
             try:
-                loss = loss_of(network, prepared, labels, self.recipe.loss)
+                loss = loss_of(network, prepared, labels, self.recipe.loss, new)
             except ValueError as error:  # as of batch normalization, if a channel has but one number
-                if len(inputs) > 1:
+                if min(_passed_together(len(inputs), new)) > 1:
                     raise
                 raise InvalidSetting(
                     f"expected at least 2 samples in each gradient step of {type(network).__name__}, got 1, which it "
@@ -215,25 +217,44 @@ class Training:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
+class NewSamples(NamedTuple):
+    """The new samples of a batch, its first ones; the others are rehearsed."""
+
+    n: int
+    apart: bool
+    """Whether they pass through the network before the others, so that batch normalization sees them alone."""
+    left_out: Bool[Tensor, " classes"] | None
+    """Classes that their loss leaves out; None for none."""
+
+
+def _passed_together(n: int, new: NewSamples | None) -> list[int]:
+    """The numbers of samples that pass through the network together, out of a batch of n."""
+    return [new.n, n - new.n] if new is not None and new.apart and new.n < n else [n]
+
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def _loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    return loss(network(inputs), labels)
+def _loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss, new: NewSamples | None) -> Tensor:
+    logits = [network(some) for some in inputs.split(_passed_together(len(inputs), new))]
+    whole = logits[0] if len(logits) == 1 else torch.cat(logits)
+    if new is not None and new.left_out is not None:
+        whole = torch.cat([whole[: new.n].masked_fill(new.left_out, -torch.inf), whole[new.n :]])
+    return loss(whole, labels)
 
 
 @cache
-def _compiler() -> Callable[[Network, Tensor, Tensor, Loss], Tensor]:
+def _compiler() -> Callable[[Network, Tensor, Tensor, Loss, NewSamples | None], Tensor]:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns of a missing CUDA
     return torch.compile(_loss, dynamic=False)
 
 
-def _compiled_loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+def _compiled_loss(network: Network, inputs: Tensor, labels: Tensor, loss: Loss, new: NewSamples | None) -> Tensor:
     """Compiled at the first batch of each size, once for all networks of the same shape."""
     from torch._dynamo.exc import TorchDynamoException  # takes a second to import
 
     try:
-        return _compiler()(network, inputs, labels, loss)
+        return _compiler()(network, inputs, labels, loss, new)
     except TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise InvalidSetting(f"expected torch.compile to work here, got: {reason}; --no-compile does without") from None

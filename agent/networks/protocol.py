@@ -75,6 +75,13 @@ def on_meta(network: Network, shape: Shape) -> tuple[Network, Tensor]:
 
 
 @torch.no_grad()
+def n_outputs(network: Network, shape: Shape) -> int:
+    """The number of logits that a network gives for an input of `shape`."""
+    twin, one = on_meta(network, shape)
+    return twin(one).shape[1]
+
+
+@torch.no_grad()
 def initialize(network: nn.Module, generator: torch.Generator) -> None:
     """He-normal weights of convolutions and linear layers, biases of 0 (He et al. 2015, arXiv:1502.01852)."""
     for module in network.modules():

@@ -6,9 +6,12 @@ from agent.networks.efficientnet_lite import EfficientNetLite0, EfficientNetLite
 from agent.networks.mlp import MLP
 from agent.networks.protocol import Network
 from agent.networks.resnet import ResNet
+from agent.networks.resnet18 import ResNet18, SlimResNet18
 
 NETWORKS: dict[str, type[Network]] = {
     "resnet": ResNet,
+    "resnet18": ResNet18,
+    "slim-resnet18": SlimResNet18,
     "convnet": ConvNet,
     "mlp": MLP,
     "airbench": Airbench,

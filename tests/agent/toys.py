@@ -13,6 +13,7 @@ from agent.data.chunk import Chunk, LabelledInputs
 from agent.learners import LEARNERS as KINDS
 from agent.learners import CooldownLearner, HeadLearner, Learner, OnlineLearner, RefitLearner
 from agent.learners.recipe import muon, sgd
+from agent.learners.replay import AsymmetricReplayLearner, ReplayLearner
 from agent.learners.training import Training
 from agent.memory import CacheMemory, Memory, RidgeMemory
 from agent.networks import MLP, ConvNet
@@ -129,6 +130,17 @@ def cooldown_bounded(seed: int = 0) -> CooldownLearner:
     return CooldownLearner(network, training, KeyPlaces(), epochs=2, share=0.5, stored=7, seed=seed)
 
 
+def er(seed: int = 0, *, kind: type[ReplayLearner] = ReplayLearner, **changed: Any) -> ReplayLearner:
+    """With a reservoir of fewer samples than were learned."""
+    own = {name: changed.pop(name) for name in ("stored", "rehearsal", "passes", "apart") if name in changed}
+    network = changed.pop("network", None) or toy_network(seed)
+    return kind(network, toy_training(**changed), KeyPlaces(), seed=seed, **{"stored": 7, "passes": 2, **own})
+
+
+def er_ace(seed: int = 0, **changed: Any) -> ReplayLearner:
+    return er(seed, kind=AsymmetricReplayLearner, **{"apart": True, **changed})
+
+
 def head(seed: int = 0, **changed: Any) -> HeadLearner:
     """On features of random filters, which stay as they are."""
     network = FrozenNet(n_classes=N_CLASSES, generator=torch.Generator().manual_seed(seed))
@@ -145,6 +157,8 @@ ON_RESNETS: dict[str, Callable[..., Learner]] = {
     "cooldown": cooldown,
     "refit-cold": refit,
     "refit-warm": refit_warm,
+    "er": er,
+    "er-ace": er_ace,
 }
 """Every learner on a ResNet, by a function of the seed: adding one means adding a line."""
 
