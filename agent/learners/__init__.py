@@ -9,3 +9,5 @@ from agent.learners.recipe import ParameterGroup as ParameterGroup
 from agent.learners.recipe import Recipe as Recipe
 from agent.learners.refit import RefitLearner as RefitLearner
 from agent.learners.registry import LEARNERS as LEARNERS
+from agent.learners.replay import AsymmetricReplayLearner as AsymmetricReplayLearner
+from agent.learners.replay import ReplayLearner as ReplayLearner

@@ -6,3 +6,5 @@ from agent.networks.mlp import MLP as MLP
 from agent.networks.protocol import Network as Network
 from agent.networks.registry import NETWORKS as NETWORKS
 from agent.networks.resnet import ResNet as ResNet
+from agent.networks.resnet18 import ResNet18 as ResNet18
+from agent.networks.resnet18 import SlimResNet18 as SlimResNet18

@@ -35,8 +35,8 @@ SPECS = {each.option.removeprefix("--"): each for each in FAMILIES.values()}
 RECIPE_HELP = "how the network is trained, name:key=value,...; `lifetime list recipes` shows them"
 LEARNER_HELP = (
     "online: one pass, with rehearsal; cooldown: the same, but a copy is cooled down before each use; refit: trained "
-    "anew on all learned chunks; head: a linear head on features of a frozen network; name:key=value,..., `lifetime "
-    "list learners` shows them"
+    "anew on all learned chunks; head: a linear head on features of a frozen network; er, er-ace: experience replay "
+    "from a reservoir; name:key=value,..., `lifetime list learners` shows them"
 )
 POLICY_HELP = "name:key=value,...; `lifetime list policies` shows them"
 

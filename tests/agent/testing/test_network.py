@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from agent.networks import MLP, Airbench, ConvNet, ResNet
+from agent.networks import MLP, Airbench, ConvNet, ResNet, ResNet18
 from agent.networks.efficientnet_lite import EfficientNetLite0
 from agent.testing import BrokenPromise, check_network
 from tests.agent.networks.frozen import FrozenNet
@@ -21,6 +21,7 @@ COUNT = itertools.count()
     [
         (lambda generator: ResNet(8, 2, n_classes=4, generator=generator), (3, 8, 8)),
         (lambda generator: ResNet(14, 2, n_classes=4, generator=generator), (3, 9, 5)),
+        (lambda generator: ResNet18(2, n_classes=4, generator=generator), (3, 9, 8)),
         (lambda generator: WhitenedNet(n_classes=4, generator=generator), (3, 8, 8)),
         (lambda generator: ConvNet(4, n_classes=4, generator=generator), (3, 8, 8)),
         (lambda generator: ConvNet(2, 1, n_classes=4, generator=generator), (3, 1, 1)),
@@ -38,6 +39,7 @@ COUNT = itertools.count()
     ids=[
         "resnet-8",
         "resnet-14",
+        "resnet-18",
         "with constants",
         "convnet",
         "a single pixel",
