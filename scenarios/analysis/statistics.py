@@ -113,7 +113,7 @@ def mean_interval(values: Values, confidence: float = 0.95) -> Interval:
         InvalidSetting: confidence outside (0, 1).
     """
     sample = _sample("values", values)
-    _check_confidence(confidence)
+    check_confidence(confidence)
     mean = float(sample.mean())
     if len(sample) == 1:
         return Interval(mean, None, None)
@@ -164,7 +164,7 @@ def ratio_of_means(
     n = len(a)
     if n != len(b):
         raise ValueError(f"expected one denominator for each numerator, got {n} numerators, {len(b)} denominators")
-    _check_confidence(confidence)
+    check_confidence(confidence)
     if n == 1:
         return Ratio(None, None, None, "an interval needs at least two seeds")
     t_squared = t_quantile(n, confidence) ** 2
@@ -197,7 +197,7 @@ def relative_value(x: Values, y: Values, z: Values, confidence: float = 0.95) ->
         ValueError: no seeds, unequal lengths, or an accuracy that is not a number in [0, 1].
         InvalidSetting: confidence outside (0, 1).
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     samples = {name: _sample(name, values) for name, values in (("x", x), ("y", y), ("z", z))}
     if len({len(sample) for sample in samples.values()}) > 1:
         counts = ", ".join(f"{len(sample)} of {name}" for name, sample in samples.items())
@@ -225,7 +225,8 @@ def t_quantile(n: int, confidence: float) -> float:
     return float(stdtrit(n - 1, (1 + confidence) / 2))
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raise InvalidSetting for a confidence outside (0, 1)."""
     if not 0 < confidence <= 0.999999:
         raise InvalidSetting(f"expected a confidence above 0 and up to 0.999999, got {confidence:g}")
 
