@@ -394,7 +394,7 @@ class CompareRunsConfig(Settings):
     """Settings of a comparison of finished runs."""
 
     paths: tuple[Path, ...] = setting(
-        (), "folders of finished runs of simulate, compare or sweep", STREAM, "idle", min_length=1
+        (), "folders of finished runs of simulate, compare, reproduce or sweep", STREAM, "idle", min_length=1
     )
     where: Choices = setting(
         {}, "settings, label or seed of the lifetimes to compare, as in 'scenario = iid'", STREAM, "free"

@@ -1,0 +1,107 @@
+"""What is recorded: figures of the source, settings that can be lived, and a table in the documentation."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agent.errors import InvalidSetting
+from scenarios.config.reproduce import CHANGEABLE, ReproduceConfig, read_reproduce
+from scenarios.config.reproductions import REPRODUCTIONS, Published, Source
+from scenarios.config.settings import settings_of
+
+DOCS = Path(__file__).parents[3] / "docs/reproductions.md"
+SOMEWHERE = Source("a paper", "https://example.org")
+MEANS = {
+    "er-cifar10-20": {"er": 24.6, "er-ace": 44.7},
+    "er-cifar10-50": {"er": 34.9, "er-ace": 45.5},
+    "er-cifar10-100": {"er": 40.0, "er-ace": 53.7},
+    "er-cifar100-20": {"er": 12.0, "er-ace": 17.9},
+    "er-cifar100-50": {"er": 16.2, "er-ace": 21.5},
+    "er-cifar100-100": {"er": 17.5, "er-ace": 24.6},
+    "iid-cifar10": {"iid": 63.8, "iid++": 72.4},
+    "iid-cifar100": {"iid": 19.2, "iid++": 27.6},
+}
+"""As the source sums them up."""
+
+
+def test_the_figures_are_those_of_the_source():
+    found = {
+        name: {label: round(figure.mean, 1) for label, figure in each.published.items()}
+        for name, each in REPRODUCTIONS.items()
+    }
+    assert found == MEANS
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+@pytest.mark.parametrize("short", [False, True])
+def test_what_is_recorded_is_a_comparison_of_what_was_published(name, short):
+    recorded = REPRODUCTIONS[name]
+    config = read_reproduce("quick", {"reproduction": name, "short": short})
+    assert [method.label for method in config.methods] == list(recorded.published)
+    assert {figure.n_runs for figure in recorded.published.values()} == {config.seeds}
+    assert all(str(method.policy) == "static:k=100" for method in config.methods)
+    assert all(method.recipe.settings["precision"] == "float32" for method in config.methods)
+    experiences = config.scenario.settings.get("experiences", 1)
+    assert config.chunks % experiences == 0
+    size, rest = divmod(config.train_size, config.chunks)
+    assert (rest, size % 10) == (0, 0)
+    assert str(config.dataset) == recorded.settings["dataset"]
+    assert recorded.hours > 5 * recorded.short_hours > 0
+    assert recorded.short.keys() <= ReproduceConfig.model_fields.keys()
+
+
+def test_rates_on_a_mean_are_twice_those_on_a_sum_of_two_means():
+    config = read_reproduce("quick", {"reproduction": "er-cifar10-20"})
+    assert {method.label: method.recipe.settings["lr"] for method in config.methods} == {"er": 0.2, "er-ace": 0.02}
+    learners = [method.learner.settings for method in config.methods]
+    assert all((found["stored"], found["apart"], found["rehearsal"]) == (200, True, 0.5) for found in learners)
+
+
+def test_some_settings_may_be_changed():
+    given = {"reproduction": "iid-cifar100", "dataset": "folder:somewhere", "seeds": 5, "first_seed": 3, "threads": 1}
+    config = read_reproduce("quick", {"seeds": 9}, given)
+    assert (str(config.dataset), config.seeds, config.first_seed) == ("folder:somewhere", 5, 3)
+    shortened = read_reproduce("quick", {**given, "short": True})
+    assert (shortened.train_size, shortened.chunks, shortened.seeds) == (5000, 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "message"),
+    [
+        ("quick", {"reproduction": "er-cifar10"}, "expected a reproduction out of er-cifar10-20, "),
+        ("quick", {}, "expected a reproduction out of er-cifar10-20, "),
+        ("cifar10", {"reproduction": "iid-cifar10"}, "got --preset cifar10; `lifetime compare` takes any settings"),
+        (
+            "quick",
+            {"reproduction": "iid-cifar10", "train_size": 10, "network": "mlp"},
+            "expected the settings that iid-cifar10 records, and beside them only --short, --dataset, ",
+        ),
+        ("quick", {"reproduction": "iid-cifar10", "train_size": 10}, "got --train-size; "),
+        ("quick", {"reproduction": "iid-cifar10", "seeds": 0}, "expected --seeds to be greater than or equal to 1"),
+        ("quick", {"reproduction": "iid-cifar10", "short": "maybe"}, "expected --short to be a valid boolean"),
+    ],
+)
+def test_all_others_are_recorded(preset, given, message):
+    with pytest.raises(InvalidSetting, match=re.escape(message)):
+        read_reproduce(preset, given)
+
+
+def test_what_may_be_changed_exists_and_decides_no_method():
+    assert set(CHANGEABLE) < ReproduceConfig.model_fields.keys()
+    assert not set(CHANGEABLE) & settings_of(ReproduceConfig, "method")
+
+
+def test_standard_errors_are_read_as_deviations():
+    assert Published(50.0, 1.0, 4, SOMEWHERE, spread_is="error").deviation == 2.0
+    assert Published(50.0, 1.0, 4, SOMEWHERE).deviation == 1.0
+    assert Published(50.0, None, 4, SOMEWHERE).deviation is None
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_the_documentation_has_each_figure(name):
+    recorded, rows = REPRODUCTIONS[name], DOCS.read_text(encoding="utf-8").splitlines()
+    [row] = [row for row in rows if row.startswith(f"| `{name}` |")]
+    for label, figure in recorded.published.items():
+        assert f"{label} {figure.mean:.1f} ± {figure.deviation:.1f}" in row
+    assert f"| {recorded.hours:g} h, {60 * recorded.short_hours:.0f} min |" in row
