@@ -1,8 +1,8 @@
 """Worlds for agents, and experiments in them.
 
-The experiments are calls that return their results as values: `simulate`, `compare`, `sweep`, `tune`, `curve`, `tree`,
-`train_policy`, `evaluate` and `frontier` take the options of the command of the same name; `resume` goes on with an
-interrupted run, and `load` reads a finished one.
+The experiments are calls that return their results as values: `simulate`, `compare`, `reproduce`, `sweep`, `tune`,
+`curve`, `tree`, `train_policy`, `evaluate` and `frontier` take the options of the command of the same name; `resume`
+goes on with an interrupted run, and `load` reads a finished one.
 
     found = scenarios.compare(policies="static:k=50 loss", seeds=3)
     found.frame(), found.lifetimes(), found.steps()  # pandas frames
@@ -38,6 +38,7 @@ _CALLS = (
     "frontier",
     "join_curves",
     "load",
+    "reproduce",
     "resume",
     "simulate",
     "sweep",

@@ -37,6 +37,7 @@ CALLS = {
     "simulate": "simulate",
     "compare": "compare",
     "compare_runs": "compare-runs",
+    "reproduce": "reproduce",
     "sweep": "sweep",
     "tune": "tune",
     "curve": "curve",

@@ -10,6 +10,7 @@ EXPERIMENTS = {
     "simulate": "scenarios.experiments.simulate:SIMULATE",
     "compare": "scenarios.experiments.compare:COMPARE",
     "compare-runs": "scenarios.experiments.finished_runs:COMPARE_RUNS",
+    "reproduce": "scenarios.experiments.reproduce:REPRODUCE",
     "curve": "scenarios.experiments.relative_value:CURVE",
     "join-curves": "scenarios.experiments.joined_curves:JOIN_CURVES",
     "beside-curves": "scenarios.experiments.beside_curves:BESIDE_CURVES",

@@ -10,6 +10,7 @@ from agent.errors import InvalidSetting
 from scenarios.cli.experiment import run_command, settings_of
 from scenarios.cli.options import Options, experiment_command
 from scenarios.config.presets import resolve
+from scenarios.config.reproduce import ReproduceConfig
 from scenarios.config.settings import (
     BesideCurvesConfig,
     CompareConfig,
@@ -93,6 +94,25 @@ def _beside_runs(options: Options, given: dict[str, Any], allowed: set[str]) -> 
             f"expected no settings beside finished runs, which have their own, got {flags}; leave them out"
         )
     return overrides
+
+
+@experiment_command(ReproduceConfig)
+def reproduce(
+    options: Options,
+    given: dict[str, Any],
+    reproduction: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its name; `lifetime list reproductions` shows them.")
+    ],
+) -> None:
+    """Live a published setting, and print our accuracy beside the published one, with both spreads.
+
+    The settings are recorded with what was published, the circumstances, and what is done otherwise here; data, seeds
+    and machine may be others. The difference has Welch's interval. With --short a shortened form takes minutes.
+
+    The same command, given again, continues an interrupted run, and shows a finished one.
+    """
+    settings = settings_of("reproduce", options, {**given, "reproduction": reproduction})
+    run_command("reproduce", options, settings, anew=options.force)
 
 
 @experiment_command(CompareConfig, without=NOT_SWEPT)

@@ -14,9 +14,11 @@ from scenarios.cli.show import empty_table, print_json, results_console
 from scenarios.config.described import describe
 from scenarios.config.families import FAMILIES, POLICY
 from scenarios.config.members import Member
+from scenarios.config.reproductions import REPRODUCTIONS
 from scenarios.config.specs import FILE
 
-FamilyName = Enum("FamilyName", {name: name for name in FAMILIES}, type=str)  # type: ignore[misc]
+LISTED_REPRODUCTIONS = "reproductions"
+FamilyName = Enum("FamilyName", {name: name for name in (*FAMILIES, LISTED_REPRODUCTIONS)}, type=str)  # type: ignore[misc]
 
 FORMER_COMMANDS = {
     "policies": "`lifetime list policies`",
@@ -30,7 +32,13 @@ def list_family(
     family: Annotated[FamilyName, typer.Argument(help="What to list.")],
     as_json: AsJson = False,
 ) -> None:
-    """List the members of a family: what each is, its parameters with types and defaults, and its sources."""
+    """List the members of a family: what each is, its parameters with types and defaults, and its sources.
+
+    Reproductions: the published settings that `lifetime reproduce` lives, with their figures, hours and sources.
+    """
+    if family.value == LISTED_REPRODUCTIONS:
+        _list_reproductions(as_json)
+        return
     found = FAMILIES[str(family.value)]
     files = {FILE: Member.read(f"{FILE}:PATH", POLICY).factory} if found is POLICY else {}
     members = describe({**found.members, **files})
@@ -53,6 +61,26 @@ def list_family(
     console.print(table)
     console.print(f"With settings: {option} name:key=value,...", markup=False)
     console.print(f"Of your own: {option} package.module.Class:key=value,..., {found.own}.", markup=False)
+
+
+def _list_reproductions(as_json: bool) -> None:
+    if as_json:
+        print_json([{"name": name, **asdict(each)} for name, each in REPRODUCTIONS.items()])
+        return
+    console, table = results_console(), empty_table()
+    for heading in ("NAME", "published, in %", "hours"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it is", ratio=1)
+    for name, each in REPRODUCTIONS.items():
+        figures = [
+            f"{label} {found.mean:.1f}" + ("" if found.deviation is None else f" ± {found.deviation:.1f}")
+            for label, found in each.published.items()
+        ]
+        texts = [each.summary, *(f"[dim]{escape(source.title)}[/]" for source in each.sources)]
+        hours = f"{each.hours:g}\n{each.short_hours:g} --short"
+        table.add_row(f"[bold]{name}[/]", "\n".join(figures), hours, "\n".join(texts), end_section=True)
+    console.print(table)
+    console.print("Published: mean ± standard deviation between runs. Hours: on two cores.", markup=False)
 
 
 def former_command(name: str) -> Callable[[], None]:

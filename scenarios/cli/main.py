@@ -17,7 +17,18 @@ from typing import Annotated
 import typer
 
 from agent.errors import LifetimeError, is_out_of_memory
-from scenarios.cli.commands import compare, curve, evaluate, frontier, simulate, sweep, train_policy, tree, tune
+from scenarios.cli.commands import (
+    compare,
+    curve,
+    evaluate,
+    frontier,
+    reproduce,
+    simulate,
+    sweep,
+    train_policy,
+    tree,
+    tune,
+)
 from scenarios.cli.families import FORMER_COMMANDS, former_command, list_family
 from scenarios.cli.resume import resume
 from scenarios.cli.show import program
@@ -32,7 +43,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Simulate agents that, for each chunk of a stream, learn (gradient updates) or memorize (a key-value cache).",
 )
-for command in (simulate, compare, sweep, tune, curve, tree, train_policy, evaluate, frontier, resume, list_family):
+for command in (
+    simulate,
+    compare,
+    reproduce,
+    sweep,
+    tune,
+    curve,
+    tree,
+    train_policy,
+    evaluate,
+    frontier,
+    resume,
+    list_family,
+):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     # Typer keeps the line breaks of a docstring, which need not fit the terminal.
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -29,8 +29,8 @@ Workers = Annotated[
         min=1,
         max=256,
         help="Processes, which work side by side, also on one GPU. On a CPU their number changes no result, but they "
-        "have one thread each unless --threads is given. (Default: this process; trees, sweeps and searches: a process "
-        "for each core.)",
+        "have one thread each unless --threads is given. (Default: this process; trees, sweeps, searches and "
+        "reproductions: a process for each core.)",
     ),
 ]
 ExecutorSpec = Annotated[

@@ -15,6 +15,7 @@ from scenarios.analysis.lifetime_table import read_table
 from scenarios.config.members import Member
 from scenarios.config.method import SPECS, AgentSettings, Method, Settings
 from scenarios.config.presets import validate
+from scenarios.config.reproduce import ReproduceConfig
 from scenarios.config.settings import CompareConfig, CompareRunsConfig, LifetimeConfig, SimulateConfig, settings_of
 from scenarios.config.specs import Spec
 from scenarios.config.tuned import Tuned
@@ -30,11 +31,15 @@ from scenarios.running.tasks import Run
 Config = TypeVar("Config", bound=Settings)
 
 _OF_WORLD = settings_of(LifetimeConfig, "world")
-_KINDS: dict[str, type[SimulateConfig | CompareConfig]] = {"simulate": SimulateConfig, "compare": CompareConfig}
+_KINDS: dict[str, type[SimulateConfig | CompareConfig]] = {
+    "simulate": SimulateConfig,
+    "compare": CompareConfig,
+    "reproduce": ReproduceConfig,
+}
 
 
 def compare_runs(config: CompareRunsConfig) -> Compared:
-    """Compare finished runs of `simulate`, `compare` or `sweep`.
+    """Compare finished runs of `simulate`, `compare`, `reproduce` or `sweep`.
 
     Raises:
         RunError: a folder is not such a run, or the run is not finished.
@@ -189,14 +194,14 @@ def _agreement(found: Sequence[FinishedLifetime]) -> list[str]:
 
 
 def lifetimes_of(path: Path) -> list[FinishedLifetime]:
-    """The lifetimes of a run of simulate, compare or sweep.
+    """The lifetimes of a run of simulate, compare, reproduce or sweep.
 
     Raises:
         RunError: there is no such run, or it is not finished.
     """
     if read_config(path).get("experiment") == "sweep":
         return _swept(path)
-    config, described = read_run(path, _KINDS, _OF_WORLD, of="simulate, compare or sweep")
+    config, described = read_run(path, _KINDS, _OF_WORLD, of="simulate, compare, reproduce or sweep")
     found = []
     for method, seed, folder in _folders(path, config):
         try:

@@ -17,8 +17,8 @@ _APART = 0.16
 def reproduction_figure(methods: Sequence[BesidePublished], *, title: str, short: bool = False) -> Figure:
     """Our mean and the published one of each method, a line of its own for each, with the deviation between runs.
 
-    Small dots are single seeds and runs, where they are known; a thin grey line is the t interval of our mean, clipped
-    to 0..100%.
+    Small dots are single seeds and runs, where they are known; a thin grey line is the t interval of our mean. Both
+    lines are clipped to 0..100%.
 
     Args:
         methods: shares from 0 to 1; one or more.
@@ -56,7 +56,7 @@ def _draw(axes: Axes, runs: Runs, height: float, color: str, marker: str) -> Non
     """The mean with its deviation, and each run."""
     axes.plot([100 * runs.mean], [height], color=color, marker=marker, markersize=7, zorder=3)
     if runs.deviation is not None:
-        ends = [100 * (runs.mean - runs.deviation), 100 * (runs.mean + runs.deviation)]
+        ends = [100 * max(runs.mean - runs.deviation, 0.0), 100 * min(runs.mean + runs.deviation, 1.0)]
         axes.plot(ends, [height] * 2, color=color, linewidth=2.5, alpha=0.6, zorder=2, solid_capstyle="butt")
     axes.plot(
         [100 * value for value in runs.values],

@@ -61,7 +61,7 @@ _IDLE = frozenset().union(
 )
 """Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""
 
-_GROWING = {"curve": "seeds", "compare": "seeds", "tune": "trials"}
+_GROWING = {"curve": "seeds", "compare": "seeds", "reproduce": "seeds", "tune": "trials"}
 """What runs of an experiment can have more of later: the number is not part of the identity."""
 
 PRIOR_KNOWLEDGE = (

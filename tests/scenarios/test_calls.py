@@ -180,7 +180,7 @@ def test_every_experiment_is_a_call(runs):
     runs_of.append(scenarios.curve(**stronger, runs=runs).path)
     found["beside_curves"] = scenarios.beside_curves(paths=runs_of, runs=runs)
     found["frontier"] = scenarios.frontier(paths=[found["join_curves"].path], queries=(0, 1000), runs=runs)
-    assert {*found, "compare", "sweep"} == {*CALLS}
+    assert {*found, "compare", "sweep", "reproduce"} == {*CALLS}  # that of reproductions: experiments/test_reproduce.py
     for name, results in found.items():
         before = {path: path.stat().st_mtime_ns for path in results.path.rglob("*")}
         assert scenarios.load(results.path).report == results.report, name

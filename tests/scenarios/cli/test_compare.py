@@ -354,7 +354,7 @@ def test_what_is_no_run_is_refused(simulated, compared, tmp_path):
     spoilt = {
         "{": "expected JSON in",
         "{}": "expected a run of this program at",
-        json.dumps(config | {"experiment": "curve"}): "expected a run of simulate, compare or sweep at",
+        json.dumps(config | {"experiment": "curve"}): "expected a run of simulate, compare, reproduce or sweep at",
         json.dumps(config | {"settings": None}): "expected settings by name, got None (in the settings of the run at",
     }
     for text, message in spoilt.items():

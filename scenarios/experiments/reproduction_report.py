@@ -1,0 +1,218 @@
+"""A published setting that was lived: made from a comparison, written as JSON, CSV and figure, and shown as a table."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.errors import RunError
+from agent.storage.record import RunDirectory
+from scenarios.analysis.comparison import Schedule
+from scenarios.analysis.csv_table import interval_columns
+from scenarios.analysis.formats import percent, spread
+from scenarios.analysis.published import BesidePublished, Runs, beside_published
+from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.config.reproduce import ReproduceConfig
+from scenarios.config.reproductions import Published, Reproduction
+from scenarios.experiments.comparison_report import Compared
+from scenarios.figures.reproduction import reproduction_figure
+from scenarios.figures.style import seed_count
+from scenarios.running.results import write_results
+
+NAME = "reproduction"
+"""Of the files."""
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A published setting that was lived."""
+
+    name: str
+    title: str
+    recorded: Reproduction
+    confidence: float
+    seeds: tuple[int, ...]
+    methods: tuple[BesidePublished, ...]
+    shortened: tuple[str, ...]
+    """What is shortened; empty if nothing is."""
+    notes: tuple[str, ...]
+    """Notes for a careful reader."""
+
+
+def make_reproduced(config: ReproduceConfig, recorded: Reproduction, compared: Compared) -> Reproduced:
+    """Put the lifetimes of a comparison beside the published figures.
+
+    Raises:
+        RunError: a lifetime lacks the metric that was published.
+    """
+    shortened = _shortened(config, recorded)
+    comparison = compared.comparison
+    methods = tuple(
+        _beside(schedule, recorded.published.get(schedule.label), config) for schedule in comparison.schedules
+    )
+    notes = [
+        *([f"shortened, and not to be compared with what was published: {', '.join(shortened)}"] if shortened else []),
+        *_data_notes(config, recorded),
+        *(f"as in the source: {each}" for each in recorded.circumstances),
+        *(f"otherwise than in the source: {each}" for each in recorded.differences),
+        *compared.notes,
+    ]
+    title = f"{config.reproduction} on {config.dataset}" + ", shortened" * config.short
+    return Reproduced(
+        config.reproduction, title, recorded, config.confidence, comparison.seeds, methods, shortened, tuple(notes)
+    )
+
+
+def _beside(schedule: Schedule, published: Published | None, config: ReproduceConfig) -> BesidePublished:
+    metric = published.metric if published else Published.metric
+    values = [metrics.get(metric) for metrics in schedule.by_seed.values()]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        raise RunError(f"expected {metric} of every lifetime of {schedule.label}, got {len(known)} of {len(values)}")
+    return beside_published(
+        schedule.label,
+        known,
+        published and _as_shares(published),
+        comparable=not config.short,
+        confidence=config.confidence,
+    )
+
+
+def _as_shares(published: Published) -> Runs:
+    deviation = None if published.deviation is None else published.deviation / 100
+    return Runs(published.mean / 100, deviation, published.n_runs, tuple(run / 100 for run in published.runs))
+
+
+def _shortened(config: ReproduceConfig, recorded: Reproduction) -> tuple[str, ...]:
+    """What the shortened form has otherwise, as texts."""
+    if not config.short:
+        return ()
+    texts = []
+    for name in recorded.short:
+        usual = recorded.settings.get(name)
+        texts.append(f"{name.replace('_', ' ')} {getattr(config, name)} ({'all' if usual is None else usual})")
+    return tuple(texts)
+
+
+def _data_notes(config: ReproduceConfig, recorded: Reproduction) -> list[str]:
+    """A note where the images are not those of the lossless data set that the source used."""
+    usual = recorded.settings["dataset"]
+    if str(config.dataset) == usual:
+        return []
+    return [
+        f"the images are those of {config.dataset}, not the lossless ones of {usual} that the source used; where they "
+        "are stored as JPEG, that costs some points of accuracy"
+    ]
+
+
+def write_reproduced(reproduced: Reproduced, directory: RunDirectory) -> None:
+    """Write reproduction.json, .csv and .png."""
+    content = {
+        "reproduction": reproduced.name,
+        "summary": reproduced.recorded.summary,
+        "title": reproduced.title,
+        "shortened": list(reproduced.shortened),
+        "confidence": reproduced.confidence,
+        "seeds": list(reproduced.seeds),
+        "methods": [_json(each, reproduced.recorded.published) for each in reproduced.methods],
+        "circumstances": list(reproduced.recorded.circumstances),
+        "differences": list(reproduced.recorded.differences),
+        "notes": list(reproduced.notes),
+    }
+    figure = reproduction_figure(
+        reproduced.methods,
+        title=f"{reproduced.title} ({seed_count(len(reproduced.seeds))})",
+        short=bool(reproduced.shortened),
+    )
+    write_results(directory, None, NAME, content, [_row(each) for each in reproduced.methods], figure)
+
+
+def _json(each: BesidePublished, published: Mapping[str, Published]) -> dict[str, Any]:
+    """Plain values; shares from 0 to 1."""
+    found = published.get(each.label)
+    theirs = None
+    if found is not None and each.published is not None:
+        theirs = {**asdict(each.published), "metric": found.metric, "source": asdict(found.source)}
+    return {
+        "method": each.label,
+        "ours": {**asdict(each.ours), "interval": asdict(each.interval)},
+        "published": theirs,
+        "difference": None if each.difference is None else asdict(each.difference),
+    }
+
+
+def _row(each: BesidePublished) -> dict[str, object]:
+    """A row of the table of results; shares from 0 to 1."""
+    published = each.published
+    return {
+        "method": each.label,
+        "seeds": each.ours.n,
+        **interval_columns("ours", each.interval),
+        "ours_deviation": each.ours.deviation,
+        "published": published and published.mean,
+        "published_deviation": published and published.deviation,
+        "published_runs": published and published.n,
+        **interval_columns("difference", each.difference),
+    }
+
+
+def report(reproduced: Reproduced, path: Path) -> Report:
+    """The report of a reproduction that was written to a folder."""
+    content = json.loads((path / f"{NAME}.json").read_text(encoding="utf-8"))
+    sources = [f"{source.title}, {source.address}" for source in reproduced.recorded.sources]
+    return Report(
+        content,
+        [reproduced.recorded.summary, _table(reproduced), *map(_verdict, reproduced.methods)],
+        reproduced.notes,
+        facts=[
+            ("figure", [path / f"{NAME}.png"]),
+            ("table", [path / f"{NAME}.csv", path / f"{NAME}.json"]),
+            ("costs", [path / "comparison.csv"]),
+            ("source", sources),
+        ],
+    )
+
+
+def _table(reproduced: Reproduced) -> Table:
+    level = f"{100 * reproduced.confidence:g}%"
+    n = len(reproduced.seeds)
+    rows = tuple(
+        (
+            each.label,
+            _deviating(each.ours),
+            "-" if each.interval.low is None else f"{percent(each.interval.low)} to {percent(each.interval.high)}",
+            "-" if each.published is None else _deviating(each.published),
+            "-" if each.published is None else str(each.published.n),
+            "-" if each.difference is None else spread(each.difference),
+        )
+        for each in reproduced.methods
+    )
+    return Table(
+        (
+            Column("method", is_text=True),
+            *numbers("ours", f"{level} of the mean", "published", "runs", "ours - published"),
+        ),
+        rows,
+        f"{reproduced.title}, {seed_count(n)}",
+        "accuracy in %, mean ± standard deviation between seeds or runs, with the t interval of our mean; the "
+        "difference has Welch's interval",
+    )
+
+
+def _deviating(runs: Runs) -> str:
+    deviation = "" if runs.deviation is None else f" ± {100 * runs.deviation:.1f}"
+    return f"{percent(runs.mean)}{deviation}"
+
+
+def _verdict(each: BesidePublished) -> str:
+    """What the interval of the difference says, as a line."""
+    difference = each.difference
+    if difference is None:
+        return f"{each.label}: not compared with what was published"
+    if difference.low is None or difference.high is None:
+        return f"{each.label}: the difference has no interval, which needs two runs and the spread of both"
+    if difference.low <= 0 <= difference.high:
+        return f"{each.label}: ours and the published figure cannot be told apart"
+    side = "above" if difference.estimate > 0 else "below"
+    return f"{each.label}: ours is {side} the published figure by more than chance between runs explains"

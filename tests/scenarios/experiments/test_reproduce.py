@@ -1,0 +1,91 @@
+"""Published settings are lived and put beside what was published."""
+
+import json
+
+import numpy as np
+import pytest
+
+import scenarios
+from agent.errors import RunError
+from scenarios.analysis.published import Runs, welch_difference
+from scenarios.config.reproductions import REPRODUCTIONS
+from tests.scenarios.commands import kept
+from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
+
+ALL = [
+    pytest.param(name, id=name, marks=[] if name in ("er-cifar100-20", "iid-cifar10") else pytest.mark.slow)
+    for name in REPRODUCTIONS
+]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch, undrawn):
+    make_small(monkeypatch)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_recorded_can_be_lived(tmp_path, name):
+    recorded = REPRODUCTIONS[name]
+    archive = stand_in(tmp_path / "a.npz", N_CLASSES[recorded.settings["dataset"]])
+    found = scenarios.reproduce(reproduction=name, dataset=f"npz:{archive}", threads=1, device="cpu", runs=tmp_path)
+    assert found.path.parent == tmp_path / "reproduce"
+    assert found.path.name.startswith(f"{name}-a.npz-")
+    assert found.frame().method.tolist() == list(recorded.published)
+    lifetimes = found.lifetimes()
+    assert len(lifetimes) == 4
+    assert (lifetimes.learned_fraction == 1).all()
+    assert (lifetimes.memory_entries == 0).all()
+    for each in found.content["methods"]:
+        published = recorded.published[each["method"]]
+        values = lifetimes[lifetimes.label == each["method"]].sort_values("seed").final_accuracy.tolist()
+        assert each["ours"]["values"] == pytest.approx(values)
+        assert each["ours"]["deviation"] == pytest.approx(np.std(values, ddof=1))
+        assert each["published"]["values"] == pytest.approx([run / 100 for run in published.runs])
+        assert each["published"]["source"]["address"] == published.source.address
+        theirs = Runs(published.mean / 100, published.deviation / 100, published.n_runs)
+        difference = welch_difference(Runs.of(values), theirs)
+        assert each["difference"] == pytest.approx(vars(difference))
+    assert scenarios.load(found.path).report == found.report
+    assert any(f"not the lossless ones of {recorded.settings['dataset']}" in note for note in found.report.notes)
+    for text in (*recorded.circumstances, *recorded.differences):
+        assert sum(note.endswith(text) for note in found.report.notes) == 1
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return stand_in(tmp_path / "a.npz", 10)
+
+
+def test_a_shortened_life_is_not_compared(tmp_path, archive):
+    given = {"dataset": f"npz:{archive}", "threads": 1, "device": "cpu", "runs": tmp_path}
+    found = scenarios.reproduce(reproduction="iid-cifar10", short=True, **given)
+    assert found.content["shortened"] == ["train size 50 (100)", "test size 10 (all)"]
+    assert [each["difference"] for each in found.content["methods"]] == [None, None]
+    assert found.report.parts[-1] == "iid++: not compared with what was published"
+    assert found.report.notes[0].startswith("shortened, and not to be compared with what was published: train size 50")
+    whole = scenarios.reproduce(reproduction="iid-cifar10", **given)
+    assert whole.path != found.path
+    assert whole.content["shortened"] == []
+
+
+def test_more_seeds_go_on_in_the_same_folder(tmp_path, archive):
+    given = {"reproduction": "er-cifar10-20", "dataset": f"npz:{archive}", "threads": 1, "device": "cpu"}
+    one = scenarios.reproduce(**given, seeds=1, runs=tmp_path / "one")
+    assert one.report.parts[-1] == (
+        "er-ace: the difference has no interval, which needs two runs and the spread of both"
+    )
+    grown = scenarios.reproduce(**given, seeds=2, runs=tmp_path / "one")
+    whole = scenarios.reproduce(**given, seeds=2, runs=tmp_path / "two")
+    assert grown.path == one.path
+    assert kept(grown.path) == kept(whole.path)
+
+
+def test_a_run_whose_reproduction_has_lost_its_metric_says_so(tmp_path, archive):
+    given = {"reproduction": "iid-cifar10", "dataset": f"npz:{archive}", "threads": 1, "device": "cpu"}
+    found = scenarios.reproduce(**given, runs=tmp_path)
+    path = found.path / "seed0/iid/summary.json"
+    summary = json.loads(path.read_text())
+    summary["metrics"]["final_accuracy"] = None
+    path.write_text(json.dumps(summary))
+    with pytest.raises(RunError, match="expected final_accuracy of every lifetime of iid, got 1 of 2"):
+        scenarios.load(found.path)

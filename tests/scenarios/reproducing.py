@@ -1,0 +1,42 @@
+"""Recorded settings made small, and stand-ins for the data sets that they are about."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scenarios.config.reproductions import REPRODUCTIONS, Reproduction
+
+N_CLASSES = {"cifar10": 10, "cifar100": 100}
+N_CHUNKS = {"cifar10": 5, "cifar100": 20}
+
+
+def stand_in(path: Path, n_classes: int, *, seed: int = 0) -> Path:
+    """An archive of noisy images whose class is their brightness, in the shape of CIFAR: 32 × 32, RGB."""
+    generator = np.random.default_rng(seed)
+
+    def images(labels: np.ndarray) -> np.ndarray:
+        level = labels * 200 // n_classes
+        noise = generator.integers(0, 56, (len(labels), 32, 32, 3))
+        return (level[:, None, None, None] + noise).astype(np.uint8)
+
+    train, test = (np.repeat(np.arange(n_classes), n) for n in (max(3, 120 // n_classes), max(1, 40 // n_classes)))
+    arrays = {"x_train": images(train), "y_train": train, "x_test": images(test), "y_test": test}
+    np.savez(path, **arrays)
+    return path
+
+
+def small(recorded: Reproduction) -> Reproduction:
+    """The same methods and the same world on ten batches of images, with a narrow network."""
+    dataset = recorded.settings["dataset"]
+    n = N_CLASSES[dataset]
+    sizes = {"train_size": max(100, 2 * n), "validation_size": n, "chunks": N_CHUNKS[dataset]}
+    settings = {**recorded.settings, **sizes, "network": "slim-resnet18:width=2", "seeds": 2}
+    return replace(recorded, settings=settings, short={"train_size": max(50, n), "test_size": n})
+
+
+def make_small(patch: pytest.MonkeyPatch) -> None:
+    """Let every reproduction be small."""
+    for name, recorded in REPRODUCTIONS.items():
+        patch.setitem(REPRODUCTIONS, name, small(recorded))
