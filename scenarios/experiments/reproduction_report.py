@@ -73,7 +73,7 @@ def _beside(schedule: Schedule, published: Published | None, config: ReproduceCo
     return beside_published(
         schedule.label,
         known,
-        published and _as_shares(published),
+        None if published is None else _as_shares(published),
         comparable=not config.short,
         confidence=config.confidence,
     )
@@ -150,9 +150,9 @@ def _row(each: BesidePublished) -> dict[str, object]:
         "seeds": each.ours.n,
         **interval_columns("ours", each.interval),
         "ours_deviation": each.ours.deviation,
-        "published": published and published.mean,
-        "published_deviation": published and published.deviation,
-        "published_runs": published and published.n,
+        "published": None if published is None else published.mean,
+        "published_deviation": None if published is None else published.deviation,
+        "published_runs": None if published is None else published.n,
         **interval_columns("difference", each.difference),
     }
 
