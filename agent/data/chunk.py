@@ -24,7 +24,7 @@ class Chunk:
     step: int
     """Position in the stream, from 0."""
     sample_ids: Int64[Tensor, " n"]
-    """Rows in the training set."""
+    """Rows in the training set; a row occurs again where a stream repeats an image."""
     inputs: Shaped[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
     price: float = 1.0

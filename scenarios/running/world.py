@@ -220,7 +220,7 @@ def make_episode(config: LifetimeConfig, seed: int, world: tuple[Dataset, Scenar
 
 
 def halved_plan(scenario: Scenario, *, every: int = 0) -> EvaluationPlan:
-    """Evaluations on one half of the validation images, while the other half fits the mixture.
+    """Evaluations on one half of the validation images, by true labels, while the other half fits the mixture.
 
     Args:
         scenario: gives the validation images; its test images are not used.
@@ -230,6 +230,8 @@ def halved_plan(scenario: Scenario, *, every: int = 0) -> EvaluationPlan:
         InvalidSetting: there are fewer than two validation images.
     """
     fitting, evaluated = halves(scenario.validation)
+    if scenario.validation_truth is not None:
+        evaluated = LabelledInputs(evaluated.inputs, scenario.validation_truth[1::2])
     shown = None if scenario.shown is None else scenario.shown[::2]
     return EvaluationPlan(fitting, evaluated, every=every, shown=shown)
 

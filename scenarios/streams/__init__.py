@@ -1,1 +1,1 @@
-"""Streams of chunks: their order, their sizes, how their images drift, and their prices."""
+"""Streams of chunks: their order, their sizes, how their images and labels change, and their prices."""

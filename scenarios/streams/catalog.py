@@ -1,4 +1,4 @@
-"""All scenarios, one function each.
+"""All scenarios by name, and those in which images, classes or experiences follow each other as they are, or drift.
 
 A scenario is a function of a data set, whose training images form the stream, a chunking, which cuts the stream into
 chunks, and a seed, which draws the order of the images, and of the classes where it matters. It raises InvalidSetting
@@ -16,10 +16,10 @@ from torch import Tensor
 from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
-from scenarios.datasets.load import Dataset, stratified_order
-from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times
+from scenarios.datasets.load import Dataset
+from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times, places_of
 from scenarios.streams.drift import DriftKind, drifted
-from scenarios.streams.scenario import ChunkStream, Scenario
+from scenarios.streams.scenario import ChunkStream, Scenario, in_one_experience
 
 
 def iid(dataset: Dataset, chunking: Chunking, *, seed: int) -> Scenario:
@@ -28,16 +28,7 @@ def iid(dataset: Dataset, chunking: Chunking, *, seed: int) -> Scenario:
     With both settings of the chunking, only the first training images are used.
     """
     order = torch.randperm(chunking.n_used(len(dataset.train)), generator=named_generator(seed, "stream"))
-    chunks = chunking.cut([order])
-    return Scenario(
-        name="iid",
-        stream=ChunkStream(dataset.train, chunks, dataset.normalization),
-        validation=dataset.validation,
-        test=dataset.test,
-        experience=(0,) * len(chunks[0]),
-        group=torch.zeros(len(dataset.test), dtype=torch.int64),
-        n_experiences=1,
-    )
+    return in_one_experience("iid", dataset, chunking.cut([order]))
 
 
 def iid_stream(dataset: Dataset, n_chunks: int, *, seed: int) -> ChunkStream:
@@ -160,8 +151,8 @@ def drift(
 
     amounts = torch.empty(n, dtype=torch.float64)
     amounts[order] = torch.linspace(0, strength, n, dtype=torch.float64)
-    places = _spread(dataset.test, of_data, "test")
-    in_validation = strength * _spread(dataset.validation, of_data, "validation")
+    places = places_of(dataset.test.labels, named_generator(of_data, "drift-places/test"))
+    in_validation = strength * places_of(dataset.validation.labels, named_generator(of_data, "drift-places/validation"))
     reached = torch.stack([amounts[rows].max() for rows in chunks[0]])
     train = changed(LabelledInputs(dataset.train.inputs[:n], dataset.train.labels[:n]), amounts, "train")
     return Scenario(
@@ -175,14 +166,6 @@ def drift(
         truth={"amount": tuple(float(amounts[rows].mean()) for rows in chunks[0])},
         shown=torch.searchsorted(reached.cummax(0).values, in_validation),
     )
-
-
-def _spread(part: LabelledInputs, seed: int, name: str) -> Float64[Tensor, " n"]:
-    """The place of each image in the drift, from 0 to 1."""
-    places = torch.empty(len(part), dtype=torch.float64)
-    order = stratified_order(part.labels, named_generator(seed, f"drift-places/{name}"))
-    places[order] = (torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part)
-    return places
 
 
 def _check_drift(kind: str, strength: float, experiences: int) -> None:

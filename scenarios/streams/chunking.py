@@ -1,4 +1,4 @@
-"""Cut a stream of training images into chunks, and assign classes and chunks to experiences."""
+"""Cut a stream of training images into chunks, and assign classes, chunks and images to experiences."""
 
 import heapq
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agent.errors import InvalidSetting
 from agent.randomness import named_generator
+from scenarios.datasets.load import stratified_order
 
 _FIX = "change --chunks, --chunk-size or --train-size"
 
@@ -85,6 +86,28 @@ class Chunking:
             return [list(rows[: k * size].split(size)) for rows, k in zip(visits, counts, strict=True)]
         return [list(rows.tensor_split(k)) for rows, k in zip(visits, counts, strict=True)]
 
+    def cut_evenly(self, order: Int64[Tensor, " n"], experiences: int) -> list[list[Int64[Tensor, " _"]]]:
+        """The chunks of experiences that follow each other and have nearly the same number of samples.
+
+        No chunk spans two experiences. With both settings, experiences differ by at most one chunk.
+
+        Args:
+            order: rows of the training part in the order of the stream.
+            experiences: their number, 1 or more.
+
+        Raises:
+            InvalidSetting: no experience, or the chunks do not fit; see `cut`.
+        """
+        if experiences < 1:
+            raise InvalidSetting(
+                f"expected at least 1 experience, got {experiences}; change the scenario's experiences"
+            )
+        n, size = self.n_chunks or 0, self.chunk_size or 0
+        if size and n >= experiences and n * size <= len(order):
+            counts = [len(some) for some in torch.arange(n).tensor_split(experiences)]
+            return self.cut(order[: n * size].split([count * size for count in counts]))
+        return self.cut(order.tensor_split(experiences))
+
 
 def _shares(lengths: list[int], room: list[int], n_chunks: int) -> list[int]:
     """The number of chunks of each visit, 1 to `room`; each further chunk goes where chunks are largest."""
@@ -124,6 +147,32 @@ def experience_of_chunks(
     lengths = torch.tensor([len(rows) for rows in chunks], dtype=torch.float64)
     middles = lengths.cumsum(0) - lengths / 2
     return tuple(torch.searchsorted(boundaries, middles, right=True).tolist())
+
+
+def numbers_of_chunks(visits: Sequence[Sequence[Int64[Tensor, " _"]]]) -> tuple[int, ...]:
+    """For each chunk the number of its visit."""
+    return tuple(number for number, chunks in enumerate(visits) for _ in chunks)
+
+
+def numbers_of_rows(visits: Sequence[Sequence[Int64[Tensor, " _"]]], n: int) -> Int64[Tensor, " {n}"]:
+    """For each of the first n training images the number of its visit, 0 for images that are in none."""
+    numbers = torch.zeros(n, dtype=torch.int64)
+    for number, chunks in enumerate(visits):
+        numbers[torch.cat(list(chunks))] = number
+    return numbers
+
+
+def first_steps(visits: Sequence[Sequence[Int64[Tensor, " _"]]]) -> Int64[Tensor, " visits"]:
+    """For each visit the step of its first chunk."""
+    lengths = torch.tensor([len(chunks) for chunks in visits])
+    return lengths.cumsum(0) - lengths
+
+
+def places_of(labels: Int64[Tensor, " n"], generator: torch.Generator) -> Float64[Tensor, " n"]:
+    """Random places of images, evenly spaced between 0 and 1; every stretch has the classes in proportion."""
+    places = torch.empty(len(labels), dtype=torch.float64)
+    places[stratified_order(labels, generator)] = (torch.arange(len(labels), dtype=torch.float64) + 0.5) / len(labels)
+    return places
 
 
 def fading_times(lengths: Int64[Tensor, " experiences"], width: float) -> Float64[Tensor, " n"]:

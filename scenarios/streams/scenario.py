@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, overload
 
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from agent.data.augmentation import Normalization
 from agent.data.chunk import Chunk, LabelledInputs
 from agent.errors import InvalidSetting
+from scenarios.datasets.load import Dataset
 from scenarios.streams.tariffs import checked_prices
 
 Queries = int | Literal["chunk"]
@@ -22,7 +24,8 @@ class ChunkStream(Sequence[Chunk]):
 
     Args:
         data: the images of the stream.
-        visits: rows of `data` for each chunk of each visit to an experience.
+        visits: rows of `data` for each chunk of each visit to an experience; a row that occurs again is an image that
+            comes again.
         normalization: of the images in `as_avalanche`.
         prices: of compute, one for each chunk; None for a constant price of 1.
         queries: number of queries that the agent answers before it uses a chunk, or "chunk" for one about each image.
@@ -79,14 +82,16 @@ class Scenario:
     """A stream, and what only the experimenter knows about it.
 
     Raises:
-        InvalidSetting: an experience has no chunk or no test image.
+        InvalidSetting: an experience has no chunk or no test image, or there is not one label in `validation_truth` for
+            each validation image.
     """
 
     name: str
     stream: ChunkStream
     validation: LabelledInputs
-    """Drifts like the images of the stream; so does `test`."""
+    """Its images change as those of the stream do, and its labels are as noisy."""
     test: LabelledInputs
+    """Its images change as those of the stream do; its labels are true at the end of the stream."""
     experience: tuple[int, ...]
     """For each chunk, the experience that it belongs to, from 0; if experiences mix, the nominal one."""
     group: Int64[Tensor, " n_test"]
@@ -101,8 +106,18 @@ class Scenario:
     """
     new_classes: bool = False
     """Whether the classes of an experience are new at its first visit."""
+    validation_truth: Int64[Tensor, " n_validation"] | None = None
+    """The true labels of the validation images, by which the experimenter measures on them; None for their labels.
+
+    Mixtures are fitted by the labels of `validation`, which an agent has.
+    """
 
     def __post_init__(self) -> None:
+        if self.validation_truth is not None and len(self.validation_truth) != len(self.validation):
+            raise InvalidSetting(
+                f"expected a true label for each of {len(self.validation)} validation images, got "
+                f"{len(self.validation_truth)}; correct the scenario"
+            )
         for number in range(self.n_experiences):
             if number not in self.experience:
                 raise InvalidSetting(
@@ -126,3 +141,31 @@ class Scenario:
         """The same scenario with other prices of compute and other queries; raises as `ChunkStream` does."""
         stream = self.stream
         return replace(self, stream=ChunkStream(stream.data, stream.visits, stream.normalization, prices, queries))
+
+
+def in_one_experience(
+    name: str,
+    dataset: Dataset,
+    visits: Sequence[Sequence[Int64[Tensor, " _"]]],
+    labels: Int64[Tensor, " n"] | None = None,
+    **further: Any,
+) -> Scenario:
+    """A scenario of a single experience, with the validation and test images of the data set.
+
+    Args:
+        name: of the scenario.
+        dataset: gives the images.
+        visits: rows of the training images for each chunk of the only visit.
+        labels: of the first n training images, which hold all of the stream; None for their own.
+        further: fields of `Scenario` that differ, or are left out otherwise.
+    """
+    [chunks] = visits
+    train = dataset.train if labels is None else LabelledInputs(dataset.train.inputs[: len(labels)], labels)
+    fields = {
+        "validation": dataset.validation,
+        "test": dataset.test,
+        "experience": (0,) * len(chunks),
+        "group": torch.zeros(len(dataset.test), dtype=torch.int64),
+        "n_experiences": 1,
+    }
+    return Scenario(name=name, stream=ChunkStream(train, visits, dataset.normalization), **{**fields, **further})
