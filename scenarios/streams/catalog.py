@@ -18,6 +18,7 @@ from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.load import Dataset
 from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times, places_of
+from scenarios.streams.domains import domains
 from scenarios.streams.drift import DriftKind, drifted
 from scenarios.streams.scenario import ChunkStream, Scenario, in_one_experience
 
@@ -220,5 +221,6 @@ SCENARIOS: dict[str, Callable[..., Scenario]] = {
     "blurred": blurred,
     "recurring": recurring,
     "drift": drift,
+    "domains": domains,
 }
 """All scenarios by name."""
