@@ -20,6 +20,7 @@ from scenarios.datasets.load import Dataset
 from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times, places_of
 from scenarios.streams.domains import domains
 from scenarios.streams.drift import DriftKind, drifted
+from scenarios.streams.labels import label_drift, noisy_labels
 from scenarios.streams.scenario import ChunkStream, Scenario, in_one_experience
 
 
@@ -222,5 +223,7 @@ SCENARIOS: dict[str, Callable[..., Scenario]] = {
     "recurring": recurring,
     "drift": drift,
     "domains": domains,
+    "label-drift": label_drift,
+    "noisy-labels": noisy_labels,
 }
 """All scenarios by name."""
