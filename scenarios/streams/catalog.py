@@ -21,6 +21,7 @@ from scenarios.streams.chunking import Chunking, experience_of_chunks, experienc
 from scenarios.streams.domains import domains
 from scenarios.streams.drift import DriftKind, drifted
 from scenarios.streams.labels import label_drift, noisy_labels
+from scenarios.streams.recurrence import long_tailed, zipf
 from scenarios.streams.scenario import ChunkStream, Scenario, in_one_experience
 
 
@@ -225,5 +226,7 @@ SCENARIOS: dict[str, Callable[..., Scenario]] = {
     "domains": domains,
     "label-drift": label_drift,
     "noisy-labels": noisy_labels,
+    "long-tailed": long_tailed,
+    "zipf": zipf,
 }
 """All scenarios by name."""
