@@ -3,6 +3,7 @@ import inspect
 import math
 import typing
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,27 @@ from scenarios.streams.drift import drifted
 from tests.scenarios.worlds import colours
 
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)
+
+FOR_THREE = {
+    "class-incremental": {"experiences": 3},
+    "blurred": {"experiences": 3},
+    "recurring": {"experiences": 3},
+    "drift": {"experiences": 3},
+    "domains": {"experiences": 3},
+    "label-drift": {"experiences": 2},
+    "long-tailed": {"imbalance": 2.0},
+}
+"""Settings that fit three classes."""
+FOR_ONE = {
+    **{name: {"experiences": 1} for name in FOR_THREE if name != "long-tailed"},
+    "recurring": {"experiences": 1, "visits": 1},
+    "noisy-labels": {"rate": 0.0},
+}
+"""Settings that fit one class."""
+PARTIAL = {"long-tailed", "zipf"}
+"""Those whose streams do not have every training image once."""
+APART = {"class-incremental", "recurring", "domains", "label-drift"}
+"""Those in which no chunk spans two experiences."""
 
 
 def sizes(scenario):
@@ -116,52 +138,87 @@ def test_avalanche_trains_naive_on_the_same_stream():
 @every_scenario
 @pytest.mark.parametrize("chunking", [Chunking(12), Chunking(chunk_size=7), Chunking(10, 4)], ids=str)
 def test_contract(name, chunking):
-    dataset = colours(n_train=64, n_test=31, n_classes=5)
-    scenario = SCENARIOS[name](dataset, chunking, seed=1)
+    dataset = five_colours()
+    scenario = of_five(name, dataset, chunking, seed=1)
     n = len(scenario.stream)
     assert scenario.name == name
-    assert sorted(Counter(all_ids(scenario)).values())[-1] == 1
+    assert (sorted(Counter(all_ids(scenario)).values())[-1] == 1) == (name != "zipf")
     assert len(scenario.experience) == n
     assert set(scenario.experience) == set(range(scenario.n_experiences)) == set(scenario.group.tolist())
     assert all(len(values) == n for values in scenario.truth.values())
     assert scenario.ends == tuple(
         step for step in range(n) if step == n - 1 or scenario.experience[step] != scenario.experience[step + 1]
     )
-    assert torch.equal(scenario.test.labels, dataset.test.labels)
-    assert torch.equal(scenario.validation.labels, dataset.validation.labels)
+    assert scenario.shown is None or len(scenario.shown) == len(scenario.validation) == len(dataset.validation)
     for step, (chunk, experience) in enumerate(zip(scenario.stream, scenario.stream.as_avalanche(), strict=True)):
         again = scenario.stream[step - n]
         assert chunk.step == again.step == step
         assert torch.equal(chunk.inputs, again.inputs)
         assert chunk.inputs.dtype == torch.uint8
-        assert torch.equal(chunk.labels, dataset.train.labels[chunk.sample_ids])
+        assert torch.equal(chunk.labels, scenario.stream.data.labels[chunk.sample_ids])
         images, labels = zip(*experience.dataset, strict=True)
         assert list(experience.dataset.sample_id) == chunk.sample_ids.tolist()
         assert torch.equal(torch.tensor(labels), chunk.labels)
         torch.testing.assert_close(torch.stack(images), dataset.normalization(chunk.inputs))
 
 
+def five_colours():
+    return colours(n_train=64, n_test=31, n_classes=5)
+
+
+def of_five(name, dataset, chunking, **given):
+    """A scenario of five classes, with default settings where they fit few images of them."""
+    own = {"label-drift": {"experiences": 3}, "long-tailed": {"imbalance": 2.0}}
+    return SCENARIOS[name](dataset, chunking, **given, **own.get(name, {}))
+
+
 @every_scenario
-def test_only_drift_changes_images(name):
-    dataset = colours(n_train=64, n_test=31, n_classes=5)
-    scenario = SCENARIOS[name](dataset, Chunking(12), seed=1)
+def test_only_drift_and_domains_change_images(name):
+    dataset = five_colours()
+    scenario = of_five(name, dataset, Chunking(12), seed=1)
     stream = torch.cat([chunk.inputs for chunk in scenario.stream])
     same = torch.equal(stream, dataset.train.inputs[all_ids(scenario)])
-    assert same == torch.equal(scenario.test.inputs, dataset.test.inputs) == (name != "drift")
+    assert same == torch.equal(scenario.test.inputs, dataset.test.inputs) == (name not in ("drift", "domains"))
+    assert same == torch.equal(scenario.validation.inputs, dataset.validation.inputs)
+
+
+@every_scenario
+def test_only_label_drift_and_noise_change_labels(name):
+    dataset = five_colours()
+    scenario = of_five(name, dataset, Chunking(12), seed=1)
+    stream = torch.cat([chunk.labels for chunk in scenario.stream])
+    own = name not in ("label-drift", "noisy-labels")
+    assert torch.equal(stream, dataset.train.labels[all_ids(scenario)]) == own
+    assert torch.equal(scenario.validation.labels, dataset.validation.labels) == own
+    assert torch.equal(scenario.test.labels, dataset.test.labels) == (name != "label-drift")
+    assert (scenario.validation_truth is None) == (name != "noisy-labels")
+
+
+@every_scenario
+def test_a_scenario_leaves_the_data_set_alone(name):
+    dataset, untouched = five_colours(), five_colours()
+    of_five(name, dataset, Chunking(12), seed=1)
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(dataset, part).inputs, getattr(untouched, part).inputs)
+        assert torch.equal(getattr(dataset, part).labels, getattr(untouched, part).labels)
 
 
 @every_scenario
 def test_a_scenario_comes_from_the_seed_alone(name):
-    dataset = colours(n_train=64, n_test=31, n_classes=5)
+    dataset = five_colours()
 
     def fingerprint(seed):
-        scenario = SCENARIOS[name](dataset, Chunking(12), seed=seed)
+        scenario = of_five(name, dataset, Chunking(12), seed=seed)
         images = torch.cat([chunk.inputs for chunk in scenario.stream])
+        labels = torch.cat([chunk.labels for chunk in scenario.stream])
         return (
             all_ids(scenario),
             images.tolist(),
+            labels.tolist(),
             scenario.test.inputs.tolist(),
+            scenario.test.labels.tolist(),
             scenario.validation.inputs.tolist(),
+            scenario.validation.labels.tolist(),
             scenario.group.tolist(),
             scenario.experience,
             scenario.truth,
@@ -180,10 +237,12 @@ def test_a_scenario_comes_from_the_seed_alone(name):
 @every_scenario
 @given(n=st.integers(20, 90), chunks=st.integers(6, 20), seed=st.integers(0, 99))
 def test_a_number_of_chunks_partitions_the_training_images(name, n, chunks, seed):
-    scenario = SCENARIOS[name](colours(n_train=n, n_classes=3), Chunking(chunks), seed=seed, **three(name))
+    chunks = 6 if name == "long-tailed" else chunks  # its stream is shorter than the training part
+    scenario = SCENARIOS[name](colours(n_train=n), Chunking(chunks), seed=seed, **FOR_THREE.get(name, {}))
     assert len(scenario.stream) == chunks
-    assert sorted(all_ids(scenario)) == list(range(n))
-    if name in ("iid", "blurred", "drift"):
+    if name not in PARTIAL:
+        assert sorted(all_ids(scenario)) == list(range(n))
+    if name not in APART:
         assert max(sizes(scenario)) - min(sizes(scenario)) <= 1
 
 
@@ -191,9 +250,10 @@ def test_a_number_of_chunks_partitions_the_training_images(name, n, chunks, seed
 @every_scenario
 @given(n=st.integers(24, 90), size=st.integers(1, 6), seed=st.integers(0, 99))
 def test_a_chunk_size_partitions_the_training_images(name, n, size, seed):
-    scenario = SCENARIOS[name](colours(n_train=n, n_classes=3), Chunking(chunk_size=size), seed=seed, **three(name))
-    assert sorted(all_ids(scenario)) == list(range(n))
-    ends = scenario.ends if name in ("class-incremental", "recurring") else (len(scenario.stream) - 1,)
+    scenario = SCENARIOS[name](colours(n_train=n), Chunking(chunk_size=size), seed=seed, **FOR_THREE.get(name, {}))
+    if name not in PARTIAL:
+        assert sorted(all_ids(scenario)) == list(range(n))
+    ends = scenario.ends if name in APART else (len(scenario.stream) - 1,)
     for step, length in enumerate(sizes(scenario)):
         assert 1 <= length <= size
         assert length == size or step in ends
@@ -203,25 +263,19 @@ def test_a_chunk_size_partitions_the_training_images(name, n, size, seed):
 @every_scenario
 @given(chunks=st.integers(6, 10), size=st.integers(1, 5), seed=st.integers(0, 99))
 def test_number_and_size_of_chunks_hold_exactly(name, chunks, size, seed):
-    scenario = SCENARIOS[name](colours(n_train=90, n_classes=3), Chunking(chunks, size), seed=seed, **three(name))
+    scenario = SCENARIOS[name](colours(n_train=90), Chunking(chunks, size), seed=seed, **FOR_THREE.get(name, {}))
     assert sizes(scenario) == [size] * chunks
     ids = all_ids(scenario)
-    assert len(set(ids)) == chunks * size
-    if name in ("iid", "blurred", "drift"):
+    assert len(set(ids)) == chunks * size or name == "zipf"
+    if name not in {"class-incremental", "recurring", *PARTIAL}:
         assert sorted(ids) == list(range(chunks * size))
-
-
-def three(name):
-    return {} if name == "iid" else {"experiences": 3}
 
 
 @every_scenario
 def test_one_class_and_one_sample_are_enough(name):
     dataset = colours(n_train=1, n_validation=1, n_test=1, n_classes=1)
-    own = {} if name == "iid" else {"experiences": 1}
-    own |= {"visits": 1} if name == "recurring" else {}
     for chunking in (Chunking(1), Chunking(chunk_size=5), Chunking(1, 1)):
-        scenario = SCENARIOS[name](dataset, chunking, seed=0, **own)
+        scenario = SCENARIOS[name](dataset, chunking, seed=0, **FOR_ONE.get(name, {}))
         assert (sizes(scenario), scenario.ends, scenario.group.tolist()) == ([1], (0,), [0])
 
 
@@ -353,6 +407,33 @@ def test_no_other_sharing_out_has_smaller_chunks(lengths, data):
     assert largest == 1 or sum(-(-length // (largest - 1)) for length in lengths) > n_chunks
 
 
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 60), experiences=st.integers(1, 6), chunks=st.integers(1, 20), size=st.integers(1, 6))
+def test_experiences_that_follow_each_other_are_of_one_length(n, experiences, chunks, size):
+    order = torch.randperm(n)
+    for chunking in (Chunking(chunks), Chunking(chunk_size=size), Chunking(chunks, size)):
+        n_used = chunking.n_used(n)
+        fits = n >= experiences and chunking.n_chunks is None
+        if chunking.n_chunks is not None:
+            fits = experiences <= chunks and n >= chunks * (chunking.chunk_size or 1)
+        if not fits:
+            with pytest.raises(InvalidSetting, match=r"expected .*, got .*; change --chunks"):
+                chunking.cut_evenly(order, experiences)
+            continue
+        visits = chunking.cut_evenly(order, experiences)
+        lengths = [sum(map(len, some)) for some in visits]
+        assert torch.equal(torch.cat([torch.cat(some) for some in visits]), order[:n_used])
+        assert len(visits) == experiences
+        assert max(lengths) - min(lengths) <= (size if chunking == Chunking(chunks, size) else 1)
+        if chunking.n_chunks is not None:
+            assert sum(map(len, visits)) == chunks
+
+
+def test_no_experience_is_an_error():
+    with pytest.raises(InvalidSetting, match="expected at least 1 experience, got 0; change the scenario's exp"):
+        Chunking(3).cut_evenly(torch.arange(9), 0)
+
+
 def test_one_long_visit_among_many_short_ones():
     visits = Chunking(60).cut([torch.arange(1000), *torch.arange(50).split(1)])
     assert list(map(len, visits)) == [10] + [1] * 50
@@ -471,6 +552,12 @@ def test_drift_of_no_strength_changes_nothing():
 def test_drift_knows_its_kinds():
     with pytest.raises(InvalidSetting, match="expected a kind of contrast, hue or corruption, got 'blur'; change"):
         inspect.unwrap(drift)(colours(), Chunking(5), seed=0, kind="blur")
+
+
+def test_a_scenario_has_a_true_label_for_each_validation_image():
+    scenario = iid(colours(), Chunking(5), seed=0)
+    with pytest.raises(InvalidSetting, match="expected a true label for each of 12 validation images, got 3; correct"):
+        replace(scenario, validation_truth=torch.zeros(3, dtype=torch.int64))
 
 
 # Images that change

@@ -89,7 +89,22 @@ def test_validation_images_wait_for_the_drift_to_come_to_them(kind):
     assert usable[-1] == n
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, "drift:kind=corruption"])
+@pytest.mark.parametrize("scenario", ["domains", "domains:kind=rotations", "domains:kind=permutations", "label-drift"])
+def test_validation_images_wait_for_their_experience(scenario):
+    config = SimulateConfig.model_validate(SETTINGS | {"scenario": scenario})
+    world = load_world(config, 0, Access(), SilentReporter())
+    plan = make_alike(config, 0, world, made(("interleaved:k=50",))).plan
+    of_chunks = world[1].experience
+    assert set(of_chunks) == set(range(5))
+    first = [of_chunks.index(number) for number in range(5)]
+    for step, number in enumerate(of_chunks):
+        usable = plan.usable(step)
+        assert usable.any()
+        assert plan.shown[usable].tolist() == [at for at in plan.shown.tolist() if at in first[: number + 1]]
+    assert usable.all()
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "drift:kind=corruption", "domains:kind=permutations"])
 def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
     def world(seed, **data):
         config = SimulateConfig.model_validate(SETTINGS | {"scenario": EXAMPLES.get(scenario, scenario), **data})
@@ -100,6 +115,10 @@ def test_a_data_seed_holds_the_data_and_nothing_else(scenario):
         assert torch.equal(getattr(one, name).inputs, getattr(other, name).inputs)
     assert torch.equal(stream.test.inputs, later.test.inputs)
     assert torch.equal(stream.validation.inputs, later.validation.inputs)
+    assert torch.equal(stream.test.labels, later.test.labels)
+    assert torch.equal(stream.validation.labels, later.validation.labels)
+    if scenario not in ("class-incremental", "blurred", "recurring"):  # the seed draws the order of their classes
+        assert torch.equal(stream.group, later.group)
     assert not torch.equal(stream.stream[0].sample_ids, later.stream[0].sample_ids)
     alone, _ = world(1)
     assert torch.equal(world(1, data_seed=1)[0].train.inputs, alone.train.inputs)
