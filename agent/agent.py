@@ -294,15 +294,22 @@ class Agent:
     def estimate_learning(self, chunk: Chunk) -> Estimate:
         """Estimate `learn`, with the chunk's share of a `flush` right after it.
 
-        It includes re-keying on learning, but not re-keying every n chunks, which no single decision causes, nor the
-        bytes of the learner's samples.
+        It includes re-keying on learning, but not re-keying every n chunks, which no single decision causes.
         """
         (at_once, later), rekeying = self.shared.estimate(chunk.inputs), self._rekeying_on_learn(chunk.inputs.shape[1:])
+        stored = self._samples_nbytes(at_once, chunk.inputs)
         if later == Work():
-            return Estimate([Charge("learn", at_once + rekeying, chunk.price)])
+            return Estimate([Charge("learn", at_once + rekeying, chunk.price)], samples_nbytes=stored)
         share = len(chunk) / (self.shared.admitted.n_samples + len(chunk))
         shared = Charge("learn", later + rekeying, chunk.price)
-        return Estimate([Charge("learn", at_once, chunk.price)], (shared,), share)
+        mean_price = self.shared.admitted.plus(chunk).price
+        return Estimate(
+            [Charge("learn", at_once, chunk.price)],
+            (shared,),
+            share,
+            shared_price=mean_price,
+            samples_nbytes=stored,
+        )
 
     def estimate_memorizing(self, chunk: Chunk, *, looked: bool) -> Estimate:
         """Estimate `memorize`, with the `flush` that comes first.
@@ -333,15 +340,25 @@ class Agent:
         if not n_learned:
             return memorizing
         n_released = n_learned if self.consolidation.release else 0
-        at_once, later = self.shared.estimate(chunk.inputs.new_empty(1, *shape).expand(n_learned, *shape))
+        images = chunk.inputs.new_empty(1, *shape).expand(n_learned, *shape)
+        at_once, later = self.shared.estimate(images)
+        stored = self._samples_nbytes(at_once, images)
         rekeying = self._rekeying_on_learn(shape, self.memory.n_entries + n - n_evicted - n_released)
         held = memorizing.held_nbytes - n_released * self._entry_nbytes(shape)
         if n_released or not self.rekeying.needs_inputs:
             held -= n_learned * self.raw_images.nbytes_of(chunk.inputs[:1])
         if later == Work():
-            return Estimate([*memorizing.bill, Charge("learn", at_once + rekeying, chunk.price)], held_nbytes=held)
+            bill = [*memorizing.bill, Charge("learn", at_once + rekeying, chunk.price)]
+            return Estimate(bill, held_nbytes=held, samples_nbytes=stored)
         bill = [*memorizing.bill, Charge("learn", at_once, chunk.price)]
-        return Estimate(bill, (Charge("learn", later + rekeying, chunk.price),), held_nbytes=held)
+        shared = (Charge("learn", later + rekeying, chunk.price),)
+        return Estimate(bill, shared, held_nbytes=held, samples_nbytes=stored)
+
+    def _samples_nbytes(self, learning: Work, inputs: Shaped[Tensor, "n ..."]) -> int:
+        """Bytes of samples that the learner stores in addition when it learns from inputs, at most."""
+        learner = self.learner
+        most = learner.most_nbytes(inputs) if isinstance(learner, BoundedStorage) else math.inf
+        return int(min(learning.nbytes, max(0, most - learner.nbytes)))
 
     def _remaining(self, n_held: int, n: int, n_evicted: int) -> int:
         """How many of `n_held` entries and n new ones remain if each entry in memory is as likely to be evicted."""

@@ -23,13 +23,28 @@ class Estimate(NamedTuple):
     share: float = 1.0
     """The chunk's part of `shared`, by samples, 0 to 1."""
     held_nbytes: int = 0
-    """Bytes that storage holds in addition."""
+    """Bytes that storage holds in addition, without the learner's samples."""
+    shared_price: float | None = None
+    """Price of compute for all of `shared`, the mean over the samples; None for the chunk's own."""
+    samples_nbytes: int = 0
+    """Bytes of samples that the learner stores in addition, at most."""
+
+    @property
+    def whole(self) -> Bill:
+        """All that the agent is then billed, or has ordered: the training with all that is pending."""
+        if self.shared_price is None:
+            return [*self.bill, *self.shared]
+        return [*self.bill, *(charge._replace(price=self.shared_price) for charge in self.shared)]
 
     @property
     def flops(self) -> float:
         """FLOPs charged for the chunk."""
         alone, shared = (sum(charge.work.flops for charge in bill) for bill in (self.bill, self.shared))
         return alone + self.share * shared
+
+
+PASS = "pass"
+"""Name of what an agent does with a chunk where an enforced budget lasts for nothing else; no policy may choose it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,8 @@ class Operation:
     order that does not depend on the agent, and uses its outputs only after the last change, for re-keying too."""
     consolidates: bool = False
     """Whether it learns from images in memory; only agents with a `Consolidation` offer it."""
+    fallback: str = PASS
+    """What is tried instead if an enforced budget does not last for it."""
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -79,6 +96,7 @@ OPERATIONS: dict[str, Operation] = {
         perform=lambda agent, chunk, outputs: agent.learn(chunk),
         estimate=lambda agent, chunk, looked: agent.estimate_learning(chunk),
         shares=True,
+        fallback="memorize",
     ),
     "consolidate": Operation(
         letter="C",
@@ -89,6 +107,7 @@ OPERATIONS: dict[str, Operation] = {
         perform=lambda agent, chunk, outputs: agent.consolidate(chunk, outputs),
         estimate=lambda agent, chunk, looked: agent.estimate_consolidating(chunk, looked=looked),
         consolidates=True,
+        fallback="memorize",
     ),
 }
 """Operations by name, an identifier. Agents offer some of them (`offered`), whose order here is that of their numbers
@@ -99,6 +118,23 @@ policies that score actions take the one of the higher number.
 """
 
 
+_PASSING = Operation(
+    letter="P",
+    learns=False,
+    memorizes=False,
+    outputs_account=None,
+    accounts=(),
+    perform=lambda agent, chunk, outputs: [],
+    estimate=lambda agent, chunk, looked: Estimate([]),
+    shares=True,
+)
+
+
+def operation_of(name: str) -> Operation:
+    """The operation of this name, out of `OPERATIONS` or PASS, which does nothing."""
+    return _PASSING if name == PASS else OPERATIONS[name]
+
+
 def offered(consolidation: Consolidation) -> tuple[str, ...]:
     """The names of the operations that an agent with this consolidation offers, in the order of `OPERATIONS`."""
     return tuple(name for name, each in OPERATIONS.items() if consolidation.images or not each.consolidates)
@@ -106,30 +142,37 @@ def offered(consolidation: Consolidation) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Action:
-    """The decision on a chunk: the name of an operation in `OPERATIONS`."""
+    """What is done with a chunk: the name of an operation in `OPERATIONS`, which a policy may choose, or PASS."""
 
     name: str
     LEARN: ClassVar["Action"]
     MEMORIZE: ClassVar["Action"]
     CONSOLIDATE: ClassVar["Action"]
+    PASS: ClassVar["Action"]
 
     @property
     def known(self) -> bool:
-        """Whether `OPERATIONS` has it."""
+        """Whether `OPERATIONS` has it, so that a policy may choose it."""
         return self.name in OPERATIONS
 
     @property
     def operation(self) -> Operation:
         """The operation of this name."""
-        return OPERATIONS[self.name]
+        return operation_of(self.name)
+
+    @property
+    def fallback(self) -> "Action":
+        """What is tried instead if an enforced budget does not last for it."""
+        return Action(self.operation.fallback)
 
     @property
     def place(self) -> int:
-        """Position in `OPERATIONS`."""
-        return list(OPERATIONS).index(self.name)
+        """Position in `OPERATIONS`; PASS comes after them."""
+        return [*OPERATIONS, PASS].index(self.name)
 
 
 Action.LEARN, Action.MEMORIZE, Action.CONSOLIDATE = map(Action, ("learn", "memorize", "consolidate"))
+Action.PASS = Action(PASS)
 
 
 def best(scores: Float[np.ndarray, "n actions"]) -> Int64[np.ndarray, " n"]:

@@ -82,7 +82,11 @@ class Ledger:
         The sum goes from left to right; another order changes the last digits.
         """
         pending = self.cost_of(charge for charge in self.pending if charge.account in accounts)
-        return sum(self.costs[account] for account in accounts) + pending
+        return self.paid(accounts) + pending
+
+    def paid(self, accounts: tuple[str, ...] = OF_AGENT) -> float:
+        """The part of `spent` that has been charged."""
+        return sum(self.costs[account] for account in accounts)
 
     def seconds(self) -> dict[str, float]:
         """Wall-clock seconds by account."""

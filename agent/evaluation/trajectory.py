@@ -14,7 +14,7 @@ class Step:
 
     Attributes:
         step: position in the stream, from 0.
-        action: name of the operation.
+        action: name of the operation that was performed, or of PASS.
         samples: samples in the stream up to this chunk, included.
         learned: samples that the learner has been given.
         price: of compute, as a multiple of the cost model's.
@@ -35,6 +35,7 @@ class Step:
         prequential: accuracy on the chunk before its use.
         scores: on the test set, if an evaluation followed the chunk.
         mixture: in that evaluation; None if it was not fitted, since the memory was empty.
+        wanted: name of the operation that the policy chose, if an enforced budget did not last for it.
     """
 
     step: int
@@ -59,6 +60,7 @@ class Step:
     prequential: Accuracy | None = None
     scores: Scores | None = None
     mixture: Mixture | None = None
+    wanted: str | None = None
 
     @property
     def accuracy(self) -> Accuracy | None:

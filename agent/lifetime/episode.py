@@ -51,7 +51,7 @@ class Episode:
         return observation
 
     def act(self, action: Action) -> Step:
-        """Perform an action on the next chunk.
+        """Perform an action on the next chunk, or its fallback if an enforced budget does not last for it.
 
         Raises:
             TrainingDiverged: from the learner.

@@ -17,6 +17,7 @@ from agent.learners.protocol import Estimating
 from agent.memory.mixture import Mixture
 from agent.operations import OPERATIONS, Action, Estimate
 from agent.policies import Policy
+from agent.policies.budget import ROUNDING
 from agent.policies.observation import Observation, estimated
 from agent.policies.protocol import checked_state
 from agent.policies.signals import RunningAverages
@@ -33,6 +34,7 @@ LIFETIME_SHAPE: dict[str, Any] = {
     },
     "averages": {"sums": {ANY: NUMBER}, "n": {ANY: int}},
     "observed": (dict, NoneType),
+    "wanted": (str, NoneType),
     "initial_scores": (dict, NoneType),
 }
 """Shape of a lifetime's state (`agent.storage.checkpoint.check_shape`); that of the policy is open."""
@@ -46,11 +48,17 @@ class Lifetime:
     policy: Policy
     ledger: Ledger
     budget: float = inf
-    """What it may spend, in the unit of the ledger's costs; the policy sees it and may overdraw it."""
+    """What it may spend, in the unit of the ledger's costs; the policy sees it."""
+    enforced: bool = False
+    """Whether no action may begin for which the budget does not last; else the policy may overdraw it."""
     averages: RunningAverages = field(default_factory=RunningAverages)
     steps: list[Step] = field(default_factory=list)
     observed: dict[str, float] | None = None
     """Signals of the current chunk that the policy asked for."""
+    wanted: Action | None = None
+    """The policy's action on the current chunk, if it was refused."""
+    n_refused: int = 0
+    """Past steps whose action was refused."""
     initial_scores: Scores | None = None
     """Before the first chunk, if the plan has `groups`."""
 
@@ -62,7 +70,7 @@ class Lifetime:
     def fork(self) -> "Lifetime":
         """An independent copy."""
         policy = copy.copy(self.policy)
-        fork = Lifetime(self.name, policy, Ledger(self.ledger.model), self.budget)
+        fork = Lifetime(self.name, policy, Ledger(self.ledger.model), self.budget, self.enforced)
         fork.load_state(self.state(), self.steps)
         return fork
 
@@ -98,6 +106,8 @@ class Lifetime:
             "price": chunk.price,
             "spent": spent,
             "left": max(0.0, self.budget - spent),
+            "refused": self.n_refused / max(chunk.step, 1),
+            "performed": before.action if before and before.wanted else None,
             "spent_gflop": ledger.flops() / 1e9,
             "learning_spent": ledger.spent(learning_accounts),
             "learning_spent_gflop": ledger.flops(learning_accounts) / 1e9,
@@ -114,6 +124,25 @@ class Lifetime:
         shared = estimate.share * self.ledger.cost_of(estimate.shared)
         return self.ledger.cost_of(estimate.bill) + shared + self.ledger.model.of_holding(estimate.held_nbytes)
 
+    def affords(self, action: Action, agent: Agent, chunk: Chunk, n_left: int) -> bool:
+        """Whether an action may begin: always if the budget is not enforced, or for PASS.
+
+        Else the budget must last for all that the agent will then have paid and ordered, and for holding until the end
+        what it will then hold.
+
+        Args:
+            action: on the chunk.
+            agent: in its state before the chunk.
+            chunk: the current one.
+            n_left: chunks until the end, this one included.
+        """
+        if not self.enforced or action == Action.PASS:
+            return True
+        estimate = action.operation.estimate(agent, chunk, looked=self.observes)
+        held = agent.nbytes + estimate.held_nbytes + estimate.samples_nbytes
+        spent = self.ledger.paid() + self.ledger.cost_of(estimate.whole) + self.ledger.model.of_holding(held * n_left)
+        return spent <= self.budget * (1 + ROUNDING)
+
     def write_down(
         self,
         agent: Agent,
@@ -129,6 +158,7 @@ class Lifetime:
         step = Step(
             step=chunk.step,
             action=action.name,
+            wanted=self.wanted.name if self.wanted else None,
             samples=(before.samples if before else 0) + len(chunk),
             learned=agent.n_learned,
             price=chunk.price,
@@ -151,6 +181,8 @@ class Lifetime:
             mixture=mixture if mixture and mixture.fitted else None,
         )
         self.steps.append(step)
+        self.n_refused += self.wanted is not None
+        self.wanted = None
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values, without the steps."""
@@ -159,6 +191,7 @@ class Lifetime:
             "ledger": self.ledger.state(),
             "averages": self.averages.state(),
             "observed": self.observed,
+            "wanted": self.wanted.name if self.wanted else None,
             "initial_scores": scores_as_json(self.initial_scores) if self.initial_scores else None,
         }
 
@@ -168,6 +201,8 @@ class Lifetime:
         self.ledger.load_state(state["ledger"])
         self.averages.load_state(state["averages"])
         self.observed = state["observed"]
+        self.wanted = Action(state["wanted"]) if state["wanted"] else None
         scores = state["initial_scores"]
         self.initial_scores = scores_from_json(scores) if scores else None
         self.steps = list(steps)
+        self.n_refused = sum(step.wanted is not None for step in steps)

@@ -50,15 +50,21 @@ class Lifetimes:
         plan: what to measure, and when.
         costs: prices; by default of FLOPs alone.
         budget: what a lifetime may spend, in the unit of `costs`, for all or for each by name; policies see it and may
-            overdraw it.
+            overdraw it without `enforce`.
+        enforce: hold lifetimes to their budgets, those that are finite. No action begins unless the budget lasts for
+            all that the agent will then have paid and ordered, as estimated, and for holding until the end what it
+            will then hold. Instead of LEARN or CONSOLIDATE the agent then memorizes the chunk; if the budget does not
+            last for that either, it passes (PASS), which costs nothing. What no action decides is billed whatever is
+            left: preparing the network, queries, what policies look at, calibration, and re-keying every n chunks. So
+            a lifetime spends at most its budget and these.
 
     Attributes:
         meter: that of the first agent.
 
     Raises:
         InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed or needs estimates that the
-            learner cannot give, agents of different learners, a memory that cannot store its keys, or a learner that
-            cannot be forked where that is needed.
+            learner cannot give, agents of different learners, a memory that cannot store its keys, a learner that
+            cannot be forked where that is needed, or a budget to enforce on a learner that cannot estimate.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Lifetimes:
         *,
         costs: CostModel | None = None,
         budget: float | Mapping[str, float] = inf,
+        enforce: bool = False,
     ) -> None:
         if not len(stream):
             raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
@@ -78,9 +85,10 @@ class Lifetimes:
         agent_of, budget_of = _by_name(agents, policies, "agent"), _by_name(budget, policies, "budget")
         cohorts: dict[Agent, Cohort] = {}
         for name, policy in policies.items():
-            _check(policy, agent_of[name], budget_of[name])
+            enforced = enforce and budget_of[name] < inf
+            _check(policy, agent_of[name], budget_of[name], enforced=enforced)
             cohort = cohorts.setdefault(agent_of[name], Cohort([], agent_of[name]))
-            cohort.lifetimes.append(Lifetime(name, policy, Ledger(costs), budget_of[name]))
+            cohort.lifetimes.append(Lifetime(name, policy, Ledger(costs), budget_of[name], enforced))
         share(list(cohorts))
         for agent in cohorts:
             agent.check_stores(stream[0])
@@ -144,7 +152,8 @@ class Lifetimes:
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Perform the actions on the observed chunk; returns the step of each lifetime on the branch.
 
-        Lifetimes with the first action, in the order of OPERATIONS, stay on the branch; others go to new branches.
+        Where an enforced budget does not last for an action, a fallback is performed. Lifetimes that perform the first
+        action, in the order of OPERATIONS, stay on the branch; others go to new branches.
 
         Args:
             actions: for each lifetime in `observe`.
@@ -153,9 +162,10 @@ class Lifetimes:
         self._observed = None
         branch = self._branches.pop()
         if branch.decided is None:
-            first, *others = sorted({actions[each.name] for each in branch.lifetimes}, key=attrgetter("place"))
+            paid_for = self._within_budgets(branch, actions)
+            first, *others = sorted(set(paid_for.values()), key=attrgetter("place"))
             for other in reversed(others):
-                parting = [lifetime for lifetime in branch.lifetimes if actions[lifetime.name] == other]
+                parting = [lifetime for lifetime in branch.lifetimes if paid_for[lifetime.name] == other]
                 self._branches.append(branch.part(parting, other))
             branch.decided = first
         chunk, action, branch.decided = self.stream[branch.step], branch.decided, None
@@ -165,6 +175,19 @@ class Lifetimes:
             ended += self._after(acting, action, chunk)
         self._branches += [each for each in reversed(ended) if each.step < len(self.stream)]
         return {lifetime.name: lifetime.steps[-1] for each in ended for lifetime in each.lifetimes}
+
+    def _within_budgets(self, branch: Branch, actions: Mapping[str, Action]) -> dict[str, Action]:
+        """What each lifetime performs: the action that it wants, or the first of its fallbacks that it affords."""
+        chunk, n_left = self.stream[branch.step], len(self.stream) - branch.step
+        performed = {}
+        for cohort in branch.cohorts:
+            for lifetime in cohort.lifetimes:
+                action = wanted = actions[lifetime.name]
+                while not lifetime.affords(action, cohort.agent, chunk, n_left):
+                    action = action.fallback
+                lifetime.wanted = wanted if action != wanted else None
+                performed[lifetime.name] = action
+        return performed
 
     def _after(self, branch: Branch, action: Action, chunk: Chunk) -> list[Branch]:
         """What follows an action: re-keying, calibration, an evaluation, the records; returns the branches that remain.
@@ -280,6 +303,7 @@ def run_lifetimes(
     *,
     costs: CostModel | None = None,
     budget: float | Mapping[str, float] = inf,
+    enforce: bool = False,
     on_step: Callable[[str, Step], Any] | None = None,
 ) -> Iterator[tuple[str, Trajectory, Agent]]:
     """Run a lifetime under each policy; the arguments are those of `Lifetimes`.
@@ -294,7 +318,7 @@ def run_lifetimes(
         InvalidSetting: an empty stream, or no policies.
         TrainingDiverged: from the learner.
     """
-    lifetimes = Lifetimes(agents, stream, policies, plan, costs=costs, budget=budget)
+    lifetimes = Lifetimes(agents, stream, policies, plan, costs=costs, budget=budget, enforce=enforce)
     while lifetimes:
         for name, step in lifetimes.advance().items():
             if on_step:
@@ -310,11 +334,13 @@ def run_lifetime(
     *,
     costs: CostModel | None = None,
     budget: float = inf,
+    enforce: bool = False,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Trajectory:
     """Run one lifetime; see `Lifetimes`."""
     named = (lambda _, step: on_step(step)) if on_step else None
-    ended = run_lifetimes(agent, stream, {"": policy}, plan, costs=costs, budget=budget, on_step=named)
+    how: dict[str, Any] = {"costs": costs, "budget": budget, "enforce": enforce}
+    ended = run_lifetimes(agent, stream, {"": policy}, plan, on_step=named, **how)
     [(_, trajectory, _)] = ended
     return trajectory
 
@@ -355,7 +381,7 @@ def _by_name(given: Value | Mapping[str, Value], names: Iterable[str], what: str
     return given
 
 
-def _check(policy: Policy, agent: Agent, budget: float) -> None:
+def _check(policy: Policy, agent: Agent, budget: float, *, enforced: bool) -> None:
     """Refuse a lifetime that cannot begin."""
     if not budget >= 0:
         raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
@@ -365,8 +391,15 @@ def _check(policy: Policy, agent: Agent, budget: float) -> None:
             f"expected an agent that offers {', '.join(lacks)} for {type(policy).__name__}, got one of "
             f"{', '.join(agent.operations)}; --consolidate 500, or another policy"
         )
-    if policy.needs_estimates and not isinstance(agent.learner, Estimating):
+    if isinstance(agent.learner, Estimating):
+        return
+    unmet = "expected a learner that can estimate (agent.learners.protocol.Estimating)"
+    if policy.needs_estimates:
         raise InvalidSetting(
-            f"expected a learner that can estimate (agent.learners.protocol.Estimating) for "
-            f"{type(policy).__name__}, got {type(agent.learner).__name__}; another policy, or another learner"
+            f"{unmet} for {type(policy).__name__}, got {type(agent.learner).__name__}; another policy, or another "
+            "learner"
+        )
+    if enforced:
+        raise InvalidSetting(
+            f"{unmet} for an enforced budget, got {type(agent.learner).__name__}; another learner, or no --enforce"
         )

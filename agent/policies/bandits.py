@@ -22,7 +22,8 @@ class _DisjointModels(Policy):
 
     The context is 1 and every feature that the policy may observe. The reward of an action is known at the next chunk:
     the rise of the accuracy on a chunk before its use, minus cost weight × the total cost between the two decisions.
-    The reward of the last chunk is never known.
+    The reward of the last chunk is never known. Where an enforced budget refused the action, the reward is that of what
+    was performed instead, if it is an action.
     """
 
     def __init__(self, cost_weight: float, ridge: float, observes: Literal["learner", "memory"]) -> None:
@@ -46,11 +47,13 @@ class _DisjointModels(Policy):
         """
         accuracy = accuracy_seen(observation, self.observes)
         if self.last is not None:
-            action, context, accuracy_before, spent_before = self.last
+            chosen, context, accuracy_before, spent_before = self.last
+            action = observation.performed or chosen
             reward = accuracy - accuracy_before - self.cost_weight * (observation.spent - spent_before)
             x = np.array(context)
-            self.gram[action] = (self.gram[action] + np.outer(x, x)).tolist()
-            self.response[action] = (self.response[action] + reward * x).tolist()
+            if action in self.gram:
+                self.gram[action] = (self.gram[action] + np.outer(x, x)).tolist()
+                self.response[action] = (self.response[action] + reward * x).tolist()
         x = np.append(1.0, features_of(observation.vector()[None], features_at(self.observes))[0])
         arms = list(reversed(observation.actions))
         means, errors = np.array([_prediction(self.gram[name], self.response[name], x) for name in arms]).T

@@ -69,14 +69,14 @@ class ForecastPolicy(Policy):
         """S⁻¹ × the posterior mean."""
         self.counts = [0, 0, 0]
         """Learned, memorized, and Σ over memorized chunks of those learned before them; see `counts_before_each`."""
+        self.counts_before = [0, 0, 0]
+        """The same before the last chunk."""
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if its forecast, minus its cost, is at least that of MEMORIZE."""
-        learned, memorized, order = self.counts
-        after = {
-            Action.LEARN: [learned + 1, memorized, order],
-            Action.MEMORIZE: [learned, memorized + 1, order + learned],
-        }
+        if observation.performed is not None:  # not what was chosen
+            self.counts = _counts_after(self.counts_before).get(Action(observation.performed), self.counts_before)
+        after = _counts_after(self.counts)
         now, learning, memorizing = terms_of(np.array([self.counts, *after.values()]), observation.n_chunks)
         seen = accuracy_seen(observation, self.observes)
         self.precision = (self.precision + np.outer(now, now) / self.noise**2).tolist()
@@ -85,8 +85,17 @@ class ForecastPolicy(Policy):
         worth_learning = learning @ weights - self.cost_weight * observation.learn_cost
         worth_memorizing = memorizing @ weights - self.cost_weight * observation.memorize_cost
         chosen = Action.LEARN if worth_learning >= worth_memorizing else Action.MEMORIZE
-        self.counts = after[chosen]
+        self.counts_before, self.counts = self.counts, after[chosen]
         return chosen
+
+
+def _counts_after(counts: Sequence[int]) -> dict[Action, list[int]]:
+    """The counts after each action."""
+    learned, memorized, order = counts
+    return {
+        Action.LEARN: [learned + 1, memorized, order],
+        Action.MEMORIZE: [learned, memorized + 1, order + learned],
+    }
 
 
 def counts_before_each(learns: Bool[np.ndarray, " n_chunks"]) -> Int[np.ndarray, "n_chunks 3"]:

@@ -38,6 +38,8 @@ class Observation:
         spent: total cost so far, on all accounts of the agent and for storage, in the unit of the cost model. Training
             that is ordered but pending is included as estimated.
         left: what remains of the lifetime's budget, in the same unit, at least 0; infinite without a budget.
+        refused: share of the chunks before this one on which an enforced budget did not last for the policy's action, 0
+            to 1.
         spent_gflop: total compute so far, on all accounts of the agent, in GFLOP.
         learning_spent: the part of `spent` for gradient updates, and for re-keying on learning.
         learning_spent_gflop: the same part of `spent_gflop`.
@@ -79,6 +81,8 @@ class Observation:
         mean_novelty: the same of `novelty`.
         further: estimates of other operations, by name: `NAME_gflop` and `NAME_cost`. Each is also an attribute.
         actions: names of the operations that the agent offers; not a number in `vector`.
+        performed: name of what was done with the chunk before this one, if the policy's action was refused: an
+            operation, or `agent.operations.PASS`. None if it was the policy's action; not a number in `vector`.
     """
 
     step: int
@@ -92,6 +96,7 @@ class Observation:
     price: float = 1.0
     spent: float = 0.0
     left: float = inf
+    refused: float = 0.0
     spent_gflop: float = 0.0
     learning_spent: float = 0.0
     learning_spent_gflop: float = 0.0
@@ -123,6 +128,7 @@ class Observation:
     mean_novelty: float = nan
     further: Mapping[str, float] = field(default_factory=dict)
     actions: tuple[str, ...] = ("memorize", "learn")
+    performed: str | None = None
 
     def __getattr__(self, name: str) -> float:
         """An estimate of another operation than LEARN and MEMORIZE; 0 if it was not given."""
@@ -139,7 +145,7 @@ class Observation:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Observation":
         """The observation with these values, by name of the field."""
-        own = {name: value for name, value in values.items() if name in _OWN or name == "actions"}
+        own = {name: value for name, value in values.items() if name in _OWN or name in _NO_NUMBERS}
         further = {name: value for name, value in values.items() if name not in own}
         return cls(**own, further=further)
 
@@ -148,7 +154,8 @@ class Observation:
         return np.array([getattr(self, name) for name in self.names()], dtype=np.float64)
 
 
-_OWN = tuple(field.name for field in fields(Observation) if field.name not in ("further", "actions"))
+_NO_NUMBERS = ("actions", "performed")
+_OWN = tuple(field.name for field in fields(Observation) if field.name not in ("further", *_NO_NUMBERS))
 
 
 @cache

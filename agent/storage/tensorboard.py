@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.accounting.work import ACCOUNTS, PAID, Work
 from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
-from agent.operations import OPERATIONS
+from agent.operations import operation_of
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -128,7 +128,7 @@ def drop_events(path: Path) -> None:
 def scalars(step: Step) -> dict[str, float]:
     """The scalars of a step by tag; accounts without charges have none."""
     values: dict[str, float] = {
-        "decision/learn": float(OPERATIONS[step.action].learns),
+        "decision/learn": float(operation_of(step.action).learns),
         "decision/learned_fraction": step.learned / max(step.samples, 1),
         "memory/entries": step.memory_entries,
         "memory/megabytes": step.memory_nbytes / 1e6,
@@ -138,8 +138,10 @@ def scalars(step: Step) -> dict[str, float]:
         "cost/answer_mflop_per_query": step.answer_flops / 1e6,
         "price/compute": step.price,
     }
-    if OPERATIONS[step.action].consolidates:
+    if operation_of(step.action).consolidates:
         values["decision/consolidate"] = 1.0
+    if step.wanted:
+        values["decision/refused"] = 1.0
     if step.costs["storage"]:
         values["cost/storage"] = step.costs["storage"]
     values |= {f"cost/{account}_gflop": work.flops / 1e9 for account, work in step.work.items() if work != Work()}

@@ -64,6 +64,11 @@ def test_a_plain_step_has_decision_memory_costs_and_price():
     }
 
 
+def test_a_refused_action_has_a_point_and_passing_is_no_learning():
+    found = scalars(a_step(action="pass", wanted="learn"))
+    assert (found["decision/learn"], found["decision/refused"]) == (0, 1)
+
+
 def test_an_examined_step_has_accuracies_experiences_signals_and_the_mixture():
     scores = Scores(Accuracy(0.5, 0.4, 0.3), (0.5,), (Accuracy(0.6, 0, None), None, Accuracy(0.0, 0, 0)))
     step = a_step(
