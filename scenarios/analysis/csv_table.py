@@ -8,9 +8,9 @@ from scenarios.analysis.statistics import Interval, Ratio
 
 
 def csv_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A line of column names, then one line for each row; the rows have the same keys, and there is at least one."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    """A line of column names, then one line for each row, of at least one; a key that a row lacks is an empty cell."""
+    text, names = io.StringIO(), dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

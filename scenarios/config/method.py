@@ -154,7 +154,8 @@ class MethodSettings(AgentSettings):
     )
     budget: Annotated[float | None, Limit] = setting(
         None,
-        "the most that a lifetime may spend, in the unit of the cost model (inf: no limit); policies see it",
+        "the most that a lifetime may spend, in the unit of the cost model (inf: no limit); policies see it, "
+        "and may overdraw it without --enforce",
         COSTS,
         "method",
         ge=0,

@@ -1,6 +1,7 @@
 """Every setting of every experiment, documented and checked."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -291,6 +292,13 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         "the chunk's images (default: chunk, or 0 for a lazy learner such as refit)",
         STREAM,
     )
+    enforce: bool = setting(
+        False,
+        "hold lifetimes to --budget: no action begins that it does not last for, storage until the end included; "
+        "instead of learning or consolidating the agent memorizes, or else passes (P), at no cost; queries, what the "
+        "policy looks at, calibration and --rekey every:n are billed whatever is left",
+        COSTS,
+    )
     prequential: bool | None = setting(
         None,
         "measure accuracy on each chunk before its use (default: yes, except for a lazy learner such as refit); with "
@@ -331,6 +339,12 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         return cls.model_fields["chunks"].default or DEFAULT_CHUNKS
 
 
+def check_enforced(world: LifetimeConfig, methods: Iterable[MethodSettings]) -> None:
+    """Raise ValueError if a budget is to be enforced that no method has."""
+    if world.enforce and all(method.budget is None for method in methods):
+        raise ValueError("expected a finite --budget with --enforce, got none; give one, or leave --enforce out")
+
+
 class SimulateConfig(LifetimeConfig):
     """Settings of one lifetime."""
 
@@ -338,6 +352,11 @@ class SimulateConfig(LifetimeConfig):
     seed: int = setting(
         0, "seeds the split and the order of the data, the initial weights and the policy", STREAM, "free", ge=0
     )
+
+    @model_validator(mode="after")
+    def _agree_on_enforcing(self) -> "SimulateConfig":
+        check_enforced(self, [self])
+        return self
 
     @property
     def as_method(self) -> Method:
@@ -389,6 +408,11 @@ class CompareConfig(LifetimeConfig):
         base = {name: values[name] for name in MethodSettings.model_fields.keys() & values.keys()}
         return {**values, "policies": None, "methods": completed(written, base)}
 
+    @model_validator(mode="after")
+    def _agree_on_enforcing(self) -> "CompareConfig":
+        check_enforced(self, self.methods)
+        return self
+
 
 class CompareRunsConfig(Settings):
     """Settings of a comparison of finished runs."""
@@ -408,7 +432,7 @@ class TreeConfig(LifetimeConfig):
     """Settings of schedule tables: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(
-        ("test_size", "evaluate_every", "checkpoint_every", "keep_predictions", "prequential", "queries")
+        ("test_size", "evaluate_every", "checkpoint_every", "keep_predictions", "prequential", "queries", "enforce")
     )
 
     train_size: int | None = setting(1200, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
@@ -447,6 +471,8 @@ class TreeConfig(LifetimeConfig):
                 f"expected a learner that learns at once, such as online, got {self.learner}: a lazy learner has no "
                 "state at every decision"
             )
+        if self.enforce:
+            raise ValueError("expected no enforced budget for trees, which hold every schedule; leave --enforce out")
         return self
 
 

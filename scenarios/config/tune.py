@@ -10,7 +10,7 @@ from scenarios.config.members import Member
 from scenarios.config.method import POLICY_HELP, Method, is_lazy
 from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve
 from scenarios.config.search_space import SEARCHED, SearchText, Space, read_search, space_of
-from scenarios.config.settings import UTILITY_HELP, LifetimeConfig
+from scenarios.config.settings import UTILITY_HELP, LifetimeConfig, check_enforced
 
 UTILITY = "utility"
 
@@ -113,6 +113,7 @@ class TuneConfig(LifetimeConfig):
         if self.maximize == "prequential_accuracy" and not self.prequential:
             raise ValueError("expected --prequential for --maximize prequential_accuracy, got none")
         object.__setattr__(self, "probes", tuple(self.space.probes()))
+        check_enforced(self, self.probes)
         return self
 
 

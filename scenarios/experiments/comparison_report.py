@@ -35,6 +35,7 @@ from scenarios.experiments.wanted_width import (
 from scenarios.figures.pareto import pareto_figure
 from scenarios.running.lifetimes import sharing_a_learner
 from scenarios.running.results import write_results
+from scenarios.running.summary import REFUSED
 
 COST, ACCURACY = "total_cost", "final_accuracy"
 
@@ -169,8 +170,11 @@ def _table(compared: Compared, *, costs: bool) -> Table:
         if costs
         else "costs by account: in a wider window and in comparison.csv"
     )
+    if REFUSED in comparison.metrics:
+        of_costs += "; refused: chunks on which the budget did not last for the policy's action, %"
     weight = compared.cost_weight
     worth = "" if weight is None else f"; utility in points: final accuracy - {weight:g} × total cost in {unit}"
+    decided = {"learned": "learned_fraction"} | ({"refused": REFUSED} if REFUSED in comparison.metrics else {})
     shares = {"final": "final_accuracy", "prequential": "prequential_accuracy", "anytime": "average_anytime_accuracy"}
     if any(schedule.means["forgetting"] for schedule in comparison.schedules):
         shares["forgetting"] = "forgetting"
@@ -184,12 +188,12 @@ def _table(compared: Compared, *, costs: bool) -> Table:
         amounts[f"total\n{unit}"] = "total_cost"
     rows = []
     for schedule in sorted(comparison.schedules, key=lambda each: estimate_of(each.means["total_cost"])):
-        row = [schedule.label, percent(estimate_of(schedule.means["learned_fraction"]))]
+        row = [schedule.label, *(percent(estimate_of(schedule.means[metric])) for metric in decided.values())]
         row += [_mean(schedule, metric, n) for metric in shares.values()]
         row += [gflop(estimate_of(schedule.means[metric])) for metric in amounts.values()]
         rows.append(tuple(row))
     return Table(
-        (Column("schedule", is_text=True, folds=not costs), *numbers("learned", *shares, *amounts)),
+        (Column("schedule", is_text=True, folds=not costs), *numbers(*decided, *shares, *amounts)),
         tuple(rows),
         f"{compared.title}, {n} seed{'s' * (n > 1)}",
         f"accuracies in %, means ± half of {confidence}; {of_costs}{worth}",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agent.operations import OPERATIONS
+from agent.operations import OPERATIONS, operation_of
 from agent.storage.record import LifetimeRecord
 from scenarios.analysis.formats import gflop, percent
 from scenarios.analysis.report import Column, Report, Table, numbers
@@ -18,6 +18,8 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
     done = {"learn": "learned", "memorize": "memorized", "consolidate": "consolidated"}
     letters = {name: OPERATIONS[name].letter for name in reversed(config.actions)}
     counts = [f"{decisions.count(letter)} {done.get(name, name)} ({letter})" for name, letter in letters.items()]
+    if config.enforce:
+        counts.append(f"{decisions.count('P')} passed (P); {summary['n_refused']} refused by the budget")
     entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
     per_query, recall = (gflop(metrics[f"{name}_mflop_per_query"] or 0) for name in ("answer", "recall"))
     return Report(
@@ -39,14 +41,22 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
                 ],
             ),
             *([("precision", [summary["training"]["precision"]])] if "training" in summary else []),
+            *([("budget", [_spent(metrics, config, unit)])] if config.enforce else []),
             ("lifetime", [path / "summary.json", path / "trajectory.jsonl"]),
         ],
     )
 
 
+def _spent(metrics: dict[str, float | None], config: SimulateConfig, unit: str) -> str:
+    """What was spent of an enforced budget."""
+    spent, budget = metrics["total_cost"] or 0.0, config.budget or 0.0
+    beyond = "; what no action decides, such as queries, is billed whatever is left" if spent > budget else ""
+    return f"{gflop(spent)} of {gflop(budget)} {unit} spent{beyond}"
+
+
 def _decisions(path: Path, n_chunks: int) -> str:
-    """The letters of the decisions, one for each chunk."""
-    return "".join(OPERATIONS[step.action].letter for step in LifetimeRecord(path).steps(n_chunks))
+    """The letters of what was done, one for each chunk."""
+    return "".join(operation_of(step.action).letter for step in LifetimeRecord(path).steps(n_chunks))
 
 
 def _accuracies(metrics: dict[str, float | None], config: SimulateConfig) -> Table:

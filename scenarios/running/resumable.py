@@ -7,7 +7,7 @@ from agent.agent import Agent
 from agent.errors import CheckpointError, RunError
 from agent.evaluation.trajectory import Step, Trajectory
 from agent.lifetime.loop import Lifetimes
-from agent.operations import OPERATIONS
+from agent.operations import OPERATIONS, PASS, operation_of
 from agent.storage.checkpoint import Checkpoints, must_fit
 from agent.storage.record import LifetimeRecord
 from scenarios.running.progress import Interrupted, ProgressReporter
@@ -85,10 +85,10 @@ def _save(lifetimes: Lifetimes, records: Mapping[str, LifetimeRecord], checkpoin
 
 
 def _counted(decisions: Sequence[str]) -> str:
-    """The number of decisions for each operation: `3 L 2 M`; of those that only some agents offer, if there are any."""
-    counts = {name: decisions.count(name) for name in reversed(OPERATIONS)}
-    shown = [name for name, n in counts.items() if n or not OPERATIONS[name].consolidates]
-    return " ".join(f"{counts[name]} {OPERATIONS[name].letter}" for name in shown)
+    """The number of chunks for each operation: `3 L 2 M`; of PASS and what only some agents offer, if there are any."""
+    counts = {name: decisions.count(name) for name in (*reversed(OPERATIONS), PASS)}
+    shown = [name for name, n in counts.items() if n or not (name == PASS or OPERATIONS[name].consolidates)]
+    return " ".join(f"{counts[name]} {operation_of(name).letter}" for name in shown)
 
 
 def _resumed(

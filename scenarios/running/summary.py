@@ -27,6 +27,9 @@ from scenarios.streams.scenario import Scenario
 N_QUERIES = 10_000
 """Number of queries for which tables report the cost of answers, independent of the size of the test set."""
 
+REFUSED = "refused_fraction"
+"""The metric of lifetimes with enforced budgets: the share of the chunks on which the policy's action was refused."""
+
 
 def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[str, Any]:
     """The settings in TensorBoard's table of hyperparameters."""
@@ -47,6 +50,7 @@ def facts_of(
 ) -> dict[str, Any]:
     """The facts in the summary of a lifetime, in addition to its last step."""
     dataset, scenario = world
+    n_refused = sum(step.wanted is not None for step in trajectory.steps)
     ends = scenario.ends if trajectory.initial_scores else ()
     matrix = [trajectory.initial_scores, *(trajectory.steps[end].scores for end in ends)]
     return {
@@ -59,7 +63,9 @@ def facts_of(
         "classes": list(dataset.class_names),
         "cost_unit": cost_model(config).unit,
         "prior_knowledge": prior_knowledge(dataset, method.network),
-        "metrics": _lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every),
+        **({"n_refused": n_refused} if config.enforce else {}),
+        "metrics": _lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every)
+        | ({REFUSED: n_refused / len(trajectory.steps)} if config.enforce else {}),
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
         "visited": [scenario.experience[end] for end in ends],
     }

@@ -177,6 +177,7 @@ def make_lifetimes(
         _evaluation_plan(config, world),
         costs=cost_model(config),
         budget={name: inf if method.budget is None else method.budget for name, method in methods.items()},
+        enforce=config.enforce,
     )
 
 
@@ -208,6 +209,7 @@ def make_alike(
         plan or _evaluation_plan(config, world),
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
+        enforce=config.enforce,
     )
 
 
