@@ -39,7 +39,7 @@ def test_a_lifetime_keeps_to_its_budget(tmp_path):
     assert summary["metrics"]["total_cost_without_calibration"] <= 0.08
     assert f"{n_passed} passed (P); {n_refused} refused by the budget" in done.stdout
     assert "of 0.08 GFLOP spent" in done.stdout
-    assert len(points(run)[":decision/refused"]) == n_refused
+    assert len(points(run)[".:decision/refused"]) == n_refused
     other = within("simulate", *LEARNING, *given[:-4], "--runs", tmp_path, "--name", "x", "--enforce")
     assert_refused(other, "settings.enforce was False and is now True")
 
