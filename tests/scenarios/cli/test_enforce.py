@@ -23,12 +23,11 @@ def steps_of(folder):
 
 
 def test_a_lifetime_keeps_to_its_budget(tmp_path):
-    given = ("--budget", 0.08, "--policy", "static:k=100", "--name", "x", "--runs", tmp_path)
-    free = within("simulate", *LEARNING, *given, "--json")
+    given = ("simulate", *LEARNING, "--budget", 0.08, "--policy", "static:k=100", "--runs", tmp_path, "--name")
+    free = within(*given, "x", "--json")
     assert strictly(free.stdout)["metrics"].keys() & {"refused_fraction"} == set()
     assert all("wanted" not in step for step in steps_of(tmp_path / "simulate/x"))
-    run, given = tmp_path / "simulate/y", (*given, "--enforce", "--name", "y")
-    done = lifetime("simulate", *LEARNING, *given)
+    run, done = tmp_path / "simulate/y", lifetime(*given, "y", "--enforce")
     assert (done.returncode, done.stderr) == (0, "")
     steps, summary = steps_of(run), json.loads((run / "summary.json").read_text())
     n_passed = sum(step["action"] == "pass" for step in steps)
@@ -40,8 +39,7 @@ def test_a_lifetime_keeps_to_its_budget(tmp_path):
     assert f"{n_passed} passed (P); {n_refused} refused by the budget" in done.stdout
     assert "of 0.08 GFLOP spent" in done.stdout
     assert len(points(run)[".:decision/refused"]) == n_refused
-    other = within("simulate", *LEARNING, *given[:-4], "--runs", tmp_path, "--name", "x", "--enforce")
-    assert_refused(other, "settings.enforce was False and is now True")
+    assert_refused(within(*given, "x", "--enforce"), "settings.enforce was False and is now True")
 
 
 def test_methods_keep_to_their_own_budgets_also_if_interrupted(tmp_path):
