@@ -24,7 +24,7 @@ from agent.learners.shared import SharedLearner
 from agent.memory import Memory, ReadOut, Rekeyable
 from agent.memory.consolidation import Consolidation
 from agent.memory.decorated import Decorated, evictable
-from agent.memory.mixture import WITHIN, Mixture, Rule, fit_temperature, tempered
+from agent.memory.mixture import WITHIN, Mixture, Rule, fit_temperature, fixed_mixture, tempered
 from agent.memory.protocol import Evictable, InsertionEstimate
 from agent.memory.raw_images import RawImages, spaced
 from agent.memory.rekeying import Rekeying
@@ -54,7 +54,7 @@ class Agent:
             its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
             on the account `evaluate`.
         keys: the columns of the learner's keys that are this agent's (`agent.networks.keys.joint_keys`); None for all.
-        rule: how the mixture is fitted.
+        rule: how the mixture is fitted; if it is `fixed`, it follows from the memory alone.
         meter: counts recall and calibration; forks share it.
 
     Raises:
@@ -97,7 +97,7 @@ class Agent:
             raise InvalidSetting(f"expected 0 or more chunks between calibrations, got {calibrate_every}")
         self.shared = SharedLearner(learner)
         self.memory = memory
-        self.mixture = mixture or Mixture()
+        self._mixture = mixture or Mixture()
         self.meter = meter or Meter()
         self.calibrate_every, self.keys, self.rule = calibrate_every, keys, rule
         self.n_chunks = 0
@@ -108,6 +108,17 @@ class Agent:
         self.seen_classes: set[int] = set()
         """Classes of the samples that were learned or memorized."""
         self._keyed_by: Version | None = learner.version  # that computed all keys in memory; None if several did
+
+    @property
+    def mixture(self) -> Mixture:
+        """How the predictions of learner and memory are combined."""
+        if self.rule != "fixed":
+            return self._mixture
+        return fixed_mixture(self.memory.prior) if self.memory.n_entries else Mixture()
+
+    @mixture.setter
+    def mixture(self, mixture: Mixture) -> None:
+        self._mixture = mixture
 
     @property
     def learner(self) -> Learner:
@@ -467,7 +478,7 @@ class Agent:
         """Fit the mixture to validation data; the learner must be flushed.
 
         It uses only images of seen classes, so that nothing about future classes leaks. Without any such image the
-        mixture stays as it is, without work; with an empty memory it is w = 1, without work.
+        mixture stays as it is, without work; with an empty memory it is w = 1, without work, and so is a fixed one.
 
         Args:
             validation: data that neither trained the learner nor entered the memory.
@@ -478,6 +489,8 @@ class Agent:
         rule = rule or self.rule
         if not self.memory.n_entries:
             return Mixture(), before, Work()
+        if rule == "fixed":
+            return fixed_mixture(self.memory.prior), before, Work()
         known = torch.isin(validation.labels.cpu(), torch.tensor(sorted(self.seen_classes)))
         if usable is not None:
             known &= usable

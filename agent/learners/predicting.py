@@ -16,7 +16,7 @@ from agent.version import Lineage
 Self = TypeVar("Self", bound="NetworkLearner")
 
 
-class NetworkLearner:
+class Predicting:
     """What a learner does that predicts with one network; how that is trained is up to the learner.
 
     Args:
@@ -70,6 +70,13 @@ class NetworkLearner:
     def facts(self) -> dict[str, Any]:
         """What the recipe chose for the data set, the network and this machine, as plain values."""
         return self.training.facts(self.predictor)
+
+
+class NetworkLearner(Predicting):
+    """The same, for a learner that can be forked: what is copied beside it is up to the learner.
+
+    Args: as `Predicting`.
+    """
 
     def fork(self: Self) -> Self:
         """An independent copy that draws the same random numbers from here on; weights that predict are shared."""

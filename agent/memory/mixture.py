@@ -25,9 +25,12 @@ FLOOR = 1e-12
 TEMPERATURES = tuple(2 ** (i / 8) for i in range(-24, 25))
 """Temperatures of the learner that the fit tries, 1/8 to 8."""
 
-Rule = Literal["author", "calibrated"]
+Rule = Literal["author", "calibrated", "fixed"]
 """How the mixture is fitted: `author`, by accuracy as Orhan 2018 does; `calibrated`, see `fit_temperature` and
-`WITHIN`."""
+`WITHIN`; `fixed`, not at all, see `fixed_mixture`."""
+
+FIXED_W = 0.5
+"""The weight of the learner under the rule `fixed`."""
 
 WITHIN: dict[Rule, float] = {"author": 0.0, "calibrated": 1.0}
 """Pairs of w and setting whose accuracy is so many paired standard errors from the best are decided by likelihood."""
@@ -67,6 +70,11 @@ class Mixture:
     def from_json(cls, values: dict[str, Any]) -> "Mixture":
         """The mixture that `as_json` wrote; raises KeyError for anything else."""
         return cls(values["w"], values["setting"], values.get("temperature", 1.0))  # earlier runs have none
+
+
+def fixed_mixture(prior: Setting) -> Mixture:
+    """A mixture without any label: equal weights, at the setting that a memory has before calibration."""
+    return Mixture(FIXED_W, prior)
 
 
 def tempered(probabilities: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, "n classes"]:

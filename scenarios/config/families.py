@@ -134,6 +134,14 @@ DATASET = Family(
     own="a callable that returns a scenarios.datasets.source.Source",
     result="scenarios.datasets.source:Source",
 )
+BASELINE = Family(
+    "baseline",
+    "baselines",
+    "--baseline",
+    "scenarios.baselines.registry:BASELINES",
+    own="a class with the contract scenarios.baselines.protocol.Baseline",
+    in_full=True,
+)
 EXECUTOR = Family(
     "executor",
     "executors",
@@ -157,6 +165,7 @@ FAMILIES = {
         TARIFF,
         COST_MODEL,
         DATASET,
+        BASELINE,
         EXECUTOR,
     )
 }

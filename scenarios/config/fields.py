@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from agent.errors import InvalidSetting
-from scenarios.config.families import COST_MODEL, POLICY, Family
+from scenarios.config.families import BASELINE, COST_MODEL, POLICY, Family
 from scenarios.config.families import MEMORY as MEMORY_FAMILY
 from scenarios.config.members import Member
 from scenarios.config.specs import spelled, split_specs
@@ -230,12 +230,16 @@ CapacityText = Annotated[
     PlainSerializer(lambda capacity: None if capacity is None else str(capacity), return_type=str | None),
 ]
 """A number of entries, bytes such as `10MB`, or `none`."""
+BaselineText = Annotated[
+    Annotated[Member, Of(BASELINE)] | None, BeforeValidator(lambda value: None if value == "none" else value)
+]
+"""A baseline, or `none`."""
 Limit = BeforeValidator(lambda value: None if value in (math.inf, "inf") else value)
 """Reads `inf` as None, for no limit."""
 Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)
 """Reads infinity as "inf", where None means something else."""
 MixtureRule = Literal["author", "calibrated"]
-"""As `agent.memory.mixture.Rule`."""
+"""As `agent.memory.mixture.Rule`, but for `fixed`, which `--calibration none` means."""
 MixtureRules = Annotated[tuple[MixtureRule, ...], BeforeValidator(_listed)]
 Percents = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], BeforeValidator(_listed)]
 

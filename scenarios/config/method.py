@@ -9,10 +9,21 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
 from agent.errors import InvalidSetting
-from scenarios.config.families import EVICTION, FAMILIES, LEARNER, MEMORY, NETWORK, POLICY, RECIPE, TRANSFORM, Family
+from scenarios.config.families import (
+    EVICTION,
+    FAMILIES,
+    LEARNER,
+    MEMORY,
+    NETWORK,
+    POLICY,
+    RECIPE,
+    TRANSFORM,
+    Family,
+)
 from scenarios.config.fields import (
     COSTS,
     STREAM,
+    BaselineText,
     CapacityText,
     ConsolidationText,
     Limit,
@@ -39,6 +50,24 @@ LEARNER_HELP = (
     "from a reservoir; name:key=value,..., `lifetime list learners` shows them"
 )
 POLICY_HELP = "name:key=value,...; `lifetime list policies` shows them"
+
+ALWAYS_LEARN = "static:k=100"
+"""The policy of baselines."""
+NOT_OF_BASELINES = (
+    "learner",
+    "memory",
+    "keys",
+    "pool",
+    "transform",
+    "capacity",
+    "eviction",
+    "mixture",
+    "rekey",
+    "consolidate",
+    "calibrate_every",
+    "policy",
+)
+"""The parts of a method that a baseline takes the place of."""
 
 
 class Settings(BaseModel):
@@ -109,7 +138,7 @@ class AgentSettings(Settings):
     @classmethod
     def _suit(cls, values: Any) -> Any:
         """Fill in the keys that suit the network and the memory, so that config.json records them."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or names_baseline(values):
             return values
         network, memory = member_in(cls, values, "network"), member_in(cls, values, "memory")
         suited: dict[str, Any] = {}
@@ -152,6 +181,13 @@ class MethodSettings(AgentSettings):
         "method",
         ge=0,
     )
+    baseline: BaselineText = setting(
+        None,
+        "a strategy of Avalanche in place of learner, memory and policy, name:key=value,...; `lifetime list baselines` "
+        "shows them (none: no baseline)",
+        LEARNERS,
+        "method",
+    )
     budget: Annotated[float | None, Limit] = setting(
         None,
         "the most that a lifetime may spend, in the unit of the cost model (inf: no limit); policies see it, "
@@ -168,18 +204,41 @@ class MethodSettings(AgentSettings):
 
         return offered(self.consolidate)
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether it trains only before a forward pass."""
+        return is_lazy(self.learner if self.baseline is None else self.baseline)
+
     @model_validator(mode="before")
     @classmethod
     def _calibrate(cls, values: Any) -> Any:
-        """Fill in the default that depends on the learner, so that config.json records it."""
+        """Fill in the defaults that depend on learner and baseline, so that config.json records them."""
+        if isinstance(values, dict) and names_baseline(values):
+            decides = "policy" in cls.model_fields and values.get("policy") is None
+            return {**values, "policy": ALWAYS_LEARN} if decides else values
         if not isinstance(values, dict) or values.get("calibrate_every") is not None:
             return values
         learner = member_in(cls, values, "learner")
         return {**values, "calibrate_every": 0 if learner is not None and is_lazy(learner) else 5}
 
+    @model_validator(mode="after")
+    def _agree_on_baseline(self) -> "MethodSettings":
+        """Refuse the parts that a baseline takes the place of."""
+        if self.baseline is None:
+            return self
+        found, plain = (each.model_dump(mode="json") for each in (self, AgentSettings()))
+        usual = {**plain, "keys": None, "pool": None, "rekey": "never", "consolidate": "never", "policy": ALWAYS_LEARN}
+        for name in NOT_OF_BASELINES:
+            if found.get(name) != usual.get(name) and name in found:
+                raise ValueError(
+                    f"expected no {name} with the baseline {self.baseline.name}, which takes its place, got "
+                    f"{found[name]}; leave it out"
+                )
+        return self
+
 
 class Method(MethodSettings):
-    """A method: network, recipe, learner, memory, keys and policy under a label.
+    """A method: network, recipe, learner, memory, keys and policy, or a baseline, under a label.
 
     Methods are compared in one world: each field is a setting in which compared lifetimes may differ. What is left out
     is as in the preset `quick`, until `under` completes the method by other settings.
@@ -324,13 +383,15 @@ def overridden(kind: type[BaseModel], settings: dict[str, Any], override: Mappin
     """Settings with others in their place, of which specs keep the keys that they do not set.
 
     Places of keys belong to a network: another network removes earlier places. What settings were tuned on sets the
-    tuned parts, and removes those of an earlier tuning.
+    tuned parts, and removes those of an earlier tuning. A baseline removes what it takes the place of.
 
     Args:
         kind: gives the defaults of `settings`.
         settings: as texts, tables or values.
         override: in the same way.
     """
+    if names_baseline(override):
+        settings = {name: value for name, value in settings.items() if name not in NOT_OF_BASELINES}
     if "tuned" in override:
         settings, override = without_tuned_parts(settings), with_tuned_parts(override, kind.model_fields)
     specs = dict(override)
@@ -392,6 +453,11 @@ def member_in(kind: type[BaseModel], values: Mapping[str, Any], name: str) -> Me
     return None if text is None else Member.read(text, family)
 
 
+def names_baseline(values: Mapping[str, Any]) -> bool:
+    """Whether raw values name a baseline."""
+    return values.get("baseline") not in (None, "none")
+
+
 def is_lazy(learner: Member) -> bool:
-    """Whether a learner trains only before a forward pass."""
+    """Whether a learner or a baseline trains only before a forward pass."""
     return getattr(learner.factory, "lazy", False) is True

@@ -185,7 +185,8 @@ class Space:
         if isinstance(values, tuple):
             return [Member.read(each, SPECS[part]) for each in values]
         member = member_in(Method, self.base, part)
-        assert member is not None
+        if member is None:
+            raise InvalidSetting(f"expected --{part} beside a search of its settings, got none; name one")
         return [member]
 
     @property

@@ -47,6 +47,7 @@ from scenarios.config.method import (
     is_lazy,
     listed_methods,
     member_in,
+    names_baseline,
 )
 
 DEFAULT_CHUNKS = 30
@@ -221,7 +222,8 @@ class CurveConfig(AgentConfig):
                 raise ValueError(f"expected another label than {method.label} in --with-memories; it is taken")
         plain = Method(calibrate_every=0)
         for method in self.with_memories:
-            fixed = {name: getattr(self, name) for name in ("network", "recipe", "learner")}
+            fixed: dict[str, Any] = {"baseline": None}
+            fixed |= {name: getattr(self, name) for name in ("network", "recipe", "learner")}
             fixed |= {
                 name: getattr(plain, name) for name in ("rekey", "consolidate", "calibrate_every", "budget", "policy")
             }
@@ -286,6 +288,13 @@ class LifetimeConfig(MethodSettings, AgentConfig):
     cost: Annotated[Member, Of(COST_MODEL)] = setting(
         "flops", "cost model, name:key=value,...; `lifetime list costs` shows them", COSTS
     )
+    calibration: Literal["validation", "none", "shared"] = setting(
+        "validation",
+        "what labelled validation images are for: validation, to fit w and the memory's setting, while baselines see "
+        "none of them; none, for nothing: w is 0.5, and the setting the memory's default; shared, as validation, and "
+        "baselines learn each image as soon as a mixture may be fitted on it",
+        MEASURING,
+    )
     queries: Annotated[int, Field(ge=0, le=10**9)] | Literal["chunk"] | None = setting(
         None,
         "number of queries before each chunk, which the agent answers and pays, or chunk for one query on each of "
@@ -323,16 +332,27 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         if filled.get("chunks") is None and filled.get("chunk_size") is None:
             filled["chunks"] = cls._default_chunks(filled)
         filled.setdefault("chunks", None)
-        learner = member_in(cls, filled, "learner")
-        learners = [method.learner for method in filled.get("methods", ()) if isinstance(method, Method)]
-        learners += [] if learners or learner is None else [learner]
-        eager = not any(map(is_lazy, learners))
+        learner = member_in(cls, filled, "baseline" if names_baseline(filled) else "learner")
+        lazy = [method.is_lazy for method in filled.get("methods", ()) if isinstance(method, Method)]
+        lazy += [] if lazy or learner is None else [is_lazy(learner)]
+        eager = not any(lazy)
         if filled.get("prequential") is None:
             filled["prequential"] = eager
         if filled.get("queries") is None:
             default = cls.model_fields["queries"].default
             filled["queries"] = ("chunk" if eager else 0) if default is None else default
         return filled
+
+    @model_validator(mode="after")
+    def _agree_on_calibration(self) -> "LifetimeConfig":
+        methods: tuple[MethodSettings, ...] = getattr(self, "methods", ()) or (self,)
+        fitted = [method for method in methods if method.mixture != "author"]
+        if self.calibration == "none" and fitted:
+            raise ValueError(
+                f"expected no rule for the mixture with --calibration none, which fits none, got {fitted[0].mixture}; "
+                "leave it out"
+            )
+        return self
 
     @classmethod
     def _default_chunks(cls, values: dict[str, Any]) -> int:
@@ -360,9 +380,9 @@ class SimulateConfig(LifetimeConfig):
 
     @property
     def as_method(self) -> Method:
-        """The method of the lifetime, labelled by its policy."""
+        """The method of the lifetime, labelled by its policy or its baseline."""
         parts = {name: getattr(self, name) for name in Method.model_fields if name != "label"}
-        return Method.of({**parts, "label": str(self.policy)})
+        return Method.of({**parts, "label": str(self.policy if self.baseline is None else self.baseline)})
 
 
 class CompareConfig(LifetimeConfig):
@@ -376,8 +396,8 @@ class CompareConfig(LifetimeConfig):
     )
     methods: tuple[Method, ...] = setting(
         (),
-        "a method, 'label = network:... | recipe:... | learner:... | memory:... | keys:... | policy:...'; what is left "
-        "out is as in the other settings (policy: loss); once for each method",
+        "a method, 'label = network:... | recipe:... | learner:... | memory:... | keys:... | policy:...', or 'label = "
+        "baseline:...'; what is left out is as in the other settings (policy: loss); once for each method",
         STREAM,
         "free",
     )
@@ -403,7 +423,8 @@ class CompareConfig(LifetimeConfig):
         written = listed_methods(values.get("methods") or ())
         policies = values.get("policies")
         if policies is None and not written:
-            policies = DEFAULT_POLICIES
+            policies = None if names_baseline(values) else DEFAULT_POLICIES
+            written = [Method.of({"baseline": values["baseline"]})] if policies is None else []
         written += [Method.of_policy(policy) for policy in (read_policies(policies) if policies is not None else ())]
         base = {name: values[name] for name in MethodSettings.model_fields.keys() & values.keys()}
         return {**values, "policies": None, "methods": completed(written, base)}
@@ -466,6 +487,9 @@ class TreeConfig(LifetimeConfig):
 
     @model_validator(mode="after")
     def _agree_on_searching(self) -> "TreeConfig":
+        if self.baseline is not None or self.calibration == "shared":
+            got = "--calibration shared" if self.baseline is None else f"the baseline {self.baseline.name}"
+            raise ValueError(f"expected an agent that decides, for trees of its decisions, got {got}; leave it out")
         if is_lazy(self.learner):
             raise ValueError(
                 f"expected a learner that learns at once, such as online, got {self.learner}: a lazy learner has no "

@@ -25,7 +25,7 @@ PATHS = {
 AFTER_PATH: dict[str, tuple[str, ...]] = {"parquet": ("image", "label")}
 """Settings that may follow a path, as in `parquet:data,label=fine_label`, by name."""
 
-_NAME = re.compile(r"[^\W\d][\w-]*(\.[^\W\d]\w*)*")
+_NAME = re.compile(r"[^\W\d][\w-]*(\+\+|(\.[^\W\d]\w*)*)")
 
 KEY = re.compile(r"[^\W\d]\w*")
 

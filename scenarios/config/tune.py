@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from scenarios.config.families import LEARNER, POLICY
+from scenarios.config.families import BASELINE, LEARNER, POLICY
 from scenarios.config.fields import COSTS, DATA, MEASURING, SEARCH, STREAM, Of, setting
 from scenarios.config.members import Member
 from scenarios.config.method import POLICY_HELP, Method, is_lazy
@@ -91,8 +91,11 @@ class TuneConfig(LifetimeConfig):
         if values.get("base") is None:
             given = {name: values[name] for name in SEARCHED if values.get(name) is not None}
             values["base"] = Method.of(given).model_dump(mode="json", include=set(given))
-        learners = values["search"].get("learner", [])
-        if any(is_lazy(Member.read(text, LEARNER)) for text in learners if isinstance(learners, list)):
+        searched = {family: values["search"].get(family.name, []) for family in (LEARNER, BASELINE)}
+        read = [
+            Member.read(text, family) for family, each in searched.items() if isinstance(each, list) for text in each
+        ]
+        if any(map(is_lazy, read)):
             values = {**{"prequential": False, "queries": 0}, **{k: v for k, v in values.items() if v is not None}}
         return values
 

@@ -87,7 +87,8 @@ def make_comparison(
     if config.cost_weight is not None:
         schedules = [_with_utility(schedule, config.cost_weight) for schedule in schedules]
     comparison = compare(schedules, config.confidence)
-    if config.prequential and not all(method.calibrate_every for method in config.methods):
+    waiting = [method for method in config.methods if not method.calibrate_every and method.baseline is None]
+    if config.prequential and waiting and config.calibration != "none":
         notes = [*notes, "w is 1 until the end: the agent's prequential accuracy is the learner's alone"]
     best = best_at_each_budget(comparison, COST, ACCURACY)
     unit = config.cost.make().unit

@@ -23,7 +23,7 @@ from scenarios.experiments.comparison_report import Compared, make_comparison, r
 from scenarios.experiments.sweep_report import TABLE
 from scenarios.running.agreement import Described, check_agreement
 from scenarios.running.experiment import Experiment, nothing
-from scenarios.running.interval_notes import notes_on_intervals
+from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels
 from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.summary import metrics_of
 from scenarios.running.tasks import Run
@@ -68,6 +68,7 @@ def compare_runs(config: CompareRunsConfig) -> Compared:
     )
     notes += notes_on_tuning(compared)
     notes += notes_on_intervals(compared, n_together=len(by_label), of="schedules")
+    notes += notes_on_labels(compared)
     schedules = [ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()]
     return make_comparison(schedules, compared, notes, folders)
 
@@ -276,7 +277,8 @@ def shown_part(method: AgentSettings, name: str, methods: Sequence[AgentSettings
         return value.run
     if not isinstance(value, Member):
         return str(method.model_dump(mode="json", include={name})[name])
-    of_name = [each.spec.settings for each in (getattr(other, name) for other in methods) if each.name == value.name]
+    members = [each for each in (getattr(other, name) for other in methods) if isinstance(each, Member)]
+    of_name = [each.spec.settings for each in members if each.name == value.name]
     settings = value.spec.settings
     differing = {key: text for key, text in settings.items() if any(other.get(key) != text for other in of_name)}
     return str(Spec(value.name, differing))

@@ -107,8 +107,9 @@ def run_lifetime(
 
 
 def _words(config: SimulateConfig) -> list[str]:
-    scenario, policy = file_name(config.scenario.spec), file_name(config.policy.spec)
-    return [dataset_word(config.dataset), scenario, policy, f"seed{config.seed}"]
+    decides = config.policy if config.baseline is None else config.baseline
+    scenario, named = file_name(config.scenario.spec), file_name(decides.spec)
+    return [dataset_word(config.dataset), scenario, named, f"seed{config.seed}"]
 
 
 SIMULATE = Experiment(

@@ -25,7 +25,7 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
     return Report(
         {"run": str(path), **summary},
         [
-            f"{config.title}, policy {config.policy}, seed {config.seed}",
+            f"{config.title}, {_decides(config)}, seed {config.seed}",
             f"{len(decisions)} chunks: {', '.join(counts)}",
             *([decisions] if len(decisions) <= 400 else []),
             _accuracies(metrics, config),
@@ -54,6 +54,10 @@ def _spent(metrics: dict[str, float | None], config: SimulateConfig, unit: str) 
     return f"{gflop(spent)} of {gflop(budget)} {unit} spent{beyond}"
 
 
+def _decides(config: SimulateConfig) -> str:
+    return f"policy {config.policy}" if config.baseline is None else f"baseline {config.baseline}"
+
+
 def _decisions(path: Path, n_chunks: int) -> str:
     """The letters of what was done, one for each chunk."""
     return "".join(operation_of(step.action).letter for step in LifetimeRecord(path).steps(n_chunks))
@@ -65,7 +69,7 @@ def _accuracies(metrics: dict[str, float | None], config: SimulateConfig) -> Tab
     rows = [("at the end, on the test set", *(percent(metrics[name]) for name in final))]
     if metrics["prequential_accuracy"] is not None:
         title = "prequential: each chunk before its use"
-        if not config.calibrate_every:
+        if not config.calibrate_every and config.baseline is None and config.calibration != "none":
             title += " (w is 1 until the end: the agent is the learner)"
         shares = [percent(metrics[name]) for name in before]
         if metrics["prequential_memory_accuracy"] is not None:

@@ -27,7 +27,7 @@ from scenarios.experiments.sweep_tasks import (
 )
 from scenarios.running.experiment import Experiment
 from scenarios.running.failures import FAILED
-from scenarios.running.interval_notes import notes_on_intervals, notes_on_lazy_learners
+from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels, notes_on_lazy_learners
 from scenarios.running.progress import Interrupted
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
@@ -115,6 +115,7 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run, passing: Mapp
     for cell in config.cells:
         notes += notes_on_intervals(cell.config, n_together=len(cell.config.methods), of="schedules")
         notes += notes_on_lazy_learners(cell.config)
+        notes += notes_on_labels(cell.config)
         policies = list(dict.fromkeys(method.policy for method in cell.config.methods))
         notes += notes_on_training(policies, cell.config.dataset, config.seeds, run.access)
     swept = make_sweep(config, lifetimes, failures, n_missing, list(dict.fromkeys(notes)))

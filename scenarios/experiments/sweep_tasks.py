@@ -22,6 +22,7 @@ from scenarios.datasets.load import Dataset
 from scenarios.datasets.source import Access
 from scenarios.running.failures import FAILED, PASSING, said_of
 from scenarios.running.identity import (
+    AVALANCHE,
     dataset_word,
     default_name,
     describe,
@@ -31,6 +32,7 @@ from scenarios.running.identity import (
     short_digest,
 )
 from scenarios.running.lifetimes import run_together, sharing_a_learner
+from scenarios.running.machine import distribution_version
 from scenarios.running.own_code import component_errors
 from scenarios.running.progress import Interrupted
 from scenarios.running.tasks import Run, Site, Task
@@ -114,7 +116,10 @@ class Group:
 def lifetime_folder(method: Method) -> str:
     """The folder of a method's lifetimes, which ends in a digest of what decides them; its label does not."""
     parts = method.model_dump(mode="json", exclude={"label"})
-    return default_name([str(method.policy)], short_digest({**parts, "own_code": own_code(method)}))
+    decides = {**parts, "own_code": own_code(method)}
+    if method.baseline is not None:
+        decides[AVALANCHE] = distribution_version(AVALANCHE)
+    return default_name([str(method.baseline or method.policy)], short_digest(decides))
 
 
 def worlds_of(config: SweepConfig, path: Path, access: Access) -> list[World]:

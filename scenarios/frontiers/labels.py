@@ -10,7 +10,9 @@ from scenarios.config.specs import Spec
 
 LEARNER_PARTS = frozenset(("network", "recipe", "learner"))
 """The parts of an agent that memories share."""
-MEMORY_PARTS = tuple(name for name in MethodSettings.model_fields if name not in {*LEARNER_PARTS, "tuned", "budget"})
+MEMORY_PARTS = tuple(
+    name for name in MethodSettings.model_fields if name not in {*LEARNER_PARTS, "tuned", "budget", "baseline"}
+)
 """The parts in which runs with several memories may differ."""
 
 

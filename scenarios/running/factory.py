@@ -1,6 +1,6 @@
 """Build an agent from settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,12 +9,13 @@ import torch
 from agent.abilities import missing_members
 from agent.agent import Agent
 from agent.data.augmentation import Augmentation
+from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.learners import Learner
 from agent.learners.protocol import Preparable
 from agent.learners.recipe import Recipe
 from agent.learners.training import Progress, Training, unreported
-from agent.memory import Memory
+from agent.memory import CacheMemory, Memory
 from agent.memory.bounded import Capacity, bounded
 from agent.memory.consolidation import Consolidation
 from agent.memory.eviction import Eviction
@@ -25,6 +26,7 @@ from agent.memory.transformed import transformed
 from agent.networks.keys import KeyPlaces, check_takes, joint_keys
 from agent.networks.protocol import Network
 from agent.randomness import named_generator
+from scenarios.baselines.protocol import Baseline, Given
 from scenarios.config.members import Member
 from scenarios.config.method import AgentSettings, MethodSettings
 from scenarios.config.settings import AgentConfig
@@ -78,22 +80,17 @@ def build_agents(
     Raises:
         InvalidSetting: settings contradict each other, or this machine does not allow them.
     """
-    first = next(iter(methods.values()))
-    shape, generator = tuple(dataset.train.inputs.shape[1:]), named_generator(seed, "weights")
-    network = first.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
-    training = _training(config, first, network, dataset, progress)
+    first, shape = next(iter(methods.values())), tuple(dataset.train.inputs.shape[1:])
+    network = _network(first, dataset, seed)
+    training = _training(config, first, first.learner, network, dataset, progress)
     check_takes(network, shape, dataset.n_classes)
-    parts = {name: _agent_parts(method) for name, method in methods.items()}
+    fixed = getattr(config, "calibration", "") == "none"
+    parts = {name: _agent_parts(method, fixed=fixed) for name, method in methods.items()}
     different = list(dict.fromkeys(parts.values()))
     keys, columns = joint_keys([each.keys for each in different], network, shape)
     kept = features_dir(dataset.cache_dir, training.device.type, config.threads)
     learner = first.learner.make(network=network, training=training, keys=keys, features_dir=kept, seed=seed)
-    _check(learner, first.learner, Learner)
-    if training.recipe.prepare and not isinstance(learner, Preparable):
-        raise InvalidSetting(
-            f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
-            f"{first.recipe}, got {first.learner}; another recipe, or another learner"
-        )
+    _check_learner(learner, first.learner, first, training)
     agents = {}
     for each, own in zip(different, columns, strict=True):
         agents[each] = Agent(
@@ -109,21 +106,76 @@ def build_agents(
     return {name: agents[each] for name, each in parts.items()}
 
 
+def build_baseline(
+    config: AgentConfig,
+    method: MethodSettings,
+    dataset: Dataset,
+    *,
+    seed: int,
+    further: Sequence[LabelledInputs] = (),
+) -> Agent:
+    """The agent of a baseline at initialization: it has the baseline as its learner, and no memory.
+
+    Args:
+        config: settings of data and machine.
+        method: has a baseline.
+        dataset: gives the number of classes, normalization and augmentation.
+        seed: seeds the initial weights, which are those of `build_agents`, and the baseline.
+        further: labelled images that the baseline learns beside each chunk, by its position.
+
+    Raises:
+        InvalidSetting: settings contradict each other, or this machine does not allow them.
+    """
+    member = method.baseline
+    assert member is not None, "a method without a baseline"
+    shape, network = tuple(dataset.train.inputs.shape[1:]), _network(method, dataset, seed)
+    training = _training(config, method, member, network, dataset, unreported)
+    check_takes(network, shape, dataset.n_classes)
+    keys = KeyPlaces(pooled=True)  # nothing reads them
+    kept = features_dir(dataset.cache_dir, training.device.type, config.threads)
+    baseline = member.make()
+    if lacks := missing_members(baseline, Baseline):
+        raise InvalidSetting(
+            f"expected {member} to offer all that scenarios.baselines.protocol.Baseline names, got one without "
+            f"{', '.join(lacks)}"
+        )
+    learner = baseline.learner(Given(network, training, keys, dataset.n_classes, seed, further, kept))
+    _check_learner(learner, member, method, training)
+    return Agent(learner, CacheMemory(dataset.n_classes, device=training.device), meter=training.meter)
+
+
+def _network(method: AgentSettings, dataset: Dataset, seed: int) -> Network:
+    """A network with its initial weights."""
+    shape, generator = tuple(dataset.train.inputs.shape[1:]), named_generator(seed, "weights")
+    network: Network = method.network.make(n_classes=dataset.n_classes, input_shape=shape, generator=generator)
+    return network
+
+
+def _check_learner(learner: object, member: Member, method: AgentSettings, training: Training) -> None:
+    """Raise InvalidSetting for a learner that is none, or cannot prepare its network."""
+    _check(learner, member, Learner)
+    if training.recipe.prepare and not isinstance(learner, Preparable):
+        raise InvalidSetting(
+            f"expected a learner that can prepare its network (agent.learners.protocol.Preparable) for --recipe "
+            f"{method.recipe}, got {member}; another recipe, or another learner"
+        )
+
+
 def _training(
-    config: AgentConfig, method: AgentSettings, network: Network, dataset: Dataset, progress: Progress
+    config: AgentConfig, method: AgentSettings, member: Member, network: Network, dataset: Dataset, progress: Progress
 ) -> Training:
-    """A recipe, bound to the data set and the device; raises as `build_agents` does."""
+    """The recipe for a learner or a baseline, bound to the data set and the device; raises as `build_agents` does."""
     recipe, shape, device = method.recipe.make(), tuple(dataset.train.inputs.shape[1:]), choose_device(config.device)
     if recipe.views and len(shape) != 3:
         raise InvalidSetting(
             f"expected images for the views of --recipe {method.recipe}, got inputs of shape {shape}; views=plain"
         )
-    augments = getattr(method.learner.factory, "augments", True)
+    augments = getattr(member.factory, "augments", True)
     fixed = isinstance(recipe.augmentation, Augmentation) and recipe.augmentation != Augmentation()
     if not augments and (config.shift or config.mirror or fixed):
         what = f"augmentation in --recipe {method.recipe}" if fixed else "--shift and --mirror"
         raise InvalidSetting(
-            f"expected no {what} with --learner {method.learner.name}, which does not augment images; leave it out"
+            f"expected no {what} with {member.family.option} {member.name}, which does not augment images; leave it out"
         )
     return Training(
         recipe,
@@ -149,13 +201,14 @@ class _AgentParts(NamedTuple):
     calibrate_every: int
 
 
-def _agent_parts(method: AgentSettings) -> _AgentParts:
+def _agent_parts(method: AgentSettings, *, fixed: bool) -> _AgentParts:
     keys = KeyPlaces.parse(method.keys or (), pooled=bool(method.pool))
     stored = method.memory, method.transform, method.capacity, method.eviction
+    rule: Rule = "fixed" if fixed else method.mixture
     if not isinstance(method, MethodSettings):
-        return _AgentParts(*stored, keys, method.mixture, Rekeying(), Consolidation(), 0)
+        return _AgentParts(*stored, keys, rule, Rekeying(), Consolidation(), 0)
     when = method.rekey, method.consolidate, method.calibrate_every or 0
-    return _AgentParts(*stored, keys, method.mixture, *when)
+    return _AgentParts(*stored, keys, rule, *when)
 
 
 def _memory(parts: _AgentParts, n_classes: int, device: torch.device, seed: int) -> Memory[Any]:

@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from agent.accounting.work import Work
 from agent.agent import Agent
 from agent.data.chunk import Chunk
 from agent.learners.protocol import Estimating, Learner
 from agent.lifetime.loop import ask
 from agent.operations import Action
 from agent.policies.observation import Observation
-from scenarios.config.method import Method, is_lazy
+from scenarios.config.method import Method
 from scenarios.config.settings import LifetimeConfig
 from scenarios.datasets.load import Dataset
-from scenarios.running.factory import build_agents
+from scenarios.running.factory import build_agents, build_baseline
 from scenarios.streams.scenario import Scenario
 
 _PROBE = 128
@@ -80,7 +81,7 @@ def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dat
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = replace(world[0], cache_dir=None), world[1]
-    measured, untouched = (build_agents(config, {"": method}, dataset, seed=seed)[""] for _ in range(2))
+    measured, untouched = (_agent(config, method, dataset, seed) for _ in range(2))
     rates = _rates(measured, untouched.learner, dataset, scenario.stream[0])
     paid, beside = _Walk(config, method, world, rates).amounts(_decisions(seed, method, scenario.stream))
     weights = sum(values.nbytes for values in untouched.learner.weights().values())
@@ -89,6 +90,12 @@ def forecast(config: LifetimeConfig, seed: int, method: Method, world: tuple[Dat
     if config.keep_predictions:  # ids and labels of 8 bytes, three probabilities of 4 bytes for each class
         nbytes += len(dataset.test) * (16 + 12 * dataset.n_classes)
     return Forecast(paid / 1e9, (paid + beside) / rates.speed, nbytes, n)
+
+
+def _agent(config: LifetimeConfig, method: Method, dataset: Dataset, seed: int) -> Agent:
+    if method.baseline is not None:
+        return build_baseline(config, method, dataset, seed=seed)
+    return build_agents(config, {"": method}, dataset, seed=seed)[""]
 
 
 def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Action]:
@@ -114,14 +121,20 @@ def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Actio
 
 
 def _rates(agent: Agent, fresh: Learner, dataset: Dataset, first: Chunk) -> _Rates:
-    """Measure an agent, which learns and memorizes a few samples for it; `fresh` is its learner at initialization."""
+    """Measure an agent, which learns and memorizes a few samples for it; `fresh` is its learner at initialization.
+
+    A learner that cannot estimate learns a few samples too, and takes as much for each further one.
+    """
     inputs, shape = dataset.train.inputs, tuple(dataset.train.inputs.shape[1:])
     learner, memory, n = agent.learner, agent.memory, min(len(first), _PROBE)
     chunk = Chunk(0, first.sample_ids[:n], first.inputs[:n], first.labels[:n])
 
+    probed = Work() if isinstance(fresh, Estimating) else _probed(fresh, chunk)
+
     def learning(n: int) -> tuple[float, float]:
         if not isinstance(fresh, Estimating) or not n:
-            return 0.0, 0.0
+            of_n = probed.flops * n / max(len(chunk), 1)
+            return (0.0, of_n) if fresh.lazy else (of_n, 0.0)
         at_once, later = fresh.estimate(inputs[:n])
         return at_once.flops, later.flops
 
@@ -155,6 +168,13 @@ def _rates(agent: Agent, fresh: Learner, dataset: Dataset, first: Chunk) -> _Rat
     )
 
 
+def _probed(learner: Learner, chunk: Chunk) -> Work:
+    """The work of learning a few samples for the second time, when there are some to replay, and of flushing then."""
+    learner.learn(chunk.inputs, chunk.labels)
+    learner.flush()
+    return learner.learn(chunk.inputs, chunk.labels) + learner.flush()
+
+
 def _line(sizes: Sequence[int], costs: Sequence[float]) -> Callable[[int], float]:
     """The line through two points, and 0 without entries."""
     slope = (costs[1] - costs[0]) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else 0.0
@@ -167,9 +187,10 @@ class _Walk:
     def __init__(self, config: LifetimeConfig, method: Method, world: tuple[Dataset, Scenario], rates: _Rates) -> None:
         self.config, self.method, self.rates = config, method, rates
         dataset, self.scenario = world
-        self.n_validation, self.n_test = len(dataset.validation), len(dataset.test)
+        self.n_validation = 0 if config.calibration == "none" else len(dataset.validation)
+        self.n_test = len(dataset.test)
         self.observes = method.policy.make(seed=0).observes
-        self.lazy = is_lazy(method.learner)
+        self.lazy = method.is_lazy
         self.paid = self.measured = 0.0
         self.entries = self.learned = self.unlearned = 0
         self.pending = False

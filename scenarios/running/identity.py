@@ -16,7 +16,7 @@ from typing import Any
 from agent.errors import DatasetError, InvalidSetting, RunError
 from agent.storage.record import CONFIG
 from scenarios.config.members import Member
-from scenarios.config.method import MethodSettings, Settings
+from scenarios.config.method import MethodSettings, Settings, names_baseline
 from scenarios.config.settings import (
     AgentConfig,
     BesideCurvesConfig,
@@ -60,6 +60,9 @@ _IDLE = frozenset().union(
     )
 )
 """Settings that are not part of the identity; digests identify the trees, runs and lifetimes that some of them name."""
+
+AVALANCHE = "avalanche-lib"
+"""What decides the numbers of baselines."""
 
 _GROWING = {"curve": "seeds", "compare": "seeds", "reproduce": "seeds", "tune": "trials"}
 """What runs of an experiment can have more of later: the number is not part of the identity."""
@@ -128,6 +131,7 @@ def identity_of(described: Mapping[str, Any]) -> dict[str, Any]:
             identity["settings"]["dataset"] = without_path(dataset)
     if isinstance(found, dict):
         deciding = _versions_that_decide(str(described.get("experiment")), dataset)
+        deciding |= {AVALANCHE} if _names_baseline(settings) else set()
         identity["versions"] = {
             name: value for name, value in found.items() if name in deciding or name.startswith(DECODER)
         }
@@ -264,6 +268,16 @@ def _versions_that_decide(experiment: str, dataset: str) -> set[str]:
     if experiment == "sweep":
         of_data = tuple(name for names in _VERSIONS_OF_DATA.values() for name in names)
     return {*_DECIDING, *of_training, *of_tuning, *of_data}
+
+
+def _names_baseline(settings: Any) -> bool:
+    """Whether the settings of a run, as plain values, have a baseline in any of their methods."""
+    if not isinstance(settings, dict):
+        return False
+    given = settings.get("given")  # of a sweep
+    found = [settings, given, *(settings.get("methods") or ()), *((given or {}).get("methods") or ())]
+    named = any(isinstance(each, Mapping) and names_baseline(each) for each in found)
+    return named or "baseline" in (settings.get("axes") or {})
 
 
 def dataset_word(dataset: Member) -> str:

@@ -1,6 +1,6 @@
 """What the intervals over seeds cover, and what was not measured: notes that appear next to them."""
 
-from scenarios.config.method import is_lazy
+from agent.memory.mixture import FIXED_W
 from scenarios.config.settings import AgentConfig, CompareConfig
 from scenarios.datasets.load import GENERATED
 
@@ -32,10 +32,28 @@ def notes_on_intervals(config: AgentConfig, *, n_together: int, of: str) -> list
 
 def notes_on_lazy_learners(config: CompareConfig) -> list[str]:
     """A note where a method that learns lazily decides for all methods that nothing is asked or measured on the way."""
-    lazy = [method.label for method in config.methods if is_lazy(method.learner)]
+    lazy = [method.label for method in config.methods if method.is_lazy]
     if not 0 < len(lazy) < len(config.methods) or (config.queries and config.prequential):
         return []
     return [
         f"{lazy[0]} learns lazily: unless --queries and --prequential say otherwise, no method here answers "
         "queries, and prequential accuracy is not measured"
+    ]
+
+
+def notes_on_labels(config: CompareConfig) -> list[str]:
+    """A note on the labels of the validation images, where baselines stand beside methods that fit a mixture."""
+    baselines = [method.label for method in config.methods if method.baseline is not None]
+    if not 0 < len(baselines) < len(config.methods):
+        return []
+    named = ", ".join(baselines)
+    return [
+        {
+            "validation": f"labels are not equal: {named} did not learn the validation images, on which the others "
+            "fitted w and the memory's setting; --calibration none or shared makes them equal",
+            "none": "labels are equal: no method used a validation image (--calibration none); w is "
+            f"{FIXED_W:g}, and the setting the default of each memory",
+            "shared": f"labels are equal: {named} learned each validation image as soon as the others could fit w "
+            "and the memory's setting on it (--calibration shared)",
+        }[config.calibration]
     ]

@@ -20,11 +20,13 @@ from scenarios.streams.scenario import Scenario
 def sharing_a_learner(methods: Sequence[Method]) -> list[list[Method]]:
     """Methods in groups that differ in no part of the learner, in the order of their first members.
 
-    The lifetimes of a group share the learner, and its forward passes, for as long as their policies decide alike.
+    The lifetimes of a group share the learner, and its forward passes, for as long as their policies decide alike. A
+    baseline, which cannot be forked, shares with none.
     """
     groups: dict[tuple[object, ...], list[Method]] = {}
     for method in methods:
-        groups.setdefault((method.network, method.recipe, method.learner), []).append(method)
+        parts = (method.network, method.recipe, method.learner)
+        groups.setdefault(parts if method.baseline is None else (method.label,), []).append(method)
     return list(groups.values())
 
 

@@ -115,7 +115,8 @@ def _resumed(
         )
     lifetimes = begin(unfinished)
     if not lifetimes.resumable:
-        reporter.warn("the learner cannot be saved: lifetimes that are interrupted begin anew")
+        named = ", ".join(each for each in unfinished if each) or "the lifetime"
+        reporter.warn(f"{named}: the learner cannot be saved on the way; if interrupted, it begins anew")
     return lifetimes, {}
 
 

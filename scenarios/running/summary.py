@@ -14,7 +14,7 @@ from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory, scores_as_json
 from agent.learners import Learner
 from agent.learners.head import HeadLearner
-from agent.learners.predicting import NetworkLearner
+from agent.learners.predicting import Predicting
 from agent.networks import Network
 from scenarios.analysis.metrics import average_anytime_accuracy, transfer_metrics, worst_case_accuracy
 from scenarios.config.members import Member
@@ -37,6 +37,8 @@ def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[s
     shown: tuple[str, ...] = ("network", "recipe", "learner", "memory", "keys", "rekey")
     if method.consolidate.images:
         shown += ("consolidate",)
+    if method.baseline is not None:
+        shown = ("network", "recipe", "baseline")
     return {
         "policy": of_method["policy"],
         "seed": seed,
@@ -73,7 +75,7 @@ def facts_of(
 
 def facts_of_training(learner: Learner) -> dict[str, Any]:
     """What the recipe chose, for learners that have one."""
-    return {"training": learner.facts()} if isinstance(learner, NetworkLearner | HeadLearner) else {}
+    return {"training": learner.facts()} if isinstance(learner, Predicting | HeadLearner) else {}
 
 
 def prior_knowledge(dataset: Dataset, network: Member) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from math import inf
 import torch
 
 from agent.accounting.costs import CostModel
+from agent.agent import Agent
 from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
 from agent.evaluation.plan import EvaluationPlan
@@ -20,9 +21,10 @@ from scenarios.config.settings import AgentConfig, LifetimeConfig
 from scenarios.config.tune import TuneConfig
 from scenarios.datasets.load import Dataset, load_dataset
 from scenarios.datasets.source import Access
-from scenarios.running.factory import build_agents
+from scenarios.running.factory import build_agents, build_baseline
 from scenarios.running.progress import ProgressReporter, SilentReporter
 from scenarios.running.provenance import seeds_trained_on
+from scenarios.running.shared_labels import further_labels
 from scenarios.streams.chunking import Chunking
 from scenarios.streams.scenario import Scenario
 
@@ -36,6 +38,8 @@ def check_settings(config: AgentConfig, policies: Iterable[Member] = ()) -> None
     config.recipe.make()
     if isinstance(config, LifetimeConfig):
         check_prices(config)
+        if config.baseline is not None:
+            config.baseline.make()
     check_policies(policies)
 
 
@@ -46,6 +50,9 @@ def check_parts(config: LifetimeConfig, methods: Iterable[Method]) -> None:
     check_policies(dict.fromkeys(method.policy for method in methods))
     for recipe in dict.fromkeys(method.recipe for method in methods):
         recipe.make()
+    for baseline in dict.fromkeys(method.baseline for method in methods):
+        if baseline is not None:
+            baseline.make()
 
 
 def check_prices(config: LifetimeConfig) -> None:
@@ -163,13 +170,21 @@ def make_lifetimes(
         config: settings of the world.
         seed: seeds the agents and the policies.
         world: data set and scenario of the same seed.
-        methods: of each lifetime, by its name; they differ in no part of the learner.
+        methods: of each lifetime, by its name; they differ in no part of the learner, and a baseline is alone.
 
     Raises:
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = world
-    agents = build_agents(config, methods, dataset, seed=seed)
+    baselines = [name for name, method in methods.items() if method.baseline is not None]
+    agents: Mapping[str, Agent]
+    if baselines:
+        further = further_labels(scenario) if config.calibration == "shared" else ()
+        agents = {
+            name: build_baseline(config, methods[name], dataset, seed=seed, further=further) for name in baselines
+        }
+    else:
+        agents = build_agents(config, methods, dataset, seed=seed)
     return Lifetimes(
         agents,
         scenario.stream,
@@ -201,6 +216,11 @@ def make_alike(
         InvalidSetting: the data set or the machine does not allow the settings.
     """
     dataset, scenario = world
+    if config.baseline is not None:
+        raise InvalidSetting(
+            f"expected an agent for policies of your own, got the baseline {config.baseline.name}, which always "
+            "learns; scenarios.simulate(baseline=...) and compare run it"
+        )
     [agent] = build_agents(config, {"": config}, dataset, seed=seed).values()
     return Lifetimes(
         agent,

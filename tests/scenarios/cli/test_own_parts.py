@@ -124,7 +124,10 @@ def test_a_learner_without_further_abilities_lives_alone(lifetime, tmp_path):
     few = [*TINY, "--learner", "my_learner.Prototypes:50", "--runs", tmp_path / "runs", "--name", "x"]
     done = lifetime("simulate", *few, "--policy", "interleaved:k=50")
     assert done.returncode == 0
-    assert done.stderr == "warning: the learner cannot be saved: lifetimes that are interrupted begin anew\n"
+    assert (
+        done.stderr
+        == "warning: interleaved:k=50: the learner cannot be saved on the way; if interrupted, it begins anew\n"
+    )
     run = tmp_path / "runs/simulate/x"
     assert settings_of(run)["learner"] == "my_learner.Prototypes:temperature=50"
     summary = json.loads((run / "summary.json").read_text())
