@@ -262,7 +262,7 @@ def strategies() -> Any:
 @contextmanager
 def silence() -> Iterator[None]:
     """Neither what Avalanche prints nor its warnings, which are about its own next version, are a user's concern."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(record=True), redirect_stdout(io.StringIO()):  # it turns its own warnings on again
         warnings.simplefilter("ignore")
         yield
 

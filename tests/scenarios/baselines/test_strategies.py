@@ -76,7 +76,7 @@ def test_copies_in_a_buffer_change_nothing(name, monkeypatch):
     found = []
     for every in (1, 10**6):
         monkeypatch.setattr(strategies, "COMPACTED_EVERY", every)
-        learner = made(name, mem=10)
+        learner = made(name, mem=10, lr=0.001)  # at higher rates the logits of der++ explode
         for seed in range(4):
             data = toy_images(12, seed)
             learner.learn(data.inputs, data.labels)
@@ -138,17 +138,27 @@ def test_slda_is_that_of_the_paper():
     assert torch.allclose(probabilities, scores.softmax(dim=1).float(), atol=1e-2)
 
 
-def test_slda_comes_close_to_our_own_memory_and_leaves_out_unseen_classes():
-    learner, memory = made("slda", n_classes=N_CLASSES + 1, shrinkage=1e-3), SldaMemory(N_CLASSES + 1)
-    data = toy_images(300)
+def test_slda_comes_close_to_our_own_memory():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(N_CLASSES, 6, generator=generator)
+    labels = torch.arange(300) % N_CLASSES
+    features = F.normalize(centres[labels] + 0.6 * torch.randn(300, 6, generator=generator), dim=1)
+    theirs, memory = strategies.streaming_lda(6, N_CLASSES, 1e-4, torch.device("cpu")), SldaMemory(N_CLASSES)
+    with OwnRandomness(0, torch.device("cpu")):
+        samples = strategies.dataset_of(features[:200], labels[:200], range(200), None)
+        strategies.Strategy(theirs).train(samples, 0, 50)
+    memory.insert(Outputs(torch.zeros(200, N_CLASSES), features[:200]), labels[:200], torch.arange(200))
+    ours = memory.recall(features[200:], ({"shrinkage": 1e-4, "temperature": 1.0},))[0].probabilities[0].argmax(dim=1)
+    predicted = theirs.predict(features[200:]).argmax(dim=1)
+    assert (predicted == labels[200:]).float().mean() > 0.7
+    assert (predicted == ours).float().mean() > 0.95
+
+
+def test_slda_leaves_out_unseen_classes():
+    learner, data = made("slda", n_classes=N_CLASSES + 1), toy_images(30)
+    assert learner.forward(data.inputs)[0].probabilities[0].tolist() == [1 / (N_CLASSES + 1)] * (N_CLASSES + 1)
     learner.learn(data.inputs, data.labels)
-    features = learner.forward(data.inputs)[0].keys
-    memory.insert(Outputs(torch.zeros(300, N_CLASSES + 1), features), data.labels, torch.arange(300))
-    query = toy_images(200, 1)
-    outputs, _ = learner.forward(query.inputs)
-    assert outputs.probabilities[:, -1].max() == 0
-    ours = memory.recall(outputs.keys, ({"shrinkage": 1e-3, "temperature": 1.0},))[0].probabilities[0]
-    assert (outputs.probabilities.argmax(dim=1) == ours.argmax(dim=1)).float().mean() > 0.8
+    assert learner.forward(data.inputs)[0].probabilities[:, -1].max() == 0
 
 
 def test_slda_takes_a_frozen_network():

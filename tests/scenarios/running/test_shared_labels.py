@@ -27,7 +27,7 @@ def usable(scenario, step):
 
 
 def test_each_label_is_given_once_and_as_early_as_an_agent_may_use_it():
-    for spec in ("iid", "class-incremental:experiences=3", "drift"):
+    for spec in ("iid", "class-incremental:experiences=3", "drift:experiences=2"):
         scenario = scenario_of(spec)
         given, so_far = further_labels(scenario), []
         assert len(given) == 4
