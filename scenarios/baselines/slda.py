@@ -156,7 +156,7 @@ class SldaLearner:
         """Probabilities, equal for all classes before the first chunk; the features are the keys."""
         features, work = self._features(inputs)
         scores = features.new_zeros(len(features), self._given.n_classes)
-        if self._weights is not None:
+        if self._weights is not None and self._offsets is not None:
             scores = features @ self._weights - self._offsets
             scores = scores.masked_fill(self._template.cK == 0, -torch.inf)
         solving = Work(self._scoring_flops(len(inputs), features.shape[1]))

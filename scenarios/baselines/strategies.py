@@ -103,6 +103,8 @@ def forked(buffer: ExemplarsBuffer) -> ExemplarsBuffer:
 class Everything(ExemplarsBuffer):
     """A buffer without a bound."""
 
+    buffer: AvalancheDataset
+
     def __init__(self) -> None:
         super().__init__(max_size=0)
 
