@@ -78,7 +78,7 @@ def test_without_axes_a_sweep_is_one_comparison():
 @pytest.mark.parametrize(
     ("axes", "given", "message"),
     [
-        (["memry = a"], {}, r"expected axes out of budget, .*, got memry \(did you mean memory\?\)"),
+        (["memry = a"], {}, r"expected axes out of baseline, .*, got memry \(did you mean memory\?\)"),
         (["seeds = 1 | 2"], {}, "expected --seeds and --first-seed"),
         (["policies = loss"], {}, "expected an axis policy"),
         (["device = cpu"], {}, "expected an axis that decides what is lived, got device"),
