@@ -56,7 +56,7 @@ class ErAce:
         InvalidSetting: a setting outside its range.
 
     References:
-        Caccia et al. 2022, arXiv:2104.05025, equation 4; Avalanche, `ER_ACE`
+        Caccia et al. 2022, arXiv:2104.05025; Avalanche, `ER_ACE`
     """
 
     mem: int = 200
@@ -93,7 +93,7 @@ class ErAml:
         InvalidSetting: a setting outside its range.
 
     References:
-        Caccia et al. 2022, arXiv:2104.05025, equation 3 (temperature 0.1); Avalanche, `ER_AML`
+        Caccia et al. 2022, arXiv:2104.05025; Avalanche, `ER_AML`, with its temperature
     """
 
     mem: int = 200
@@ -133,7 +133,7 @@ class DerPp:
         InvalidSetting: a setting outside its range.
 
     References:
-        Buzzega et al. 2020, arXiv:2004.07211 (alpha 0.1 to 0.3 and beta 0.5 on Split-CIFAR-10); Avalanche, `DER`
+        Buzzega et al. 2020, arXiv:2004.07211; Avalanche, `DER`, with its alpha and beta
     """
 
     mem: int = 200

@@ -61,7 +61,7 @@ class SldaLearner:
     """Updates its means and its covariance with each sample, and inverts the covariance after each chunk.
 
     It can neither be forked nor saved. FLOPs of learning are those that PyTorch's counter sees, with 22 D³ for the
-    singular value decomposition of D × D numbers (Golub & Van Loan 2013, section 8.6).
+    singular value decomposition of D × D numbers (Golub & Van Loan 2013, chapter 8).
 
     Args:
         shrinkage: see `Slda`.

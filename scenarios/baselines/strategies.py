@@ -230,8 +230,8 @@ class MendedAml(AMLCriterion):
     """The asymmetric metric loss of ER-AML, normalized for each anchor.
 
     Avalanche 0.6 subtracts the maximum and the normalizer of the j-th anchor from the j-th column, where the paper's
-    equation 3 and its code (pclucas14/AML) take those of each row. And it fails for a sample without another sample of
-    its class, or of another class, in the buffer; here such samples are left out, as in the paper's code.
+    code (pclucas14/AML, methods/er_aml.py) takes those of each row. And it fails for a sample without another sample
+    of its class, or of another class, in the buffer; here such samples are left out, as in that code.
     """
 
     def __call__(
