@@ -10,6 +10,7 @@ import torch
 from agent.abilities import Forkable, Resumable
 from agent.accounting.work import Work
 from agent.testing import check_learner
+from scenarios.baselines.randomness import OwnRandomness
 from tests.agent.toys import N_CLASSES, toy_images
 from tests.scenarios.baselines.toys import TOYS, made
 
@@ -23,8 +24,8 @@ def test_it_is_a_learner(name):
 
 @pytest.mark.parametrize("name", TOYS)
 def test_it_prints_nothing_and_draws_from_no_global_generator(name, capfd, recwarn):
-    def drawn():
-        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+    def drawn():  # without Python's own generator, from which checks of types draw
+        return np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
 
     before, learner = drawn(), made(name)
     for seed in range(2):
@@ -34,6 +35,23 @@ def test_it_prints_nothing_and_draws_from_no_global_generator(name, capfd, recwa
     assert drawn() == before
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
+
+
+def test_a_stream_of_its_own_goes_on_where_it_was_left():
+    def draw():
+        return random.random(), np.random.rand(), float(torch.rand(1))  # noqa: NPY002
+
+    own, python = OwnRandomness(5, torch.device("cpu")), random.getstate()
+    with own:
+        first = draw()
+    fork = own.fork()
+    with own:
+        second = draw()
+    assert random.getstate() == python
+    with fork:
+        assert draw() == second != first
+    with OwnRandomness(5, torch.device("cpu")):
+        assert (draw(), draw()) == (first, second)
 
 
 @pytest.mark.parametrize("name", TOYS)
