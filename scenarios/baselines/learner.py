@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from agent.accounting.work import Work
 from agent.data.augmentation import Augmentation
@@ -22,6 +21,7 @@ from agent.learners.training import Schedule, clone, even_sizes
 from agent.networks.protocol import Network
 from agent.randomness import named_seed
 from agent.version import Lineage
+from scenarios.baselines.counter import FlopCount
 from scenarios.baselines.model import Criterion, Optimizers, Prepared, Tally
 from scenarios.baselines.protocol import Given, MakeStrategy, Parts, Strategy
 from scenarios.baselines.randomness import OwnRandomness
@@ -30,8 +30,8 @@ from scenarios.baselines.randomness import OwnRandomness
 class BaselineLearner(Predicting):
     """A strategy of Avalanche that learns each chunk as one experience, once and forward.
 
-    It can neither be forked nor saved. Its FLOPs are those that PyTorch's counter sees while it trains. It draws from
-    a random stream of its own. Batches of a chunk have even sizes, none above that of the recipe.
+    It can neither be forked nor saved. Its FLOPs are counted while it trains. It draws from a random stream of its own.
+    Batches of a chunk have even sizes, none above that of the recipe.
 
     Args:
         make: makes the strategy.
@@ -130,7 +130,7 @@ class BaselineLearner(Predicting):
         """Train a network in the learner's own random stream; returns FLOPs and samples that passed through."""
         passed = self._tally.n_samples
         try:
-            with self._randomness, silence(), FlopCounterMode(display=False) as counter:
+            with self._randomness, silence(), FlopCount() as counter:
                 train()
         except ValueError as error:  # as of batch normalization, if a channel has but one number
             if min(sizes) > 1:
@@ -146,7 +146,7 @@ class BaselineLearner(Predicting):
         self.version = self.lineage.next()
         n_samples = self._tally.n_samples - passed
         self.training.progress(3 * n_samples)
-        return int(counter.get_total_flops()), n_samples
+        return counter.flops, n_samples
 
 
 class RetrainedLearner(BaselineLearner):

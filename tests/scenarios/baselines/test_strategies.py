@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from agent.data.augmentation import Augmentation
 from agent.learners.training import even_sizes
@@ -13,6 +14,7 @@ from agent.networks.flops import flops_per_sample
 from agent.networks.outputs import Outputs
 from agent.randomness import named_seed
 from scenarios.baselines import strategies
+from scenarios.baselines.counter import FlopCount
 from scenarios.baselines.learner import transform_of
 from scenarios.baselines.randomness import OwnRandomness
 from tests.agent.networks.frozen import FrozenNet
@@ -45,6 +47,16 @@ def test_naive_is_a_plain_loop():
     assert learner.n_steps == 2 * (2 + 2)
     for name, values in network.state_dict().items():
         assert torch.allclose(values, learner.weights()[name], atol=1e-6), name
+
+
+def test_flops_are_those_of_pytorch_s_counter():
+    network, inputs = toy_network(), torch.randn(5, 3, 8, 8)
+    with FlopCount() as ours, FlopCounterMode(display=False) as theirs:
+        network(inputs).sum().backward()
+    assert ours.flops == theirs.get_total_flops() > 0
+    with FlopCount({torch.ops.aten.linalg_pinv: lambda matrix, *_: len(matrix)}) as counter:
+        torch.pinverse(torch.eye(7))
+    assert counter.flops == 7
 
 
 def test_images_are_augmented_one_by_one_as_in_batches():
@@ -165,6 +177,9 @@ def test_slda_takes_a_frozen_network():
     network = FrozenNet(n_classes=N_CLASSES, generator=torch.Generator().manual_seed(0))
     learner, data = made("slda", network=network), toy_images(10)
     first = learner.learn(data.inputs, data.labels)
+    reading = 10 * 2 * 8 * 27 * 8 * 8
+    updates, weights = 10 * 2 * 8 * 8, 2 * 2 * 8 * 8 * N_CLASSES  # Avalanche's own, and ours
+    assert first.flops == reading + updates + 24 * 8**3 + weights + 2 * 8 * N_CLASSES
     outputs, work = learner.forward(data.inputs)
     assert first.samples == work.samples == 10
     assert work.flops == learner.forward_flops(10, (3, 8, 8))
