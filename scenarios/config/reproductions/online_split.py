@@ -1,88 +1,10 @@
-"""The published settings that `lifetime reproduce` lives: what was published, and how it is lived here."""
+"""Online Split-CIFAR and i.i.d. streams (Caccia et al. 2022): ER and ER-ACE on the slim ResNet-18."""
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from agent.errors import InvalidSetting
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where figures were published."""
-
-    title: str
-    address: str
-    """Of the file or page that has the figures."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published figure: the mean of a metric over runs.
-
-    Attributes:
-        mean: in percent.
-        spread: in percentage points; None if the source gives none.
-        n_runs: the runs that the mean is over.
-        source: where it was published.
-        spread_is: what `spread` is: the standard deviation between runs, or the standard error of their mean.
-        metric: the metric of a lifetime's summary that it is compared with, from 0 to 1.
-        runs: the value of each run, in percent, where the source gives them.
-    """
-
-    mean: float
-    spread: float | None
-    n_runs: int
-    source: Source
-    spread_is: Literal["deviation", "error"] = "deviation"
-    metric: str = "final_accuracy"
-    runs: tuple[float, ...] = ()
-
-    @classmethod
-    def of_runs(cls, *runs: float, source: Source, metric: str = "final_accuracy") -> "Published":
-        """The mean and the standard deviation of two or more runs, in percent."""
-        mean, deviation = statistics.mean(runs), statistics.stdev(runs)
-        return cls(mean, deviation, len(runs), source, metric=metric, runs=runs)
-
-    @property
-    def deviation(self) -> float | None:
-        """The standard deviation between runs, in percentage points; None if the source gives no spread."""
-        if self.spread is None or self.spread_is == "deviation":
-            return self.spread
-        return self.spread * self.n_runs**0.5
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """A published setting, recorded as settings of `lifetime compare`, with what was published.
-
-    Attributes:
-        summary: what it is, in one line.
-        settings: of `lifetime compare`, with `methods`, `dataset` and `seeds`; nothing depends on defaults that would
-            change a number.
-        published: the figure for each method, by its label.
-        circumstances: what the source did and this program does too; one sentence each.
-        differences: what this program does otherwise; one sentence each.
-        hours: that it takes on two cores.
-        short: settings in place of the recorded ones with `--short`.
-        short_hours: that it takes then.
-    """
-
-    summary: str
-    settings: Mapping[str, Any]
-    published: Mapping[str, Published]
-    circumstances: tuple[str, ...]
-    differences: tuple[str, ...]
-    hours: float
-    short: Mapping[str, Any]
-    short_hours: float
-
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """Every source, once."""
-        return tuple(dict.fromkeys(each.source for each in self.published.values()))
-
+from scenarios.config.reproductions.published import Published, Reproduction, Source
 
 AML = Source(
     "Caccia et al. 2022, arXiv:2104.05025: the search in its repository, pclucas14/AML",
@@ -257,7 +179,7 @@ def _iid(dataset: str) -> Reproduction:
     )
 
 
-REPRODUCTIONS: dict[str, Reproduction] = {
+ONLINE_SPLIT: dict[str, Reproduction] = {
     **{
         f"er-{dataset}-{stored_a_class}": _rehearsing(dataset, stored_a_class)
         for dataset, by_size in _REHEARSING.items()
@@ -265,18 +187,4 @@ REPRODUCTIONS: dict[str, Reproduction] = {
     },
     **{f"iid-{dataset}": _iid(dataset) for dataset in _IID},
 }
-"""All reproductions by name."""
-
-
-def find_reproduction(name: object) -> Reproduction:
-    """The reproduction of a name.
-
-    Raises:
-        InvalidSetting: there is none of that name.
-    """
-    if not isinstance(name, str) or name not in REPRODUCTIONS:
-        raise InvalidSetting(
-            f"expected a reproduction out of {', '.join(REPRODUCTIONS)}, got {name}; "
-            "`lifetime list reproductions` shows them"
-        )
-    return REPRODUCTIONS[name]
+"""Reproductions by name."""
