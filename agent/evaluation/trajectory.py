@@ -36,6 +36,10 @@ class Step:
         scores: on the test set, if an evaluation followed the chunk.
         mixture: in that evaluation; None if it was not fitted, since the memory was empty.
         wanted: name of the operation that the policy chose, if an enforced budget did not last for it.
+        takes: chunks that arrive until the action is finished, from this one on, if the stream does not wait and they
+            are more than one.
+        missed: whether an action that began with an earlier chunk still took the agent's time; this chunk was only
+            answered, by the agent as it was before that action, and PASS is its action.
     """
 
     step: int
@@ -61,6 +65,8 @@ class Step:
     scores: Scores | None = None
     mixture: Mixture | None = None
     wanted: str | None = None
+    takes: int | None = None
+    missed: bool = False
 
     @property
     def accuracy(self) -> Accuracy | None:
@@ -78,6 +84,7 @@ class Step:
         values["prequential"] = asdict(self.prequential) if self.prequential else None
         values |= scores_as_json(self.scores) if self.scores else {}
         values["mixture"] = mixture.as_json() if mixture else None
+        values["missed"] = self.missed or None
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod

@@ -1,6 +1,6 @@
 """The contract of learners."""
 
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Int64, Shaped
 from torch import Tensor
@@ -83,6 +83,17 @@ class Estimating(Protocol):
 
         For zero inputs it is the work of flushing now.
         """
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A learner whose work is known only once it has learned, and that can go on answering as before."""
+
+    def answers(self) -> Any:
+        """What it answers with, a copy that learning does not change: weights, and their version."""
+
+    def answer_with(self, answers: Any) -> Any:
+        """Answer with what `answers` returned; returns what it answered with until now. Not while it learns."""
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.accounting.work import Work
 from agent.agent import Agent, fork_together
@@ -16,12 +16,27 @@ from agent.operations import Action
 
 BRANCH_SHAPE: dict[str, Any] = {
     "step": int,
-    "decided": (str, NoneType),
+    "decided": (list, NoneType),
     "learner": dict,
     "admitted": [NUMBER],
     "cohorts": [COHORT_SHAPE],
 }
 """Shape of a branch's state (`agent.storage.checkpoint.check_shape`); that of the learner is open."""
+
+
+class Undertaking(NamedTuple):
+    """An action that was decided on a chunk, and how long it takes."""
+
+    action: Action
+    step: int
+    """Position of the chunk that it is performed on."""
+    takes: int = 1
+    """Chunks, 1 or more. It is finished after the last of them; those after the first are missed."""
+
+    @property
+    def last(self) -> int:
+        """Position of the last chunk that it takes."""
+        return self.step + self.takes - 1
 
 
 @dataclass(eq=False)
@@ -34,13 +49,22 @@ class Branch:
     cohorts: list[Cohort]
     step: int = 0
     """Position of the next chunk."""
-    decided: Action | None = None
-    """The action on the next chunk, where it was decided before the branch was split off."""
+    decided: Undertaking | None = None
+    """What is to be done with the next chunk, where it was decided before the branch was split off, or still takes the
+    agents' time."""
+
+    trained: Any = None
+    """What the learner answers with once it is not busy any more, if it has learned already (`Answering`)."""
 
     @property
     def lifetimes(self) -> list[Lifetime]:
         """Those of all cohorts."""
         return [lifetime for cohort in self.cohorts for lifetime in cohort.lifetimes]
+
+    @property
+    def busy(self) -> bool:
+        """Whether what began with an earlier chunk takes the time of the next one too, which is missed."""
+        return self.decided is not None and self.decided.step < self.step
 
     @property
     def shared(self) -> SharedLearner:
@@ -75,7 +99,7 @@ class Branch:
         for agent, cohort in zip(agents[0].shared.in_turn(agents), self.cohorts, strict=True):
             yield cohort, agent
 
-    def part(self, lifetimes: Collection[Lifetime], decided: Action | None = None) -> "Branch":
+    def part(self, lifetimes: Collection[Lifetime], decided: Undertaking | None = None) -> "Branch":
         """Split some of the lifetimes off into a branch with a fork of the learner."""
         parting = [
             (cohort, own)
@@ -94,13 +118,13 @@ class Branch:
             return [self]
         for cohort, fork in zip(others, fork_together([cohort.agent for cohort in others]), strict=True):
             cohort.agent = fork
-        return [Branch(list(cohorts), self.step), Branch(others, self.step)]
+        return [Branch(list(cohorts), self.step, self.decided), Branch(others, self.step, self.decided)]
 
     def apart(self) -> "list[Branch]":
         """A branch for each cohort, all but one with forks of the learner."""
         for cohort in self.cohorts[1:]:
             cohort.agent = cohort.agent.fork()
-        return [Branch([cohort], self.step) for cohort in self.cohorts]
+        return [Branch([cohort], self.step, self.decided) for cohort in self.cohorts]
 
     def fork(self) -> "Branch":
         """An independent copy."""
@@ -118,7 +142,7 @@ class Branch:
         """Tensors and plain values."""
         return {
             "step": self.step,
-            "decided": self.decided.name if self.decided else None,
+            "decided": [self.decided.action.name, *self.decided[1:]] if self.decided else None,
             **self.shared.state(),
             "cohorts": [cohort.state() for cohort in self.cohorts],
         }
@@ -150,4 +174,9 @@ class Branch:
             cohorts.append(Cohort.from_state(saved, agent, lifetimes, steps, plan))
             if agent.n_chunks != state["step"]:
                 raise ValueError(f"expected an agent of {state['step']} chunks, got one of {agent.n_chunks}")
-        return cls(cohorts, state["step"], Action(state["decided"]) if state["decided"] else None)
+        return cls(cohorts, state["step"], _undertaking(state["decided"]) if state["decided"] else None)
+
+
+def _undertaking(state: Sequence[Any]) -> Undertaking:
+    name, step, takes = state  # neither more nor fewer
+    return Undertaking(Action(name), step, takes)

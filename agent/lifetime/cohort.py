@@ -15,7 +15,7 @@ from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Accuracy, Prediction, Scores
 from agent.evaluation.trajectory import Step, Trajectory
-from agent.lifetime.lifetime import LIFETIME_SHAPE, NUMBER, Lifetime
+from agent.lifetime.lifetime import LIFETIME_SHAPE, NUMBER, Lifetime, waiting_nbytes
 from agent.memory import ReadOut
 from agent.memory.mixture import Mixture
 from agent.networks.outputs import Outputs
@@ -96,12 +96,34 @@ class Cohort:
         for lifetime in self.lifetimes:
             lifetime.ledger.expect(bill)
 
-    def end_step(self, chunk: Chunk, action: Action, scores: Scores | None, mixture: Mixture | None) -> None:
-        """Charge for what is held, and write the step down."""
-        self.expect(self.agent.estimate_flush(chunk.inputs))
+    def end_step(
+        self,
+        chunk: Chunk,
+        action: Action,
+        scores: Scores | None,
+        mixture: Mixture | None,
+        *,
+        takes: int | None = 1,
+        unfinished: tuple[Action, Chunk] | None = None,
+    ) -> None:
+        """Charge for what is held, and write the step down; the arguments are those of `Lifetime.write_down`.
+
+        Args:
+            chunk: that arrived.
+            action: that was performed, or has begun.
+            scores: of the evaluation that followed.
+            mixture: in it.
+            takes: chunks that the action takes; None for a chunk that was missed.
+            unfinished: what takes the next chunk, too, and the chunk that it is performed on.
+        """
+        pending, waiting = self.agent.estimate_flush(chunk.inputs), 0
+        if unfinished:
+            waiting = waiting_nbytes(unfinished[1])
         for lifetime in self.lifetimes:
-            lifetime.ledger.hold(self.agent.nbytes)
-            lifetime.write_down(self.agent, chunk, action, self.prequential, scores, mixture)
+            ordered = lifetime.ordered(unfinished[0], self.agent, unfinished[1]) if unfinished else []
+            lifetime.ledger.expect([*pending, *ordered])
+            lifetime.ledger.hold(self.agent.nbytes + waiting)
+            lifetime.write_down(self.agent, chunk, action, self.prequential, scores, mixture, takes, waiting)
         self.look = self.prequential = None
 
     def ended(self) -> list[tuple[str, Trajectory, Agent]]:

@@ -1,6 +1,7 @@
 """A lifetime whose actions are given chunk by chunk, for search and policy training."""
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,16 @@ class Episode:
 
     Args:
         lifetimes: one lifetime at its beginning, under an `Undecided` policy; the episode owns it from now on.
+
+    Raises:
+        InvalidSetting: a stream that does not wait.
     """
 
     def __init__(self, lifetimes: Lifetimes) -> None:
+        if lifetimes.speed < inf:
+            raise InvalidSetting(
+                "expected a stream that waits, for actions chunk by chunk, got a speed of the agent; leave it out"
+            )
         self._lifetimes = lifetimes
         self.steps: tuple[Step, ...] = ()
         """Past steps."""

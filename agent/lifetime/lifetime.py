@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, nan
+from math import ceil, inf, nan
 from types import NoneType
 from typing import Any
 
@@ -11,6 +11,7 @@ from agent.accounting.ledger import STORAGE, Ledger
 from agent.accounting.work import ACCOUNTS, Account, Bill
 from agent.agent import Agent
 from agent.data.chunk import Chunk
+from agent.data.sample_store import LABEL_NBYTES
 from agent.evaluation.scores import Accuracy, Scores
 from agent.evaluation.trajectory import Step, scores_as_json, scores_from_json
 from agent.learners.protocol import Estimating
@@ -51,6 +52,8 @@ class Lifetime:
     """What it may spend, in the unit of the ledger's costs; the policy sees it."""
     enforced: bool = False
     """Whether no action may begin for which the budget does not last; else the policy may overdraw it."""
+    speed: float = inf
+    """FLOPs that the agent computes while a chunk arrives; infinite if the stream waits for it."""
     averages: RunningAverages = field(default_factory=RunningAverages)
     steps: list[Step] = field(default_factory=list)
     observed: dict[str, float] | None = None
@@ -59,6 +62,8 @@ class Lifetime:
     """The policy's action on the current chunk, if it was refused."""
     n_refused: int = 0
     """Past steps whose action was refused."""
+    n_missed: int = 0
+    """Past steps whose chunk was missed, as an earlier action still took the agent's time."""
     initial_scores: Scores | None = None
     """Before the first chunk, if the plan has `groups`."""
 
@@ -70,7 +75,7 @@ class Lifetime:
     def fork(self) -> "Lifetime":
         """An independent copy."""
         policy = copy.copy(self.policy)
-        fork = Lifetime(self.name, policy, Ledger(self.ledger.model), self.budget, self.enforced)
+        fork = Lifetime(self.name, policy, Ledger(self.ledger.model), self.budget, self.enforced, self.speed)
         fork.load_state(self.state(), self.steps)
         return fork
 
@@ -107,6 +112,8 @@ class Lifetime:
             "spent": spent,
             "left": max(0.0, self.budget - spent),
             "refused": self.n_refused / max(chunk.step, 1),
+            "speed_gflop": self.speed / 1e9,
+            "missed": self.n_missed / max(chunk.step, 1),
             "performed": before.action if before and before.wanted else None,
             "spent_gflop": ledger.flops() / 1e9,
             "learning_spent": ledger.spent(learning_accounts),
@@ -138,10 +145,28 @@ class Lifetime:
         """
         if not self.enforced or action == Action.PASS:
             return True
-        estimate = action.operation.estimate(agent, chunk, looked=self.observes)
-        held = agent.nbytes + estimate.held_nbytes + estimate.samples_nbytes
-        spent = self.ledger.paid() + self.ledger.cost_of(estimate.whole) + self.ledger.model.of_holding(held * n_left)
-        return spent <= self.budget * (1 + ROUNDING)
+        estimate = self._estimate(action, agent, chunk)
+        held = (agent.nbytes + estimate.held_nbytes + estimate.samples_nbytes) * n_left
+        waiting = waiting_nbytes(chunk) * (min(self.takes(action, agent, chunk), n_left) - 1)
+        holding = self.ledger.model.of_holding(held + waiting)
+        return self.ledger.paid() + self.ledger.cost_of(estimate.whole) + holding <= self.budget * (1 + ROUNDING)
+
+    def takes(self, action: Action, agent: Agent, chunk: Chunk) -> int:
+        """How many chunks arrive until an action that begins now is finished, 1 or more; the arguments are those above.
+
+        One on a stream that waits. Else the estimated FLOPs decide: of all that the agent will then have done.
+        """
+        if self.speed == inf:
+            return 1
+        flops = sum(charge.work.flops for charge in self._estimate(action, agent, chunk).whole)
+        return max(1, ceil(flops / self.speed))
+
+    def ordered(self, action: Action, agent: Agent, chunk: Chunk) -> Bill:
+        """The bill of an action that is not finished, as estimated; the arguments are those above."""
+        return self._estimate(action, agent, chunk).whole
+
+    def _estimate(self, action: Action, agent: Agent, chunk: Chunk) -> Estimate:
+        return action.operation.estimate(agent, chunk, looked=self.observes)
 
     def write_down(
         self,
@@ -151,20 +176,35 @@ class Lifetime:
         prequential: Accuracy | None,
         scores: Scores | None,
         mixture: Mixture | None,
+        takes: int | None,
+        waiting: int,
     ) -> None:
-        """Append the step that has just ended."""
+        """Append the step that has just ended.
+
+        Args:
+            agent: after it.
+            chunk: that arrived.
+            action: that was performed, or has begun.
+            prequential: accuracy on the chunk.
+            scores: of the evaluation that followed.
+            mixture: in it.
+            takes: chunks that the action takes; None for a chunk that was missed.
+            waiting: bytes of the chunk that the action is performed on, until it is finished.
+        """
         before = self.steps[-1] if self.steps else None
         once = agent.memory.recall_flops(0)
         step = Step(
             step=chunk.step,
             action=action.name,
             wanted=self.wanted.name if self.wanted else None,
+            takes=takes if takes != 1 else None,
+            missed=takes is None,
             samples=(before.samples if before else 0) + len(chunk),
             learned=agent.n_learned,
             price=chunk.price,
             memory_entries=agent.memory.n_entries,
             memory_nbytes=agent.memory_nbytes,
-            held_nbytes=agent.nbytes,
+            held_nbytes=agent.nbytes + waiting,
             query_flops=agent.memory.recall_flops(1) - once,
             answer_flops=agent.answering(1, chunk.inputs.shape[1:]).flops - once,
             recall_flops=once,
@@ -182,7 +222,8 @@ class Lifetime:
         )
         self.steps.append(step)
         self.n_refused += self.wanted is not None
-        self.wanted = None
+        self.n_missed += step.missed
+        self.wanted = self.observed = None
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values, without the steps."""
@@ -206,3 +247,9 @@ class Lifetime:
         self.initial_scores = scores_from_json(scores) if scores else None
         self.steps = list(steps)
         self.n_refused = sum(step.wanted is not None for step in steps)
+        self.n_missed = sum(step.missed for step in steps)
+
+
+def waiting_nbytes(chunk: Chunk) -> int:
+    """Bytes of a chunk that the agent holds until an action on it is finished."""
+    return chunk.inputs.nbytes + len(chunk) * LABEL_NBYTES

@@ -3,8 +3,7 @@
 import copy
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import inf
-from operator import attrgetter
+from math import ceil, inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,9 +17,9 @@ from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyE
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory
-from agent.learners.protocol import Estimating
+from agent.learners.protocol import Answering, Estimating
 from agent.lifetime.acting import perform
-from agent.lifetime.branch import BRANCH_SHAPE, Branch
+from agent.lifetime.branch import BRANCH_SHAPE, Branch, Undertaking
 from agent.lifetime.cohort import Cohort
 from agent.lifetime.lifetime import NUMBER, Lifetime
 from agent.lifetime.measuring import calibrate, evaluate, evaluate_at_initialization, finish
@@ -57,6 +56,12 @@ class Lifetimes:
             last for that either, it passes (PASS), which costs nothing. What no action decides is billed whatever is
             left: preparing the network, queries, what policies look at, calibration, and re-keying every n chunks. So
             a lifetime spends at most its budget and these.
+        speed: FLOPs that an agent computes while a chunk arrives; by default the stream waits. An action whose FLOPs
+            take longer, as estimated, is finished after the last chunk that it takes, or at the end of the stream;
+            until then the agent is as it was before, and holds the chunk, which is billed as storage. Chunks that
+            arrive meanwhile are missed: queries about them are answered, and nothing is done with them (PASS). Lazy
+            learners train at once. What no action decides takes no time. A learner that is `Answering` learns when the
+            action begins and answers as before until it is finished; what its memory is given is there at once.
 
     Attributes:
         meter: that of the first agent.
@@ -64,7 +69,8 @@ class Lifetimes:
     Raises:
         InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed or needs estimates that the
             learner cannot give, agents of different learners, a memory that cannot store its keys, a learner that
-            cannot be forked where that is needed, or a budget to enforce on a learner that cannot estimate.
+            cannot be forked where that is needed, or a budget to enforce on a learner that cannot estimate, or a speed
+            of one that is not `Answering` either.
     """
 
     def __init__(
@@ -77,7 +83,10 @@ class Lifetimes:
         costs: CostModel | None = None,
         budget: float | Mapping[str, float] = inf,
         enforce: bool = False,
+        speed: float = inf,
     ) -> None:
+        if not speed > 0:
+            raise InvalidSetting(f"expected a speed above 0 FLOPs for each chunk, got {speed}")
         if not len(stream):
             raise InvalidSetting("expected a stream of at least 1 chunk, got an empty one")
         if not policies:
@@ -86,9 +95,9 @@ class Lifetimes:
         cohorts: dict[Agent, Cohort] = {}
         for name, policy in policies.items():
             enforced = enforce and budget_of[name] < inf
-            _check(policy, agent_of[name], budget_of[name], enforced=enforced)
+            _check(policy, agent_of[name], budget_of[name], enforced=enforced, waits=speed == inf)
             cohort = cohorts.setdefault(agent_of[name], Cohort([], agent_of[name]))
-            cohort.lifetimes.append(Lifetime(name, policy, Ledger(costs), budget_of[name], enforced))
+            cohort.lifetimes.append(Lifetime(name, policy, Ledger(costs), budget_of[name], enforced, speed))
         share(list(cohorts))
         for agent in cohorts:
             agent.check_stores(stream[0])
@@ -96,7 +105,7 @@ class Lifetimes:
         learner = next(iter(cohorts)).learner
         if len(policies) > 1 or (learner.lazy and (plan.every or plan.after or plan.prequential)):
             check_forkable(learner)  # now, and not at the first fork
-        self.stream, self.plan = stream, plan
+        self.stream, self.plan, self.speed = stream, plan, speed
         self._branches = [Branch(list(cohorts.values()))]
         self._ended: list[tuple[str, Trajectory, Agent]] = []
         self._observed: dict[str, Observation] | None = None
@@ -123,7 +132,7 @@ class Lifetimes:
     def observe(self) -> dict[str, Observation]:
         """Observations of the next chunk for the lifetimes on the current branch; a second call returns the same.
 
-        Empty if these lifetimes decided before they were split off from others.
+        Empty if these lifetimes decided before they were split off from others, and if they miss the chunk.
         """
         if self._observed is None:
             self._observed = self._observe()
@@ -131,15 +140,14 @@ class Lifetimes:
 
     def _observe(self) -> dict[str, Observation]:
         branch = self._branches[-1]
-        if branch.decided is not None:
-            if branch.decided.operation.outputs_account and any(each.observes for each in branch.lifetimes):
-                look_again(branch, self.stream[branch.step])
+        if branch.decided is not None and not branch.busy:
+            self._look_again(branch, branch.decided)
             return {}
         chunk = self.stream[branch.step]
         if self.plan.groups is not None and branch.lifetimes[0].initial_scores is None:
             evaluate_at_initialization(branch, self.plan, chunk.price)
         prepare(branch, chunk)
-        observers = [lifetime for lifetime in branch.lifetimes if lifetime.observes]
+        observers = [] if branch.busy else [lifetime for lifetime in branch.lifetimes if lifetime.observes]
         if branch.pending and 0 < len(observers) < len(branch.lifetimes):
             self._branches.insert(-1, branch.part(observers))  # only observers must train before they decide
             observers = []
@@ -147,13 +155,19 @@ class Lifetimes:
             branch.flush()
         if observers or self.plan.prequential:
             look(branch, chunk, self.plan)
-        return observations(branch, chunk, len(self.stream))
+        return {} if branch.busy else observations(branch, chunk, len(self.stream))
+
+    def _look_again(self, branch: Branch, doing: Undertaking) -> None:
+        """Compute the outputs that policies observed before they decided, if the action uses them."""
+        if doing.action.operation.outputs_account and any(each.observes for each in branch.lifetimes):
+            look_again(branch, self.stream[doing.step])
 
     def act(self, actions: Mapping[str, Action]) -> dict[str, Step]:
         """Perform the actions on the observed chunk; returns the step of each lifetime on the branch.
 
         Where an enforced budget does not last for an action, a fallback is performed. Lifetimes that perform the first
-        action, in the order of OPERATIONS, stay on the branch; others go to new branches.
+        action, in the order of OPERATIONS, and take the least time for it, stay on the branch; others go to new
+        branches.
 
         Args:
             actions: for each lifetime in `observe`.
@@ -161,22 +175,67 @@ class Lifetimes:
         self.observe()
         self._observed = None
         branch = self._branches.pop()
-        if branch.decided is None:
-            paid_for = self._within_budgets(branch, actions)
-            first, *others = sorted(set(paid_for.values()), key=attrgetter("place"))
-            for other in reversed(others):
-                parting = [lifetime for lifetime in branch.lifetimes if paid_for[lifetime.name] == other]
-                self._branches.append(branch.part(parting, other))
-            branch.decided = first
-        chunk, action, branch.decided = self.stream[branch.step], branch.decided, None
+        doing = branch.decided or self._decide(branch, actions)
+        if self.speed < inf and isinstance(branch.shared.learner, Answering):
+            doing, acting = self._perform_ahead(branch, doing, branch.shared.learner), [branch]
+        else:
+            acting = self._perform(branch, doing)
         ended = []
-        for acting in [branch] if action.operation.shares else branch.apart():
-            perform(acting, action, chunk)
-            ended += self._after(acting, action, chunk)
+        for each in acting:
+            ended += self._after(each, doing, self.stream[branch.step])
         self._branches += [each for each in reversed(ended) if each.step < len(self.stream)]
         return {lifetime.name: lifetime.steps[-1] for each in ended for lifetime in each.lifetimes}
 
-    def _within_budgets(self, branch: Branch, actions: Mapping[str, Action]) -> dict[str, Action]:
+    def _decide(self, branch: Branch, actions: Mapping[str, Action]) -> Undertaking:
+        """What the lifetimes that stay on the branch do; the others go to new branches."""
+        undertaken = self._within_budgets(branch, actions)
+        first, *others = sorted(set(undertaken.values()), key=lambda each: (each.action.place, each.takes))
+        for other in reversed(others):
+            parting = [lifetime for lifetime in branch.lifetimes if undertaken[lifetime.name] == other]
+            self._branches.append(branch.part(parting, other))
+        return first
+
+    def _perform(self, branch: Branch, doing: Undertaking) -> list[Branch]:
+        """Perform an action after the last chunk that it takes, and else pass; returns the branches that remain."""
+        if branch.step < min(doing.last, len(self.stream) - 1):
+            branch.decided = doing
+            perform(branch, Action.PASS, self.stream[branch.step])
+            return [branch]
+        if branch.step > doing.step:
+            for cohort in branch.cohorts:
+                cohort.look = None  # which is of the chunk that is missed
+            self._look_again(branch, doing)
+        branch.decided = None
+        branches = [branch] if doing.action.operation.shares else branch.apart()
+        for each in branches:
+            perform(each, doing.action, self.stream[doing.step])
+            if self.speed < inf:
+                each.flush()
+        return branches
+
+    def _perform_ahead(self, branch: Branch, doing: Undertaking, learner: Answering) -> Undertaking:
+        """The same with a learner whose work is known only afterwards: it learns at once, and answers as before.
+
+        Returns what is done, with the chunks that it takes.
+        """
+        chunk = self.stream[branch.step]
+        if branch.busy:
+            perform(branch, Action.PASS, chunk)
+        else:
+            ledger, before = branch.lifetimes[0].ledger, learner.answers()
+            flops = ledger.flops()
+            perform(branch, doing.action, chunk)
+            branch.flush()
+            branch.trained = learner.answer_with(before)
+            doing = doing._replace(takes=max(1, ceil((ledger.flops() - flops) / self.speed)))
+        if branch.step < min(doing.last, len(self.stream) - 1):
+            branch.decided = doing
+        else:
+            learner.answer_with(branch.trained)
+            branch.decided = branch.trained = None
+        return doing
+
+    def _within_budgets(self, branch: Branch, actions: Mapping[str, Action]) -> dict[str, Undertaking]:
         """What each lifetime performs: the action that it wants, or the first of its fallbacks that it affords."""
         chunk, n_left = self.stream[branch.step], len(self.stream) - branch.step
         performed = {}
@@ -186,10 +245,11 @@ class Lifetimes:
                 while not lifetime.affords(action, cohort.agent, chunk, n_left):
                     action = action.fallback
                 lifetime.wanted = wanted if action != wanted else None
-                performed[lifetime.name] = action
+                takes = lifetime.takes(action, cohort.agent, chunk)
+                performed[lifetime.name] = Undertaking(action, branch.step, takes)
         return performed
 
-    def _after(self, branch: Branch, action: Action, chunk: Chunk) -> list[Branch]:
+    def _after(self, branch: Branch, doing: Undertaking, chunk: Chunk) -> list[Branch]:
         """What follows an action: re-keying, calibration, an evaluation, the records; returns the branches that remain.
 
         If only some agents need the learner's pending work now, they go on with a fork of it.
@@ -202,10 +262,10 @@ class Lifetimes:
                 each.flush()
                 for cohort in each.in_turn():
                     cohort.pay(cohort.agent.rekey_if_due(chunk.price))
-            self._measure(each, action, chunk, last=last)
+            self._measure(each, doing, chunk, last=last)
         return branches
 
-    def _measure(self, branch: Branch, action: Action, chunk: Chunk, *, last: bool) -> None:
+    def _measure(self, branch: Branch, doing: Undertaking, chunk: Chunk, *, last: bool) -> None:
         """Calibrate and evaluate, if it is time, and write the step down."""
         measured: Sequence[tuple[Scores | None, Mixture | None]] = [(None, None)] * len(branch.cohorts)
         if not last:
@@ -218,8 +278,10 @@ class Lifetimes:
         ]
         if due:
             measured = finish(branch, self.plan) if last else evaluate(branch, due, self.plan, chunk.price)
+        action, takes = (doing.action, doing.takes) if doing.step == step else (Action.PASS, None)
+        unfinished = (doing.action, self.stream[doing.step]) if branch.decided else None
         for cohort, (scores, mixture) in zip(branch.cohorts, measured, strict=True):
-            cohort.end_step(chunk, action, scores, mixture)
+            cohort.end_step(chunk, action, scores, mixture, takes=takes, unfinished=unfinished)
             if last:
                 self._ended += cohort.ended()
         branch.step += 1
@@ -304,6 +366,7 @@ def run_lifetimes(
     costs: CostModel | None = None,
     budget: float | Mapping[str, float] = inf,
     enforce: bool = False,
+    speed: float = inf,
     on_step: Callable[[str, Step], Any] | None = None,
 ) -> Iterator[tuple[str, Trajectory, Agent]]:
     """Run a lifetime under each policy; the arguments are those of `Lifetimes`.
@@ -318,7 +381,7 @@ def run_lifetimes(
         InvalidSetting: an empty stream, or no policies.
         TrainingDiverged: from the learner.
     """
-    lifetimes = Lifetimes(agents, stream, policies, plan, costs=costs, budget=budget, enforce=enforce)
+    lifetimes = Lifetimes(agents, stream, policies, plan, costs=costs, budget=budget, enforce=enforce, speed=speed)
     while lifetimes:
         for name, step in lifetimes.advance().items():
             if on_step:
@@ -335,11 +398,12 @@ def run_lifetime(
     costs: CostModel | None = None,
     budget: float = inf,
     enforce: bool = False,
+    speed: float = inf,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Trajectory:
     """Run one lifetime; see `Lifetimes`."""
     named = (lambda _, step: on_step(step)) if on_step else None
-    how: dict[str, Any] = {"costs": costs, "budget": budget, "enforce": enforce}
+    how: dict[str, Any] = {"costs": costs, "budget": budget, "enforce": enforce, "speed": speed}
     ended = run_lifetimes(agent, stream, {"": policy}, plan, on_step=named, **how)
     [(_, trajectory, _)] = ended
     return trajectory
@@ -381,7 +445,7 @@ def _by_name(given: Value | Mapping[str, Value], names: Iterable[str], what: str
     return given
 
 
-def _check(policy: Policy, agent: Agent, budget: float, *, enforced: bool) -> None:
+def _check(policy: Policy, agent: Agent, budget: float, *, enforced: bool, waits: bool) -> None:
     """Refuse a lifetime that cannot begin."""
     if not budget >= 0:
         raise InvalidSetting(f"expected a budget of at least 0, got {budget}")
@@ -402,4 +466,9 @@ def _check(policy: Policy, agent: Agent, budget: float, *, enforced: bool) -> No
     if enforced:
         raise InvalidSetting(
             f"{unmet} for an enforced budget, got {type(agent.learner).__name__}; another learner, or no --enforce"
+        )
+    if not (waits or isinstance(agent.learner, Answering)):
+        raise InvalidSetting(
+            f"{unmet} for a stream that does not wait, got {type(agent.learner).__name__}; another learner, or no "
+            "--speed"
         )

@@ -30,6 +30,7 @@ def prepare(branch: Branch, chunk: Chunk) -> None:
 def look(branch: Branch, chunk: Chunk, plan: EvaluationPlan) -> None:
     """Compute the outputs for a chunk before it is used, and charge the lifetimes that observe them.
 
+    Policies observe nothing of a chunk that is missed.
     Prequential accuracy uses answers that are billed already at no further cost; work beyond them, and beyond what
     the policy observes, goes to the account `evaluate`.
     """
@@ -41,9 +42,10 @@ def look(branch: Branch, chunk: Chunk, plan: EvaluationPlan) -> None:
         by_measuring = {"nothing": seen.looked + compared, "learner": compared, "memory": Work()}
         unasked = max(0, len(chunk) - chunk.queries)
         for lifetime in cohort.lifetimes:
-            lifetime.pay([Charge("decide", by_asking[lifetime.policy.observes], chunk.price)])
+            observes = "nothing" if branch.busy else lifetime.policy.observes
+            lifetime.pay([Charge("decide", by_asking[observes], chunk.price)])
             if plan.prequential:
-                measuring = _share(by_measuring[lifetime.policy.observes], unasked, len(chunk))
+                measuring = _share(by_measuring[observes], unasked, len(chunk))
                 lifetime.pay([Charge("evaluate", work, chunk.price) for work in (*flushed, measuring)])
 
 

@@ -40,6 +40,9 @@ class Observation:
         left: what remains of the lifetime's budget, in the same unit, at least 0; infinite without a budget.
         refused: share of the chunks before this one on which an enforced budget did not last for the policy's action, 0
             to 1.
+        speed_gflop: what the agent computes while a chunk arrives, in GFLOP; infinite if the stream waits. While an
+            action takes longer, the chunks that arrive are missed.
+        missed: share of the chunks before this one that were missed so, 0 to 1.
         spent_gflop: total compute so far, on all accounts of the agent, in GFLOP.
         learning_spent: the part of `spent` for gradient updates, and for re-keying on learning.
         learning_spent_gflop: the same part of `spent_gflop`.
@@ -97,6 +100,8 @@ class Observation:
     spent: float = 0.0
     left: float = inf
     refused: float = 0.0
+    speed_gflop: float = inf
+    missed: float = 0.0
     spent_gflop: float = 0.0
     learning_spent: float = 0.0
     learning_spent_gflop: float = 0.0

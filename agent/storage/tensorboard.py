@@ -142,6 +142,8 @@ def scalars(step: Step) -> dict[str, float]:
         values["decision/consolidate"] = 1.0
     if step.wanted:
         values["decision/refused"] = 1.0
+    if step.missed:
+        values["decision/missed"] = 1.0
     if step.costs["storage"]:
         values["cost/storage"] = step.costs["storage"]
     values |= {f"cost/{account}_gflop": work.flops / 1e9 for account, work in step.work.items() if work != Work()}

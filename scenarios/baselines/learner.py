@@ -20,7 +20,7 @@ from agent.learners.predicting import Predicting
 from agent.learners.training import Schedule, clone, even_sizes
 from agent.networks.protocol import Network
 from agent.randomness import named_seed
-from agent.version import Lineage
+from agent.version import Lineage, Version
 from scenarios.baselines.counter import FlopCount
 from scenarios.baselines.model import Criterion, Optimizers, Prepared, Tally
 from scenarios.baselines.protocol import Given, MakeStrategy, Parts, Strategy
@@ -112,6 +112,16 @@ class BaselineLearner(Predicting):
         work = Work(flops, written, time.perf_counter() - start, n_samples)
         self.training.meter.add("training", work)
         return work
+
+    def answers(self) -> tuple[Network, Version]:
+        """A copy of the network that predicts, and its version."""
+        return clone(self.predictor, self.predictor), self.version
+
+    def answer_with(self, answers: tuple[Network, Version]) -> tuple[Network, Version]:
+        """Predict with another network; returns the one until now, which must be back before the next chunk."""
+        before = self.predictor, self.version
+        self.predictor, self.version = answers
+        return before
 
     def _store(self, buffer: Any) -> int:
         """Note what a buffer has, after it was updated; returns the number of new samples."""

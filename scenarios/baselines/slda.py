@@ -2,10 +2,10 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -16,7 +16,7 @@ from agent.networks.keys import KeyPlaces
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 from agent.randomness import named_seed
-from agent.version import Lineage
+from agent.version import Lineage, Version
 from scenarios.baselines.counter import FlopCount
 from scenarios.baselines.learner import FurtherLabels, silence, strategies
 from scenarios.baselines.model import feature_place
@@ -57,6 +57,14 @@ class Slda:
         return SldaLearner(self.shrinkage, given)
 
 
+class _Scoring(NamedTuple):
+    """How features are scored."""
+
+    weights: Float[Tensor, "features classes"]
+    offsets: Float[Tensor, " classes"]
+    unseen: Bool[Tensor, " classes"]
+
+
 class SldaLearner:
     """Updates its means and its covariance with each sample, and inverts the covariance after each chunk.
 
@@ -80,8 +88,7 @@ class SldaLearner:
             self._reader = FeatureReader(self.network, given.training, KeyPlaces((FEATURES,)), given.features_dir)
         self._shrinkage = shrinkage
         self._template: Any = None
-        self._weights: Float[Tensor, "features classes"] | None = None
-        self._offsets: Float[Tensor, " classes"] | None = None
+        self._scoring: _Scoring | None = None
         self._randomness = OwnRandomness(named_seed(given.seed, "baseline"), given.training.device)
         self._further = FurtherLabels(given.further)
         self._n_chunks = self._n_given = 0
@@ -129,7 +136,7 @@ class SldaLearner:
         formulas = {torch.ops.aten.linalg_pinv: _pinv_flops}
         with self._randomness, silence(), FlopCount(formulas) as counter:
             strategies().Strategy(self._template).train(samples, self._n_chunks - 1, len(labels))
-            self._solve()
+            self._scoring = self._solve()
         self._n_given += len(labels)
         self.version = self.lineage.next()
         work = Work(counter.flops, self.nbytes, time.perf_counter() - start)
@@ -137,12 +144,22 @@ class SldaLearner:
         return reading + work
 
     @torch.no_grad()
-    def _solve(self) -> None:
-        """The weights and offsets of Avalanche's `predict`, whose scores are linear in the features."""
+    def _solve(self) -> "_Scoring":
+        """Avalanche's `predict`, whose scores are linear in the features."""
         template = self._template
         template.predict(template.muK[:1])  # which has Λ computed
-        self._weights = template.Lambda @ template.muK.T
-        self._offsets = (template.muK.T * self._weights).sum(dim=0) / 2
+        weights = template.Lambda @ template.muK.T
+        return _Scoring(weights, (template.muK.T * weights).sum(dim=0) / 2, template.cK == 0)
+
+    def answers(self) -> "tuple[_Scoring | None, Version]":
+        """How features are scored, and the version."""
+        return self._scoring, self.version
+
+    def answer_with(self, answers: "tuple[_Scoring | None, Version]") -> "tuple[_Scoring | None, Version]":
+        """Score features in another way; returns the one until now."""
+        before = self.answers()
+        self._scoring, self.version = answers
+        return before
 
     def _features(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Float[Tensor, "n features"], Work]:
         if self._reader is not None:
@@ -156,9 +173,9 @@ class SldaLearner:
         """Probabilities, equal for all classes before the first chunk; the features are the keys."""
         features, work = self._features(inputs)
         scores = features.new_zeros(len(features), self._given.n_classes)
-        if self._weights is not None and self._offsets is not None:
-            scores = features @ self._weights - self._offsets
-            scores = scores.masked_fill(self._template.cK == 0, -torch.inf)
+        if self._scoring is not None:
+            scores = features @ self._scoring.weights - self._scoring.offsets
+            scores = scores.masked_fill(self._scoring.unseen, -torch.inf)
         solving = Work(self._scoring_flops(len(inputs), features.shape[1]))
         return Outputs(scores.softmax(dim=1), features), work + solving
 

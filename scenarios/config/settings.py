@@ -22,6 +22,7 @@ from scenarios.config.fields import (
     CostList,
     Counts,
     Labels,
+    Limit,
     MemoryList,
     MixtureRules,
     Of,
@@ -308,6 +309,13 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         "policy looks at, calibration and --rekey every:n are billed whatever is left",
         COSTS,
     )
+    speed: Annotated[float | None, Limit] = setting(
+        None,
+        "GFLOP that an agent computes while a chunk arrives: chunks that arrive while an action still takes its time "
+        "are missed, only queries about them are answered, by the agent as it was before (inf: the stream waits)",
+        STREAM,
+        gt=0,
+    )
     prequential: bool | None = setting(
         None,
         "measure accuracy on each chunk before its use (default: yes, except for a lazy learner such as refit); with "
@@ -317,10 +325,10 @@ class LifetimeConfig(MethodSettings, AgentConfig):
 
     @property
     def title(self) -> str:
-        """Data set, scenario and tariff, for titles of tables and figures."""
-        return f"{self.dataset}, {self.scenario}" + (
-            "" if self.tariff.name == "constant" else f", {self.tariff} tariff"
-        )
+        """Data set, scenario, tariff and speed, for titles of tables and figures."""
+        tariff = "" if self.tariff.name == "constant" else f", {self.tariff} tariff"
+        speed = "" if self.speed is None else f", {self.speed:g} GFLOP per chunk"
+        return f"{self.dataset}, {self.scenario}{tariff}{speed}"
 
     @model_validator(mode="before")
     @classmethod
@@ -453,7 +461,10 @@ class TreeConfig(LifetimeConfig):
     """Settings of schedule tables: every schedule of a short stream."""
 
     unused: ClassVar[frozenset[str]] = frozenset(
-        ("test_size", "evaluate_every", "checkpoint_every", "keep_predictions", "prequential", "queries", "enforce")
+        (
+            *("test_size", "evaluate_every", "checkpoint_every", "keep_predictions", "prequential", "queries"),
+            *("enforce", "speed"),
+        )
     )
 
     train_size: int | None = setting(1200, "training images, drawn by the seed (default: all)", DATA, ge=1, le=10**9)
@@ -497,6 +508,8 @@ class TreeConfig(LifetimeConfig):
             )
         if self.enforce:
             raise ValueError("expected no enforced budget for trees, which hold every schedule; leave --enforce out")
+        if self.speed is not None:
+            raise ValueError("expected a stream that waits for trees, which hold every schedule; leave --speed out")
         return self
 
 

@@ -35,7 +35,7 @@ from scenarios.experiments.wanted_width import (
 from scenarios.figures.pareto import pareto_figure
 from scenarios.running.lifetimes import sharing_a_learner
 from scenarios.running.results import write_results
-from scenarios.running.summary import REFUSED
+from scenarios.running.summary import MISSED, REFUSED
 
 COST, ACCURACY = "total_cost", "final_accuracy"
 
@@ -173,9 +173,14 @@ def _table(compared: Compared, *, costs: bool) -> Table:
     )
     if REFUSED in comparison.metrics:
         of_costs += "; refused: chunks on which the budget did not last for the policy's action, %"
+    if MISSED in comparison.metrics:
+        of_costs += "; missed: chunks that arrived while an action still took the agent's time, %"
     weight = compared.cost_weight
     worth = "" if weight is None else f"; utility in points: final accuracy - {weight:g} × total cost in {unit}"
-    decided = {"learned": "learned_fraction"} | ({"refused": REFUSED} if REFUSED in comparison.metrics else {})
+    further = {"refused": REFUSED, "missed": MISSED}
+    decided = {"learned": "learned_fraction"} | {
+        name: metric for name, metric in further.items() if metric in comparison.metrics
+    }
     shares = {"final": "final_accuracy", "prequential": "prequential_accuracy", "anytime": "average_anytime_accuracy"}
     if any(schedule.means["forgetting"] for schedule in comparison.schedules):
         shares["forgetting"] = "forgetting"

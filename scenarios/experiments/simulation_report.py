@@ -18,8 +18,10 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
     done = {"learn": "learned", "memorize": "memorized", "consolidate": "consolidated"}
     letters = {name: OPERATIONS[name].letter for name in reversed(config.actions)}
     counts = [f"{decisions.count(letter)} {done.get(name, name)} ({letter})" for name, letter in letters.items()]
-    if config.enforce:
-        counts.append(f"{decisions.count('P')} passed (P); {summary['n_refused']} refused by the budget")
+    if config.enforce or config.speed is not None:
+        told = {"n_missed": "missed", "n_refused": "refused by the budget"}
+        passed = [f"{summary[name]} {how}" for name, how in told.items() if name in summary]
+        counts.append(f"{decisions.count('P')} passed (P); {', '.join(passed)}")
     entries, megabytes = metrics["memory_entries"] or 0, metrics["memory_megabytes"] or 0
     per_query, recall = (gflop(metrics[f"{name}_mflop_per_query"] or 0) for name in ("answer", "recall"))
     return Report(

@@ -134,6 +134,8 @@ class PricedTable:
             "spent": spent,
             "left": np.maximum(0.0, self.budget - spent),
             "refused": 0.0,
+            "speed_gflop": np.inf,
+            "missed": 0.0,
             "spent_gflop": flops[nodes].sum(axis=1) / 1e9,
             "learning_spent": _total(costs[:, learning]),
             "learning_spent_gflop": flops[nodes][:, learning].sum(axis=1) / 1e9,

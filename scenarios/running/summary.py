@@ -29,6 +29,10 @@ N_QUERIES = 10_000
 
 REFUSED = "refused_fraction"
 """The metric of lifetimes with enforced budgets: the share of the chunks on which the policy's action was refused."""
+MISSED = "missed_fraction"
+"""The metric of lifetimes on streams that do not wait: the share of the chunks that were missed."""
+_COUNTED = {"n_refused": REFUSED, "n_missed": MISSED}
+"""The numbers of which they are shares."""
 
 
 def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[str, Any]:
@@ -52,7 +56,11 @@ def facts_of(
 ) -> dict[str, Any]:
     """The facts in the summary of a lifetime, in addition to its last step."""
     dataset, scenario = world
-    n_refused = sum(step.wanted is not None for step in trajectory.steps)
+    counted = {}
+    if config.enforce:
+        counted["n_refused"] = sum(step.wanted is not None for step in trajectory.steps)
+    if config.speed is not None:
+        counted["n_missed"] = sum(step.missed for step in trajectory.steps)
     ends = scenario.ends if trajectory.initial_scores else ()
     matrix = [trajectory.initial_scores, *(trajectory.steps[end].scores for end in ends)]
     return {
@@ -65,9 +73,9 @@ def facts_of(
         "classes": list(dataset.class_names),
         "cost_unit": cost_model(config).unit,
         "prior_knowledge": prior_knowledge(dataset, method.network),
-        **({"n_refused": n_refused} if config.enforce else {}),
+        **counted,
         "metrics": _lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every)
-        | ({REFUSED: n_refused / len(trajectory.steps)} if config.enforce else {}),
+        | {_COUNTED[name]: n / len(trajectory.steps) for name, n in counted.items()},
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
         "visited": [scenario.experience[end] for end in ends],
     }

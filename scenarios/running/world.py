@@ -74,6 +74,11 @@ def cost_model(config: LifetimeConfig) -> CostModel:
     return config.cost.make()
 
 
+def speed_of(config: LifetimeConfig) -> float:
+    """FLOPs that an agent computes while a chunk arrives; infinite if the stream waits."""
+    return inf if config.speed is None else config.speed * 1e9
+
+
 def load_data(config: AgentConfig, seed: int, access: Access, reporter: ProgressReporter) -> Dataset:
     """The data set of the settings; raises as `load_dataset` does."""
     return load_dataset(
@@ -193,6 +198,7 @@ def make_lifetimes(
         costs=cost_model(config),
         budget={name: inf if method.budget is None else method.budget for name, method in methods.items()},
         enforce=config.enforce,
+        speed=speed_of(config),
     )
 
 
@@ -230,6 +236,7 @@ def make_alike(
         costs=cost_model(config),
         budget=inf if config.budget is None else config.budget,
         enforce=config.enforce,
+        speed=speed_of(config),
     )
 
 
