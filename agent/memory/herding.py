@@ -4,12 +4,13 @@ import copy
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from agent.data.class_shares import quotas
+from agent.data.herding import herd, herding_flops
 from agent.memory.entries import normalized
 from agent.memory.entry_store import EntryStore
-from agent.memory.eviction import quotas, ranks
 
 TILE = 2048
 """Entries whose keys are read at once."""
@@ -38,12 +39,9 @@ class Herding:
         return 8 * n_classes * (key_length + 1)
 
     def flops(self, n: int, n_entries: int, n_evicted: int, key_length: int) -> int:
-        """An upper bound, which is reached if all entries are of one class; C equal classes take a C-th of it.
-
-        Each entry is compared with the class mean, and with each entry that stays.
-        """
+        """An upper bound (`herding_flops`)."""
         n_entries += n
-        return 2 * n_entries * (n_entries - n_evicted + 1) * key_length if n_evicted else 0
+        return herding_flops(n_entries, n_entries - n_evicted, key_length) if n_evicted else 0
 
     def observe(
         self, before: EntryStore, keys: Float[Tensor, "n length"], labels: Int64[Tensor, " n"], n_classes: int
@@ -97,40 +95,6 @@ class Herding:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self._sums, self._counts = state.get("sums"), state.get("counts")
-
-
-def herd(
-    keys: Float64[Tensor, "n length"],
-    sizes: Int64[Tensor, " classes"],
-    means: Float64[Tensor, "classes length"],
-    quota: Int64[Tensor, " classes"],
-) -> Bool[Tensor, " n"]:
-    """The keys of each class whose mean comes closest to the class mean, picked one after the other in all classes.
-
-    Args:
-        keys: of one class or more; those of a class lie together.
-        sizes: number of keys of each class, 1 or more.
-        means: where the mean of the picked keys should come.
-        quota: picks of each class, at most its size.
-
-    Returns:
-        Whether each key is picked.
-    """
-    classes, places = torch.arange(len(sizes)).repeat_interleave(sizes), ranks(sizes)
-    starts = sizes.cumsum(0) - sizes
-    toward = (keys * means[classes]).sum(dim=1)
-    half = keys.square().sum(dim=1) / 2
-    along = torch.zeros_like(toward)  # products with the sum of the keys picked so far
-    picked, products = torch.zeros(len(keys), dtype=torch.bool), torch.empty_like(keys)
-    table = torch.full((len(sizes), int(sizes.max())), -torch.inf, dtype=keys.dtype)  # a row for each class
-    for k in range(1, int(quota.max()) + 1):
-        # ‖k μ - x - Σ p_j‖² is a constant less twice this, for each x.
-        score = (k * toward - along - half).masked_fill_(picked, -torch.inf)
-        table[classes, places] = score
-        best = starts + table.argmax(dim=1)
-        picked[best[quota >= k]] = True
-        along += torch.index_select(keys, 0, best[classes], out=products).mul_(keys).sum(dim=1)
-    return picked
 
 
 def _keys(entries: EntryStore, chosen: Int64[Tensor, " n"]) -> Float[Tensor, "n length"]:

@@ -6,11 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.data.class_shares import quotas
+from agent.data.herding import herd
 from agent.memory import CacheMemory
 from agent.memory.bounded import Capacity, bounded
 from agent.memory.entries import normalized
-from agent.memory.eviction import ClassBalanced, Fifo, Reservoir, quotas
-from agent.memory.herding import Herding, herd
+from agent.memory.eviction import ClassBalanced, Fifo, Reservoir
+from agent.memory.herding import Herding
 from agent.memory.usefulness import DECAY, TEMPERATURE, LeastUseful
 from agent.networks.outputs import Outputs
 from agent.randomness import priorities
