@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -167,10 +167,11 @@ class OnlineLearner(NetworkLearner):
             self.turns.append(n_new, self.augmentation)
         written = self.samples.nbytes - stored if self.keeps else 0
         losses: list[Tensor] = []
+        drawing = Work()
         if plan.sizes:
             factors = [self.rate_factor(self.n_steps + step) for step in range(len(plan.sizes))]
             averages = self._both(averaged=True)
-            batches = self._batches(plan, n_earlier, n_new)
+            batches, drawing = self._batches(plan, n_earlier, n_new)
             for (rows, moves), n_rehearsed, factor in zip(batches, plan.rehearsed, factors, strict=True):
                 batch, new = self.samples.batch(rows), self._new_samples(len(rows) - n_rehearsed, labels)
                 losses.append(self.training.step(self.network, self.optimizers, *batch, moves, factor=factor, new=new))
@@ -192,11 +193,11 @@ class OnlineLearner(NetworkLearner):
         work = Work(
             flops=self.training.flops_of_steps(self.network, inputs.shape[1:], n_trained, len(plan.sizes)),
             nbytes=written,
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - start - drawing.seconds,
             samples=n_trained,
         )
         self.training.meter.add("training", work)
-        return work
+        return work + drawing
 
     def _forget(self, n_new: int) -> None:
         """Drop what is more than the store may hold; the last n_new samples are new."""
@@ -238,16 +239,25 @@ class OnlineLearner(NetworkLearner):
         """Rehearsed samples in a batch of `size`."""
         return min(round(self.rehearsal * size), size - 1) if len(self.samples) else 0
 
-    def _batches(self, plan: "Plan", n_earlier: int, n_new: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of the store and moves of the augmentation for each step, drawn and sent to the device all at once."""
+    def _batches(self, plan: "Plan", n_earlier: int, n_new: int) -> tuple[Iterable[tuple[Tensor, Tensor]], Work]:
+        """Rows of the store and moves of the augmentation for each step, drawn and sent to the device all at once.
+
+        Returns:
+            The batches, and the work of choosing what is rehearsed.
+        """
         device = self.training.device
         n_fresh = [size - rehearsed for size, rehearsed in zip(plan.sizes, plan.rehearsed, strict=True)]
         fresh = (n_earlier + passes(n_new, sum(n_fresh), self.order)).split(n_fresh)
-        rehearsed = torch.randint(max(1, n_earlier), (sum(plan.rehearsed),), generator=self.order).split(plan.rehearsed)
+        drawn, work = self._draw(sum(plan.rehearsed), n_earlier)
+        rehearsed = drawn.split(plan.rehearsed)
         rows = torch.cat([part for both in zip(fresh, rehearsed, strict=True) for part in both]).split(plan.sizes)
         augmentation, largest = self.training.augmentation, max(plan.sizes)
         moves = augmentation.draw_for(rows, largest, self.augmentation, self.turns, device)
-        yield from zip(torch.cat(rows).to(device).split(plan.sizes), moves, strict=True)
+        return zip(torch.cat(rows).to(device).split(plan.sizes), moves, strict=True), work
+
+    def _draw(self, n: int, n_earlier: int) -> tuple[Int64[Tensor, " n"], Work]:
+        """Rows of n samples to rehearse, of which n_earlier are in store before the new ones; the work of choosing."""
+        return torch.randint(max(1, n_earlier), (n,), generator=self.order), Work()
 
     def n_steps_for(self, n_new: int) -> int:
         """Gradient steps on a chunk of n_new samples."""

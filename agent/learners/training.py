@@ -324,7 +324,7 @@ def check_finite(network: Network, losses: list[Tensor], rates: Sequence[float],
 def passes(n: int, n_drawn: int, generator: torch.Generator) -> Int64[Tensor, " n_drawn"]:
     """`n_drawn` rows out of `n`, from consecutive random permutations: no row comes twice before all have come once."""
     permutations = [torch.randperm(n, generator=generator) for _ in range(-(-n_drawn // n))]
-    return torch.cat(permutations)[:n_drawn]
+    return torch.cat(permutations)[:n_drawn] if permutations else torch.zeros(0, dtype=torch.int64)
 
 
 def even_sizes(n_samples: int, largest: int) -> tuple[int, ...]:

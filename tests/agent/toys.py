@@ -132,13 +132,28 @@ def cooldown_bounded(seed: int = 0) -> CooldownLearner:
 
 def er(seed: int = 0, *, kind: type[ReplayLearner] = ReplayLearner, **changed: Any) -> ReplayLearner:
     """With a reservoir of fewer samples than were learned."""
-    own = {name: changed.pop(name) for name in ("stored", "rehearsal", "passes", "apart") if name in changed}
+    names = ("stored", "rehearsal", "passes", "apart", "sampling")
+    own = {name: changed.pop(name) for name in names if name in changed}
     network = changed.pop("network", None) or toy_network(seed)
     return kind(network, toy_training(**changed), KeyPlaces(), seed=seed, **{"stored": 7, "passes": 2, **own})
 
 
 def er_ace(seed: int = 0, **changed: Any) -> ReplayLearner:
     return er(seed, kind=AsymmetricReplayLearner, **{"apart": True, **changed})
+
+
+def er_class_balanced(seed: int = 0, **changed: Any) -> ReplayLearner:
+    return er(seed, sampling="class-balanced", **changed)
+
+
+def er_recent(seed: int = 0, **changed: Any) -> ReplayLearner:
+    """With batches of stored samples alone, out of all."""
+    return er(seed, sampling="recent", rehearsal=1, stored=None, **changed)
+
+
+def er_herding(seed: int = 0, **changed: Any) -> ReplayLearner:
+    """With batches of stored samples alone, out of a reservoir and the chunk."""
+    return er(seed, sampling="herding", rehearsal=1, **changed)
 
 
 def head(seed: int = 0, **changed: Any) -> HeadLearner:
@@ -159,6 +174,9 @@ ON_RESNETS: dict[str, Callable[..., Learner]] = {
     "refit-warm": refit_warm,
     "er": er,
     "er-ace": er_ace,
+    "er-class-balanced": er_class_balanced,
+    "er-recent": er_recent,
+    "er-herding": er_herding,
 }
 """Every learner on a ResNet, by a function of the seed: adding one means adding a line."""
 

@@ -148,8 +148,10 @@ def test_a_fork_knows_its_own_classes():
     ("setting", "message"),
     [
         ({"passes": 0}, "expected from 1 to 1,000 passes over new samples, got 0"),
-        ({"rehearsal": 0.0}, "expected a rehearsed share between 0 and 1, got 0"),
-        ({"rehearsal": 1.0}, "expected a rehearsed share between 0 and 1, got 1"),
+        ({"rehearsal": 0.0}, "expected a rehearsed share above 0, at most 1, got 0"),
+        ({"rehearsal": 1.1}, "expected a rehearsed share above 0, at most 1, got 1.1"),
+        ({"rehearsal": 1, "apart": True}, "expected a rehearsed share below 1 where new samples are treated otherwise"),
+        ({"sampling": "herding"}, "expected a rehearsed share of 1 for herding, .* got 0.5; choose rehearsal=1 or "),
         ({"stored": 0}, "expected from 1 to 1,000,000,000 samples stored for rehearsal, got 0"),
         ({"batch": 1}, "expected a batch of at least 2, new samples and rehearsed ones, got 1"),
     ],
@@ -157,6 +159,11 @@ def test_a_fork_knows_its_own_classes():
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(InvalidSetting, match=message):
         er(**setting)
+
+
+def test_an_asymmetric_loss_needs_new_samples():
+    with pytest.raises(InvalidSetting, match=r"\(apart=true, er-ace\), got 1"):
+        er_ace(rehearsal=1, apart=False)
 
 
 def test_a_loss_that_cannot_leave_out_classes_is_refused():

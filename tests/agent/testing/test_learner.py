@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from agent.data.augmentation import Augmentation, Normalization
 from agent.learners import AsymmetricReplayLearner, HeadLearner, OnlineLearner, RefitLearner, ReplayLearner
 from agent.learners.protocol import LearningEstimate
 from agent.learners.recipe import muon, sgd
+from agent.learners.sampling import Sampling
 from agent.learners.training import Training
 from agent.networks import MLP, ConvNet, ResNet
 from agent.networks.keys import KeyPlaces
@@ -82,6 +84,13 @@ def test_our_learners_keep_their_promises_on_images(kind, network, recipe):
 )
 def test_other_settings_keep_them_too(kind, settings):
     check_learner(of_vectors(kind, **settings), input_shape=VECTORS)
+
+
+@pytest.mark.parametrize("sampling", get_args(Sampling))
+@pytest.mark.parametrize("stored", [None, 9])
+def test_batches_of_stored_samples_alone_keep_them_too(sampling, stored):
+    make = of_vectors(ReplayLearner, sampling=sampling, rehearsal=1, stored=stored, passes=2)
+    check_learner(make, input_shape=VECTORS)
 
 
 @pytest.mark.parametrize("places", [(), ("input", "filtered")], ids=["features", "other keys"])
