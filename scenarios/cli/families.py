@@ -76,11 +76,16 @@ def _list_reproductions(as_json: bool) -> None:
             f"{label} {found.mean:.1f}" + ("" if found.deviation is None else f" ± {found.deviation:.1f}")
             for label, found in each.published.items()
         ]
+        figures += map(str, each.gains)
         texts = [each.summary, *(f"[dim]{escape(source.title)}[/]" for source in each.sources)]
         hours = f"{each.hours:g}\n{each.short_hours:g} --short"
         table.add_row(f"[bold]{name}[/]", "\n".join(figures), hours, "\n".join(texts), end_section=True)
     console.print(table)
-    console.print("Published: mean ± standard deviation between runs. Hours: on two cores.", markup=False)
+    console.print(
+        "Published: mean ± standard deviation between runs; gains of one method over another in points. Hours: on two "
+        "cores.",
+        markup=False,
+    )
 
 
 def former_command(name: str) -> Callable[[], None]:

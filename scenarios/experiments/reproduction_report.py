@@ -6,15 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agent.errors import RunError
 from agent.storage.record import RunDirectory
-from scenarios.analysis.comparison import Schedule
+from scenarios.analysis.comparison import Comparison, Schedule
 from scenarios.analysis.csv_table import interval_columns
 from scenarios.analysis.formats import percent, spread
 from scenarios.analysis.published import BesidePublished, Runs, beside_published
 from scenarios.analysis.report import Column, Report, Table, numbers
+from scenarios.analysis.statistics import Interval, paired_differences
 from scenarios.config.reproduce import ReproduceConfig
-from scenarios.config.reproductions import Published, Reproduction
+from scenarios.config.reproductions import Gain, Published, Reproduction
 from scenarios.experiments.comparison_report import Compared
 from scenarios.figures.reproduction import reproduction_figure
 from scenarios.figures.style import seed_count
@@ -34,6 +37,8 @@ class Reproduced:
     confidence: float
     seeds: tuple[int, ...]
     methods: tuple[BesidePublished, ...]
+    gains: tuple[BesidePublished, ...]
+    """Each of those that are recorded, in their order, paired by seed."""
     shortened: tuple[str, ...]
     """What is shortened; empty if nothing is."""
     notes: tuple[str, ...]
@@ -51,6 +56,7 @@ def make_reproduced(config: ReproduceConfig, recorded: Reproduction, compared: C
     methods = tuple(
         _beside(schedule, recorded.published.get(schedule.label), config) for schedule in comparison.schedules
     )
+    gains = tuple(_gain(each, comparison, config) for each in recorded.gains)
     notes = [
         *([f"shortened, and not to be compared with what was published: {', '.join(shortened)}"] if shortened else []),
         *_data_notes(config, recorded),
@@ -60,23 +66,48 @@ def make_reproduced(config: ReproduceConfig, recorded: Reproduction, compared: C
     ]
     title = f"{config.reproduction} on {config.dataset}" + ", shortened" * config.short
     return Reproduced(
-        config.reproduction, title, recorded, config.confidence, comparison.seeds, methods, shortened, tuple(notes)
+        config.reproduction,
+        title,
+        recorded,
+        config.confidence,
+        comparison.seeds,
+        methods,
+        gains,
+        shortened,
+        tuple(notes),
     )
 
 
 def _beside(schedule: Schedule, published: Published | None, config: ReproduceConfig) -> BesidePublished:
-    metric = published.metric if published else Published.metric
-    values = [metrics.get(metric) for metrics in schedule.by_seed.values()]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        raise RunError(f"expected {metric} of every lifetime of {schedule.label}, got {len(known)} of {len(values)}")
     return beside_published(
         schedule.label,
-        known,
+        _values(schedule, published.metric if published else Published.metric),
         None if published is None else _as_shares(published),
         comparable=not config.short,
         confidence=config.confidence,
     )
+
+
+def _gain(gain: Gain, comparison: Comparison, config: ReproduceConfig) -> BesidePublished:
+    """Our difference, paired by seed, beside the published one."""
+    schedules = {schedule.label: schedule for schedule in comparison.schedules}
+    one, other = (np.array(_values(schedules[label], gain.metric)) for label in (gain.label, gain.over))
+    deviation = None if gain.deviation is None else gain.deviation / 100
+    return beside_published(
+        gain.name,
+        paired_differences(one, other).tolist(),
+        None if gain.mean is None else Runs(gain.mean / 100, deviation, gain.n_runs),
+        comparable=not config.short,
+        confidence=config.confidence,
+    )
+
+
+def _values(schedule: Schedule, metric: str) -> list[float]:
+    values = [metrics.get(metric) for metrics in schedule.by_seed.values()]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        raise RunError(f"expected {metric} of every lifetime of {schedule.label}, got {len(known)} of {len(values)}")
+    return known
 
 
 def _as_shares(published: Published) -> Runs:
@@ -116,16 +147,25 @@ def write_reproduced(reproduced: Reproduced, directory: RunDirectory) -> None:
         "confidence": reproduced.confidence,
         "seeds": list(reproduced.seeds),
         "methods": [_json(each, reproduced.recorded.published) for each in reproduced.methods],
+        "gains": [
+            _gain_json(gain, each) for gain, each in zip(reproduced.recorded.gains, reproduced.gains, strict=True)
+        ],
         "circumstances": list(reproduced.recorded.circumstances),
         "differences": list(reproduced.recorded.differences),
         "notes": list(reproduced.notes),
     }
     figure = reproduction_figure(
         reproduced.methods,
+        gains=reproduced.gains,
         title=f"{reproduced.title} ({seed_count(len(reproduced.seeds))})",
         short=bool(reproduced.shortened),
     )
-    write_results(directory, None, NAME, content, [_row(each) for each in reproduced.methods], figure)
+    rows = [_row(each.label, each) for each in reproduced.methods]
+    rows += [
+        _row(gain.label, each) | {"over": gain.over}
+        for gain, each in zip(reproduced.recorded.gains, reproduced.gains, strict=True)
+    ]
+    write_results(directory, None, NAME, content, rows, figure)
 
 
 def _json(each: BesidePublished, published: Mapping[str, Published]) -> dict[str, Any]:
@@ -134,19 +174,30 @@ def _json(each: BesidePublished, published: Mapping[str, Published]) -> dict[str
     theirs = None
     if found is not None and each.published is not None:
         theirs = {**asdict(each.published), "metric": found.metric, "source": asdict(found.source)}
-    return {
-        "method": each.label,
-        "ours": {**asdict(each.ours), "interval": asdict(each.interval)},
-        "published": theirs,
-        "difference": None if each.difference is None else asdict(each.difference),
-    }
+    return {"method": each.label, **_ours_json(each), "published": theirs, "difference": _plain(each.difference)}
 
 
-def _row(each: BesidePublished) -> dict[str, object]:
+def _gain_json(gain: Gain, each: BesidePublished) -> dict[str, Any]:
+    """Plain values; differences of shares from 0 to 1."""
+    known = {"mean": None, "deviation": None} if each.published is None else asdict(each.published)
+    theirs = {**known, "direction": gain.direction, "metric": gain.metric, "source": asdict(gain.source)}
+    named = {"method": gain.label, "over": gain.over}
+    return {**named, **_ours_json(each), "published": theirs, "difference": _plain(each.difference)}
+
+
+def _ours_json(each: BesidePublished) -> dict[str, Any]:
+    return {"ours": {**asdict(each.ours), "interval": asdict(each.interval)}}
+
+
+def _plain(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else asdict(interval)
+
+
+def _row(method: str, each: BesidePublished) -> dict[str, object]:
     """A row of the table of results; shares from 0 to 1."""
     published = each.published
     return {
-        "method": each.label,
+        "method": method,
         "seeds": each.ours.n,
         **interval_columns("ours", each.interval),
         "ours_deviation": each.ours.deviation,
@@ -163,7 +214,13 @@ def report(reproduced: Reproduced, path: Path) -> Report:
     sources = [f"{source.title}, {source.address}" for source in reproduced.recorded.sources]
     return Report(
         content,
-        [reproduced.recorded.summary, _table(reproduced), *map(_verdict, reproduced.methods)],
+        [
+            reproduced.recorded.summary,
+            _table(reproduced),
+            *([_gains_table(reproduced)] if reproduced.gains else []),
+            *(_verdict(each) for each in reproduced.methods if each.published is not None),
+            *map(_gain_verdict, reproduced.recorded.gains, reproduced.gains),
+        ],
         reproduced.notes,
         facts=[
             ("figure", [path / f"{NAME}.png"]),
@@ -175,28 +232,43 @@ def report(reproduced: Reproduced, path: Path) -> Report:
 
 
 def _table(reproduced: Reproduced) -> Table:
-    level = f"{100 * reproduced.confidence:g}%"
-    n = len(reproduced.seeds)
-    rows = tuple(
-        (
-            each.label,
-            _deviating(each.ours),
-            "-" if each.interval.low is None else f"{percent(each.interval.low)} to {percent(each.interval.high)}",
-            "-" if each.published is None else _deviating(each.published),
-            "-" if each.published is None else str(each.published.n),
-            "-" if each.difference is None else spread(each.difference),
-        )
-        for each in reproduced.methods
-    )
     return Table(
-        (
-            Column("method", is_text=True),
-            *numbers("ours", f"{level} of the mean", "published", "runs", "ours - published"),
-        ),
-        rows,
-        f"{reproduced.title}, {seed_count(n)}",
+        _columns("method", reproduced),
+        tuple(_cells(each, "-") for each in reproduced.methods),
+        f"{reproduced.title}, {seed_count(len(reproduced.seeds))}",
         "accuracy in %, mean ± standard deviation between seeds or runs, with the t interval of our mean; the "
         "difference has Welch's interval",
+    )
+
+
+def _gains_table(reproduced: Reproduced) -> Table:
+    return Table(
+        _columns("gain", reproduced),
+        tuple(
+            _cells(each, gain.direction) for gain, each in zip(reproduced.recorded.gains, reproduced.gains, strict=True)
+        ),
+        "gains of one method over another",
+        "in percentage points, paired by seed, mean ± standard deviation between seeds, with the t interval of our "
+        "mean",
+    )
+
+
+def _columns(first: str, reproduced: Reproduced) -> tuple[Column, ...]:
+    level = f"{100 * reproduced.confidence:g}%"
+    named = numbers("ours", f"{level} of the mean", "published", "runs", "ours - published")
+    return (Column(first, is_text=True), *named)
+
+
+def _cells(each: BesidePublished, no_figure: str) -> tuple[str, ...]:
+    """A row of a table; `no_figure` stands where nothing was published as a number."""
+    published = each.published
+    return (
+        each.label,
+        _deviating(each.ours),
+        "-" if each.interval.low is None else f"{percent(each.interval.low)} to {percent(each.interval.high)}",
+        no_figure if published is None else _deviating(published),
+        "-" if published is None else str(published.n),
+        "-" if each.difference is None else spread(each.difference),
     )
 
 
@@ -216,3 +288,15 @@ def _verdict(each: BesidePublished) -> str:
         return f"{each.label}: ours and the published figure cannot be told apart"
     side = "above" if difference.estimate > 0 else "below"
     return f"{each.label}: ours is {side} the published figure by more than chance between runs explains"
+
+
+def _gain_verdict(gain: Gain, each: BesidePublished) -> str:
+    """Whether ours has the published direction, as a line; a shortened form has a direction, too."""
+    low, high = each.interval.low, each.interval.high
+    if low is None or high is None:
+        return f"{each.label}: one seed has no interval, so its direction cannot be told"
+    if low <= 0 <= high:
+        ours = "cannot be told from 0"
+    else:
+        ours = f"is {'above' if low > 0 else 'below'} 0 by more than chance between seeds explains"
+    return f"{each.label}: published as {gain.direction}, ours {ours}"

@@ -2,9 +2,9 @@
 
 from agent.errors import InvalidSetting
 from scenarios.config.reproductions.online_split import ONLINE_SPLIT
-from scenarios.config.reproductions.published import Published, Reproduction, Source
+from scenarios.config.reproductions.published import Gain, Published, Reproduction, Source
 
-__all__ = ["REPRODUCTIONS", "Published", "Reproduction", "Source", "find_reproduction"]
+__all__ = ["REPRODUCTIONS", "Gain", "Published", "Reproduction", "Source", "find_reproduction"]
 
 REPRODUCTIONS: dict[str, Reproduction] = {**ONLINE_SPLIT}
 """All reproductions by name."""

@@ -52,6 +52,41 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """A published difference between two methods, paired by run: what one gains over the other.
+
+    Attributes:
+        label: of the method that gains.
+        over: of the method that it is compared with.
+        source: where it was published.
+        mean: in percentage points; None if the source states only the direction.
+        deviation: the standard deviation of the paired difference between runs, in percentage points; None if the
+            source gives none, as most do.
+        n_runs: the runs that the mean is over; 1 if the source does not say.
+        direction: what the source claims of the gain's sign: that there is a gain, or that there is none.
+        metric: of a lifetime's summary, from 0 to 1.
+    """
+
+    label: str
+    over: str
+    source: Source
+    mean: float | None = None
+    deviation: float | None = None
+    n_runs: int = 1
+    direction: Literal["above 0", "not above 0"] = "above 0"
+    metric: str = "final_accuracy"
+
+    def __str__(self) -> str:
+        """What was published, in one phrase without its spread: `both over learned: +0.9`."""
+        return f"{self.name}: {self.direction if self.mean is None else f'{self.mean:+.1f}'}"
+
+    @property
+    def name(self) -> str:
+        """The methods, as reports name the gain."""
+        return f"{self.label} over {self.over}"
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """A published setting, recorded as settings of `lifetime compare`, with what was published.
 
@@ -59,12 +94,13 @@ class Reproduction:
         summary: what it is, in one line.
         settings: of `lifetime compare`, with `methods`, `dataset` and `seeds`; nothing depends on defaults that would
             change a number.
-        published: the figure for each method, by its label.
+        published: the figure for each method that has one, by its label.
         circumstances: what the source did and this program does too; one sentence each.
         differences: what this program does otherwise; one sentence each.
         hours: that it takes on two cores.
         short: settings in place of the recorded ones with `--short`.
         short_hours: that it takes then.
+        gains: differences between two of the methods.
     """
 
     summary: str
@@ -75,8 +111,10 @@ class Reproduction:
     hours: float
     short: Mapping[str, Any]
     short_hours: float
+    gains: tuple[Gain, ...] = ()
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """Every source, once."""
-        return tuple(dict.fromkeys(each.source for each in self.published.values()))
+        figures = [each.source for each in self.published.values()]
+        return tuple(dict.fromkeys([*figures, *(gain.source for gain in self.gains)]))

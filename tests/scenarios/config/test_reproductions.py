@@ -7,7 +7,7 @@ import pytest
 
 from agent.errors import InvalidSetting
 from scenarios.config.reproduce import CHANGEABLE, ReproduceConfig, read_reproduce
-from scenarios.config.reproductions import REPRODUCTIONS, Published, Source
+from scenarios.config.reproductions import REPRODUCTIONS, Gain, Published, Source
 from scenarios.config.settings import settings_of
 
 DOCS = Path(__file__).parents[3] / "docs/reproductions.md"
@@ -49,6 +49,24 @@ def test_what_is_recorded_is_a_comparison_of_what_was_published(name, short):
     assert str(config.dataset) == recorded.settings["dataset"]
     assert recorded.hours > 5 * recorded.short_hours > 0
     assert recorded.short.keys() <= ReproduceConfig.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_figures_and_gains_are_of_methods_that_are_lived(name):
+    recorded = REPRODUCTIONS[name]
+    labels = set(recorded.settings["methods"])
+    assert set(recorded.published) <= labels
+    assert recorded.published or recorded.gains
+    for gain in recorded.gains:
+        assert gain.label != gain.over
+        assert {gain.label, gain.over} <= labels
+        assert gain.mean is None or (gain.mean > 0) == (gain.direction == "above 0")
+    assert len({gain.name for gain in recorded.gains}) == len(recorded.gains)
+
+
+def test_gains_say_what_was_published():
+    assert str(Gain("both", "learned", SOMEWHERE, 0.94)) == "both over learned: +0.9"
+    assert str(Gain("a", "b", SOMEWHERE, direction="not above 0")) == "a over b: not above 0"
 
 
 def test_rates_on_a_mean_are_twice_those_on_a_sum_of_two_means():

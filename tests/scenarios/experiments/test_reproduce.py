@@ -1,6 +1,7 @@
 """Published settings are lived and put beside what was published."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 import scenarios
 from agent.errors import RunError
 from scenarios.analysis.published import Runs, welch_difference
-from scenarios.config.reproductions import REPRODUCTIONS
+from scenarios.analysis.statistics import mean_interval
+from scenarios.config.reproductions import REPRODUCTIONS, Gain, Source
 from tests.scenarios.commands import kept
 from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
 
@@ -66,6 +68,43 @@ def test_a_shortened_life_is_not_compared(tmp_path, archive):
     whole = scenarios.reproduce(reproduction="iid-cifar10", **given)
     assert whole.path != found.path
     assert whole.content["shortened"] == []
+
+
+@pytest.mark.parametrize(("n_seeds", "short"), [(3, False), (3, True), (1, False)])
+def test_gains_are_paired_by_seed(tmp_path, archive, monkeypatch, n_seeds, short):
+    source = Source("a paper", "https://example.org")
+    gains = (
+        Gain("iid++", "iid", source, 8.6),
+        Gain("iid++", "iid", source, 8.6, deviation=0.5, n_runs=3),
+        Gain("iid", "iid++", source, direction="not above 0"),
+    )
+    monkeypatch.setitem(REPRODUCTIONS, "iid-cifar10", replace(REPRODUCTIONS["iid-cifar10"], gains=gains))
+    given = {"dataset": f"npz:{archive}", "threads": 1, "device": "cpu", "runs": tmp_path, "seeds": n_seeds}
+    found = scenarios.reproduce(reproduction="iid-cifar10", short=short, **given)
+    by_seed = found.lifetimes().pivot(index="seed", columns="label", values="final_accuracy")
+    values = (by_seed["iid++"] - by_seed["iid"]).to_numpy()
+    plain, spread, direction = found.content["gains"]
+    for each, sign in ((plain, 1), (spread, 1), (direction, -1)):
+        interval = mean_interval(sign * values)
+        assert each["ours"]["values"] == pytest.approx((sign * values).tolist())
+        assert each["ours"]["interval"] == pytest.approx(vars(interval))
+    assert (plain["method"], plain["over"]) == ("iid++", "iid")
+    assert (plain["published"]["mean"], plain["published"]["deviation"]) == (0.086, None)
+    assert (direction["published"]["mean"], direction["published"]["direction"]) == (None, "not above 0")
+    assert direction["difference"] is None
+    if short:
+        assert plain["difference"] is None
+    else:
+        alone = pytest.approx(values.mean() - 0.086)
+        assert plain["difference"] == {"estimate": alone, "low": None, "high": None}
+        welch = welch_difference(Runs.of(values.tolist()), Runs(0.086, 0.005, 3))
+        assert spread["difference"] == pytest.approx(vars(welch))
+    rows = found.frame()
+    assert rows.over.tolist()[2:] == ["iid", "iid", "iid++"]
+    assert rows.ours.tolist()[2:] == pytest.approx([values.mean(), values.mean(), -values.mean()])
+    assert found.report.parts[-1].startswith("iid over iid++: ")
+    assert ("published as not above 0, ours " in found.report.parts[-1]) == (n_seeds > 1)
+    assert scenarios.load(found.path).report == found.report
 
 
 def test_more_seeds_go_on_in_the_same_folder(tmp_path, archive):

@@ -24,6 +24,28 @@ CASES = {
 }
 
 
+GAINS = [
+    beside("er-ace over er", [0.19, 0.20, 0.23], Runs(0.2, None, 1)),
+    beside("er over a label that is longer than any should be", [-0.01, 0.02], None),
+]
+
+
+@pytest.mark.parametrize("gains", [GAINS[:1], GAINS], ids=["one gain", "two gains"])
+@pytest.mark.parametrize("case", each_of({name: CASES[name] for name in ("two", "many")}))
+def test_gains_stand_below(case, gains):
+    figure = reproduction_figure(case, gains=gains, title="a title", short=True)
+    assert_legible(figure)
+    of_methods, of_gains = figure.axes
+    assert of_methods.get_xlabel() == "accuracy (%)"
+    assert of_gains.get_xlabel() == "gain (percentage points)"
+    means = [line.get_xdata()[0] for line in of_gains.lines if line.get_markersize() == 7 and line.get_marker() == "o"]
+    np.testing.assert_allclose(means, [100 * each.ours.mean for each in gains])
+    published = [line.get_xdata()[0] for line in of_gains.lines if line.get_marker() == "s"]
+    np.testing.assert_allclose(published, [20.0])
+    ends = [100 * gains[-1].interval.low, 100 * gains[-1].interval.high]  # below 0, and not clipped
+    assert any(np.allclose(line.get_xdata(), ends) for line in of_gains.lines if len(line.get_xdata()) == 2)
+
+
 @pytest.mark.parametrize("case", each_of(CASES))
 def test_no_text_covers_another_or_leaves_the_figure(case):
     title = "er-cifar10-20 on folder:/somewhere/cifar10-jpeg, shortened (3 seeds)"
