@@ -38,6 +38,7 @@ READING = frozenset(
         "scenarios/config/presets",
         "scenarios/config/reproduce",
         "scenarios/config/reproductions/__init__",
+        "scenarios/config/reproductions/budgetcl",
         "scenarios/config/reproductions/online_split",
         "scenarios/config/reproductions/published",
         "scenarios/config/settings",

@@ -67,7 +67,7 @@ def test_it_can_be_compared_with_other_runs(lived, tmp_path):
 
 
 def test_absent_data_are_refused_with_what_to_provide(tmp_path):
-    for name, data in (("er-cifar10-20", "CIFAR10"), ("iid-cifar100", "CIFAR100")):
+    for name, data in (("er-cifar10-20", "CIFAR10"), ("iid-cifar100", "CIFAR100"), ("budgetcl-cifar10", "CIFAR10")):
         done = within("reproduce", name, "--data-dir", tmp_path / "none", "--runs", tmp_path, "--executor", "serial")
         assert_refused(done, f"expected {data} in {tmp_path / 'none'} (--data-dir), got no ")
         assert "add --download" in done.stderr
@@ -95,6 +95,8 @@ def test_reproductions_are_listed():
         assert name in done.stdout
         for label, figure in recorded.published.items():
             assert f"{label} {figure.mean:.1f} ± {figure.deviation:.1f}" in done.stdout
+        for gain in recorded.gains:
+            assert gain.name in done.stdout
     assert "Caccia et al. 2022" in done.stdout
     listed = strictly(within("list", "reproductions", "--json").stdout)
     assert [each["name"] for each in listed] == list(REPRODUCTIONS)

@@ -21,6 +21,8 @@ MEANS = {
     "er-cifar100-100": {"er": 17.5, "er-ace": 24.6},
     "iid-cifar10": {"iid": 63.8, "iid++": 72.4},
     "iid-cifar100": {"iid": 19.2, "iid++": 27.6},
+    "budgetcl-cifar10": {},
+    "budgetcl-cifar100": {},
 }
 """As the source sums them up."""
 
@@ -38,8 +40,8 @@ def test_the_figures_are_those_of_the_source():
 def test_what_is_recorded_is_a_comparison_of_what_was_published(name, short):
     recorded = REPRODUCTIONS[name]
     config = read_reproduce("quick", {"reproduction": name, "short": short})
-    assert [method.label for method in config.methods] == list(recorded.published)
-    assert {figure.n_runs for figure in recorded.published.values()} == {config.seeds}
+    assert [method.label for method in config.methods] == list(recorded.settings["methods"])
+    assert {figure.n_runs for figure in recorded.published.values()} <= {config.seeds}
     assert all(str(method.policy) == "static:k=100" for method in config.methods)
     assert all(method.recipe.settings["precision"] == "float32" for method in config.methods)
     experiences = config.scenario.settings.get("experiences", 1)
@@ -74,6 +76,24 @@ def test_rates_on_a_mean_are_twice_those_on_a_sum_of_two_means():
     assert {method.label: method.recipe.settings["lr"] for method in config.methods} == {"er": 0.2, "er-ace": 0.02}
     learners = [method.learner.settings for method in config.methods]
     assert all((found["stored"], found["apart"], found["rehearsal"]) == (200, True, 0.5) for found in learners)
+
+
+def test_samplings_differ_in_nothing_else_and_take_equal_steps_out_of_all_images():
+    recorded = REPRODUCTIONS["budgetcl-cifar10"]
+    config = read_reproduce("quick", {"reproduction": "budgetcl-cifar10"})
+    learners = [method.learner.settings for method in config.methods]
+    assert [learner.pop("sampling") for learner in learners] == list(recorded.settings["methods"])
+    assert all(learner == learners[0] for learner in learners)
+    assert (learners[0]["stored"], learners[0]["rehearsal"]) == (None, 1)
+    assert len({str(method.recipe) for method in config.methods}) == 1
+    assert [(gain.label, gain.over, gain.mean, gain.direction) for gain in recorded.gains] == [
+        (label, "uniform", None, "not above 0") for label in ("class-balanced", "recent", "herding")
+    ]
+    n_drawn, batch = (
+        learners[0]["passes"] * config.train_size / config.chunks,
+        config.methods[0].recipe.settings["batch"],
+    )
+    assert n_drawn / batch == 90  # as a circumstance says
 
 
 def test_some_settings_may_be_changed():
@@ -122,4 +142,7 @@ def test_the_documentation_has_each_figure(name):
     [row] = [row for row in rows if row.startswith(f"| `{name}` |")]
     for label, figure in recorded.published.items():
         assert f"{label} {figure.mean:.1f} ± {figure.deviation:.1f}" in row
+    for gain in recorded.gains:
+        assert f"{gain.direction if gain.mean is None else f'{gain.mean:+.1f}'}" in row
+        assert gain.label in row
     assert f"| {recorded.hours:g} h, {60 * recorded.short_hours:.0f} min |" in row
