@@ -127,12 +127,12 @@ def _shortened(config: ReproduceConfig, recorded: Reproduction) -> tuple[str, ..
 
 
 def _data_notes(config: ReproduceConfig, recorded: Reproduction) -> list[str]:
-    """A note where the images are not those of the lossless data set that the source used."""
+    """A note where the images are not those of the lossless data set that is recorded."""
     usual = recorded.settings["dataset"]
     if str(config.dataset) == usual:
         return []
     return [
-        f"the images are those of {config.dataset}, not the lossless ones of {usual} that the source used; where they "
+        f"the images are those of {config.dataset}, not the lossless ones of {usual} that are recorded; where they "
         "are stored as JPEG, that costs some points of accuracy"
     ]
 

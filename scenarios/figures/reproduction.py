@@ -46,7 +46,7 @@ def reproduction_figure(
         panels[1].axvline(0, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     keys = [
         _key(BLUE, "o", "ours, shortened" if short else "ours"),
-        _key(VERMILION, "s", "published"),
+        *([_key(VERMILION, "s", "published")] if any(each.published for each in [*methods, *gains]) else []),
         Line2D([], [], color=GREY, linewidth=2.5, label="± deviation between runs"),
         Line2D([], [], color=GREY, linewidth=1, label="t interval of our mean"),
     ]

@@ -13,8 +13,8 @@ _SAMPLINGS = ("uniform", "class-balanced", "recent", "herding")
 _NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 _EXPERIENCES = {"cifar10": 5, "cifar100": 20}
 _SHORT = {
-    "cifar10": {"train_size": 4_000, "validation_size": 200, "test_size": 1_000, "seeds": 2},
-    "cifar100": {"train_size": 5_000, "validation_size": 500, "test_size": 2_000, "seeds": 2},
+    "cifar10": {"train_size": 4_000, "validation_size": 200, "test_size": 1_000, "seeds": 3},
+    "cifar100": {"train_size": 5_000, "validation_size": 500, "test_size": 2_000, "seeds": 3},
 }
 
 _CIRCUMSTANCES = (
@@ -91,6 +91,6 @@ def _reproduction(dataset: str, hours: float, short_hours: float) -> Reproductio
 
 BUDGETCL: dict[str, Reproduction] = {
     "budgetcl-cifar10": _reproduction("cifar10", hours=0.6, short_hours=0.03),
-    "budgetcl-cifar100": _reproduction("cifar100", hours=0.6, short_hours=0.03),
+    "budgetcl-cifar100": _reproduction("cifar100", hours=0.6, short_hours=0.04),
 }
 """Reproductions by name."""

@@ -89,11 +89,8 @@ def test_samplings_differ_in_nothing_else_and_take_equal_steps_out_of_all_images
     assert [(gain.label, gain.over, gain.mean, gain.direction) for gain in recorded.gains] == [
         (label, "uniform", None, "not above 0") for label in ("class-balanced", "recent", "herding")
     ]
-    n_drawn, batch = (
-        learners[0]["passes"] * config.train_size / config.chunks,
-        config.methods[0].recipe.settings["batch"],
-    )
-    assert n_drawn / batch == 90  # as a circumstance says
+    n_drawn = learners[0]["passes"] * config.train_size // config.chunks
+    assert n_drawn == 90 * config.methods[0].recipe.settings["batch"]  # as a circumstance says
 
 
 def test_some_settings_may_be_changed():

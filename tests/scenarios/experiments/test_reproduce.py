@@ -14,12 +14,8 @@ from scenarios.config.reproductions import REPRODUCTIONS, Gain, Source
 from tests.scenarios.commands import kept
 from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
 
-ALL = [
-    pytest.param(
-        name, id=name, marks=[] if name in ("er-cifar100-20", "iid-cifar10", "budgetcl-cifar10") else pytest.mark.slow
-    )
-    for name in REPRODUCTIONS
-]
+FAST = ("er-cifar100-20", "iid-cifar10", "budgetcl-cifar10")
+ALL = [pytest.param(name, id=name, marks=[] if name in FAST else pytest.mark.slow) for name in REPRODUCTIONS]
 
 
 @pytest.fixture(autouse=True)

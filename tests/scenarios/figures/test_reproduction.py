@@ -46,6 +46,12 @@ def test_gains_stand_below(case, gains):
     assert any(np.allclose(line.get_xdata(), ends) for line in of_gains.lines if len(line.get_xdata()) == 2)
 
 
+@pytest.mark.parametrize(("gains", "shown"), [(GAINS[1:], False), (GAINS, True)])
+def test_the_legend_has_a_published_figure_only_where_there_is_one(gains, shown):
+    axes, _ = reproduction_figure(CASES["long label"], gains=gains, title="t").axes
+    assert ("published" in [text.get_text() for text in axes.get_legend().get_texts()]) == shown
+
+
 @pytest.mark.parametrize("case", each_of(CASES))
 def test_no_text_covers_another_or_leaves_the_figure(case):
     title = "er-cifar10-20 on folder:/somewhere/cifar10-jpeg, shortened (3 seeds)"
