@@ -50,6 +50,7 @@ class Agent:
         rekeying: when keys of older networks are renewed.
         consolidation: what the action CONSOLIDATE learns; by default the agent does not offer it. Raw images are stored
             for re-keying, and for consolidation until they are learned; else none are.
+        both: whether it offers the action BOTH, which learns a chunk and then memorizes it; by default it does not.
         calibrate_every: chunks between fits of the mixture that the agent pays for; it also fits when the memory gets
             its first entries, and at the end. With 0 it fits at the end alone, and evaluations before fit a mixture
             on the account `evaluate`.
@@ -69,6 +70,7 @@ class Agent:
         mixture: Mixture | None = None,
         rekeying: Rekeying = Rekeying(),  # noqa: B008 (frozen)
         consolidation: Consolidation = Consolidation(),  # noqa: B008 (frozen)
+        both: bool = False,
         calibrate_every: int = 0,
         keys: Columns | None = None,
         rule: Rule = "author",
@@ -85,7 +87,7 @@ class Agent:
                 f"with agent.memory.protocol.Evictable) to release them, got {type(memory).__name__}; --consolidate "
                 f"{consolidation.images}"
             )
-        self.rekeying, self.consolidation = rekeying, consolidation
+        self.rekeying, self.consolidation, self.both = rekeying, consolidation, both
         self.raw_images = RawImages(all_kept=rekeying.needs_inputs, awaiting=consolidation.needs_inputs)
         shared_nbytes = memory.shared_nbytes if isinstance(memory, Decorated) else None
         if self.raw_images.stores and shared_nbytes is not None:
@@ -138,7 +140,7 @@ class Agent:
     @property
     def operations(self) -> tuple[str, ...]:
         """The names of the operations that it offers, in the order of `agent.operations.OPERATIONS`."""
-        return offered(self.consolidation)
+        return offered(self.consolidation, both=self.both)
 
     @property
     def stale(self) -> bool:
@@ -171,9 +173,14 @@ class Agent:
 
     def learn(self, chunk: Chunk) -> Bill:
         """Let the learner learn from the chunk."""
+        bill = self._learn(chunk)
+        self._reserve()
+        return bill
+
+    def _learn(self, chunk: Chunk) -> Bill:
+        """`learn`, without leaving room for what the learner stores."""
         bill = self.prepare(chunk) + self.shared.learn(chunk)
         self.n_learned += len(chunk)
-        self._reserve()
         self.seen_classes.update(chunk.labels.tolist())
         if self.rekeying.on_learn and not self.shared.pending:
             bill += self._rekey(chunk.price)
@@ -185,6 +192,10 @@ class Agent:
 
     def memorize(self, chunk: Chunk, outputs: Outputs | None = None) -> Bill:
         """Store the chunk in memory under keys of the current learner; `outputs` are those of `perform`."""
+        return self._memorize(chunk, outputs)
+
+    def _memorize(self, chunk: Chunk, outputs: Outputs | None = None, *, learned: bool = False) -> Bill:
+        """`memorize`; `learned` says whether the learner has learned the chunk already."""
         bill = self.prepare(chunk) + self.flush()
         self._reserve()
         work = Work()
@@ -203,7 +214,7 @@ class Agent:
             self._keyed_by = None
         self.n_memorized += len(chunk)
         self.seen_classes.update(chunk.labels.tolist())
-        stored += Work(nbytes=self.raw_images.append(chunk.inputs, chunk.labels, ids))
+        stored += Work(nbytes=self.raw_images.append(chunk.inputs, chunk.labels, ids, learned=learned))
         self.raw_images.evict(evicted)
         bill.append(Charge("memorize", work + stored, chunk.price))
         return bill
@@ -228,6 +239,19 @@ class Agent:
             self.raw_images.learned(ids)
         return bill + self.learn(replace(chunk, sample_ids=ids, inputs=images.inputs, labels=images.labels))
 
+    def learn_and_memorize(self, chunk: Chunk) -> Bill:
+        """Learn the chunk, and then memorize it under the keys of the network after that.
+
+        A learner that learns later, such as refit, learns now: each such chunk costs a training on all that was
+        learned. Re-keying on learning renews the earlier entries in between. The chunk does not wait for CONSOLIDATE.
+
+        References:
+            Orhan, "A simple cache model for image recognition", 2018, arXiv:1805.08709: a cache over the images that
+            the network was trained on.
+        """
+        # `_memorize` leaves room for the learner's samples, once the learner has changed for the last time.
+        return self._learn(chunk) + self._memorize(chunk, learned=True)
+
     def _reserve(self) -> None:
         """Leave room for the learner's samples in a capacity that they share with the memory."""
         if isinstance(self.memory, Decorated):
@@ -244,15 +268,24 @@ class Agent:
         outputs, work = self.shared.forward(inputs, self.keys, remembered=False, plain=True)
         return work + self.memory.fit_keys(outputs.keys)
 
-    def _fitted_samples(self) -> Int64[Tensor, " n"]:
-        """Which of the learner's samples the next insert fits a transform to: evenly spaced ones."""
+    def _fitted_samples(self, n_further: int = 0) -> Int64[Tensor, " n"]:
+        """Which of the learner's samples, and so many further ones, the next insert fits a transform to.
+
+        They are evenly spaced.
+        """
         due = isinstance(self.memory, TransformedMemory) and self.memory.wants_keys
-        n = len(self.learner.samples) if due and isinstance(self.learner, Remembering) else 0
+        n = len(self.learner.samples) + n_further if due and isinstance(self.learner, Remembering) else 0
         return spaced(n, N_FITTED)
 
-    def _estimate_insert(self, n: int, shape: Shape) -> InsertionEstimate:
-        """The insert of n samples, with the fit of a transform that comes first."""
-        length, n_fitted = self.key_length(shape), len(self._fitted_samples())
+    def _estimate_insert(self, n: int, shape: Shape, n_further: int = 0) -> InsertionEstimate:
+        """The insert of n samples, with the fit of a transform that comes first.
+
+        Args:
+            n: samples.
+            shape: of one.
+            n_further: samples that the learner stores before it.
+        """
+        length, n_fitted = self.key_length(shape), len(self._fitted_samples(n_further))
         if not n_fitted or not n:
             return self.memory.estimate_insert(n, length)
         assert isinstance(self.memory, TransformedMemory)
@@ -331,7 +364,10 @@ class Agent:
         """
         insertion = self._estimate_insert(len(chunk), chunk.inputs.shape[1:])
         n_raw, one = len(self.raw_images), self.raw_images.nbytes_of(chunk.inputs[:1])
-        held = insertion.held_nbytes + one * (self._remaining(n_raw, len(chunk), insertion.n_evicted) - n_raw)
+        n_stored = len(chunk) * self.raw_images.stores
+        held = insertion.held_nbytes + one * (
+            self._remaining(n_raw + n_stored, len(chunk), insertion.n_evicted) - n_raw
+        )
         flops = 0 if looked else self.reading_flops(len(chunk), chunk.inputs.shape[1:])
         pending = self.estimate_flush(chunk.inputs)
         bill = [*pending, Charge("memorize", insertion.work + Work(flops, one * len(chunk)), chunk.price)]
@@ -346,7 +382,7 @@ class Agent:
         """
         memorizing, shape = self.estimate_memorizing(chunk, looked=looked), chunk.inputs.shape[1:]
         n, n_evicted = len(chunk), self._estimate_insert(len(chunk), shape).n_evicted
-        waiting = self._remaining(len(self.raw_images.unlearned), n, n_evicted)
+        waiting = self._remaining(len(self.raw_images.unlearned) + n, n, n_evicted)
         n_learned = min(waiting, self.consolidation.images)
         if not n_learned:
             return memorizing
@@ -371,9 +407,25 @@ class Agent:
         most = learner.most_nbytes(inputs) if isinstance(learner, BoundedStorage) else math.inf
         return int(min(learning.nbytes, max(0, most - learner.nbytes)))
 
-    def _remaining(self, n_held: int, n: int, n_evicted: int) -> int:
-        """How many of `n_held` entries and n new ones remain if each entry in memory is as likely to be evicted."""
-        n_raw = n_held + n if self.raw_images.stores else 0
+    def estimate_learning_and_memorizing(self, chunk: Chunk) -> Estimate:
+        """Estimate `learn_and_memorize`, with the training of all that is pending, which it does.
+
+        It does not count the entries that go because the learner stores more in a capacity that they share.
+        """
+        learning, shape, n = self.estimate_learning(chunk), chunk.inputs.shape[1:], len(chunk)
+        one = chunk.inputs[:1]
+        n_further = learning.samples_nbytes // max(one.nbytes + len(one) * LABEL_NBYTES, 1)
+        insertion = self._estimate_insert(n, shape, n_further)
+        written = self.raw_images.nbytes_of(chunk.inputs, learned=True)
+        memorizing = insertion.work + Work(self.reading_flops(n, shape), written)
+        n_raw, n_stored = len(self.raw_images), n * self.raw_images.all_kept
+        n_gone = n_raw + n_stored - self._remaining(n_raw + n_stored, n, insertion.n_evicted)
+        held = insertion.held_nbytes + written - n_gone * self.raw_images.nbytes_of(one)
+        bill = [*learning.whole, Charge("memorize", memorizing, chunk.price)]
+        return Estimate(bill, held_nbytes=held, samples_nbytes=learning.samples_nbytes)
+
+    def _remaining(self, n_raw: int, n: int, n_evicted: int) -> int:
+        """How many of `n_raw` images remain when n entries come and some go, each as likely as the others."""
         return n_raw - n_evicted * n_raw // max(self.memory.n_entries + n, 1)
 
     def _entry_nbytes(self, shape: Shape) -> int:

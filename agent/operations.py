@@ -71,7 +71,9 @@ class Operation:
     They may if `perform` changes the learner only by `prepare`, `learn`, `flush` and `memorize` of the agent, in an
     order that does not depend on the agent, and uses its outputs only after the last change, for re-keying too."""
     consolidates: bool = False
-    """Whether it learns from images in memory; only agents with a `Consolidation` offer it."""
+    """Whether it learns from images in memory."""
+    option: str = ""
+    """The option of the command line with which agents offer it; empty if all do."""
     fallback: str = PASS
     """What is tried instead if an enforced budget does not last for it."""
 
@@ -107,7 +109,20 @@ OPERATIONS: dict[str, Operation] = {
         perform=lambda agent, chunk, outputs: agent.consolidate(chunk, outputs),
         estimate=lambda agent, chunk, looked: agent.estimate_consolidating(chunk, looked=looked),
         consolidates=True,
+        option="--consolidate 500",
         fallback="memorize",
+    ),
+    "both": Operation(
+        letter="B",
+        learns=True,
+        memorizes=True,
+        outputs_account=None,  # those of the network before it has learned are of no use
+        accounts=("learn", "rekey", "memorize"),
+        perform=lambda agent, chunk, outputs: agent.learn_and_memorize(chunk),
+        estimate=lambda agent, chunk, looked: agent.estimate_learning_and_memorizing(chunk),
+        shares=True,
+        option="--both",
+        fallback="learn",
     ),
 }
 """Operations by name, an identifier. Agents offer some of them (`offered`), whose order here is that of their numbers
@@ -135,9 +150,15 @@ def operation_of(name: str) -> Operation:
     return _PASSING if name == PASS else OPERATIONS[name]
 
 
-def offered(consolidation: Consolidation) -> tuple[str, ...]:
-    """The names of the operations that an agent with this consolidation offers, in the order of `OPERATIONS`."""
-    return tuple(name for name, each in OPERATIONS.items() if consolidation.images or not each.consolidates)
+def offered(consolidation: Consolidation, *, both: bool = False) -> tuple[str, ...]:
+    """The names of the operations that an agent offers, in the order of `OPERATIONS`.
+
+    Args:
+        consolidation: that of the agent; without one it does not offer CONSOLIDATE.
+        both: whether it offers BOTH.
+    """
+    wanted = {"consolidate": consolidation.images > 0, "both": both}
+    return tuple(name for name, each in OPERATIONS.items() if not each.option or wanted[name])
 
 
 @dataclass(frozen=True)
@@ -148,6 +169,7 @@ class Action:
     LEARN: ClassVar["Action"]
     MEMORIZE: ClassVar["Action"]
     CONSOLIDATE: ClassVar["Action"]
+    BOTH: ClassVar["Action"]
     PASS: ClassVar["Action"]
 
     @property
@@ -172,7 +194,7 @@ class Action:
 
 
 Action.LEARN, Action.MEMORIZE, Action.CONSOLIDATE = map(Action, ("learn", "memorize", "consolidate"))
-Action.PASS = Action(PASS)
+Action.BOTH, Action.PASS = Action("both"), Action(PASS)
 
 
 def best(scores: Float[np.ndarray, "n actions"]) -> Int64[np.ndarray, " n"]:

@@ -25,7 +25,7 @@ from agent.lifetime.lifetime import NUMBER, Lifetime
 from agent.lifetime.measuring import calibrate, evaluate, evaluate_at_initialization, finish
 from agent.lifetime.observing import look, look_again, observations, prepare
 from agent.memory.mixture import Mixture
-from agent.operations import Action
+from agent.operations import OPERATIONS, Action
 from agent.policies import Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
@@ -52,10 +52,10 @@ class Lifetimes:
             overdraw it without `enforce`.
         enforce: hold lifetimes to their budgets, those that are finite. No action begins unless the budget lasts for
             all that the agent will then have paid and ordered, as estimated, and for holding until the end what it
-            will then hold. Instead of LEARN or CONSOLIDATE the agent then memorizes the chunk; if the budget does not
-            last for that either, it passes (PASS), which costs nothing. What no action decides is billed whatever is
-            left: preparing the network, queries, what policies look at, calibration, and re-keying every n chunks. So
-            a lifetime spends at most its budget and these.
+            will then hold. Instead of BOTH the agent then learns the chunk, and instead of LEARN or CONSOLIDATE it
+            memorizes it; if the budget does not last for that either, it passes (PASS), which costs nothing. What no
+            action decides is billed whatever is left: preparing the network, queries, what policies look at,
+            calibration, and re-keying every n chunks. So a lifetime spends at most its budget and these.
         speed: FLOPs that an agent computes while a chunk arrives; by default the stream waits. An action whose FLOPs
             take longer, as estimated, is finished after the last chunk that it takes, or at the end of the stream;
             until then the agent is as it was before, and holds the chunk, which is billed as storage. Chunks that
@@ -427,8 +427,8 @@ def ask(policy: Policy, observation: Observation) -> Action:
         ) from error
     if not isinstance(action, Action) or action.name not in observation.actions:
         known, advice = ", ".join(observation.actions), ""
-        if isinstance(action, Action) and action.known and action.operation.consolidates:
-            advice = "; --consolidate 500 offers it"
+        if isinstance(action, Action) and action.known and action.operation.option:
+            advice = f"; {action.operation.option} offers it"
         raise PolicyError(f"expected {name} to give an Action out of {known}, got {reprlib.repr(action)}{advice}")
     return action
 
@@ -453,7 +453,7 @@ def _check(policy: Policy, agent: Agent, budget: float, *, enforced: bool, waits
     if lacks := [name for name in policy.needs_actions if name not in agent.operations]:
         raise InvalidSetting(
             f"expected an agent that offers {', '.join(lacks)} for {type(policy).__name__}, got one of "
-            f"{', '.join(agent.operations)}; --consolidate 500, or another policy"
+            f"{', '.join(agent.operations)}; {' '.join(OPERATIONS[name].option for name in lacks)}, or another policy"
         )
     if isinstance(agent.learner, Estimating):
         return

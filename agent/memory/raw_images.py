@@ -41,16 +41,27 @@ class RawImages:
         """Bytes of inputs, classes and ids."""
         return self._store.nbytes
 
-    def nbytes_of(self, inputs: Shaped[Tensor, "n ..."]) -> int:
-        """Bytes of storing so many inputs of that shape and type."""
-        return inputs.nbytes + len(inputs) * LABEL_NBYTES if self.stores else 0
+    def nbytes_of(self, inputs: Shaped[Tensor, "n ..."], *, learned: bool = False) -> int:
+        """Bytes of storing so many inputs of that shape and type; `learned` is that of `append`."""
+        stores = self.all_kept if learned else self.stores
+        return inputs.nbytes + len(inputs) * LABEL_NBYTES if stores else 0
 
-    def append(self, inputs: Shaped[Tensor, "n ..."], labels: Int64[Tensor, " n"], ids: Int64[Tensor, " n"]) -> int:
-        """Store the inputs of new entries; returns the bytes written."""
-        nbytes = self.nbytes_of(inputs)
+    def append(
+        self,
+        inputs: Shaped[Tensor, "n ..."],
+        labels: Int64[Tensor, " n"],
+        ids: Int64[Tensor, " n"],
+        *,
+        learned: bool = False,
+    ) -> int:
+        """Store the inputs of new entries; returns the bytes written.
+
+        Those that the learner has `learned` already do not wait for it, and are stored only if all are kept.
+        """
+        nbytes = self.nbytes_of(inputs, learned=learned)
         if nbytes:
             self._store.append(inputs, packed(labels.cpu(), ids))
-        if self.awaiting:
+        if self.awaiting and not learned:
             self.unlearned = torch.cat([self.unlearned, ids])
         return nbytes
 

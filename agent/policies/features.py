@@ -94,7 +94,7 @@ def features_of(vectors: Float[np.ndarray, "n n_fields"], names: Iterable[str]) 
     Raises:
         InvalidSetting: an unknown name.
     """
-    fields = dict(zip(Observation.names(), vectors.T, strict=True))
+    fields = dict(zip(Observation.names(), vectors.T, strict=False))  # further estimates come last
     with np.errstate(invalid="ignore", over="ignore"):  # infinity - infinity is NaN, and 0 below
         columns = [fields[name] if (of := _feature(name).of) is None else of(fields) for name in names]
     features = np.stack(columns, axis=1) if columns else np.empty((len(vectors), 0))

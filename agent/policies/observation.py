@@ -82,7 +82,8 @@ class Observation:
         mean_memory_margin: the same of `memory_margin`.
         mean_disagreement: the same of `disagreement`.
         mean_novelty: the same of `novelty`.
-        further: estimates of other operations, by name: `NAME_gflop` and `NAME_cost`. Each is also an attribute.
+        further: estimates of other operations, by name: `NAME_gflop` and `NAME_cost`. Each is also an attribute:
+            `both_gflop` and `both_cost` for BOTH, learning and then memorizing. NaN if the agent does not offer it.
         actions: names of the operations that the agent offers; not a number in `vector`.
         performed: name of what was done with the chunk before this one, if the policy's action was refused: an
             operation, or `agent.operations.PASS`. None if it was the policy's action; not a number in `vector`.
@@ -136,16 +137,19 @@ class Observation:
     performed: str | None = None
 
     def __getattr__(self, name: str) -> float:
-        """An estimate of another operation than LEARN and MEMORIZE; 0 if it was not given."""
+        """An estimate of a further operation; if it was not given 0, or NaN if not all agents offer the operation."""
         further: Mapping[str, float] = self.__dict__.get("further", {})
-        if name not in further and name not in self.names():
+        if name not in further and name not in self.names(tuple(OPERATIONS)):
             raise AttributeError(f"an observation has no {name}")
-        return further.get(name, 0.0)
+        return further.get(name, 0.0 if name in self.names() else nan)
 
     @staticmethod
-    def names() -> tuple[str, ...]:
-        """Names of the fields, in the order of `vector`."""
-        return _names(tuple(OPERATIONS))
+    def names(actions: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Names of the fields, in the order of `vector`.
+
+        Estimates of BOTH come last, and only if it is among the `actions` that the agent offers.
+        """
+        return _names(tuple(name for name, each in OPERATIONS.items() if not each.option or name in actions))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Observation":
@@ -155,8 +159,8 @@ class Observation:
         return cls(**own, further=further)
 
     def vector(self) -> Float[np.ndarray, " n_fields"]:
-        """All fields as float64, in the order of `names`."""
-        return np.array([getattr(self, name) for name in self.names()], dtype=np.float64)
+        """All fields as float64, in the order of `names` for the actions that the agent offers."""
+        return np.array([getattr(self, name) for name in self.names(self.actions)], dtype=np.float64)
 
 
 _NO_NUMBERS = ("actions", "performed")

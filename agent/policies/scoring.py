@@ -44,7 +44,7 @@ class ScoringPolicy(Policy):
         if len(set(self.actions)) != 1 + n_scored or not OPERATIONS.keys() >= set(self.actions):
             got = ", ".join(self.actions)
             raise InvalidSetting(f"expected {1 + n_scored} actions out of {', '.join(OPERATIONS)}, got {got}")
-        self.needs_actions = tuple(name for name in self.actions if OPERATIONS[name].consolidates)
+        self.needs_actions = tuple(name for name in self.actions if OPERATIONS[name].option)
         self.observes, self.features = observes_of(features), features
 
     @abstractmethod

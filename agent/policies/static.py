@@ -1,15 +1,16 @@
 """The k%-learners: they learn k% of the stream, at its beginning or spread evenly over it."""
 
 from agent.operations import Action
+from agent.policies.learning import LearningPolicy
 from agent.policies.observation import Observation
-from agent.policies.protocol import Policy
 from agent.policies.ranges import check_within
 
 
-class _PercentPolicy(Policy):
+class _PercentPolicy(LearningPolicy):
     """Learns k% of the stream; members say which."""
 
-    def __init__(self, k: float) -> None:
+    def __init__(self, k: float, both: bool = False) -> None:
+        super().__init__(both=both)
         check_within("k", k, 0, 100)
         self.k = k
 
@@ -25,6 +26,7 @@ class StaticPolicy(_PercentPolicy):
 
     Args:
         k: percent of the stream to learn, 0 to 100.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: k outside 0..100.
@@ -35,7 +37,7 @@ class StaticPolicy(_PercentPolicy):
 
     def decide(self, observation: Observation) -> Action:
         """LEARN up to the share k, then MEMORIZE."""
-        return Action.LEARN if observation.step < self.n_learned(observation.n_chunks) else Action.MEMORIZE
+        return self.action(learns=observation.step < self.n_learned(observation.n_chunks))
 
 
 class InterleavedPolicy(_PercentPolicy):
@@ -46,6 +48,7 @@ class InterleavedPolicy(_PercentPolicy):
 
     Args:
         k: percent of the stream to learn, 0 to 100.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: k outside 0..100.
@@ -58,4 +61,4 @@ class InterleavedPolicy(_PercentPolicy):
         """LEARN if the even schedule has one more learned chunk after this one."""
         n, m = observation.n_chunks, self.n_learned(observation.n_chunks)
         before, after = -(-observation.step * m // n), -(-(observation.step + 1) * m // n)  # ceil, in integers
-        return Action.LEARN if after > before else Action.MEMORIZE
+        return self.action(learns=after > before)

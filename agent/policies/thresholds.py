@@ -9,12 +9,13 @@ from typing import Literal
 
 from agent.errors import InvalidSetting
 from agent.operations import Action
+from agent.policies.learning import LearningPolicy
 from agent.policies.observation import Observation
 from agent.policies.protocol import Policy
 from agent.policies.ranges import check_at_least, check_one_of, check_within
 
 
-class LossPolicy(Policy):
+class LossPolicy(LearningPolicy):
     """Learns if the learner's loss on the chunk is high.
 
     LEARN if loss >= threshold × running average of the loss, or, not relative, if loss >= threshold. A rising loss
@@ -23,6 +24,7 @@ class LossPolicy(Policy):
     Args:
         threshold: multiple of the running average (relative) or nats, 0 or more; 0 always learns.
         relative: compare with the running average.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: a threshold below 0, infinite or NaN.
@@ -33,17 +35,18 @@ class LossPolicy(Policy):
 
     observes = "learner"
 
-    def __init__(self, threshold: float = 1.0, relative: bool = True) -> None:
+    def __init__(self, threshold: float = 1.0, relative: bool = True, both: bool = False) -> None:
+        super().__init__(both=both)
         check_at_least("threshold", threshold, 0)
         self.threshold, self.relative = threshold, relative
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if the loss reaches the threshold."""
         bar = self.threshold * (observation.mean_learner_loss if self.relative else 1)
-        return Action.LEARN if observation.learner_loss >= bar else Action.MEMORIZE
+        return self.action(learns=observation.learner_loss >= bar)
 
 
-class UncertaintyPolicy(Policy):
+class UncertaintyPolicy(LearningPolicy):
     """Learns if the learner's predictions are uncertain; uses no labels.
 
     entropy: LEARN if the mean entropy >= threshold × its running average, or, not relative, >= threshold. margin: a
@@ -54,6 +57,7 @@ class UncertaintyPolicy(Policy):
         measure: entropy of the predictions, or margin between their two highest probabilities.
         threshold: multiple of the running average (relative), nats of entropy, or margin; 0 or more.
         relative: compare with the running average.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: an unknown measure; a threshold below 0, infinite or NaN.
@@ -67,8 +71,13 @@ class UncertaintyPolicy(Policy):
     observes = "learner"
 
     def __init__(
-        self, measure: Literal["entropy", "margin"] = "entropy", threshold: float = 1.0, relative: bool = True
+        self,
+        measure: Literal["entropy", "margin"] = "entropy",
+        threshold: float = 1.0,
+        relative: bool = True,
+        both: bool = False,
     ) -> None:
+        super().__init__(both=both)
         check_one_of("measure", measure, "entropy", "margin")
         check_at_least("threshold", threshold, 0)
         self.measure, self.threshold, self.relative = measure, threshold, relative
@@ -81,10 +90,10 @@ class UncertaintyPolicy(Policy):
         else:
             bar = self.threshold * (observation.mean_learner_margin if self.relative else 1)
             uncertain = observation.learner_margin <= bar
-        return Action.LEARN if uncertain else Action.MEMORIZE
+        return self.action(learns=uncertain)
 
 
-class DisagreementPolicy(Policy):
+class DisagreementPolicy(LearningPolicy):
     """Learns if learner and memory predict different classes.
 
     LEARN if the predictions differ for at least the share `threshold` of the chunk. While the memory is empty, the
@@ -92,6 +101,7 @@ class DisagreementPolicy(Policy):
 
     Args:
         threshold: share of the chunk, 0 to 1; 0 always learns once the memory has entries.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: a threshold outside 0..1.
@@ -102,18 +112,19 @@ class DisagreementPolicy(Policy):
 
     observes = "memory"
 
-    def __init__(self, threshold: float = 0.5) -> None:
+    def __init__(self, threshold: float = 0.5, both: bool = False) -> None:
+        super().__init__(both=both)
         check_within("threshold", threshold, 0, 1)
         self.threshold = threshold
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if the disagreement reaches the threshold."""
         if not observation.memory_entries:
-            return _with_empty_memory(observation)
-        return Action.LEARN if observation.disagreement >= self.threshold else Action.MEMORIZE
+            return self.action(learns=observation.step == 0)  # or else nothing would ever enter the memory
+        return self.action(learns=observation.disagreement >= self.threshold)
 
 
-class NoveltyPolicy(Policy):
+class NoveltyPolicy(LearningPolicy):
     """Learns if the chunk is far from the entries in memory; uses no labels.
 
     LEARN if the mean distance to the stored entries, as the memory measures it (the cache: 1 - cosine to the nearest
@@ -123,6 +134,7 @@ class NoveltyPolicy(Policy):
     Args:
         threshold: multiple of the running average (relative), or distance, 0 or more.
         relative: compare with the running average.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: a threshold below 0, infinite or NaN; from `decide`, a memory that does not measure novelty.
@@ -134,30 +146,32 @@ class NoveltyPolicy(Policy):
 
     observes = "memory"
 
-    def __init__(self, threshold: float = 1.0, relative: bool = True) -> None:
+    def __init__(self, threshold: float = 1.0, relative: bool = True, both: bool = False) -> None:
+        super().__init__(both=both)
         check_at_least("threshold", threshold, 0)
         self.threshold, self.relative = threshold, relative
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if the novelty reaches the threshold."""
         if not observation.memory_entries:
-            return _with_empty_memory(observation)
+            return self.action(learns=observation.step == 0)  # or else nothing would ever enter the memory
         if isnan(observation.novelty):
             raise InvalidSetting(
                 "expected a memory that measures novelty, the distance to the stored entries, got one that does not; "
                 "choose another policy, or --memory cache"
             )
         bar = self.threshold * (observation.mean_novelty if self.relative else 1)
-        return Action.LEARN if observation.novelty >= bar else Action.MEMORIZE
+        return self.action(learns=observation.novelty >= bar)
 
 
-class TariffPolicy(Policy):
+class TariffPolicy(LearningPolicy):
     """Learns while compute is cheap.
 
     LEARN if the current price of compute <= threshold; with the default, a constant price of 1 always learns.
 
     Args:
         threshold: highest price to learn at, as a multiple of that in the cost model, 0 or more.
+        both: memorize learned chunks as well, by BOTH in place of LEARN; the agent must offer it (--both).
 
     Raises:
         InvalidSetting: a threshold below 0, infinite or NaN.
@@ -167,13 +181,14 @@ class TariffPolicy(Policy):
         can reduce carbon emissions in the cloud", Middleware 2021.
     """
 
-    def __init__(self, threshold: float = 1.0) -> None:
+    def __init__(self, threshold: float = 1.0, both: bool = False) -> None:
+        super().__init__(both=both)
         check_at_least("threshold", threshold, 0)
         self.threshold = threshold
 
     def decide(self, observation: Observation) -> Action:
         """LEARN if the price is at most the threshold."""
-        return Action.LEARN if observation.price <= self.threshold else Action.MEMORIZE
+        return self.action(learns=observation.price <= self.threshold)
 
 
 class SleepPolicy(Policy):
@@ -202,8 +217,3 @@ class SleepPolicy(Policy):
     def decide(self, observation: Observation) -> Action:
         """CONSOLIDATE if the price is at most the threshold."""
         return Action.CONSOLIDATE if observation.price <= self.threshold else Action.MEMORIZE
-
-
-def _with_empty_memory(observation: Observation) -> Action:
-    """LEARN at the first chunk alone; otherwise nothing would ever enter the memory."""
-    return Action.LEARN if observation.step == 0 else Action.MEMORIZE

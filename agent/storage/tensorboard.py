@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.accounting.work import ACCOUNTS, PAID, Work
 from agent.evaluation.scores import Accuracy
 from agent.evaluation.trajectory import Step
-from agent.operations import operation_of
+from agent.operations import Action, operation_of
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -140,6 +140,8 @@ def scalars(step: Step) -> dict[str, float]:
     }
     if operation_of(step.action).consolidates:
         values["decision/consolidate"] = 1.0
+    if step.action == Action.BOTH.name:
+        values["decision/both"] = 1.0
     if step.wanted:
         values["decision/refused"] = 1.0
     if step.missed:

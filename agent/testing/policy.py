@@ -59,7 +59,7 @@ class _PolicyCheck:
         generator = torch.Generator().manual_seed(seed)
         found = []
         for step in range(N_CHUNKS):
-            names = Observation.names()
+            names = Observation.names(tuple(OPERATIONS))
             values = dict(zip(names, torch.rand(len(names), generator=generator).tolist(), strict=True))
             n_entries = 7 * step // 3
             for name in SIGNALS:

@@ -64,6 +64,7 @@ NOT_OF_BASELINES = (
     "mixture",
     "rekey",
     "consolidate",
+    "both",
     "calibrate_every",
     "policy",
 )
@@ -173,6 +174,13 @@ class MethodSettings(AgentSettings):
         MEMORIES,
         "method",
     )
+    both: bool = setting(
+        False,
+        "offer a further action, BOTH (B): learn the chunk, and then memorize it under the keys of the network after "
+        "that; static:k=50,both=true takes it",
+        MEMORIES,
+        "method",
+    )
     calibrate_every: int | None = setting(
         None,
         "chunks between calibrations, which fit w and the memory's setting; 0: only at the end (default: 5, or 0 for a "
@@ -202,7 +210,7 @@ class MethodSettings(AgentSettings):
         """The names of the actions that the agent offers, by number."""
         from agent.operations import offered  # imports torch
 
-        return offered(self.consolidate)
+        return offered(self.consolidate, both=self.both)
 
     @property
     def is_lazy(self) -> bool:
@@ -227,7 +235,15 @@ class MethodSettings(AgentSettings):
         if self.baseline is None:
             return self
         found, plain = (each.model_dump(mode="json") for each in (self, AgentSettings()))
-        usual = {**plain, "keys": None, "pool": None, "rekey": "never", "consolidate": "never", "policy": ALWAYS_LEARN}
+        usual = {
+            **plain,
+            "keys": None,
+            "pool": None,
+            "rekey": "never",
+            "consolidate": "never",
+            "both": False,
+            "policy": ALWAYS_LEARN,
+        }
         for name in NOT_OF_BASELINES:
             if found.get(name) != usual.get(name) and name in found:
                 raise ValueError(

@@ -226,7 +226,8 @@ class CurveConfig(AgentConfig):
             fixed: dict[str, Any] = {"baseline": None}
             fixed |= {name: getattr(self, name) for name in ("network", "recipe", "learner")}
             fixed |= {
-                name: getattr(plain, name) for name in ("rekey", "consolidate", "calibrate_every", "budget", "policy")
+                name: getattr(plain, name)
+                for name in ("rekey", "consolidate", "both", "calibrate_every", "budget", "policy")
             }
             own = [name for name, value in fixed.items() if getattr(method, name) != value]
             if own:
@@ -305,8 +306,8 @@ class LifetimeConfig(MethodSettings, AgentConfig):
     enforce: bool = setting(
         False,
         "hold lifetimes to --budget: no action begins that it does not last for, storage until the end included; "
-        "instead of learning or consolidating the agent memorizes, or else passes (P), at no cost; queries, what the "
-        "policy looks at, calibration and --rekey every:n are billed whatever is left",
+        "instead of BOTH the agent learns, instead of learning or consolidating it memorizes, or else it passes (P), "
+        "at no cost; queries, what the policy looks at, calibration and --rekey every:n are billed whatever is left",
         COSTS,
     )
     speed: Annotated[float | None, Limit] = setting(
@@ -479,8 +480,8 @@ class TreeConfig(LifetimeConfig):
     queries: int = setting(0, "trees have no queries", STREAM, ge=0, le=0)
     chunks: int | None = setting(
         None,
-        "chunks in the stream, n: there are 2^n schedules, or 3^n with --consolidate; at most 14, or 8, except for "
-        "beam (default: 8, or 6)",
+        "chunks in the stream, n: there are 2^n schedules, 3^n with --consolidate or --both, 4^n with the two of them; "
+        "at most 14, 8 or 7, except for beam (default: 8, 6 or 5)",
         STREAM,
         ge=1,
     )
@@ -494,7 +495,8 @@ class TreeConfig(LifetimeConfig):
 
     @classmethod
     def _default_chunks(cls, values: dict[str, Any]) -> int:
-        return 8 if str(values.get("consolidate", "never")) == "never" else 6
+        both = str(values.get("both", False)).lower() in ("true", "t", "yes", "y", "on", "1")  # what means yes
+        return (8, 6, 5)[both + (str(values.get("consolidate", "never")) != "never")]
 
     @model_validator(mode="after")
     def _agree_on_searching(self) -> "TreeConfig":

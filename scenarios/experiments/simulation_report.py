@@ -15,7 +15,7 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
     """The report of a summary."""
     metrics, unit = summary["metrics"], summary["cost_unit"]
     decisions = _decisions(path, summary["step"] + 1)
-    done = {"learn": "learned", "memorize": "memorized", "consolidate": "consolidated"}
+    done = {"learn": "learned", "memorize": "memorized", "consolidate": "consolidated", "both": "learned and memorized"}
     letters = {name: OPERATIONS[name].letter for name in reversed(config.actions)}
     counts = [f"{decisions.count(letter)} {done.get(name, name)} ({letter})" for name, letter in letters.items()]
     if config.enforce or config.speed is not None:

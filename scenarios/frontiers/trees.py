@@ -206,7 +206,10 @@ def _paths(table: ScheduleTable) -> Int64[np.ndarray, "leaves chunks"]:
 def _unused(table: ScheduleTable) -> Float[np.ndarray, "2 leaves"]:
     """Bytes of the raw images of all entries, as if nothing were learned of them: written, and summed over chunks."""
     paths = _paths(table)
+    chosen, sizes = paths % len(table.actions), table.n_samples[::-1]
     memorizes = np.array([operation.memorizes for operation in table.operations])
-    written = memorizes[paths % len(table.actions)] @ table.n_samples[::-1]
-    held = table.memory_entries[paths].sum(axis=1)
-    return np.array([written, held], dtype=np.float64) * int(table.facts.get("raw_nbytes", 0))
+    waits = np.array([operation.memorizes and not operation.learns for operation in table.operations])
+    # Those that were learned as well have no raw images; of those that a capacity evicts, each is as likely to go.
+    stored, waiting = (np.cumsum((which[chosen] * sizes)[:, ::-1], axis=1)[:, ::-1] for which in (memorizes, waits))
+    held = (table.memory_entries[paths] * np.where(stored > 0, waiting / np.maximum(stored, 1), 1.0)).sum(axis=1)
+    return np.array([waits[chosen] @ sizes, held], dtype=np.float64) * int(table.facts.get("raw_nbytes", 0))

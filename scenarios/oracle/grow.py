@@ -48,7 +48,7 @@ class Oracle:
 
     Attributes:
         seed: the seed of the tree.
-        schedule: the letter of each chunk's action, L or M, or C for CONSOLIDATE.
+        schedule: the letter of each chunk's action, L or M, C for CONSOLIDATE, B for BOTH.
         utility: accuracy - cost_weight × spent.
         accuracy: accuracy of the agent on the validation images that are used for nothing else, 0 to 1.
         spent: cost for a policy that observes nothing, in the unit of the cost model.

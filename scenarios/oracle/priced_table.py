@@ -143,7 +143,7 @@ class PricedTable:
         }
         for number, name in enumerate(table.actions):
             columns |= dict(zip(estimated(name), self._estimates(nodes, number, price), strict=True))
-        names = Observation.names()
+        names = Observation.names(table.actions)
         vectors = np.full((decisions, len(names)), np.nan)
         for column, name in enumerate(names):
             vectors[nodes, column] = columns.get(name, np.nan)
@@ -191,7 +191,7 @@ class PricedTable:
     def observation(self, node: int) -> Observation:
         """The observation at a node with a decision."""
         if node not in self._observations:
-            named = zip(Observation.names(), self.vectors[node].tolist(), strict=True)
+            named = zip(Observation.names(self.table.actions), self.vectors[node].tolist(), strict=True)
             values = {n: int(v) if n in _INTEGERS else v for n, v in named}
             self._observations[node] = Observation.of({**values, "actions": self.table.actions})
         return self._observations[node]

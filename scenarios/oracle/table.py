@@ -92,7 +92,7 @@ class ScheduleTable:
         if action.name not in self.actions:
             raise InvalidSetting(
                 f"expected one of the actions {', '.join(self.actions)}, as the table has them, got {action.name}; "
-                f"grow another table{' with --consolidate 500' if action.operation.consolidates else ''}"
+                f"grow another table{f' with {option}' if (option := action.operation.option) else ''}"
             )
         return self.actions.index(action.name)
 

@@ -37,13 +37,13 @@ class LifetimeEnv(WorldsEnv):
     (microseconds per step). With the same settings and seed both are the same to the bit, if the simulation has as many
     threads as the process that wrote the table: one (`torch.set_num_threads(1)`).
 
-    Action space: `Discrete` over the actions that the agent offers; 0 memorizes the current chunk, 1 learns it, and,
-    with the setting consolidate, 2 consolidates.
+    Action space: `Discrete` over the actions that the agent offers; 0 memorizes the current chunk, 1 learns it. With
+    the setting consolidate the next number consolidates, and with the setting both the last one learns and memorizes.
 
     Observation space: `Box` of float32, one number per field of `agent.Observation`, in the order of
-    `Observation.names()`. The value is -1 for signals of the memory while it is empty, for signals that are not
-    observed or not measured, for estimates of an action that is not offered, for `left` without a budget, and for all
-    fields after the end. No other value is negative, up to rounding.
+    `Observation.names(actions)` for those actions. The value is -1 for signals of the memory while it is empty, for
+    signals that are not observed or not measured, for estimates of an action that is not offered, for `left` without a
+    budget, and for all fields after the end. No other value is negative, up to rounding.
 
     Reward: the change of utility = accuracy - cost weight × spent, which is 0 at initialization; the rewards of a
     lifetime sum to its final utility, up to rounding. Accuracy is that of the agent on one half of the validation

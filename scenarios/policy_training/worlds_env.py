@@ -122,7 +122,8 @@ class WorldsEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         self._worlds, self.cost_weight, self.render_mode = worlds, cost_weight, render_mode
         self._actions = list(map(Action, actions))
         self.action_space = Discrete(len(self._actions))
-        self.observation_space = Box(ABSENT, HIGHEST, (len(Observation.names()),), np.float32)
+        self._n_fields = len(Observation.names(tuple(actions)))
+        self.observation_space = Box(ABSENT, HIGHEST, (self._n_fields,), np.float32)
         self._lifetime: DecidedLifetime | None = None
         self._seed, self._schedule = 0, ""
         self._accuracy, self._spent, self._utility = nan, 0.0, 0.0
@@ -166,7 +167,7 @@ class WorldsEnv(gymnasium.Env[np.ndarray, SupportsInt]):
         self._utility = utility(self._accuracy, self._spent, self.cost_weight)
         self._schedule += chosen.operation.letter
         ended = self._lifetime.ended
-        vector = np.full(len(Observation.names()), nan) if ended else self._lifetime.observe()
+        vector = np.full(self._n_fields, nan) if ended else self._lifetime.observe()
         info = self._info() | ({"schedule": self._schedule} if ended else {})
         return _encoded(vector), self._utility - before, ended, False, info
 

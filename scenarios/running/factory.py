@@ -98,6 +98,7 @@ def build_agents(
             _memory(each, dataset.n_classes, training.device, seed),
             rekeying=each.rekey,
             consolidation=each.consolidate,
+            both=each.both,
             calibrate_every=each.calibrate_every,
             keys=own,
             rule=each.mixture,
@@ -198,6 +199,7 @@ class _AgentParts(NamedTuple):
     mixture: Rule
     rekey: Rekeying
     consolidate: Consolidation
+    both: bool
     calibrate_every: int
 
 
@@ -206,8 +208,8 @@ def _agent_parts(method: AgentSettings, *, fixed: bool) -> _AgentParts:
     stored = method.memory, method.transform, method.capacity, method.eviction
     rule: Rule = "fixed" if fixed else method.mixture
     if not isinstance(method, MethodSettings):
-        return _AgentParts(*stored, keys, rule, Rekeying(), Consolidation(), 0)
-    when = method.rekey, method.consolidate, method.calibrate_every or 0
+        return _AgentParts(*stored, keys, rule, Rekeying(), Consolidation(), False, 0)
+    when = method.rekey, method.consolidate, method.both, method.calibrate_every or 0
     return _AgentParts(*stored, keys, rule, *when)
 
 

@@ -113,7 +113,7 @@ def _decisions(seed: int, method: Method, stream: Sequence[Chunk]) -> list[Actio
         operation = decided[-1].operation
         n_seen += len(chunk)
         n_memorized += len(chunk) * operation.memorizes
-        n_waiting += len(chunk) * operation.memorizes
+        n_waiting += len(chunk) * (operation.memorizes and (operation.consolidates or not operation.learns))
         consolidated = min(n_waiting, method.consolidate.images) if operation.consolidates else 0
         n_waiting -= consolidated
         n_learned += consolidated if operation.consolidates else len(chunk) * operation.learns
@@ -233,9 +233,9 @@ class _Walk:
 
     def _perform(self, action: Action, n: int) -> None:
         if action.operation.consolidates:
-            self._memorize(n)
-            n_learned = min(self.unlearned, self.method.consolidate.images)
-            self.unlearned -= n_learned
+            self._memorize(n, known=self.observes != "nothing")
+            n_learned = min(self.unlearned + n, self.method.consolidate.images)
+            self.unlearned += n - n_learned
             self.entries -= n_learned if self.method.consolidate.release else 0
             if n_learned:
                 self._learn(n_learned)
@@ -243,7 +243,8 @@ class _Walk:
         if action.operation.learns:
             self._learn(n)
         if action.operation.memorizes:
-            self._memorize(n)
+            self._memorize(n, known=self.observes != "nothing" and not action.operation.learns)
+            self.unlearned += n * (not action.operation.learns)
 
     def _learn(self, n: int) -> None:
         self.paid += self.rates.at_once(n)
@@ -252,11 +253,11 @@ class _Walk:
         if not self.lazy and not self.rates.later(self.learned):
             self._changed()
 
-    def _memorize(self, n: int) -> None:
+    def _memorize(self, n: int, *, known: bool) -> None:
+        """Memorize n samples, whose outputs may be known."""
         self._flush()
-        self.paid += n * self.rates.insert + (n * self.rates.reading if self.observes == "nothing" else 0.0)
+        self.paid += n * self.rates.insert + (0.0 if known else n * self.rates.reading)
         self.entries += n
-        self.unlearned += n
 
     def _flush(self) -> None:
         if self.pending and (later := self.rates.later(self.learned)):

@@ -87,7 +87,7 @@ def _save(lifetimes: Lifetimes, records: Mapping[str, LifetimeRecord], checkpoin
 def _counted(decisions: Sequence[str]) -> str:
     """The number of chunks for each operation: `3 L 2 M`; of PASS and what only some agents offer, if there are any."""
     counts = {name: decisions.count(name) for name in (*reversed(OPERATIONS), PASS)}
-    shown = [name for name, n in counts.items() if n or not (name == PASS or OPERATIONS[name].consolidates)]
+    shown = [name for name, n in counts.items() if n or not (name == PASS or OPERATIONS[name].option)]
     return " ".join(f"{counts[name]} {operation_of(name).letter}" for name in shown)
 
 

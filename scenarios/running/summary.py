@@ -41,6 +41,8 @@ def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[s
     shown: tuple[str, ...] = ("network", "recipe", "learner", "memory", "keys", "rekey")
     if method.consolidate.images:
         shown += ("consolidate",)
+    if method.both:
+        shown += ("both",)
     if method.baseline is not None:
         shown = ("network", "recipe", "baseline")
     return {

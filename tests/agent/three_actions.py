@@ -1,10 +1,10 @@
-"""A third action, LEARN AND MEMORIZE, which the program itself does not have."""
+"""A third action, to memorize a chunk and then learn it, which the program itself does not have."""
 
 import pytest
 
 from agent.operations import OPERATIONS, Action, Estimate, Operation
 
-BOTH = Action("both")
+REHEARSE = Action("rehearse")
 
 
 def estimate(agent, chunk, *, looked):
@@ -14,10 +14,10 @@ def estimate(agent, chunk, *, looked):
 
 
 @pytest.fixture
-def both(monkeypatch):
+def rehearse(monkeypatch):
     """The action, for the duration of a test: it stores the chunk under its current keys and then learns from it."""
     operation = Operation(
-        letter="B",
+        letter="R",
         learns=True,
         memorizes=True,
         outputs_account="memorize",
@@ -25,6 +25,7 @@ def both(monkeypatch):
         perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs) + agent.learn(chunk),
         estimate=estimate,
     )
-    monkeypatch.delitem(OPERATIONS, "consolidate")  # so that it is the third
-    monkeypatch.setitem(OPERATIONS, "both", operation)
-    return BOTH
+    for name in ("consolidate", "both"):
+        monkeypatch.delitem(OPERATIONS, name)  # so that it is the third
+    monkeypatch.setitem(OPERATIONS, "rehearse", operation)
+    return REHEARSE

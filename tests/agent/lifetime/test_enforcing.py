@@ -28,7 +28,12 @@ MODEL = COST_MODELS["prices"](gflop=3.0, megabyte_written=5.0, megabyte_chunk=7.
 SIZES = [8, 6, 8, 4, 7, 5]
 PRICES = (1, 2, 0.5, 0.2, 3, 1)
 PLAN = EvaluationPlan(toy_images(12, seed=50), toy_images(15, seed=60))
-INSTEAD = {"learn": ("memorize", "pass"), "consolidate": ("memorize", "pass"), "memorize": ("pass",)}
+INSTEAD = {
+    "both": ("learn", "memorize", "pass"),
+    "learn": ("memorize", "pass"),
+    "consolidate": ("memorize", "pass"),
+    "memorize": ("pass",),
+}
 UNDECIDED = ("answer", "decide", "calibrate")
 """Accounts of what no action decides, without re-keying every n chunks and the preparation of networks."""
 
@@ -70,6 +75,7 @@ lives = st.fixed_dictionaries(
                 {"memory": "nearest", "rekeying": Rekeying(on_learn=True)},
                 {"rekeying": Rekeying(on_learn=True), "calibrate_every": 2},
                 {"consolidation": Consolidation(5)},
+                {"both": True},
                 {"consolidation": Consolidation(20, release=True)},
             ]
         ),
@@ -77,7 +83,7 @@ lives = st.fixed_dictionaries(
         "queries": st.sampled_from([0, 3]),
         "prices": st.lists(st.sampled_from([0.0, 0.2, 1.0, 2.0]), min_size=6, max_size=6),
         "share": st.floats(0, 1.2),
-        "wanted": st.lists(st.sampled_from(["learn", "memorize", "consolidate"]), min_size=6, max_size=6),
+        "wanted": st.lists(st.sampled_from(["learn", "memorize", "consolidate", "both"]), min_size=6, max_size=6),
     }
 )
 
@@ -93,7 +99,8 @@ def test_what_begins_is_what_can_be_paid(life):
     free = episode(make, agent, chunks, life["observes"])
     before = dict.fromkeys((*OF_AGENT, "evaluate"), 0.0)
     for number, name in enumerate(life["wanted"]):
-        wanted = Action(name if "consolidation" in agent or name != "consolidate" else "learn")
+        optional = {"consolidate": "consolidation", "both": "both"}
+        wanted = Action(name if optional.get(name, name) in agent or name not in optional else "learn")
         n_left = len(SIZES) - number
         observation = enforced.observe()
         free.observe()

@@ -34,7 +34,7 @@ from agent.policies import (
     StaticPolicy,
 )
 from tests.agent.memory.nearest import NearestMemory
-from tests.agent.three_actions import BOTH, both  # noqa: F401 (a fixture)
+from tests.agent.three_actions import REHEARSE, rehearse  # noqa: F401 (a fixture)
 from tests.agent.toys import N_CLASSES, same, toy_images, toy_network, toy_stream, toy_training
 
 KINDS = {
@@ -63,8 +63,18 @@ class Turns(Policy):
         return Action(("memorize", "consolidate", "learn", "consolidate", "memorize")[observation.step % 5])
 
 
+class Also(Policy):
+    """The same with BOTH."""
+
+    needs_actions = ("both",)
+
+    def decide(self, observation):
+        return Action(("both", "memorize", "both", "learn", "both")[observation.step % 5])
+
+
 POLICIES = {
     "turns": Turns,
+    "also": Also,
     "k40": lambda: StaticPolicy(40),
     "k100": lambda: StaticPolicy(100),
     "interleaved": lambda: InterleavedPolicy(40),
@@ -127,7 +137,8 @@ def lifetimes(kind, methods, names=None, **how):
     for (name, method), own in zip(methods.items(), columns, strict=True):
         how_often = {"rekeying": Rekeying.parse(method.rekey), "calibrate_every": method.calibrate_every}
         consolidation, memory = Consolidation.parse(method.consolidate), MEMORIES[method.memory][0](N_CLASSES)
-        agents[name] = Agent(learner, memory, consolidation=consolidation, keys=own, **how_often)
+        both = method.policy == "also"
+        agents[name] = Agent(learner, memory, consolidation=consolidation, both=both, keys=own, **how_often)
     queries = how.pop("queries", 0)
     stream = [replace(chunk, price=price, queries=queries) for chunk, price in zip(STREAM, PRICES, strict=True)]
     policies = {name: POLICIES[methods[name].policy]() for name in names or methods}
@@ -174,6 +185,9 @@ def test_methods_that_share_a_learner_live_as_each_would_alone(kind):
         Method("ridge"),
         Method("cache", "turns", consolidate="release:9"),
         Method("knn of 20", "turns", "every:3", consolidate="6"),
+        Method("cache", "also", "on-learn", 2),
+        Method("knn of 20", "also"),
+        Method("ridge", "also", calibrate_every=3),
     ]
     how = PLANS["experiences"]
     assert_same(lived(lifetimes(kind, methods, **how)), each_alone(kind, methods, **how))
@@ -302,13 +316,14 @@ def test_a_learner_is_forked_only_where_decisions_differ(done):
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)
-def test_an_operation_that_may_do_anything_is_performed_apart(kind, both, monkeypatch):  # noqa: F811
+def test_an_operation_that_may_do_anything_is_performed_apart(kind, rehearse, monkeypatch):  # noqa: F811
     class Scripted(Policy):
         def __init__(self, observes="nothing"):
             self.observes = observes
 
         def decide(self, observation):
-            return list(map(type(BOTH), ("learn", "both", "memorize", "both", "both", "learn")))[observation.step]
+            names = ("learn", "rehearse", "memorize", "rehearse", "rehearse", "learn")
+            return type(REHEARSE)(names[observation.step])
 
     monkeypatch.setitem(POLICIES, "scripted", Scripted)
     monkeypatch.setitem(POLICIES, "scripted and looking", lambda: Scripted("memory"))
@@ -322,9 +337,9 @@ def test_an_operation_that_may_do_anything_is_performed_apart(kind, both, monkey
     assert_same(lived(lifetimes(kind, methods, **how)), each_alone(kind, methods, **how))
 
 
-def test_outputs_that_were_paid_for_are_paid_for_once_by_those_who_part(both, monkeypatch):  # noqa: F811
+def test_outputs_that_were_paid_for_are_paid_for_once_by_those_who_part(rehearse, monkeypatch):  # noqa: F811
     """Of three that look, two decide otherwise than the one that stays on the branch."""
-    for name, action in (("all M", "memorize"), ("all B", "both")):
+    for name, action in (("all M", "memorize"), ("all R", "rehearse")):
 
         class Always(Policy):
             observes = "learner"
@@ -333,20 +348,20 @@ def test_outputs_that_were_paid_for_are_paid_for_once_by_those_who_part(both, mo
                 self.name = name
 
             def decide(self, observation):
-                return type(BOTH)(self.name)
+                return type(REHEARSE)(self.name)
 
         monkeypatch.setitem(POLICIES, name, partial(Always, action))
-    methods = [Method("cache", "all M"), Method("cache", "all B"), Method("ridge", "all B")]
+    methods = [Method("cache", "all M"), Method("cache", "all R"), Method("ridge", "all R")]
     assert_same(lived(lifetimes("online", methods)), each_alone("online", methods))
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)
-def test_an_operation_that_says_so_is_shared(kind, both, monkeypatch, done):  # noqa: F811
+def test_an_operation_that_says_so_is_shared(kind, rehearse, monkeypatch, done):  # noqa: F811
     def perform(agent, chunk, outputs):
         return agent.learn(chunk) + agent.memorize(chunk)
 
-    operation = replace(OPERATIONS["both"], perform=perform, outputs_account=None, shares=True)
-    monkeypatch.setitem(OPERATIONS, "both", operation)
+    operation = replace(OPERATIONS["rehearse"], perform=perform, outputs_account=None, shares=True)
+    monkeypatch.setitem(OPERATIONS, "rehearse", operation)
     monkeypatch.setitem(POLICIES, "dice", lambda: Dice(3))
     methods = [Method("cache", "dice"), Method("ridge", "dice"), Method("cache of other keys", "dice", "on-learn", 2)]
     assert_same(lived(lifetimes(kind, methods)), each_alone(kind, methods))
@@ -361,13 +376,13 @@ class Dice(Policy):
         self.seed = seed
 
     def decide(self, observation):
-        return type(BOTH)(random.Random(100 * self.seed + observation.step).choice(list(OPERATIONS)))
+        return type(REHEARSE)(random.Random(100 * self.seed + observation.step).choice(list(OPERATIONS)))
 
 
-def test_an_operation_that_says_so_wrongly_is_refused(both, monkeypatch):  # noqa: F811
+def test_an_operation_that_says_so_wrongly_is_refused(rehearse, monkeypatch):  # noqa: F811
     monkeypatch.setitem(POLICIES, "dice", lambda: Dice(0))
-    operation = replace(OPERATIONS["both"], shares=True)  # memorizes, and then learns
-    monkeypatch.setitem(OPERATIONS, "both", operation)
+    operation = replace(OPERATIONS["rehearse"], shares=True)  # memorizes, and then learns
+    monkeypatch.setitem(OPERATIONS, "rehearse", operation)
     methods = [Method("cache", "dice"), Method("ridge", "dice")]
     with pytest.raises(
         ContractError, match="to use it after its last change in an operation, got a use before `learn`"
@@ -377,7 +392,7 @@ def test_an_operation_that_says_so_wrongly_is_refused(both, monkeypatch):  # noq
     def perform(agent, chunk, outputs):
         return agent.learn(chunk) if isinstance(agent.memory, CacheMemory) else [Charge("learn", Work(), chunk.price)]
 
-    monkeypatch.setitem(OPERATIONS, "both", replace(operation, perform=perform))
+    monkeypatch.setitem(OPERATIONS, "rehearse", replace(operation, perform=perform))
     with pytest.raises(ContractError, match="have it do the same, got 1 calls by one and 0 by another, out of learn"):
         lived(lifetimes("online", methods))
 

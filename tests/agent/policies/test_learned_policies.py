@@ -156,8 +156,8 @@ LAYER = {"weight": [[1.0, 2.0]], "bias": [0.0]}
     [
         ([], "expected layers that end in 1 output, the logit of LEARN, got no layers"),
         (
-            [{"weight": [[1, 2], [3, 4], [5, 6]], "bias": [0, 0, 0]}],
-            "expected scores of 1 to 2 actions out of memorize, learn, consolidate, got 3",
+            [{"weight": [[1, 2], [3, 4], [5, 6], [7, 8]], "bias": [0, 0, 0, 0]}],
+            "expected scores of 1 to 3 actions out of memorize, learn, consolidate, both, got 4",
         ),
         ([LAYER, LAYER], r"weight of shape \(n_outputs, 1\) .* in layer 1, got shapes \(1, 2\) and \(1,\)"),
         ([{**LAYER, "bias": [0, 0]}], r"as many biases as outputs in layer 0, got shapes \(1, 2\) and \(2,\)"),

@@ -36,6 +36,7 @@ def test_a_baseline_is_a_part_of_a_method():
         ("mixture", "calibrated"),
         ("rekey", "on-learn"),
         ("consolidate", "9"),
+        ("both", "true"),
         ("calibrate_every", "3"),
         ("policy", "loss"),
     ],

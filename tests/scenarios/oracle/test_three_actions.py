@@ -45,13 +45,13 @@ from scenarios.policy_training.simulators import TableSimulator
 from scenarios.policy_training.worlds_env import TableLifetime, World, WorldsEnv
 from scenarios.running.progress import SilentReporter
 from scenarios.running.world import load_world, make_episode
-from tests.agent.three_actions import BOTH, both  # noqa: F401 (a fixture)
+from tests.agent.three_actions import REHEARSE, rehearse  # noqa: F401 (a fixture)
 from tests.agent.toys import same, toy_agent, toy_images, toy_stream
 from tests.scenarios import commands
 from tests.scenarios.commands import TINY, kept
 from tests.scenarios.oracle.test_table import MODELS
 
-pytestmark = pytest.mark.usefixtures("both")
+pytestmark = pytest.mark.usefixtures("rehearse")
 
 N = 3
 STREAM = toy_stream([8, 7, 8])
@@ -68,7 +68,7 @@ class Scheduled(Policy):
 
     def decide(self, observation):
         self.seen.append(observation.vector().tolist())
-        return Action({"M": "memorize", "L": "learn", "B": "both"}[self.schedule[observation.step]])
+        return Action({"M": "memorize", "L": "learn", "R": "rehearse"}[self.schedule[observation.step]])
 
 
 def begun(policies, rekey="never"):
@@ -94,17 +94,17 @@ def lived(schedule, observes="nothing", rekey="never"):
     return trajectory, policy.seen, agent
 
 
-SCHEDULES = ["".join(letters) for letters in product("MLB", repeat=N)]
+SCHEDULES = ["".join(letters) for letters in product("MLR", repeat=N)]
 
 
 def test_a_life_does_both_and_pays_for_both():
-    trajectory, _, agent = lived("BMB")
-    assert [step.action for step in trajectory.steps] == ["both", "memorize", "both"]
+    trajectory, _, agent = lived("RMR")
+    assert [step.action for step in trajectory.steps] == ["rehearse", "memorize", "rehearse"]
     assert [step.learned for step in trajectory.steps] == [8, 8, 16]
     assert agent.memory.n_entries == 23
-    both_, learned = (lived(schedule)[0].steps[0] for schedule in ("BMM", "LMM"))
-    assert both_.work["learn"] == learned.work["learn"]
-    assert both_.work["memorize"].flops > 0
+    rehearsed, learned = (lived(schedule)[0].steps[0] for schedule in ("RMM", "LMM"))
+    assert rehearsed.work["learn"] == learned.work["learn"]
+    assert rehearsed.work["memorize"].flops > 0
 
 
 def twice(agent, chunk, outputs):
@@ -123,11 +123,11 @@ def reading(agent, chunk, outputs):
 @pytest.mark.parametrize(("perform", "account"), [(twice, "memorize"), (reading, "learn")])
 @pytest.mark.parametrize("observes", ["nothing", "learner"])
 def test_who_measures_changes_no_bill_of_an_operation(monkeypatch, perform, account, observes):
-    operation = replace(OPERATIONS["both"], perform=perform, outputs_account=account)
-    monkeypatch.setitem(OPERATIONS, "both", operation)
+    operation = replace(OPERATIONS["rehearse"], perform=perform, outputs_account=account)
+    monkeypatch.setitem(OPERATIONS, "rehearse", operation)
     spent = []
     for plan in (PLAN, replace(PLAN, prequential=True)):
-        lifetimes = Lifetimes(toy_agent(), STREAM, {"": Scheduled("BMB", observes)}, plan)
+        lifetimes = Lifetimes(toy_agent(), STREAM, {"": Scheduled("RMR", observes)}, plan)
         while lifetimes:
             lifetimes.advance()
         [(_, trajectory, _)] = lifetimes.ended()
@@ -137,7 +137,7 @@ def test_who_measures_changes_no_bill_of_an_operation(monkeypatch, perform, acco
 
 @pytest.mark.parametrize("rekey", ["never", "every:2"])
 def test_lifetimes_part_three_ways_and_stay_themselves(rekey):
-    policies = {schedule: Scheduled(schedule) for schedule in ("BBB", "LBM", "MMM", "BLL", "LLL", "MBL")}
+    policies = {schedule: Scheduled(schedule) for schedule in ("RRR", "LRM", "MMM", "RLL", "LLL", "MRL")}
     together = begun(policies, rekey)
     ended = {}
     while together:
@@ -156,7 +156,7 @@ def test_a_three_way_table_tells_what_lifetimes_would(tmp_path, observes, rekey)
     table = table_of(rekey=rekey)
     (tmp_path / "table.npz").write_bytes(table.as_npz())
     table = read_table(tmp_path / "table.npz")
-    assert table.actions == ("memorize", "learn", "both")
+    assert table.actions == ("memorize", "learn", "rehearse")
     assert np.isfinite(table.accuracy[:, 0]).sum() == n_nodes(N, 3)
     priced = PricedTable(table, TARIFF, MODELS["energy"], 1e-3, observes)
     for schedule in SCHEDULES[::7]:
@@ -164,7 +164,7 @@ def test_a_three_way_table_tells_what_lifetimes_would(tmp_path, observes, rekey)
         node = 1
         for step, vector in zip(trajectory.steps, seen, strict=True):
             np.testing.assert_allclose(priced.vectors[node], vector, rtol=1e-12, atol=1e-30)
-            assert "both_cost" in Observation.names()
+            assert "rehearse_cost" in Observation.names()
             node = 3 * node + table.number_of(Action(step.action))
             assert priced.spent[node] == step.spent
             assert table.accuracy[node, 0] == step.accuracy.agent
@@ -187,7 +187,7 @@ def test_the_oracle_is_the_best_of_all_lifetimes():
 
 def test_a_table_of_two_actions_is_still_one_of_two(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.delitem(__import__("agent.operations").operations.OPERATIONS, "both")
+        patched.delitem(__import__("agent.operations").operations.OPERATIONS, "rehearse")
         table = table_of()
     (tmp_path / "table.npz").write_bytes(table.as_npz())
     table = read_table(tmp_path / "table.npz")
@@ -196,11 +196,11 @@ def test_a_table_of_two_actions_is_still_one_of_two(tmp_path, monkeypatch):
     three_ways = LinearPolicy(("seen",), ((0.0,), (0.0,)), (0.0, 0.0))
     assert priced.vectors.shape == (8, len(Observation.names()))
     assert schedule_of(priced.run(StaticPolicy(50)), table.actions) in ("LMM", "LLM")
-    refusal = "expected one of the actions memorize, learn, as the table has them, got both; grow another table"
+    refusal = "expected one of the actions memorize, learn, as the table has them, got rehearse; grow another table"
     with pytest.raises(InvalidSetting, match=refusal):
         TableSet([table_with_settings(table)], Pricing.read("constant", "energy", 1.0)).leaf(0, three_ways)
-    with pytest.raises(PolicyError, match=r"to give an Action out of memorize, learn, got Action\(name='both'\)$"):
-        priced.run(Scheduled("BBB"))
+    with pytest.raises(PolicyError, match=r"to give an Action out of memorize, learn, got Action\(name='rehearse'\)$"):
+        priced.run(Scheduled("RRR"))
     env = WorldsEnv([World(0, partial(TableLifetime, priced))], 1.0)
     env.reset(seed=0)
     with pytest.raises(InvalidAction, match=r"expected 0 \(MEMORIZE\) or 1 \(LEARN\), got 2"):
@@ -215,14 +215,14 @@ def test_an_environment_has_three_actions():
     for number in (2, 0, 1):
         _, _, ended, _, info = env.step(number)
     assert ended
-    assert info["schedule"] == "BML"
+    assert info["schedule"] == "RML"
     alive = LifetimeEnv(seeds=(0,), **SETTINGS)
     _, begun_info = alive.reset(seed=0)
     rewards = [alive.step(number)[1] for number in (2, 2, 2)]
     assert alive.step is not None
     assert sum(rewards) == pytest.approx(alive._utility)
     assert begun_info["step"] == 0
-    with pytest.raises(Exception, match=r"expected 0 \(MEMORIZE\) or 1 \(LEARN\) or 2 \(BOTH\), got 3"):
+    with pytest.raises(Exception, match=r"expected 0 \(MEMORIZE\) or 1 \(LEARN\) or 2 \(REHEARSE\), got 3"):
         alive.reset() and alive.step(3)
 
 
@@ -240,12 +240,12 @@ def test_policies_with_weights_score_each_action():
     linear = LinearPolicy(("seen", "price"), ((1.0, 0.0), (0.0, 2.0)), (0.0, -1.0))
     x = np.array([[0.5, 0.1], [0.1, 0.9], [-1.0, 0.0]])
     np.testing.assert_allclose(linear.scores(x), [[0, 0.5, -0.8], [0, 0.1, 0.8], [0, -1.0, -1.0]])
-    assert [linear.decide(Observation(0, 2, seen=a, price=b)).name for a, b in x] == ["learn", "both", "memorize"]
+    assert [linear.decide(Observation(0, 2, seen=a, price=b)).name for a, b in x] == ["learn", "rehearse", "memorize"]
     network = NetworkPolicy(("seen",), [{"weight": [[1.0], [3.0]], "bias": [0.0, -1.0]}])
-    assert [network.decide(Observation(0, 2, seen=s)).name for s in (0.0, 0.2, 0.9)] == ["learn", "learn", "both"]
+    assert [network.decide(Observation(0, 2, seen=s)).name for s in (0.0, 0.2, 0.9)] == ["learn", "learn", "rehearse"]
     for policy in (linear, network):
         check_policy(lambda policy=policy: policy)
-    with pytest.raises(InvalidSetting, match="expected scores of 1 to 2 actions out of memorize, learn, both, got 3"):
+    with pytest.raises(InvalidSetting, match="of 1 to 2 actions out of memorize, learn, rehearse, got 3"):
         LinearPolicy(("seen",), ((1.0,), (1.0,), (1.0,)), (0.0, 0.0, 0.0))
     with pytest.raises(InvalidSetting, match="for 2 actions, and 1 biases"):
         LinearPolicy(("seen",), ((1.0,), (1.0,)), (0.0,))
@@ -257,7 +257,7 @@ def test_bandits_try_every_action(make):
     agent = toy_agent()
     stream = toy_stream([6] * 12)
     found = {name: trajectory for name, trajectory, _ in run_lifetimes(agent, stream, policies, replace(PLAN, every=0))}
-    assert {step.action for step in found["bandit"].steps} == {"memorize", "learn", "both"}
+    assert {step.action for step in found["bandit"].steps} == {"memorize", "learn", "rehearse"}
     check_policy(make)
 
 
@@ -309,7 +309,7 @@ class ByTurns(Policy):
 
     def decide(self, observation):
         self.turn += 1
-        return Action(("both", "memorize", "learn")[self.turn % 3])
+        return Action(("rehearse", "memorize", "learn")[self.turn % 3])
 """
 
 
@@ -319,7 +319,7 @@ def test_simulate_lives_it_shows_it_and_goes_on(monkeypatch, tmp_path):
     command = ["simulate", *TINY, "--policy", "three_turns.ByTurns", "--runs", tmp_path / "runs", "--name", "x"]
     done = commands.within(*command)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "6 chunks: 2 both (B), 2 learned (L), 2 memorized (M)\nBMLBML\n" in done.stdout
+    assert "6 chunks: 2 rehearse (R), 2 learned (L), 2 memorized (M)\nRMLRML\n" in done.stdout
     run = tmp_path / "runs/simulate/x"
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["learned"], summary["memory_entries"]) == (80, 80)
@@ -338,6 +338,6 @@ def test_an_episode_of_a_world_can_be_decided_three_ways():
     torch.set_num_threads(1)
     episode = make_episode(config, 0, world, "learner")
     seen = episode.observe()
-    assert seen.both_gflop == pytest.approx(seen.learn_gflop + seen.memorize_gflop)
-    step = episode.act(BOTH)
+    assert seen.rehearse_gflop == pytest.approx(seen.learn_gflop + seen.memorize_gflop)
+    step = episode.act(REHEARSE)
     assert (step.learned, step.memory_entries) == (20, 20)

@@ -34,6 +34,8 @@ KINDS = {
     "refit": {"policies": "static:k=50", "learner": "refit:epochs=2"},
     "asleep": {"policies": "sleep", "consolidate": "60", "tariff": "day-night:period=4"},
     "forgetful": {"policies": "sleep", "consolidate": "release:60", "tariff": "day-night", "rekey": "on-learn"},
+    "both": {"methods": ["both:true | policy:interleaved:k=50,both=true"], "rekey": "on-learn"},
+    "both refit": {"methods": ["both:true | policy:static:k=40,both=true"], "learner": "refit:epochs=2"},
     "uncalibrated": {"policies": "interleaved:k=50", "calibrate_every": 0},
 }
 
