@@ -25,6 +25,8 @@ from scenarios.running.results import write_results
 
 NAME = "reproduction"
 """Of the files."""
+LEARNER = "learner_accuracy"
+"""The metric of a learner without its memory, at the end."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,12 @@ def _beside(schedule: Schedule, published: Published | None, config: ReproduceCo
 def _gain(gain: Gain, comparison: Comparison, config: ReproduceConfig) -> BesidePublished:
     """Our difference, paired by seed, beside the published one."""
     schedules = {schedule.label: schedule for schedule in comparison.schedules}
-    one, other = (np.array(_values(schedules[label], gain.metric)) for label in (gain.label, gain.over))
+    one = _values(schedules[gain.label], gain.metric)
+    other = _values(schedules[gain.over], gain.metric) if gain.over else _values(schedules[gain.label], LEARNER)
     deviation = None if gain.deviation is None else gain.deviation / 100
     return beside_published(
         gain.name,
-        paired_differences(one, other).tolist(),
+        paired_differences(np.array(one), np.array(other)).tolist(),
         None if gain.mean is None else Runs(gain.mean / 100, deviation, gain.n_runs),
         comparable=not config.short,
         confidence=config.confidence,
@@ -162,7 +165,7 @@ def write_reproduced(reproduced: Reproduced, directory: RunDirectory) -> None:
     )
     rows = [_row(each.label, each) for each in reproduced.methods]
     rows += [
-        _row(gain.label, each) | {"over": gain.over}
+        _row(gain.label, each) | {"over": gain.other}
         for gain, each in zip(reproduced.recorded.gains, reproduced.gains, strict=True)
     ]
     write_results(directory, None, NAME, content, rows, figure)
@@ -181,7 +184,7 @@ def _gain_json(gain: Gain, each: BesidePublished) -> dict[str, Any]:
     """Plain values; differences of shares from 0 to 1."""
     known = {"mean": None, "deviation": None} if each.published is None else asdict(each.published)
     theirs = {**known, "direction": gain.direction, "metric": gain.metric, "source": asdict(gain.source)}
-    named = {"method": gain.label, "over": gain.over}
+    named = {"method": gain.label, "over": gain.other}
     return {**named, **_ours_json(each), "published": theirs, "difference": _plain(each.difference)}
 
 

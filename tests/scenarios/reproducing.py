@@ -1,7 +1,9 @@
 """Recorded settings made small, and stand-ins for the data sets that they are about."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,13 +29,34 @@ def stand_in(path: Path, n_classes: int, *, seed: int = 0) -> Path:
     return path
 
 
+SMALLER = {
+    "resnet:depth=20,width=16": {"network": "resnet:depth=20,width=2"},
+    "resnet:depth=8,width=16": {"network": "resnet:depth=8,width=2"},
+    "efficientnet-lite0:side=224": {"network": "resnet:depth=8,width=2", "learner": "online:epochs=1"},
+    "airbench:size=94": {"network": "airbench:size=93"},
+}
+"""What takes the place of networks; one without pretrained weights has no features that a head could be trained on."""
+
+
 def small(recorded: Reproduction) -> Reproduction:
-    """The same methods and the same world on ten batches of images, with a narrow network."""
+    """The same methods and the same world on ten batches of images, with narrow networks and few epochs."""
     dataset = recorded.settings["dataset"]
     n = N_CLASSES[dataset]
-    sizes = {"train_size": max(100, 2 * n), "validation_size": n, "chunks": N_CHUNKS[dataset]}
-    settings = {**recorded.settings, **sizes, "network": "slim-resnet18:width=2", "seeds": 2}
+    chunks = min(N_CHUNKS[dataset], recorded.settings["chunks"])
+    sizes = {"train_size": max(100, 2 * n), "validation_size": n, "chunks": chunks, "seeds": 2}
+    methods = {label: _smaller(parts) for label, parts in recorded.settings["methods"].items()}
+    settings = {**recorded.settings, **sizes, "methods": methods}
+    if "network" in settings:
+        settings["network"] = "slim-resnet18:width=2"
     return replace(recorded, settings=settings, short={"train_size": max(50, n), "test_size": n})
+
+
+def _smaller(parts: dict[str, Any]) -> dict[str, Any]:
+    parts = {**parts, **SMALLER.get(parts.get("network", ""), {})}
+    parts["learner"] = re.sub(r"epochs=\d\d+", "epochs=4", parts["learner"])
+    if "memory" in parts:
+        parts["memory"] = parts["memory"].replace("dim=10000,limit=10000", "dim=50")
+    return parts
 
 
 def make_small(patch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,14 @@
 from agent.errors import InvalidSetting
 from scenarios.config.reproductions.budgetcl import BUDGETCL
 from scenarios.config.reproductions.online_split import ONLINE_SPLIT
+from scenarios.config.reproductions.orhan import ORHAN
 from scenarios.config.reproductions.published import Gain, Published, Reproduction, Source
+from scenarios.config.reproductions.ranpac import RANPAC
+from scenarios.config.reproductions.resmem import RESMEM
 
 __all__ = ["REPRODUCTIONS", "Gain", "Published", "Reproduction", "Source", "find_reproduction"]
 
-REPRODUCTIONS: dict[str, Reproduction] = {**ONLINE_SPLIT, **BUDGETCL}
+REPRODUCTIONS: dict[str, Reproduction] = {**ONLINE_SPLIT, **BUDGETCL, **ORHAN, **RESMEM, **RANPAC}
 """All reproductions by name."""
 
 

@@ -57,7 +57,7 @@ class Gain:
 
     Attributes:
         label: of the method that gains.
-        over: of the method that it is compared with.
+        over: of the method that it is compared with; None for the learner of the same method, without its memory.
         source: where it was published.
         mean: in percentage points; None if the source states only the direction.
         deviation: the standard deviation of the paired difference between runs, in percentage points; None if the
@@ -68,7 +68,7 @@ class Gain:
     """
 
     label: str
-    over: str
+    over: str | None
     source: Source
     mean: float | None = None
     deviation: float | None = None
@@ -83,7 +83,12 @@ class Gain:
     @property
     def name(self) -> str:
         """The methods, as reports name the gain."""
-        return f"{self.label} over {self.over}"
+        return f"{self.label} over {self.other}"
+
+    @property
+    def other(self) -> str:
+        """What it is compared with, as reports name it."""
+        return "its learner" if self.over is None else self.over
 
 
 @dataclass(frozen=True)

