@@ -33,6 +33,8 @@ class EvaluationPlan:
             that chunk has been used. None if only classes distinguish images. Images of classes that the agent has
             not seen are never used.
         keeps_predictions: let trajectories have the prediction of the test set after the last chunk.
+        probed: labelled images on whose features a linear probe is trained after the last chunk (`linear_probe`), such
+            as all those of the stream; None for no probe.
     """
 
     validation: LabelledInputs
@@ -46,10 +48,11 @@ class EvaluationPlan:
     prequential: bool = False
     shown: Int64[Tensor, " n_validation"] | None = None
     keeps_predictions: bool = False
+    probed: LabelledInputs | None = None
 
     def __post_init__(self) -> None:
-        for part, data in (("validation", self.validation), ("test", self.test)):
-            if not len(data):
+        for part, data in (("validation", self.validation), ("test", self.test), ("probed", self.probed)):
+            if data is not None and not len(data):
                 raise InvalidSetting(f"expected at least 1 {part} image, got none")
         if self.every < 0:
             raise InvalidSetting(f"expected 0 or more chunks between evaluations, got {self.every}")

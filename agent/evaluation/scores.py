@@ -74,6 +74,8 @@ class Scores:
     """By experience, if the plan has `groups`; None for an experience without test images."""
     by_rule: Mapping[Rule, RuleScore] = field(default_factory=dict)
     """By the further rules of the plan."""
+    linear_probe: float | None = None
+    """Accuracy of a linear classifier of the learner's features, 0 to 1; None if the plan has no `probed` images."""
 
 
 def accuracy_of(probabilities: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> float:

@@ -91,7 +91,8 @@ class Step:
     def from_json(cls, values: dict[str, Any]) -> "Step":
         """Restore what `as_json` returned; raises KeyError, TypeError or ValueError for anything else."""
         values = dict(values)
-        scores = {name: values.pop(name, None) for name in ("accuracy", "per_class", "per_experience", "by_rule")}
+        of_scores = ("accuracy", "per_class", "per_experience", "by_rule", "linear_probe")
+        scores = {name: values.pop(name, None) for name in of_scores}
         prequential, mixture = values.pop("prequential", None), values.pop("mixture", None)
         values["work"] = {account: Work(**work) for account, work in values["work"].items()}
         return cls(
@@ -137,6 +138,7 @@ def scores_as_json(scores: Scores) -> dict[str, Any]:
         "per_class": list(scores.per_class),
         "per_experience": [asdict(each) if each else None for each in groups] if groups else None,
         **({"by_rule": by_rule} if by_rule else {}),
+        **({} if scores.linear_probe is None else {"linear_probe": scores.linear_probe}),
     }
 
 
@@ -151,4 +153,5 @@ def scores_from_json(values: dict[str, Any]) -> Scores:
             rule: RuleScore(each["accuracy"], Mixture.from_json(each["mixture"]))
             for rule, each in (values.get("by_rule") or {}).items()
         },
+        values.get("linear_probe"),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -150,6 +150,11 @@ class HeadLearner:
     def forward_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `forward`."""
         return n * flops_per_sample(self.reader.network, shape).forward
+
+    def features(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Float[Tensor, "n features"], Work]:
+        """What the head is given."""
+        activations, work = self.reader.read(inputs)
+        return activations[FEATURES].float(), work
 
     def key_length(self, shape: Shape) -> int:
         """Numbers in a key."""

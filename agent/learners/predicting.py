@@ -3,12 +3,12 @@
 import copy
 from typing import Any, TypeVar
 
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
 from agent.learners.training import Training
-from agent.networks.keys import Keys
+from agent.networks.keys import Keys, features_of
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 from agent.version import Lineage
@@ -58,6 +58,12 @@ class Predicting:
     def reading_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `read`."""
         return n * self.training.flops_of_looking(self.predictor, shape, plain=True)
+
+    def features(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Float[Tensor, "n features"], Work]:
+        """What the head of the network that predicts is given, of the plain inputs; nothing may be pending."""
+        assert not self.pending, "flush before features"
+        outputs, work = self.training.look(self.predictor, inputs, features_of(self.predictor), plain=True)
+        return outputs.keys, work
 
     def key_length(self, shape: Shape) -> int:
         """Numbers in a key."""

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -105,6 +105,14 @@ class KeyReading(Protocol):
 
     def reading_flops(self, n: int, shape: Shape) -> int:
         """The FLOPs of `read` on n inputs of `shape`."""
+
+
+@runtime_checkable
+class Representing(Protocol):
+    """A learner that has a representation: the features that the head of its network is given."""
+
+    def features(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Float[Tensor, "n features"], Work]:
+        """The features of inputs in float32, by the weights that predict; nothing may be pending."""
 
 
 @runtime_checkable

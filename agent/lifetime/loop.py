@@ -14,10 +14,11 @@ from agent.accounting.meter import PARTS
 from agent.agent import Agent, fork_together, share
 from agent.data.chunk import Chunk
 from agent.errors import CheckpointError, InvalidSetting, LifetimeError, PolicyError
+from agent.evaluation.linear_probe import Probed
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Scores
 from agent.evaluation.trajectory import Step, Trajectory
-from agent.learners.protocol import Answering, Estimating
+from agent.learners.protocol import Answering, Estimating, Representing
 from agent.lifetime.acting import perform
 from agent.lifetime.branch import BRANCH_SHAPE, Branch, Undertaking
 from agent.lifetime.cohort import Cohort
@@ -30,6 +31,7 @@ from agent.policies import Policy
 from agent.policies.observation import Observation
 from agent.policies.protocol import check_policy
 from agent.storage.checkpoint import check_shape
+from agent.version import Version
 
 
 class Lifetimes:
@@ -69,8 +71,8 @@ class Lifetimes:
     Raises:
         InvalidSetting: an empty stream, no policies, a policy that cannot be checkpointed or needs estimates that the
             learner cannot give, agents of different learners, a memory that cannot store its keys, a learner that
-            cannot be forked where that is needed, or a budget to enforce on a learner that cannot estimate, or a speed
-            of one that is not `Answering` either.
+            cannot be forked where that is needed, a budget to enforce on a learner that cannot estimate, a speed of one
+            that is not `Answering` either, or a linear probe of a learner that has no representation.
     """
 
     def __init__(
@@ -103,12 +105,18 @@ class Lifetimes:
             agent.check_stores(stream[0])
         self.meter = next(iter(cohorts)).meter
         learner = next(iter(cohorts)).learner
+        if plan.probed is not None and not isinstance(learner, Representing):
+            raise InvalidSetting(
+                "expected a learner with a representation (agent.learners.protocol.Representing) for a linear probe, "
+                f"got {type(learner).__name__}; another learner, or no --evaluate linear-probe"
+            )
         if len(policies) > 1 or (learner.lazy and (plan.every or plan.after or plan.prequential)):
             check_forkable(learner)  # now, and not at the first fork
         self.stream, self.plan, self.speed = stream, plan, speed
         self._branches = [Branch(list(cohorts.values()))]
         self._ended: list[tuple[str, Trajectory, Agent]] = []
         self._observed: dict[str, Observation] | None = None
+        self._probes: dict[Version, Probed] = {}  # of learners at their end; forks share it
 
     def __bool__(self) -> bool:
         """Whether any lifetime has chunks left."""
@@ -277,7 +285,9 @@ class Lifetimes:
             if self.plan.evaluates_after(step, n, cohort.names, recalling=branch.recalling)
         ]
         if due:
-            measured = finish(branch, self.plan) if last else evaluate(branch, due, self.plan, chunk.price)
+            measured = (
+                finish(branch, self.plan, self._probes) if last else evaluate(branch, due, self.plan, chunk.price)
+            )
         action, takes = (doing.action, doing.takes) if doing.step == step else (Action.PASS, None)
         unfinished = (doing.action, self.stream[doing.step]) if branch.decided else None
         for cohort, (scores, mixture) in zip(branch.cohorts, measured, strict=True):

@@ -5,11 +5,15 @@ from dataclasses import replace
 
 from agent.accounting.work import Charge, Work
 from agent.agent import Agent
+from agent.data.chunk import LabelledInputs
+from agent.evaluation.linear_probe import Probed, linear_probe
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Prediction, RuleScore, Scores, accuracy_of, score
+from agent.learners.protocol import Learner, Representing
 from agent.lifetime.branch import Branch
 from agent.lifetime.cohort import Cohort
 from agent.memory.mixture import Mixture, Rule
+from agent.version import Version
 
 
 def evaluate_at_initialization(branch: Branch, plan: EvaluationPlan, price: float) -> None:
@@ -55,11 +59,16 @@ def evaluate(
     return measured
 
 
-def finish(branch: Branch, plan: EvaluationPlan) -> list[tuple[Scores, Mixture]]:
+def finish(branch: Branch, plan: EvaluationPlan, probes: dict[Version, Probed]) -> list[tuple[Scores, Mixture]]:
     """Calibrate at a price of 1 (the stream is over), and predict the test set; the learner must be flushed.
 
     The FLOPs of this last calibration are charged in full even if earlier evaluations, on the account `evaluate`,
-    have cached part of it. So are those of predicting the test set, on that account.
+    have cached part of it. So are those of predicting the test set and of the linear probe, on that account.
+
+    Args:
+        branch: at the end of the stream.
+        plan: what is measured.
+        probes: those that were made, by version of the learner; a new one is added.
     """
     measured = []
     for cohort in branch.in_turn():
@@ -77,8 +86,21 @@ def finish(branch: Branch, plan: EvaluationPlan) -> list[tuple[Scores, Mixture]]
         cohort.prediction = prediction if plan.keeps_predictions else None
         measured_work = Work(flops, 0, looked.seconds + recalled.seconds, len(test))
         cohort.pay([Charge("calibrate", fitted), Charge("evaluate", measured_work)])
-        measured.append((_scores(prediction, plan, branch, cohort, agent), agent.mixture))
+        scores = _scores(prediction, plan, branch, cohort, agent)
+        if plan.probed is not None:
+            probed = _probe(agent.learner, plan.probed, plan, probes)
+            cohort.pay([Charge("evaluate", probed.work)])
+            scores = replace(scores, linear_probe=probed.accuracy)
+        measured.append((scores, agent.mixture))
     return measured
+
+
+def _probe(learner: Learner, images: LabelledInputs, plan: EvaluationPlan, probes: dict[Version, Probed]) -> Probed:
+    """The linear probe of a learner, which is trained once for all lifetimes that have the same weights."""
+    if learner.version not in probes:
+        assert isinstance(learner, Representing), "checked at initialization"
+        probes[learner.version] = linear_probe(learner, images, plan.test)
+    return probes[learner.version]
 
 
 def _scores(prediction: Prediction, plan: EvaluationPlan, branch: Branch, cohort: Cohort, agent: Agent) -> Scores:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64, Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from agent.accounting.work import Work
@@ -17,25 +17,21 @@ from agent.memory.mixture import LinearMixing
 from agent.memory.protocol import Insertion, InsertionEstimate, ReadOut
 from agent.memory.recomputed import Recomputed, check_limit
 from agent.memory.settings import LEAST_PENALTY, Setting, positive
+from agent.memory.softmax_regression import TILE, SoftmaxRegression, Tiles, solving_flops, training_flops
 from agent.networks.outputs import Outputs
 from agent.version import Version
-
-TILE = 8192
-"""Entries passed at once."""
 
 
 class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
     """Multinomial logistic regression on the stored keys: halfway between memorizing and learning.
 
     It stores entries as a cache does. Asked for the first time after a change, it trains a classifier on all of them,
-    from weights of 0, and every recall is billed for that training. With x the L2-normalized key with a 1 appended and
-    N entries it minimizes -(1/N) Σ log p(y | x) + (λ m / 2) ‖W‖², where p = softmax(xᵀ W) and m is the mean of x's
-    squares. A step multiplies the gradient by the inverse of ½ (1/N) Σ x xᵀ + λ m I, which is nowhere below the
-    curvature (Böhning 1992), so that no step size is chosen; steps are accelerated (Beck and Teboulle 2009). Where λ is
-    small and classes can be separated, the minimum is far away, and training stops on its way there.
+    from weights of 0, and every recall is billed for that training (`SoftmaxRegression`). With x the L2-normalized key
+    with a 1 appended and N entries it minimizes -(1/N) Σ log p(y | x) + (λ m / 2) ‖W‖², where p = softmax(xᵀ W) and m
+    is the mean of x's squares.
 
-    With D = key length + 1 and C classes, at one λ a recall of n queries takes 2 N D² + D³ / 3 FLOPs for that matrix
-    and its factor, 4 N D C + 2 D² C for each step, and 2 n D C.
+    With D = key length + 1 and C classes, at one λ a recall of n queries takes 2 N D² + D³ / 3 + `steps`
+    (4 N D C + 2 D² C) FLOPs for the training, and 2 n D C.
 
     Args:
         n_classes: number of classes.
@@ -49,8 +45,8 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
 
     References:
         Böhning 1992, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics
-        44(1), for the bound. Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm", SIAM J.
-        Imaging Sci. 2(1), section 4, for the acceleration.
+        44(1), for the bound on the curvature. Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding
+        algorithm", SIAM J. Imaging Sci. 2(1), section 4, for the acceleration.
     """
 
     settings: tuple[Setting, ...] = tuple({"lambda": 10.0**exponent} for exponent in range(-6, 0))
@@ -79,7 +75,9 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
             InvalidSetting: keys longer than the limit.
         """
         d = key_length + 1
-        check_limit(key_length, self.limit, "logistic", 3 * 8 * d**2 / 1e9, self._solving_flops(d) / 1e9)
+        check_limit(
+            key_length, self.limit, "logistic", 3 * 8 * d**2 / 1e9, solving_flops(d, self.n_classes, self.steps) / 1e9
+        )
         return super().estimate_insert(n, key_length)
 
     def insert(
@@ -126,56 +124,25 @@ class LogisticMemory(EntryMemory, Recomputed, LinearMixing):
         if not self.n_entries:
             return 0
         d = (self.entries.key_length or 0) + 1
-        training = 2 * self.n_entries * d * (d + 2 * self.n_classes * self.steps)
-        return training + self._solving_flops(d) + 2 * n * d * self.n_classes
-
-    def _solving_flops(self, d: int) -> int:
-        return d**3 // 3 + 2 * d**2 * self.n_classes * self.steps
+        return training_flops(self.n_entries, d, self.n_classes, self.steps) + 2 * n * d * self.n_classes
 
     def _weights(self, penalties: list[float]) -> dict[float, Float[Tensor, "d classes"]]:
         """The weights at each λ, trained once until the entries change."""
         if self._trained.version != self.version:
             self._trained = _Trained(self.version, {})
         if missing := [penalty for penalty in dict.fromkeys(penalties) if penalty not in self._trained.weights]:
-            gram = self._gram() / self.n_entries
-            found = {penalty: self._train(penalty, gram) for penalty in missing}
+            regression = self._regression()
+            gram = regression.gram()
+            found = {penalty: regression.weights(gram, penalty * gram.diagonal().mean()) for penalty in missing}
             self._trained = _Trained(self.version, self._trained.weights | found)
         return self._trained.weights
 
-    def _train(self, penalty: float, gram: Float64[Tensor, "d d"]) -> Float[Tensor, "d classes"]:
-        """The weights at a λ, by itself, so that they do not depend on the other λ's to the bit."""
-        ridge = penalty * gram.diagonal().mean()
-        factor = torch.linalg.cholesky(gram / 2 + ridge * torch.eye(len(gram), device=self.device))
-        weights = torch.zeros(len(gram), self.n_classes, dtype=torch.float64, device=self.device)
-        ahead, momentum = weights, 1.0
-        for _ in range(self.steps):
-            gradient = self._gradient(ahead) + ridge * ahead
-            before, weights = weights, ahead - torch.cholesky_solve(gradient, factor)
-            last, momentum = momentum, (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = weights + (last - 1) / momentum * (weights - before)
-        return weights.float()
+    def _regression(self) -> SoftmaxRegression:
+        def tiles() -> Tiles:
+            return ((keys, labels) for keys, labels, _ in self.entries.tiles_after(0, TILE))
 
-    def _gradient(self, weights: Float64[Tensor, "d classes"]) -> Float64[Tensor, "d classes"]:
-        """Of the mean cross-entropy."""
-        single, found = weights.float(), torch.zeros_like(weights)
-        for keys, labels, _ in self.entries.tiles_after(0, TILE):
-            wrong = torch.addmm(single[-1], keys, single[:-1]).softmax(dim=1) - F.one_hot(labels, self.n_classes)
-            found[:-1] += keys.T @ wrong
-            found[-1] += wrong.sum(dim=0)
-        return found / self.n_entries
-
-    def _gram(self) -> Float64[Tensor, "d d"]:
-        """Σ x xᵀ over all entries."""
-        d = (self.entries.key_length or 0) + 1
-        gram = torch.zeros(d, d, dtype=torch.float64, device=self.device)
-        for keys, _, _ in self.entries.tiles_after(0, TILE):
-            keys = keys.double()
-            sums = keys.sum(dim=0)
-            gram[:-1, :-1] += keys.T @ keys
-            gram[-1, :-1] += sums
-            gram[:-1, -1] += sums
-        gram[-1, -1] = self.n_entries
-        return gram
+        length = self.entries.key_length or 0
+        return SoftmaxRegression(tiles, self.n_entries, length, self.n_classes, self.steps, self.device)
 
 
 class _Trained(NamedTuple):

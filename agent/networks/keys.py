@@ -109,6 +109,15 @@ class KeyPlaces:
         return torch.cat(parts, dim=1)
 
 
+def features_of(network: Network) -> KeyPlaces:
+    """The features that the head of a network is given, averaged over space.
+
+    They are at the place `features`, or at the last place of a network without it; without any place they are the
+    input.
+    """
+    return KeyPlaces(("features",) if "features" in network.places else (network.places[-1:] or (INPUT,)))
+
+
 @dataclass(frozen=True)
 class JointKeys:
     """The keys of several agents that share a network, side by side: one forward pass reads them all.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agent.abilities import Forkable, Resumable, missing_members
 from agent.accounting.work import Work
-from agent.learners.protocol import Estimating, KeyReading, Learner, Preparable
+from agent.learners.protocol import Estimating, KeyReading, Learner, Preparable, Representing
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Shape
 from agent.testing.promises import (
@@ -64,6 +64,7 @@ class _LearnerCheck:
         ]
         abilities = {
             KeyReading: self.reads_the_keys_of_forward,
+            Representing: self.gives_features,
             Preparable: self.prepares_once,
             Estimating: self.bills_as_estimated,
             Forkable: self.forks_are_independent,
@@ -159,6 +160,24 @@ class _LearnerCheck:
         if not work.flops == announced <= forward.flops:
             found = f"{announced} announced, {work.flops} billed, {forward.flops} for `forward`"
             raise BrokenPromise(learner, "`read` takes what `reading_flops` says, at most what `forward` takes", found)
+
+    def gives_features(self) -> None:
+        learner = self.made()
+        self.teach(learner, *SIZES)
+        inputs, version = self.samples(7, 5)[0], learner.version
+        with untouched(learner, inputs):
+            features, work = learner.features(inputs)
+            alone, _ = learner.features(inputs[:1])
+        billed(learner, "features", work)
+        if features.ndim != 2 or len(features) != 7 or features.dtype != torch.float32:
+            found = f"shape {tuple(features.shape)} of {features.dtype} for 7 inputs"
+            raise BrokenPromise(learner, "features are a row of float32 for each input", found)
+        if not bool(torch.isfinite(features).all()):
+            raise BrokenPromise(learner, "features are finite", f"{features[:1]}")
+        if float((features[:1] - alone).abs().max()) > 0.01 * float(features.abs().max()):
+            raise BrokenPromise(learner, "an input's features do not depend on other inputs", f"{alone} alone")
+        if learner.version != version:
+            raise BrokenPromise(learner, "features keep the version", f"{version}, then {learner.version}")
 
     def says_what_is_pending(self) -> None:
         learner = self.make(0)

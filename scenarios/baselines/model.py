@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from agent.learners.training import Training
+from agent.networks.keys import features_of, tapped
 from agent.networks.protocol import Network
 
 
@@ -52,27 +53,21 @@ class Prepared(nn.Module):
 
 
 class Features(nn.Module):
-    """The same network up to the place that its head reads, averaged over space; see `feature_place`.
+    """The same network up to what its head is given; see `features_of`.
 
     Args: as `Prepared`.
     """
 
     def __init__(self, network: Network, tally: Tally) -> None:
         super().__init__()
-        self.network, self.tally, self.place = network, tally, feature_place(network)
+        self.network, self.tally, self.places = network, tally, features_of(network)
 
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n features"]:
         """Features in float32."""
         self.tally.n_samples += len(inputs)
         with self.tally.training.mixed_precision(self.network):
-            _, found = self.network.tapped(self.tally.training.normalization(inputs), (self.place,))
-        features = found[self.place]
-        return (features.mean(dim=(2, 3)) if features.ndim == 4 else features).flatten(1).float()
-
-
-def feature_place(network: Network) -> str:
-    """The place `features`, or the last place of a network without it."""
-    return "features" if "features" in network.places else network.places[-1]
+            _, found = tapped(self.network, self.tally.training.normalization(inputs), self.places.names)
+        return self.places.read(found)
 
 
 class Optimizers:

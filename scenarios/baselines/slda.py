@@ -12,14 +12,13 @@ from agent.accounting.work import Work
 from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting
 from agent.learners.frozen_features import FEATURES, FeatureReader
-from agent.networks.keys import KeyPlaces
+from agent.networks.keys import KeyPlaces, features_of
 from agent.networks.outputs import Outputs
 from agent.networks.protocol import Network, Shape
 from agent.randomness import named_seed
 from agent.version import Lineage, Version
 from scenarios.baselines.counter import FlopCount
 from scenarios.baselines.learner import FurtherLabels, silence, strategies
-from scenarios.baselines.model import feature_place
 from scenarios.baselines.protocol import Given, check_at_least
 from scenarios.baselines.randomness import OwnRandomness
 
@@ -82,7 +81,7 @@ class SldaLearner:
         self._given, self.network = given, given.network.to(given.training.device).eval()
         self.keys = given.keys
         self.keys.of(self.network)
-        self._place = feature_place(self.network)
+        self._places = features_of(self.network)
         self._reader = None
         if _is_frozen(self.network):
             self._reader = FeatureReader(self.network, given.training, KeyPlaces((FEATURES,)), given.features_dir)
@@ -124,7 +123,7 @@ class SldaLearner:
         self._n_chunks += 1
         if not len(labels):
             return Work()
-        features, reading = self._features(inputs)
+        features, reading = self.features(inputs)
         start = time.perf_counter()
         if self._template is None:
             device = self._given.training.device
@@ -161,17 +160,17 @@ class SldaLearner:
         self._scoring, self.version = answers
         return before
 
-    def _features(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Float[Tensor, "n features"], Work]:
+    def features(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Float[Tensor, "n features"], Work]:
+        """What the network's head would be given."""
         if self._reader is not None:
             activations, work = self._reader.read(inputs)
             return activations[FEATURES].float(), work
-        places = KeyPlaces((self._place,))
-        outputs, work = self._given.training.look(self.network, inputs, places, plain=True)
+        outputs, work = self._given.training.look(self.network, inputs, self._places, plain=True)
         return outputs.keys, work
 
     def forward(self, inputs: Shaped[Tensor, "n ..."]) -> tuple[Outputs, Work]:
         """Probabilities, equal for all classes before the first chunk; the features are the keys."""
-        features, work = self._features(inputs)
+        features, work = self.features(inputs)
         scores = features.new_zeros(len(features), self._given.n_classes)
         if self._scoring is not None:
             scores = features @ self._scoring.weights - self._scoring.offsets
@@ -191,7 +190,7 @@ class SldaLearner:
 
     def key_length(self, shape: Shape) -> int:
         """Features."""
-        return KeyPlaces((self._place,)).length(self.network, shape)
+        return self._places.length(self.network, shape)
 
     def weights(self) -> dict[str, Tensor]:
         """Means, counts and covariance; before the first chunk there are none."""

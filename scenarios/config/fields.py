@@ -62,6 +62,12 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+def _each_once(values: Any) -> Any:
+    if isinstance(values, list | tuple) and (twice := [value for value in values if values.count(value) > 1]):
+        raise ValueError(f"expected each measurement once, got {twice[0]} {len(twice)} times")
+    return values
+
+
 @dataclass(frozen=True)
 class Of:
     """Marks a field as a member of a family: it reads a spec, also from a table `{name = "static", k = 20}`."""
@@ -241,6 +247,8 @@ Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)
 MixtureRule = Literal["author", "calibrated"]
 """As `agent.memory.mixture.Rule`, but for `fixed`, which `--calibration none` means."""
 MixtureRules = Annotated[tuple[MixtureRule, ...], BeforeValidator(_listed)]
+Measurements = Annotated[tuple[Literal["linear-probe"], ...], BeforeValidator(lambda value: _each_once(_listed(value)))]
+"""Further measurements, separated by commas."""
 Percents = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], BeforeValidator(_listed)]
 
 

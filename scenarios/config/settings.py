@@ -23,6 +23,7 @@ from scenarios.config.fields import (
     Counts,
     Labels,
     Limit,
+    Measurements,
     MemoryList,
     MixtureRules,
     Of,
@@ -324,6 +325,15 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         MEASURING,
     )
 
+    evaluate: Measurements = setting(
+        (),
+        "further measurements at the end, on the account evaluate: linear-probe, the accuracy on the test images of a "
+        "linear classifier that is trained on the features of all images of the stream, with their labels",
+        MEASURING,
+        "free",
+        exclude_if=lambda measurements: not measurements,  # so that runs without any stay as they were
+    )
+
     @property
     def title(self) -> str:
         """Data set, scenario, tariff and speed, for titles of tables and figures."""
@@ -463,8 +473,8 @@ class TreeConfig(LifetimeConfig):
 
     unused: ClassVar[frozenset[str]] = frozenset(
         (
-            *("test_size", "evaluate_every", "checkpoint_every", "keep_predictions", "prequential", "queries"),
-            *("enforce", "speed"),
+            *("test_size", "evaluate_every", "evaluate", "checkpoint_every", "keep_predictions", "prequential"),
+            *("queries", "enforce", "speed"),
         )
     )
 
@@ -512,6 +522,8 @@ class TreeConfig(LifetimeConfig):
             raise ValueError("expected no enforced budget for trees, which hold every schedule; leave --enforce out")
         if self.speed is not None:
             raise ValueError("expected a stream that waits for trees, which hold every schedule; leave --speed out")
+        if self.evaluate:
+            raise ValueError(f"expected no further measurements of trees, got {self.evaluate[0]}; leave evaluate out")
         return self
 
 

@@ -22,7 +22,7 @@ class TuneConfig(LifetimeConfig):
     memory, is decided for each trial.
     """
 
-    unused: ClassVar[frozenset[str]] = frozenset({"search", "base", "probes", "tuned", "keep_predictions"})
+    unused: ClassVar[frozenset[str]] = frozenset({"search", "base", "probes", "tuned", "keep_predictions", "evaluate"})
     """Those that are made from other settings or have no use; `search` is an option of the command itself."""
 
     policy: Annotated[Member, Of(POLICY)] = setting("loss", POLICY_HELP, STREAM, "method")

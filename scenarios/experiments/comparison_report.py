@@ -33,9 +33,10 @@ from scenarios.experiments.wanted_width import (
     wanted_width_parts,
 )
 from scenarios.figures.pareto import pareto_figure
+from scenarios.running.interval_notes import notes_on_probes
 from scenarios.running.lifetimes import sharing_a_learner
 from scenarios.running.results import write_results
-from scenarios.running.summary import MISSED, REFUSED
+from scenarios.running.summary import MISSED, PROBE, REFUSED
 
 COST, ACCURACY = "total_cost", "final_accuracy"
 
@@ -90,6 +91,7 @@ def make_comparison(
     waiting = [method for method in config.methods if not method.calibrate_every and method.baseline is None]
     if config.prequential and waiting and config.calibration != "none":
         notes = [*notes, "w is 1 until the end: the agent's prequential accuracy is the learner's alone"]
+    notes = [*notes, *notes_on_probes(comparison.metrics)]
     best = best_at_each_budget(comparison, COST, ACCURACY)
     unit = config.cost.make().unit
     groups = sharing_a_learner(config.methods)
@@ -184,6 +186,9 @@ def _table(compared: Compared, *, costs: bool) -> Table:
     shares = {"final": "final_accuracy", "prequential": "prequential_accuracy", "anytime": "average_anytime_accuracy"}
     if any(schedule.means["forgetting"] for schedule in comparison.schedules):
         shares["forgetting"] = "forgetting"
+    if PROBE in comparison.metrics:
+        shares["probe"] = PROBE
+        of_costs += "; probe: a linear classifier of the features, trained on the whole stream"
     if "utility" in comparison.metrics:
         shares["utility"] = "utility"
     amounts = dict(_COSTS) if costs else {}

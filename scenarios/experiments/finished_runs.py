@@ -25,7 +25,7 @@ from scenarios.running.agreement import Described, check_agreement
 from scenarios.running.experiment import Experiment, nothing
 from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels
 from scenarios.running.provenance import notes_on_tuning
-from scenarios.running.summary import metrics_of
+from scenarios.running.summary import PROBE, metrics_of
 from scenarios.running.tasks import Run
 
 Config = TypeVar("Config", bound=Settings)
@@ -49,13 +49,14 @@ def compare_runs(config: CompareRunsConfig) -> Compared:
     found = _chosen([lifetime for path in config.paths for lifetime in lifetimes_of(path)], config.where)
     notes = _agreement(found)
     labels = _labels([lifetime.method for lifetime in found])
+    unprobed: dict[str, float | None] = {PROBE: None} if any(PROBE in each.metrics for each in found) else {}
     by_label: dict[str, dict[int, dict[str, float | None]]] = {}
     folders: dict[str, dict[int, Path]] = {}
     for label, lifetime in zip(labels, found, strict=True):
         of_label = by_label.setdefault(label, {})
         if lifetime.seed in of_label:
             raise InvalidSetting(f"expected each schedule and seed once, got {label} with seed {lifetime.seed} twice")
-        of_label[lifetime.seed] = lifetime.metrics
+        of_label[lifetime.seed] = unprobed | lifetime.metrics
         folders.setdefault(label, {})[lifetime.seed] = lifetime.folder
     of_world = {name: getattr(found[0].config, name) for name in _OF_WORLD}
     methods = {label: lifetime.method for label, lifetime in zip(labels, found, strict=True)}
@@ -181,7 +182,7 @@ class FinishedLifetime:
         owner = self.method if name in Method.model_fields else self.config
         if name not in type(owner).model_fields:
             raise InvalidSetting(f"expected settings of lifetimes, label or seed for --where, got {name}")
-        value = owner.model_dump(mode="json", include={name})[name]
+        value = owner.model_dump(mode="json", include={name}).get(name, "none")  # without what is left out
         return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -8,7 +8,9 @@ from agent.storage.record import LifetimeRecord
 from scenarios.analysis.formats import gflop, percent
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.settings import SimulateConfig
+from scenarios.running.interval_notes import notes_on_probes
 from scenarios.running.provenance import notes_on_tuning
+from scenarios.running.summary import PROBE
 
 
 def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Report:
@@ -33,7 +35,7 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
             _accuracies(metrics, config),
             _costs(metrics, unit, priced=unit != "GFLOP" or config.tariff.name != "constant"),
         ],
-        notes=notes_on_tuning(config),
+        notes=[*notes_on_tuning(config), *notes_on_probes(metrics)],
         facts=[
             (
                 "memory",
@@ -84,6 +86,10 @@ def _accuracies(metrics: dict[str, float | None], config: SimulateConfig) -> Tab
         "forward transfer": "forward_transfer",
     }
     rows += [(title, percent(metrics[name]), "", "") for title, name in others.items() if metrics[name] is not None]
+    if PROBE in metrics:
+        rows.append(
+            ("linear probe: a classifier of the features, trained on the whole stream", "", percent(metrics[PROBE]), "")
+        )
     columns = (Column("accuracy, %", is_text=True, folds=True), *numbers("agent", "learner", "memory"))
     return Table(columns, tuple(rows))
 

@@ -27,7 +27,12 @@ from scenarios.experiments.sweep_tasks import (
 )
 from scenarios.running.experiment import Experiment
 from scenarios.running.failures import FAILED
-from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels, notes_on_lazy_learners
+from scenarios.running.interval_notes import (
+    notes_on_intervals,
+    notes_on_labels,
+    notes_on_lazy_learners,
+    notes_on_probes,
+)
 from scenarios.running.progress import Interrupted
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
@@ -118,6 +123,7 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run, passing: Mapp
         notes += notes_on_labels(cell.config)
         policies = list(dict.fromkeys(method.policy for method in cell.config.methods))
         notes += notes_on_training(policies, cell.config.dataset, config.seeds, run.access)
+    notes += notes_on_probes(dict.fromkeys(name for each in lifetimes for name in each.metrics))
     swept = make_sweep(config, lifetimes, failures, n_missing, list(dict.fromkeys(notes)))
     write_sweep(swept, run.directory)
     return swept

@@ -132,8 +132,8 @@ def worlds_of(config: SweepConfig, path: Path, access: Access) -> list[World]:
     there = {each.name.rpartition("-")[2]: each.name for each in path.glob("*-*") if (each / CONFIG).exists()}
     worlds: list[World] = []
     for number, cell in enumerate(config.cells):
-        # Kept predictions change no number, but lifetimes without them are not those that were asked for.
-        deciding = {*_DECIDING, *(["keep_predictions"] if cell.config.keep_predictions else [])}
+        # These change no other number, but lifetimes without them are not those that were asked for.
+        deciding = {*_DECIDING, *(name for name in ("keep_predictions", "evaluate") if getattr(cell.config, name))}
         dataset, plain = cell.config.dataset, cell.config.model_dump(mode="json", include=deciding)
         key = str(dataset), cell.config.image_size
         if key not in of_data:  # versions, machine and fingerprint

@@ -1,8 +1,11 @@
 """What the intervals over seeds cover, and what was not measured: notes that appear next to them."""
 
+from collections.abc import Iterable
+
 from agent.memory.mixture import FIXED_W
 from scenarios.config.settings import AgentConfig, CompareConfig
 from scenarios.datasets.load import GENERATED
+from scenarios.running.summary import PROBE
 
 
 def notes_on_intervals(config: AgentConfig, *, n_together: int, of: str) -> list[str]:
@@ -38,6 +41,16 @@ def notes_on_lazy_learners(config: CompareConfig) -> list[str]:
     return [
         f"{lazy[0]} learns lazily: unless --queries and --prequential say otherwise, no method here answers "
         "queries, and prequential accuracy is not measured"
+    ]
+
+
+def notes_on_probes(metrics: Iterable[str]) -> list[str]:
+    """A note on what the linear probe is, where it is among the metrics."""
+    if PROBE not in metrics:
+        return []
+    return [
+        "the linear probe measures what the features keep, and is no answer of a method: its classifier is trained at "
+        "the end on all images of the stream at once, with their labels, at the experimenter's cost"
     ]
 
 

@@ -34,6 +34,9 @@ MISSED = "missed_fraction"
 _COUNTED = {"n_refused": REFUSED, "n_missed": MISSED}
 """The numbers of which they are shares."""
 
+PROBE = "linear_probe"
+"""The metric of lifetimes with a linear probe: its accuracy, from 0 to 1."""
+
 
 def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[str, Any]:
     """The settings in TensorBoard's table of hyperparameters."""
@@ -64,6 +67,7 @@ def facts_of(
     if config.speed is not None:
         counted["n_missed"] = sum(step.missed for step in trajectory.steps)
     ends = scenario.ends if trajectory.initial_scores else ()
+    last = trajectory.steps[-1].scores
     matrix = [trajectory.initial_scores, *(trajectory.steps[end].scores for end in ends)]
     return {
         "method": method.label,
@@ -77,7 +81,8 @@ def facts_of(
         "prior_knowledge": prior_knowledge(dataset, method.network),
         **counted,
         "metrics": _lifetime_metrics(trajectory, scenario, evaluate_every=config.evaluate_every)
-        | {_COUNTED[name]: n / len(trajectory.steps) for name, n in counted.items()},
+        | {_COUNTED[name]: n / len(trajectory.steps) for name, n in counted.items()}
+        | ({PROBE: last.linear_probe} if last and last.linear_probe is not None else {}),
         "accuracy_matrix": [scores_as_json(scores)["per_experience"] for scores in matrix if scores],
         "visited": [scenario.experience[end] for end in ends],
     }

@@ -10,6 +10,7 @@ from agent.accounting.costs import CostModel
 from agent.agent import Agent
 from agent.data.chunk import LabelledInputs
 from agent.errors import InvalidSetting
+from agent.evaluation.linear_probe import LINEAR_PROBE
 from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes
@@ -297,6 +298,7 @@ def _evaluation_plan(config: LifetimeConfig, world: tuple[Dataset, Scenario]) ->
         prequential=bool(config.prequential),
         shown=scenario.shown,
         keeps_predictions=config.keep_predictions,
+        probed=scenario.images if LINEAR_PROBE in config.evaluate else None,
     )
 
 

@@ -131,6 +131,13 @@ class Scenario:
                 )
 
     @property
+    def images(self) -> LabelledInputs:
+        """All images of the stream, each once, with the labels that it has there."""
+        rows = torch.cat([rows for chunks in self.stream.visits for rows in chunks]).unique()
+        data = self.stream.data
+        return data if len(rows) == len(data) else LabelledInputs(data.inputs[rows], data.labels[rows])
+
+    @property
     def ends(self) -> tuple[int, ...]:
         """The steps of the last chunk of each visit to an experience."""
         last = len(self.experience) - 1

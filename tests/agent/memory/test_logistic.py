@@ -5,6 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from agent.errors import InvalidSetting
 from agent.memory import LogisticMemory, logistic
+from agent.memory.softmax_regression import SoftmaxRegression
 from tests.agent.memory.samples import drawn, fill, recalled, unit
 
 
@@ -38,18 +39,23 @@ def test_it_is_that_of_scikit_learn(monkeypatch, penalty, tile):
 
 def test_it_trains_once_until_the_entries_change(monkeypatch):
     trained = []
-    train = LogisticMemory._train
-    monkeypatch.setattr(LogisticMemory, "_train", lambda self, at, gram: trained.append(at) or train(self, at, gram))
+    train = SoftmaxRegression.weights
+
+    def noted(self, gram, ridge):
+        trained.append(float(ridge / gram.diagonal().mean()))
+        return train(self, gram, ridge)
+
+    monkeypatch.setattr(SoftmaxRegression, "weights", noted)
     rng = np.random.default_rng(0)
     memory, queries = fill(LogisticMemory(4), *blobs(rng, 40)), blobs(rng, 3)[0]
     works = [memory.recall(torch.from_numpy(queries), (memory.prior,))[2].flops for _ in range(2)]
-    assert trained == [1e-4]
+    assert trained == pytest.approx([1e-4])
     assert works[0] == works[1] == memory.recall_flops(3)  # each recall is billed for the training
     recalled(memory.fork(), queries, memory.prior)
     assert len(trained) == 1
     memory.evict(torch.tensor([0]))
     recalled(memory, queries, memory.prior, {"lambda": 0.1})
-    assert trained[1:] == [1e-4, 0.1]
+    assert trained[1:] == pytest.approx([1e-4, 0.1])
 
 
 def test_weights_do_not_depend_on_the_other_settings_to_the_bit():

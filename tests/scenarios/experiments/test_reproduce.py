@@ -18,10 +18,7 @@ from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
 
 SLOW = pytest.mark.slow
 FAST = ("er-cifar100-20", "iid-cifar10", "orhan-cifar10", "budgetcl-cifar10")
-ALL = [
-    pytest.param(name, id=name, marks=[] if name in FAST else SLOW)
-    for name in REPRODUCTIONS
-]
+ALL = [pytest.param(name, id=name, marks=[] if name in FAST else SLOW) for name in REPRODUCTIONS]
 
 
 DONE = {
