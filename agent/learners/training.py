@@ -47,6 +47,18 @@ def steps(done: float) -> float:
     return 1.0 if done < 0.5 else 1 / 9 if done < 0.75 else 1 / 90
 
 
+def warm_restarts(done: float) -> float:
+    """Cosines from 1 to 0.01, each twice as long as the one before (Loshchilov & Hutter 2017, arXiv:1608.03983).
+
+    Of 256 parts the first, at 0.1, warms up, and cosines begin with the parts 1, 2, 4, ... and 128, as in GDumb.
+    """
+    part = 256 * done
+    if part < 1:
+        return 0.1
+    begun = 2 ** min(int(math.log2(part)), 7)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (part / begun - 1)))
+
+
 def one_minus_sqrt(done: float) -> float:
     """From 1 down to 0, steeply at first: the cool-down that Hägele et al. 2024 recommend (arXiv:2405.18392)."""
     return 1 - math.sqrt(done)
@@ -57,8 +69,13 @@ def falling(step: int, timescale: float) -> float:
     return 1 / math.sqrt(1 + step / timescale)
 
 
-ScheduleName = Literal["constant", "one-cycle", "steps"]
-SCHEDULES: dict[ScheduleName, Schedule] = {"constant": constant, "one-cycle": one_cycle, "steps": steps}
+ScheduleName = Literal["constant", "one-cycle", "steps", "warm-restarts"]
+SCHEDULES: dict[ScheduleName, Schedule] = {
+    "constant": constant,
+    "one-cycle": one_cycle,
+    "steps": steps,
+    "warm-restarts": warm_restarts,
+}
 
 
 MAX_EPOCHS = 1e5

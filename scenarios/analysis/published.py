@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from scenarios.analysis.statistics import Interval, check_confidence, mean_interval
+from scenarios.config.reproductions.published import Published, named
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class BesidePublished:
 
     Attributes:
         label: of the method.
+        metric: of which both are results.
         ours: over our seeds.
         interval: of our mean over seeds.
         published: what was published; None for a method without a published figure.
@@ -47,14 +49,26 @@ class BesidePublished:
     """
 
     label: str
+    metric: str
     ours: Runs
     interval: Interval
     published: Runs | None
     difference: Interval | None
 
+    @property
+    def name(self) -> str:
+        """The label, with the metric unless that is final accuracy."""
+        return named(self.label, self.metric)
+
 
 def beside_published(
-    label: str, values: Sequence[float], published: Runs | None, *, comparable: bool, confidence: float = 0.95
+    label: str,
+    values: Sequence[float],
+    published: Runs | None,
+    *,
+    comparable: bool,
+    metric: str = Published.metric,
+    confidence: float = 0.95,
 ) -> BesidePublished:
     """The results of our seeds beside what was published.
 
@@ -63,6 +77,7 @@ def beside_published(
         values: the result of each seed.
         published: what was published, in the same unit.
         comparable: whether both are results of the same; else they are not compared.
+        metric: of which they are values.
         confidence: level of the intervals, in (0, 1).
 
     Raises:
@@ -71,7 +86,7 @@ def beside_published(
     """
     interval, ours = mean_interval(values, confidence), Runs.of(values)
     difference = welch_difference(ours, published, confidence) if published and comparable else None
-    return BesidePublished(label, ours, interval, published, difference)
+    return BesidePublished(label, metric, ours, interval, published, difference)
 
 
 def welch_difference(one: Runs, other: Runs, confidence: float = 0.95) -> Interval:

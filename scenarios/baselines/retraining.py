@@ -12,8 +12,7 @@ from scenarios.baselines.protocol import Given, check_at_least
 class GDumb:
     """GDumb: stores equally many samples of each class, and trains on these alone, from scratch, before it predicts.
 
-    The recipe, a number of epochs and a schedule stand for the training of the paper: 256 passes of SGD with warm
-    restarts and CutMix.
+    The paper trains 256 passes of SGD with warm restarts (`epochs=256,schedule=warm-restarts`) and CutMix.
 
     Args:
         mem: samples that stay, 1 or more.

@@ -73,8 +73,8 @@ def _list_reproductions(as_json: bool) -> None:
     table.add_column("what it is", ratio=1)
     for name, each in REPRODUCTIONS.items():
         figures = [
-            f"{label} {found.mean:.1f}" + ("" if found.deviation is None else f" ± {found.deviation:.1f}")
-            for label, found in each.published.items()
+            f"{name_of} {found.mean:.1f}" + ("" if found.deviation is None else f" ± {found.deviation:.1f}")
+            for name_of, found in each.figures
         ]
         figures += map(str, each.gains)
         texts = [each.summary, *(f"[dim]{escape(source.title)}[/]" for source in each.sources)]

@@ -39,6 +39,7 @@ class Reproduced:
     confidence: float
     seeds: tuple[int, ...]
     methods: tuple[BesidePublished, ...]
+    """A method once for each of its figures."""
     gains: tuple[BesidePublished, ...]
     """Each of those that are recorded, in their order, paired by seed."""
     shortened: tuple[str, ...]
@@ -56,7 +57,9 @@ def make_reproduced(config: ReproduceConfig, recorded: Reproduction, compared: C
     shortened = _shortened(config, recorded)
     comparison = compared.comparison
     methods = tuple(
-        _beside(schedule, recorded.published.get(schedule.label), config) for schedule in comparison.schedules
+        _beside(schedule, published, config)
+        for schedule in comparison.schedules
+        for published in recorded.figures_of(schedule.label) or (None,)
     )
     gains = tuple(_gain(each, comparison, config) for each in recorded.gains)
     notes = [
@@ -81,11 +84,13 @@ def make_reproduced(config: ReproduceConfig, recorded: Reproduction, compared: C
 
 
 def _beside(schedule: Schedule, published: Published | None, config: ReproduceConfig) -> BesidePublished:
+    metric = published.metric if published else Published.metric
     return beside_published(
         schedule.label,
-        _values(schedule, published.metric if published else Published.metric),
+        _values(schedule, metric),
         None if published is None else _as_shares(published),
         comparable=not config.short,
+        metric=metric,
         confidence=config.confidence,
     )
 
@@ -101,6 +106,7 @@ def _gain(gain: Gain, comparison: Comparison, config: ReproduceConfig) -> Beside
         paired_differences(np.array(one), np.array(other)).tolist(),
         None if gain.mean is None else Runs(gain.mean / 100, deviation, gain.n_runs),
         comparable=not config.short,
+        metric=gain.metric,
         confidence=config.confidence,
     )
 
@@ -125,8 +131,21 @@ def _shortened(config: ReproduceConfig, recorded: Reproduction) -> tuple[str, ..
     texts = []
     for name in recorded.short:
         usual = recorded.settings.get(name)
+        if name == "methods":
+            texts += _of_methods(recorded.short[name], recorded.settings[name])
+            continue
         texts.append(f"{name.replace('_', ' ')} {getattr(config, name)} ({'all' if usual is None else usual})")
     return tuple(texts)
+
+
+def _of_methods(short: Mapping[str, Mapping[str, Any]], usual: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The parts of methods that differ, as texts."""
+    return [
+        f"{part} of {label} {text} ({usual[label][part]})"
+        for label, parts in short.items()
+        for part, text in parts.items()
+        if text != usual[label][part]
+    ]
 
 
 def _data_notes(config: ReproduceConfig, recorded: Reproduction) -> list[str]:
@@ -149,7 +168,7 @@ def write_reproduced(reproduced: Reproduced, directory: RunDirectory) -> None:
         "shortened": list(reproduced.shortened),
         "confidence": reproduced.confidence,
         "seeds": list(reproduced.seeds),
-        "methods": [_json(each, reproduced.recorded.published) for each in reproduced.methods],
+        "methods": [_json(each, reproduced.recorded) for each in reproduced.methods],
         "gains": [
             _gain_json(gain, each) for gain, each in zip(reproduced.recorded.gains, reproduced.gains, strict=True)
         ],
@@ -171,13 +190,19 @@ def write_reproduced(reproduced: Reproduced, directory: RunDirectory) -> None:
     write_results(directory, None, NAME, content, rows, figure)
 
 
-def _json(each: BesidePublished, published: Mapping[str, Published]) -> dict[str, Any]:
+def _json(each: BesidePublished, recorded: Reproduction) -> dict[str, Any]:
     """Plain values; shares from 0 to 1."""
-    found = published.get(each.label)
     theirs = None
-    if found is not None and each.published is not None:
-        theirs = {**asdict(each.published), "metric": found.metric, "source": asdict(found.source)}
-    return {"method": each.label, **_ours_json(each), "published": theirs, "difference": _plain(each.difference)}
+    for found in recorded.figures_of(each.label):
+        if found.metric == each.metric and each.published is not None:
+            theirs = {**asdict(each.published), "metric": found.metric, "source": asdict(found.source)}
+    return {
+        "method": each.label,
+        "metric": each.metric,
+        **_ours_json(each),
+        "published": theirs,
+        "difference": _plain(each.difference),
+    }
 
 
 def _gain_json(gain: Gain, each: BesidePublished) -> dict[str, Any]:
@@ -201,6 +226,7 @@ def _row(method: str, each: BesidePublished) -> dict[str, object]:
     published = each.published
     return {
         "method": method,
+        "metric": each.metric,
         "seeds": each.ours.n,
         **interval_columns("ours", each.interval),
         "ours_deviation": each.ours.deviation,
@@ -266,7 +292,7 @@ def _cells(each: BesidePublished, no_figure: str) -> tuple[str, ...]:
     """A row of a table; `no_figure` stands where nothing was published as a number."""
     published = each.published
     return (
-        each.label,
+        each.name,
         _deviating(each.ours),
         "-" if each.interval.low is None else f"{percent(each.interval.low)} to {percent(each.interval.high)}",
         no_figure if published is None else _deviating(published),
@@ -284,13 +310,13 @@ def _verdict(each: BesidePublished) -> str:
     """What the interval of the difference says, as a line."""
     difference = each.difference
     if difference is None:
-        return f"{each.label}: not compared with what was published"
+        return f"{each.name}: not compared with what was published"
     if difference.low is None or difference.high is None:
-        return f"{each.label}: the difference has no interval, which needs two runs and the spread of both"
+        return f"{each.name}: the difference has no interval, which needs two runs and the spread of both"
     if difference.low <= 0 <= difference.high:
-        return f"{each.label}: ours and the published figure cannot be told apart"
+        return f"{each.name}: ours and the published figure cannot be told apart"
     side = "above" if difference.estimate > 0 else "below"
-    return f"{each.label}: ours is {side} the published figure by more than chance between runs explains"
+    return f"{each.name}: ours is {side} the published figure by more than chance between runs explains"
 
 
 def _gain_verdict(gain: Gain, each: BesidePublished) -> str:

@@ -28,7 +28,7 @@ def reproduction_figure(
     lines are clipped to 0..100%. Gains of one method over another stand below, in percentage points.
 
     Args:
-        methods: shares from 0 to 1; one or more.
+        methods: shares from 0 to 1; one or more, a method once for each of its figures.
         gains: differences of shares; each named by its label.
         title: of the figure.
         short: whether ours is shortened, so that the two are not results of the same.
@@ -60,7 +60,7 @@ def _draw_panel(
     """Ours and the published figure of each; lines are clipped to [lowest, highest]."""
     style_axes(axes)
     axes.set_xlabel(xlabel)
-    names = [textwrap.fill(each.label, 24) for each in found]
+    names = [textwrap.fill(each.name, 24) for each in found]
     axes.set_yticks(range(len(found)), names, parse_math=False)
     axes.set_ylim(len(found) - 0.5, -0.5)
     for place, each in enumerate(found):

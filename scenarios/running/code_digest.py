@@ -39,6 +39,8 @@ READING = frozenset(
         "scenarios/config/reproduce",
         "scenarios/config/reproductions/__init__",
         "scenarios/config/reproductions/budgetcl",
+        "scenarios/config/reproductions/gdumb",
+        "scenarios/config/reproductions/ocl_survey",
         "scenarios/config/reproductions/online_split",
         "scenarios/config/reproductions/orhan",
         "scenarios/config/reproductions/published",

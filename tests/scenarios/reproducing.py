@@ -53,7 +53,8 @@ def small(recorded: Reproduction) -> Reproduction:
 
 def _smaller(parts: dict[str, Any]) -> dict[str, Any]:
     parts = {**parts, **SMALLER.get(parts.get("network", ""), {})}
-    parts["learner"] = re.sub(r"epochs=\d\d+", "epochs=4", parts["learner"])
+    for name in parts.keys() & {"learner", "baseline"}:
+        parts[name] = re.sub(r"epochs=\d\d+", "epochs=2", parts[name])
     if "memory" in parts:
         parts["memory"] = parts["memory"].replace("dim=10000,limit=10000", "dim=50")
     return parts

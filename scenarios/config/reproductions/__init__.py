@@ -2,6 +2,8 @@
 
 from agent.errors import InvalidSetting
 from scenarios.config.reproductions.budgetcl import BUDGETCL
+from scenarios.config.reproductions.gdumb import GDUMB
+from scenarios.config.reproductions.ocl_survey import OCL_SURVEY
 from scenarios.config.reproductions.online_split import ONLINE_SPLIT
 from scenarios.config.reproductions.orhan import ORHAN
 from scenarios.config.reproductions.published import Gain, Published, Reproduction, Source
@@ -10,7 +12,15 @@ from scenarios.config.reproductions.resmem import RESMEM
 
 __all__ = ["REPRODUCTIONS", "Gain", "Published", "Reproduction", "Source", "find_reproduction"]
 
-REPRODUCTIONS: dict[str, Reproduction] = {**ONLINE_SPLIT, **BUDGETCL, **ORHAN, **RESMEM, **RANPAC}
+REPRODUCTIONS: dict[str, Reproduction] = {
+    **ONLINE_SPLIT,
+    **OCL_SURVEY,
+    **GDUMB,
+    **BUDGETCL,
+    **ORHAN,
+    **RESMEM,
+    **RANPAC,
+}
 """All reproductions by name."""
 
 

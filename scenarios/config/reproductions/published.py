@@ -51,6 +51,11 @@ class Published:
         return self.spread * self.n_runs**0.5
 
 
+def named(label: str, metric: str) -> str:
+    """What a figure is called: the label of its method, with the metric unless that is final accuracy."""
+    return label if metric == Published.metric else f"{label}, {metric.replace('_', ' ')}"
+
+
 @dataclass(frozen=True)
 class Gain:
     """A published difference between two methods, paired by run: what one gains over the other.
@@ -99,7 +104,8 @@ class Reproduction:
         summary: what it is, in one line.
         settings: of `lifetime compare`, with `methods`, `dataset` and `seeds`; nothing depends on defaults that would
             change a number.
-        published: the figure for each method that has one, by its label.
+        published: the figure for each method that has one, by its label; several of different metrics for a method that
+            has them.
         circumstances: what the source did and this program does too; one sentence each.
         differences: what this program does otherwise; one sentence each.
         hours: that it takes on two cores.
@@ -110,7 +116,7 @@ class Reproduction:
 
     summary: str
     settings: Mapping[str, Any]
-    published: Mapping[str, Published]
+    published: Mapping[str, Published | tuple[Published, ...]]
     circumstances: tuple[str, ...]
     differences: tuple[str, ...]
     hours: float
@@ -118,8 +124,18 @@ class Reproduction:
     short_hours: float
     gains: tuple[Gain, ...] = ()
 
+    def figures_of(self, label: str) -> tuple[Published, ...]:
+        """The figures of a method; none if nothing was published of it."""
+        found = self.published.get(label, ())
+        return found if isinstance(found, tuple) else (found,)
+
+    @property
+    def figures(self) -> tuple[tuple[str, Published], ...]:
+        """Every figure after its name, which says of what method and, but for final accuracy, of what metric it is."""
+        return tuple((named(label, each.metric), each) for label in self.published for each in self.figures_of(label))
+
     @property
     def sources(self) -> tuple[Source, ...]:
         """Every source, once."""
-        figures = [each.source for each in self.published.values()]
+        figures = [each.source for _, each in self.figures]
         return tuple(dict.fromkeys([*figures, *(gain.source for gain in self.gains)]))

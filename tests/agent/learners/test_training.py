@@ -9,13 +9,18 @@ import torch.nn.functional as F
 from agent.data.augmentation import Augmentation
 from agent.errors import InvalidSetting, TrainingDiverged
 from agent.learners import training
-from agent.learners.training import check_finite, constant, one_cycle, passes, steps
+from agent.learners.training import check_finite, constant, one_cycle, passes, steps, warm_restarts
 from tests.agent.toys import toy_images, toy_network, toy_training
 
 
 def test_schedules():
     assert [constant(t) for t in (0.0, 0.5, 0.999)] == [1, 1, 1]
     assert [steps(t) for t in (0.0, 0.49, 0.5, 0.74, 0.75, 0.999)] == [1, 1, 1 / 9, 1 / 9, 1 / 90, 1 / 90]
+    assert warm_restarts(0.0) == warm_restarts(0.9 / 256) == 0.1
+    assert [warm_restarts(part / 256) for part in (1, 2, 4, 64, 128)] == [1.0] * 5
+    assert warm_restarts(192 / 256) == pytest.approx(0.505)
+    assert warm_restarts(127.999 / 256) == pytest.approx(0.01, abs=1e-6)
+    assert warm_restarts(1.0) == pytest.approx(0.01)
     assert one_cycle(0.0) == pytest.approx(0.04)
     assert one_cycle(0.3) == 1
     assert one_cycle(0.65) == pytest.approx(0.5)

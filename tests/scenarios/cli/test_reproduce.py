@@ -72,8 +72,8 @@ def test_it_can_be_compared_with_other_runs(lived, tmp_path):
 
 
 def test_absent_data_are_refused_with_what_to_provide(tmp_path):
-    absent = dict.fromkeys(("er-cifar10-20", "orhan-cifar10", "budgetcl-cifar10"), "CIFAR10")
-    absent |= dict.fromkeys(("iid-cifar100", "resmem-cifar100", "ranpac-cifar100"), "CIFAR100")
+    absent = dict.fromkeys(("er-cifar10-20", "gdumb-cifar10-500", "orhan-cifar10", "budgetcl-cifar10"), "CIFAR10")
+    absent |= dict.fromkeys(("iid-cifar100", "er-cifar100-2000", "resmem-cifar100", "ranpac-cifar100"), "CIFAR100")
     for name, data in absent.items():
         done = within("reproduce", name, "--data-dir", tmp_path / "none", "--runs", tmp_path, "--executor", "serial")
         assert_refused(done, f"expected {data} in {tmp_path / 'none'} (--data-dir), got no ")
@@ -113,9 +113,9 @@ def test_reproductions_are_listed():
     assert done.returncode == 0, done.stderr
     for name, recorded in REPRODUCTIONS.items():
         assert name in done.stdout
-        for label, figure in recorded.published.items():
+        for figure_of, figure in recorded.figures:
             deviation = "" if figure.deviation is None else f" ± {figure.deviation:.1f}"
-            assert f"{label} {figure.mean:.1f}{deviation}" in done.stdout
+            assert f"{figure_of} {figure.mean:.1f}{deviation}" in done.stdout
         for gain in recorded.gains:
             assert str(gain) in done.stdout
     assert "Caccia et al. 2022" in done.stdout

@@ -12,17 +12,19 @@ from scenarios.analysis.published import Runs, welch_difference
 from scenarios.analysis.statistics import mean_interval
 from scenarios.config.reproductions import REPRODUCTIONS, Gain, Source
 from scenarios.config.reproductions.budgetcl import BUDGETCL
+from scenarios.config.reproductions.gdumb import GDUMB
+from scenarios.config.reproductions.ocl_survey import OCL_SURVEY
 from scenarios.config.reproductions.online_split import ONLINE_SPLIT
 from tests.scenarios.commands import kept
 from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
 
 SLOW = pytest.mark.slow
-FAST = ("er-cifar100-20", "iid-cifar10", "orhan-cifar10", "budgetcl-cifar10")
+FAST = ("er-cifar100-20", "iid-cifar10", "orhan-cifar10", "budgetcl-cifar10", "er-cifar100-2000", "gdumb-cifar10-200")
 ALL = [pytest.param(name, id=name, marks=[] if name in FAST else SLOW) for name in REPRODUCTIONS]
 
 
 DONE = {
-    **dict.fromkeys((*ONLINE_SPLIT, *BUDGETCL), (1, 0)),
+    **dict.fromkeys((*ONLINE_SPLIT, *OCL_SURVEY, *GDUMB, *BUDGETCL), (1, 0)),
     "orhan-cifar10": (1, 100),
     "resmem-cifar100": (1, 200),
     "ranpac-cifar100": (0, 200),
@@ -35,6 +37,10 @@ def _small(monkeypatch, undrawn):
     make_small(monkeypatch)
 
 
+BASELINES = pytest.mark.filterwarnings("ignore:.* the learner cannot be saved on the way")
+
+
+@BASELINES
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_recorded_can_be_lived(tmp_path, name):
     recorded = REPRODUCTIONS[name]
@@ -43,16 +49,17 @@ def test_what_is_recorded_can_be_lived(tmp_path, name):
     assert found.path.parent == tmp_path / "reproduce"
     assert found.path.name.startswith(f"{name}-a.npz-")
     labels, gaining = list(recorded.settings["methods"]), [gain.label for gain in recorded.gains]
-    assert found.frame().method.tolist() == labels + gaining
+    figures = [(label, each) for label in labels for each in recorded.figures_of(label) or (None,)]
+    assert found.frame().method.tolist() == [*(label for label, _ in figures), *gaining]
     lifetimes = found.lifetimes()
     assert len(lifetimes) == 2 * len(labels)
     if name in DONE:
         for column, value in zip(("learned_fraction", "memory_entries"), DONE[name], strict=True):
             assert (lifetimes[column] == value).all()
-    for each in found.content["methods"]:
-        published = recorded.published.get(each["method"])
+    for each, (label, published) in zip(found.content["methods"], figures, strict=True):
         metric = published.metric if published else "final_accuracy"
-        values = lifetimes[lifetimes.label == each["method"]].sort_values("seed")[metric].tolist()
+        assert (each["method"], each["metric"]) == (label, metric)
+        values = lifetimes[lifetimes.label == label].sort_values("seed")[metric].tolist()
         assert each["ours"]["values"] == pytest.approx(values)
         assert each["ours"]["deviation"] == pytest.approx(np.std(values, ddof=1))
         if published is None:
@@ -127,6 +134,20 @@ def test_gains_are_paired_by_seed(tmp_path, archive, monkeypatch, n_seeds, short
     assert found.report.parts[-1].startswith("iid over iid++: ")
     assert ("published as not above 0, ours " in found.report.parts[-1]) == (n_seeds > 1)
     assert scenarios.load(found.path).report == found.report
+
+
+@BASELINES
+def test_what_is_shortened_of_methods_is_said(tmp_path, archive, monkeypatch):
+    recorded = REPRODUCTIONS["gdumb-cifar10-200"]
+    parts = recorded.settings["methods"]["gdumb"]
+    short = {"methods": {"gdumb": {**parts, "baseline": parts["baseline"].replace("epochs=2", "epochs=1")}}}
+    monkeypatch.setitem(REPRODUCTIONS, "gdumb-cifar10-200", replace(recorded, short=short))
+    given = {"dataset": f"npz:{archive}", "threads": 1, "device": "cpu", "runs": tmp_path}
+    found = scenarios.reproduce(reproduction="gdumb-cifar10-200", short=True, seeds=1, **given)
+    assert found.content["shortened"] == [
+        "baseline of gdumb gdumb:mem=200,epochs=1,schedule=warm-restarts "
+        "(gdumb:mem=200,epochs=2,schedule=warm-restarts)"
+    ]
 
 
 def test_more_seeds_go_on_in_the_same_folder(tmp_path, archive):

@@ -9,8 +9,8 @@ from scenarios.figures.style import BLUE, VERMILION, figure_png
 from tests.scenarios.figures.legible import assert_legible, each_of
 
 
-def beside(label, values, published, comparable=True):
-    return beside_published(label, values, published, comparable=comparable)
+def beside(label, values, published, comparable=True, **given):
+    return beside_published(label, values, published, comparable=comparable, **given)
 
 
 ER = beside("er", [0.236, 0.251, 0.229], Runs(0.246, 0.02, 3, (0.2302, 0.2382, 0.2688)))
@@ -20,6 +20,7 @@ CASES = {
     "one seed": [beside("er", [0.2], Runs(0.3, None, 1)), beside("er-ace", [0.5], None)],
     "many": [beside(f"a method of number {i}", [0.1 * i, 0.1 * i + 0.02], Runs(0.5, 0.01, 3)) for i in range(8)],
     "near the ends": [beside("er", [0.0, 0.02], Runs(0.99, 0.02, 3)), beside("er-ace", [1.0, 0.97], None)],
+    "two metrics": [ER, beside("er", [0.44, 0.45], Runs(0.449, 0.009, 5), metric="linear_probe")],
     "long label": [beside("a label that is much longer than any label should be", [0.1, 0.2], None)],
 }
 
