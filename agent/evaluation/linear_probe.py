@@ -35,9 +35,9 @@ def linear_probe(learner: Representing, train: LabelledInputs, test: LabelledInp
 
     The features of a learner that is flushed stay as they are. Each is standardized by its mean and deviation over the
     training images; one that never changes is only centred. The classifier is a multinomial logistic regression with
-    the penalty ‖W‖² / (2 N) on the mean loss over N images, after 100 steps of `SoftmaxRegression` from 0: nothing is
-    drawn, and no setting is chosen. With D features and C classes it takes the forward passes of both sets, the FLOPs
-    of that training, and 2 n (D + 1) C for n test images.
+    the penalty ‖W‖² / (2 N) on the mean loss over N images, offsets included, after 100 steps of `SoftmaxRegression`
+    from 0: nothing is drawn, and no setting is chosen. With D features and C classes it takes the forward passes of
+    both sets, the FLOPs of that training, and 2 n (D + 1) C for n test images.
 
     Args:
         learner: with nothing pending.
