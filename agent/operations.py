@@ -158,7 +158,7 @@ def offered(consolidation: Consolidation, *, both: bool = False) -> tuple[str, .
         both: whether it offers BOTH.
     """
     wanted = {"consolidate": consolidation.images > 0, "both": both}
-    return tuple(name for name, each in OPERATIONS.items() if not each.option or wanted[name])
+    return tuple(name for name, each in OPERATIONS.items() if not each.option or wanted.get(name, False))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scenarios.oracle.priced_table import PricedTable
 from scenarios.oracle.search import Rows, assemble, beam_search, grow
 from scenarios.oracle.table import n_nodes, read_table, schedule_of
 from scenarios.oracle.tables import Pricing, TableSet
-from tests.agent.three_actions import both  # noqa: F401 (a fixture)
+from tests.agent.three_actions import rehearse  # noqa: F401 (a fixture)
 from tests.agent.toys import toy_agent, toy_images, toy_stream
 from tests.scenarios.oracle.test_table import MODELS
 
@@ -42,14 +42,14 @@ class Scheduled(Policy):
         return Action(NAMES[self.schedule[observation.step]])
 
 
-def begun(policy, consolidation, rekey="never"):
-    agent = toy_agent(rekeying=Rekeying.parse(rekey), consolidation=Consolidation.parse(consolidation))
+def begun(policy, consolidation, rekey="never", **offered):
+    agent = toy_agent(rekeying=Rekeying.parse(rekey), consolidation=Consolidation.parse(consolidation), **offered)
     stream = [replace(chunk, price=price) for chunk, price in zip(STREAM, TARIFF, strict=True)]
     return Lifetimes(agent, stream, {"": policy}, PLAN, costs=MODELS["energy"], budget=1e-3)
 
 
-def table_of(consolidation="5", rekey="never", seed=0):
-    rows, episode = Rows(), Episode(begun(Undecided("memory"), consolidation, rekey))
+def table_of(consolidation="5", rekey="never", seed=0, **offered):
+    rows, episode = Rows(), Episode(begun(Undecided("memory"), consolidation, rekey, **offered))
     actions = list(episode.observe().actions)
     grow(episode, 1, rows)
     settings = {"rekey": rekey, "calibrate_every": 0}
@@ -57,9 +57,9 @@ def table_of(consolidation="5", rekey="never", seed=0):
     return assemble([rows.as_arrays()], facts, [len(chunk) for chunk in STREAM])
 
 
-def lived(schedule, consolidation, observes="nothing", rekey="never"):
+def lived(schedule, consolidation, observes="nothing", rekey="never", **offered):
     policy = Scheduled(schedule, observes)
-    lifetimes = begun(policy, consolidation, rekey)
+    lifetimes = begun(policy, consolidation, rekey, **offered)
     while lifetimes:
         lifetimes.advance()
     [(_, trajectory, _)] = lifetimes.ended()
@@ -82,13 +82,34 @@ def test_a_table_tells_what_lifetimes_would(tmp_path, consolidation, observes, r
     table = read_table(tmp_path / "table.npz")
     assert table.actions == ("memorize", "learn", "consolidate")
     assert np.isfinite(table.accuracy[:, 0]).sum() == n_nodes(N, 3)
+    assert_tells(table, SCHEDULES[::2], consolidation, observes, rekey)
+
+
+@pytest.mark.parametrize(
+    ("consolidation", "observes", "rekey"),
+    [
+        ("never", "memory", "on-learn"),
+        pytest.param("release:9", "learner", "never", marks=pytest.mark.slow),
+        pytest.param("5", "nothing", "on-learn", marks=pytest.mark.slow),
+    ],
+)
+def test_so_does_one_with_both(tmp_path, consolidation, observes, rekey):
+    (tmp_path / "table.npz").write_bytes(table_of(consolidation, rekey, both=True).as_npz())
+    table, letters = read_table(tmp_path / "table.npz"), "MLB" if consolidation == "never" else "MLCB"
+    assert [NAMES[letter] for letter in letters] == list(table.actions)
+    schedules = ["".join(each) for each in product(letters, repeat=N) if "B" in each]
+    assert_tells(table, schedules[::3], consolidation, observes, rekey, both=True)
+
+
+def assert_tells(table, schedules, consolidation, observes, rekey, **offered):
+    """Lifetimes cost, observe and end as the table says."""
     priced = PricedTable(table, TARIFF, MODELS["energy"], 1e-3, observes)
-    for schedule in SCHEDULES[::2]:
-        trajectory, seen = lived(schedule, consolidation, observes, rekey)
+    for schedule in schedules:
+        trajectory, seen = lived(schedule, consolidation, observes, rekey, **offered)
         node = 1
         for step, vector in zip(trajectory.steps, seen, strict=True):
             np.testing.assert_allclose(priced.vectors[node], vector, rtol=1e-12, atol=1e-30)
-            node = 3 * node + table.number_of(Action(step.action))
+            node = len(table.actions) * node + table.number_of(Action(step.action))
             assert priced.spent[node] == step.spent
             assert table.learned[node] == step.learned
             assert table.memory_entries[node] == step.memory_entries
@@ -126,22 +147,22 @@ def test_samples_learned_are_in_files_only_where_they_must_be(tmp_path):
         np.testing.assert_array_equal(read_table(path).learned, table.learned)
 
 
-def test_numbers_of_actions_are_those_of_what_is_offered(both, monkeypatch):  # noqa: F811
+def test_numbers_of_actions_are_those_of_what_is_offered(rehearse, monkeypatch):  # noqa: F811
     """An action that is not offered, in the middle of all that there are, takes no number."""
-    own = OPERATIONS["both"]
-    monkeypatch.delitem(OPERATIONS, "both")
-    monkeypatch.setitem(OPERATIONS, "consolidate", replace(own, letter="C", consolidates=True))
-    monkeypatch.setitem(OPERATIONS, "both", own)
-    monkeypatch.setitem(NAMES, "B", "both")
+    own = OPERATIONS["rehearse"]
+    monkeypatch.delitem(OPERATIONS, "rehearse")
+    monkeypatch.setitem(OPERATIONS, "consolidate", replace(own, letter="C", consolidates=True, option="--consolidate"))
+    monkeypatch.setitem(OPERATIONS, "rehearse", own)
+    monkeypatch.setitem(NAMES, "R", "rehearse")
     table = table_of("never")
-    assert table.actions == ("memorize", "learn", "both")
+    assert table.actions == ("memorize", "learn", "rehearse")
     assert table.nodes(N).tolist() == list(range(27, 54))
     priced = PricedTable(table, TARIFF, MODELS["energy"])
-    trajectory, _ = lived("BMB", "never")
-    leaf = priced.run(Scheduled("BMB"))
+    trajectory, _ = lived("RMR", "never")
+    leaf = priced.run(Scheduled("RMR"))
     assert priced.spent[leaf] == trajectory.steps[-1].spent
     assert table.learned[leaf] == trajectory.steps[-1].learned == 16
     scores = LinearPolicy(("seen",), ((0.0,), (0.0,)), (-1.0, 1.0), table.actions)
-    assert scores.decide(Observation(0, 3)) == Action("both")
+    assert scores.decide(Observation(0, 3)) == Action("rehearse")
     tables = TableSet([table], Pricing.read("constant", "energy", 1.0))
-    assert schedule_of(tables.leaf(0, scores), table.actions) == "BBB"
+    assert schedule_of(tables.leaf(0, scores), table.actions) == "RRR"
