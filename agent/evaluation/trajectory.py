@@ -20,7 +20,8 @@ class Step:
         price: of compute, as a multiple of the cost model's.
         memory_entries: entries in memory.
         memory_nbytes: of the memory, with the raw images stored beside it.
-        held_nbytes: bytes that storage is charged for: `memory_nbytes`, and the learner's samples.
+        held_nbytes: bytes that storage is charged for: `memory_nbytes`, the learner's samples, and inputs that wait for
+            their labels.
         query_flops: of a look-up in memory, for each query.
         answer_flops: of a forward pass and a look-up, for each query.
         recall_flops: of a recall, in addition to those for each query; 0 for a memory that reads its entries.
@@ -32,7 +33,7 @@ class Step:
         spent: total cost that the agent pays: `costs` without `evaluate`, and `pending_cost`.
         spent_gflop: total work that the agent pays, in GFLOP, with pending work.
         observed: fields of the observation that the policy asks for.
-        prequential: accuracy on the chunk before its use.
+        prequential: accuracy on the chunk before its use, or on the inputs that have just come if labels come later.
         scores: on the test set, if an evaluation followed the chunk.
         mixture: in that evaluation; None if it was not fitted, since the memory was empty.
         wanted: name of the operation that the policy chose, if an enforced budget did not last for it.
@@ -40,6 +41,7 @@ class Step:
             are more than one.
         missed: whether an action that began with an earlier chunk still took the agent's time; this chunk was only
             answered, by the agent as it was before that action, and PASS is its action.
+        newest: number of inputs that have come since the step before, if labels come later; else those of the chunk.
     """
 
     step: int
@@ -67,6 +69,7 @@ class Step:
     wanted: str | None = None
     takes: int | None = None
     missed: bool = False
+    newest: int | None = None
 
     @property
     def accuracy(self) -> Accuracy | None:

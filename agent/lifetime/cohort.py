@@ -15,7 +15,7 @@ from agent.evaluation.cached import CachedOutputs
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import Accuracy, Prediction, Scores
 from agent.evaluation.trajectory import Step, Trajectory
-from agent.lifetime.lifetime import LIFETIME_SHAPE, NUMBER, Lifetime, waiting_nbytes
+from agent.lifetime.lifetime import LIFETIME_SHAPE, NUMBER, Lifetime, chunk_nbytes
 from agent.memory import ReadOut
 from agent.memory.mixture import Mixture
 from agent.networks.outputs import Outputs
@@ -68,7 +68,7 @@ class Cohort:
     look: Look | None = None
     """None if it is not known, or would not hold."""
     prequential: Accuracy | None = None
-    """Accuracy on the next chunk, if it was measured."""
+    """Accuracy on what the agent is asked about before the next chunk, if it was measured."""
     prediction: Prediction | None = None
     """Of the test set after the last chunk, if the plan keeps it."""
 
@@ -116,9 +116,9 @@ class Cohort:
             takes: chunks that the action takes; None for a chunk that was missed.
             unfinished: what takes the next chunk, too, and the chunk that it is performed on.
         """
-        pending, waiting = self.agent.estimate_flush(chunk.inputs), 0
+        pending, waiting = self.agent.estimate_flush(chunk.inputs), chunk.waiting_nbytes
         if unfinished:
-            waiting = waiting_nbytes(unfinished[1])
+            waiting += chunk_nbytes(unfinished[1])
         for lifetime in self.lifetimes:
             ordered = lifetime.ordered(unfinished[0], self.agent, unfinished[1]) if unfinished else []
             lifetime.ledger.expect([*pending, *ordered])

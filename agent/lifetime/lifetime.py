@@ -147,7 +147,7 @@ class Lifetime:
             return True
         estimate = self._estimate(action, agent, chunk)
         held = (agent.nbytes + estimate.held_nbytes + estimate.samples_nbytes) * n_left
-        waiting = waiting_nbytes(chunk) * (min(self.takes(action, agent, chunk), n_left) - 1)
+        waiting = chunk_nbytes(chunk) * (min(self.takes(action, agent, chunk), n_left) - 1)
         holding = self.ledger.model.of_holding(held + waiting)
         return self.ledger.paid() + self.ledger.cost_of(estimate.whole) + holding <= self.budget * (1 + ROUNDING)
 
@@ -189,7 +189,7 @@ class Lifetime:
             scores: of the evaluation that followed.
             mixture: in it.
             takes: chunks that the action takes; None for a chunk that was missed.
-            waiting: bytes of the chunk that the action is performed on, until it is finished.
+            waiting: bytes of inputs whose labels have not come, and of the chunk that an unfinished action is on.
         """
         before = self.steps[-1] if self.steps else None
         once = agent.memory.recall_flops(0)
@@ -219,6 +219,7 @@ class Lifetime:
             prequential=prequential,
             scores=scores,
             mixture=mixture if mixture and mixture.fitted else None,
+            newest=None if chunk.newest is None else len(chunk.newest),
         )
         self.steps.append(step)
         self.n_refused += self.wanted is not None
@@ -250,6 +251,6 @@ class Lifetime:
         self.n_missed = sum(step.missed for step in steps)
 
 
-def waiting_nbytes(chunk: Chunk) -> int:
+def chunk_nbytes(chunk: Chunk) -> int:
     """Bytes of a chunk that the agent holds until an action on it is finished."""
     return chunk.inputs.nbytes + len(chunk) * LABEL_NBYTES

@@ -57,7 +57,8 @@ class Lifetimes:
             will then hold. Instead of BOTH the agent then learns the chunk, and instead of LEARN or CONSOLIDATE it
             memorizes it; if the budget does not last for that either, it passes (PASS), which costs nothing. What no
             action decides is billed whatever is left: preparing the network, queries, what policies look at,
-            calibration, and re-keying every n chunks. So a lifetime spends at most its budget and these.
+            calibration, re-keying every n chunks, and holding inputs until their labels come. So a lifetime spends at
+            most its budget and these.
         speed: FLOPs that an agent computes while a chunk arrives; by default the stream waits. An action whose FLOPs
             take longer, as estimated, is finished after the last chunk that it takes, or at the end of the stream;
             until then the agent is as it was before, and holds the chunk, which is billed as storage. Chunks that
@@ -161,7 +162,7 @@ class Lifetimes:
             observers = []
         if observers:
             branch.flush()
-        if observers or self.plan.prequential:
+        if observers or (self.plan.prequential and len(chunk.asked)):
             look(branch, chunk, self.plan)
         return {} if branch.busy else observations(branch, chunk, len(self.stream))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from agent.accounting.work import Charge, Work
 from agent.agent import Agent
-from agent.data.chunk import Chunk
+from agent.data.chunk import Chunk, LabelledInputs
 from agent.evaluation.plan import EvaluationPlan
 from agent.evaluation.scores import accuracies
 from agent.lifetime.branch import Branch
@@ -30,34 +30,48 @@ def prepare(branch: Branch, chunk: Chunk) -> None:
 def look(branch: Branch, chunk: Chunk, plan: EvaluationPlan) -> None:
     """Compute the outputs for a chunk before it is used, and charge the lifetimes that observe them.
 
-    Policies observe nothing of a chunk that is missed.
     Prequential accuracy uses answers that are billed already at no further cost; work beyond them, and beyond what
-    the policy observes, goes to the account `evaluate`.
+    the policy observes, goes to the account `evaluate`. Where labels come later than inputs, policies observe other
+    inputs than those that are asked about, so that each takes a look of its own. Of a chunk that is missed they
+    observe nothing.
     """
     holds = not branch.pending  # else the outputs are those of forks
+    observes = {each.name: "nothing" if branch.busy else each.policy.observes for each in branch.lifetimes}
+    observed = any(each != "nothing" for each in observes.values())
     for cohort, agent, flushed in branch.flushed():
-        seen, compared = _look(cohort, agent, chunk, plan)
-        cohort.look = seen if holds else None
-        by_asking = {"nothing": Work(), "learner": seen.looked, "memory": seen.looked + compared}
-        by_measuring = {"nothing": seen.looked + compared, "learner": compared, "memory": Work()}
-        unasked = max(0, len(chunk) - chunk.queries)
-        for lifetime in cohort.lifetimes:
-            observes = "nothing" if branch.busy else lifetime.policy.observes
-            lifetime.pay([Charge("decide", by_asking[observes], chunk.price)])
-            if plan.prequential:
-                measuring = _share(by_measuring[observes], unasked, len(chunk))
+        unpaid = dict.fromkeys(("nothing", "learner", "memory"), Work())  # work of measuring, by what policies observe
+        if observed or chunk.newest is None:
+            seen, compared = _look(cohort, agent, chunk, measures=plan.prequential and chunk.newest is None)
+            cohort.look = seen if holds else None
+            by_asking = {"nothing": Work(), "learner": seen.looked, "memory": seen.looked + compared}
+            for lifetime in cohort.lifetimes:
+                lifetime.pay([Charge("decide", by_asking[observes[lifetime.name]], chunk.price)])
+            unpaid = {"nothing": seen.looked + compared, "learner": compared, "memory": Work()}
+        if plan.prequential and chunk.newest is not None and len(chunk.newest):
+            unpaid = dict.fromkeys(unpaid, _measure(cohort, agent, chunk.newest))
+        if plan.prequential:
+            n = len(chunk.asked)
+            for lifetime in cohort.lifetimes:
+                measuring = _share(unpaid[observes[lifetime.name]], max(0, n - chunk.queries), n)
                 lifetime.pay([Charge("evaluate", work, chunk.price) for work in (*flushed, measuring)])
 
 
-def _look(cohort: Cohort, agent: Agent, chunk: Chunk, plan: EvaluationPlan) -> tuple[Look, Work]:
-    """The outputs, and the work of the memory's read-out."""
-    if not plan.prequential and all(lifetime.policy.observes != "memory" for lifetime in cohort.lifetimes):
+def _look(cohort: Cohort, agent: Agent, chunk: Chunk, *, measures: bool) -> tuple[Look, Work]:
+    """The outputs, and the work of the memory's read-out; it also `measures` the accuracy."""
+    if not measures and all(lifetime.policy.observes != "memory" for lifetime in cohort.lifetimes):
         return _seen(agent, chunk, *agent.forward(chunk.inputs)), Work()
     prediction, cached, read_out, _ = agent.answer(chunk.inputs)
-    if plan.prequential:
+    if measures:
         cohort.prequential = accuracies(prediction, chunk.labels)
     known = read_out if agent.memory.n_entries else None
     return _seen(agent, chunk, cached.outputs, cached.looked, known), cached.recalled
+
+
+def _measure(cohort: Cohort, agent: Agent, newest: LabelledInputs) -> Work:
+    """Measure the accuracy on inputs whose labels are to come; returns the work."""
+    prediction, cached, _, _ = agent.answer(newest.inputs)
+    cohort.prequential = accuracies(prediction, newest.labels)
+    return cached.looked + cached.recalled
 
 
 def _seen(agent: Agent, chunk: Chunk, outputs: Outputs, looked: Work, read_out: ReadOut | None = None) -> Look:

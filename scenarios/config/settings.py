@@ -304,6 +304,14 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         "the chunk's images (default: chunk, or 0 for a lazy learner such as refit)",
         STREAM,
     )
+    label_delay: int = setting(
+        0,
+        "chunks that come after a chunk before its labels do: the agent is asked about the newest images, and decides "
+        "on those whose labels have just come; images that wait are billed as storage",
+        STREAM,
+        ge=0,
+        le=10**6,
+    )
     enforce: bool = setting(
         False,
         "hold lifetimes to --budget: no action begins that it does not last for, storage until the end included; "
@@ -336,10 +344,16 @@ class LifetimeConfig(MethodSettings, AgentConfig):
 
     @property
     def title(self) -> str:
-        """Data set, scenario, tariff and speed, for titles of tables and figures."""
-        tariff = "" if self.tariff.name == "constant" else f", {self.tariff} tariff"
-        speed = "" if self.speed is None else f", {self.speed:g} GFLOP per chunk"
-        return f"{self.dataset}, {self.scenario}{tariff}{speed}"
+        """Data set, scenario, delay of labels, tariff and speed, for titles of tables and figures."""
+        tariff = "" if self.tariff.name == "constant" else f"{self.tariff} tariff"
+        speed = "" if self.speed is None else f"{self.speed:g} GFLOP per chunk"
+        return ", ".join(filter(None, (str(self.dataset), str(self.scenario), self.lateness, tariff, speed)))
+
+    @property
+    def lateness(self) -> str:
+        """The delay of labels, for titles; empty without one."""
+        delay = self.label_delay
+        return f"labels {delay} chunk{'s' * (delay > 1)} late" if delay else ""
 
     @model_validator(mode="before")
     @classmethod
@@ -474,7 +488,7 @@ class TreeConfig(LifetimeConfig):
     unused: ClassVar[frozenset[str]] = frozenset(
         (
             *("test_size", "evaluate_every", "evaluate", "checkpoint_every", "keep_predictions", "prequential"),
-            *("queries", "enforce", "speed"),
+            *("queries", "label_delay", "enforce", "speed"),
         )
     )
 
@@ -524,6 +538,11 @@ class TreeConfig(LifetimeConfig):
             raise ValueError("expected a stream that waits for trees, which hold every schedule; leave --speed out")
         if self.evaluate:
             raise ValueError(f"expected no further measurements of trees, got {self.evaluate[0]}; leave evaluate out")
+        if self.label_delay:
+            raise ValueError(
+                f"expected labels that come at once for trees, which ask nothing on the way, got a delay of "
+                f"{self.label_delay} chunks; leave --label-delay out"
+            )
         return self
 
 

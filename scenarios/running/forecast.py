@@ -218,18 +218,17 @@ class _Walk:
         return self.scenario.n_experiences > 1 and step in self.scenario.ends
 
     def _look(self, chunk: Chunk) -> None:
-        rates = self.rates
-        looked = len(chunk) * (rates.forward + rates.recall_all(self.entries))
+        rates, observes = self.rates, self.observes != "nothing"
         if chunk.queries:
             self._flush()
             self.paid += chunk.queries * (rates.forward + rates.recall(self.entries))
-        if self.observes != "nothing":
+        recalled = rates.recall_all(self.entries)
+        if observes:
             self._flush()
-            self.paid += len(chunk) * rates.forward + (looked - len(chunk) * rates.forward) * (
-                self.observes == "memory"
-            )
-        elif self.config.prequential:
-            self.measured += looked + (rates.later(self.learned) if self.pending else 0.0)
+            self.paid += len(chunk) * (rates.forward + recalled * (self.observes == "memory"))
+        if self.config.prequential and len(chunk.asked) and (chunk.newest is not None or not observes):
+            self.measured += len(chunk.asked) * (rates.forward + recalled)
+            self.measured += rates.later(self.learned) if self.pending else 0.0
 
     def _perform(self, action: Action, n: int) -> None:
         if action.operation.consolidates:

@@ -52,6 +52,7 @@ def hyperparameters(config: LifetimeConfig, seed: int, method: Method) -> dict[s
         "policy": of_method["policy"],
         "seed": seed,
         **{name: of_world[name] for name in ("dataset", "scenario", "tariff", "cost")},
+        **({"label_delay": config.label_delay} if config.label_delay else {}),
         **{name: of_method[name] for name in shown},
     }
 
@@ -198,14 +199,15 @@ def _per_experience(scores: Scores) -> list[float]:
 
 
 def _prequential(steps: Sequence[Step], part: str) -> tuple[float | None, int]:
-    """The share of samples classified correctly before they were used, and the number of samples classified.
+    """The share of samples classified correctly when they came, and the number of samples classified.
 
     An empty memory classifies nothing.
     """
     correct, n, before = 0.0, 0, 0
     for step in steps:
         share = getattr(step.prequential, part) if step.prequential else None
+        asked = step.samples - before if step.newest is None else step.newest
         if share is not None:
-            correct, n = correct + share * (step.samples - before), n + step.samples - before
+            correct, n = correct + share * asked, n + asked
         before = step.samples
     return (correct / n if n else None), n

@@ -98,7 +98,7 @@ def load_data(config: AgentConfig, seed: int, access: Access, reporter: Progress
 def load_world(
     config: LifetimeConfig, seed: int, access: Access, reporter: ProgressReporter
 ) -> tuple[Dataset, Scenario]:
-    """The data set, and the scenario with its prices and queries.
+    """The data set, and the scenario with its prices, queries and delay of labels.
 
     Raises:
         DatasetError: the data set cannot be loaded.
@@ -130,12 +130,12 @@ def load_tuning_world(
 
 
 def scenario_of(config: LifetimeConfig, seed: int, dataset: Dataset) -> Scenario:
-    """The scenario of a data set, with its prices and queries; raises InvalidSetting."""
+    """The scenario of a data set, with its prices, queries and delay of labels; raises InvalidSetting."""
     chunking = Chunking(config.chunks, config.chunk_size)
     given = {"dataset": dataset, "chunking": chunking, "seed": seed, "data_seed": config.data_seed}
     scenario = config.scenario.make(**given)
     prices = config.tariff.make(n_chunks=len(scenario.stream), seed=seed)
-    return scenario.priced(prices, config.queries or 0)
+    return scenario.priced(prices, config.queries or 0, config.label_delay)
 
 
 def report_dataset(dataset: Dataset, reporter: ProgressReporter) -> None:
@@ -305,4 +305,5 @@ def _evaluation_plan(config: LifetimeConfig, world: tuple[Dataset, Scenario]) ->
 def truth_as_json(scenario: Scenario) -> str:
     """What only the experimenter knows about a scenario, as JSON."""
     truth = {"experience": scenario.experience, "price": scenario.stream.prices, **scenario.truth}
-    return json.dumps({"scenario": scenario.name, "by_chunk": truth}) + "\n"
+    delay = {"label_delay": scenario.stream.label_delay} if scenario.stream.label_delay else {}
+    return json.dumps({"scenario": scenario.name, **delay, "by_chunk": truth}) + "\n"

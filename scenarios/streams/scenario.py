@@ -29,10 +29,13 @@ class ChunkStream(Sequence[Chunk]):
         normalization: of the images in `as_avalanche`.
         prices: of compute, one for each chunk; None for a constant price of 1.
         queries: number of queries that the agent answers before it uses a chunk, or "chunk" for one about each image.
+        label_delay: number of chunks that come after a chunk before its labels do. At each step there are the labels of
+            one chunk more, and the agent is asked about the images that have come since (`Chunk.newest`): at the first
+            step about those of the first `label_delay` + 1 chunks, at the last `label_delay` steps about none.
 
     Raises:
-        InvalidSetting: the number of prices differs from the number of chunks, a price is negative or not finite, or
-            `queries` is negative.
+        InvalidSetting: the number of prices differs from the number of chunks, a price is negative or not finite,
+            `queries` is negative, or `label_delay` is negative or not below the number of chunks.
     """
 
     def __init__(
@@ -42,12 +45,19 @@ class ChunkStream(Sequence[Chunk]):
         normalization: Normalization,
         prices: Sequence[float] | None = None,
         queries: Queries = 0,
+        label_delay: int = 0,
     ) -> None:
         self.data, self.visits, self.normalization = data, visits, normalization
         self._chunks = [rows for chunks in visits for rows in chunks]
         self.queries = queries
         if queries != "chunk" and queries < 0:
             raise InvalidSetting(f"expected 0 or more queries for each chunk, got {queries}; change --queries")
+        self.label_delay = label_delay
+        if not 0 <= label_delay < max(1, len(self)):
+            raise InvalidSetting(
+                f"expected labels that come fewer chunks later than the {len(self)} of the stream, got {label_delay}; "
+                "change --label-delay or --chunks"
+            )
         self.prices = (1.0,) * len(self) if prices is None else checked_prices(prices, len(self))
 
     def __len__(self) -> int:
@@ -65,10 +75,24 @@ class ChunkStream(Sequence[Chunk]):
         rows = self._chunks[step]
         position = range(len(self))[step]
         queries = len(rows) if self.queries == "chunk" else self.queries
-        return Chunk(position, rows, self.data.inputs[rows], self.data.labels[rows], self.prices[step], queries)
+        chunk = Chunk(position, rows, self.data.inputs[rows], self.data.labels[rows], self.prices[step], queries)
+        return self._late(chunk) if self.label_delay else chunk
+
+    def _late(self, chunk: Chunk) -> Chunk:
+        """The chunk with the images that have come since the step before, and those whose labels are to come."""
+        after, end = chunk.step + 1, chunk.step + 1 + self.label_delay
+        waiting = self._chunks[after:end]
+        come = self._chunks[:end] if chunk.step == 0 else self._chunks[end - 1 : end]
+        rows = torch.cat(come) if come else chunk.sample_ids[:0]
+        return replace(
+            chunk,
+            queries=len(rows) if self.queries == "chunk" else self.queries * len(come),
+            newest=LabelledInputs(self.data.inputs[rows], self.data.labels[rows]),
+            waiting_nbytes=sum(map(len, waiting)) * self.data.inputs[:1].nbytes,
+        )
 
     def as_avalanche(self) -> list[Any]:
-        """The chunks as Avalanche's `OnlineCLExperience`, ready for its strategies.
+        """The chunks as Avalanche's `OnlineCLExperience`, ready for its strategies, in the order of their labels.
 
         The `sample_id` of a sample is its row in `data`. This imports Avalanche, which takes seconds.
         """
@@ -144,10 +168,11 @@ class Scenario:
         changes = (step for step, (now, then) in enumerate(pairwise(self.experience)) if now != then)
         return (*changes, last)
 
-    def priced(self, prices: Sequence[float], queries: Queries = 0) -> "Scenario":
-        """The same scenario with other prices of compute and other queries; raises as `ChunkStream` does."""
-        stream = self.stream
-        return replace(self, stream=ChunkStream(stream.data, stream.visits, stream.normalization, prices, queries))
+    def priced(self, prices: Sequence[float], queries: Queries = 0, label_delay: int = 0) -> "Scenario":
+        """The same scenario with other prices of compute, queries and delay; raises as `ChunkStream` does."""
+        old = self.stream
+        stream = ChunkStream(old.data, old.visits, old.normalization, prices, queries, label_delay)
+        return replace(self, stream=stream)
 
 
 def in_one_experience(

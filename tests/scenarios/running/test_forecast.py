@@ -37,13 +37,14 @@ KINDS = {
     "both": {"methods": ["both:true | policy:interleaved:k=50,both=true"], "rekey": "on-learn"},
     "both refit": {"methods": ["both:true | policy:static:k=40,both=true"], "learner": "refit:epochs=2"},
     "uncalibrated": {"policies": "interleaved:k=50", "calibrate_every": 0},
+    "late": {"policies": "interleaved:k=50", "label_delay": 3},
 }
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        kind if kind in ("queries", "rekeyed", "cooldown") else pytest.param(kind, marks=pytest.mark.slow)
+        kind if kind in ("queries", "rekeyed", "cooldown", "late") else pytest.param(kind, marks=pytest.mark.slow)
         for kind in KINDS
     ],
 )

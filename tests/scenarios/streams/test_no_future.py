@@ -24,6 +24,7 @@ LEARNERS = {
     "cooldown": {"learner": "cooldown:epochs=1", "calibrate_every": 2, "prequential": True},
     "refit": {"learner": "refit:epochs=1", "calibrate_every": 3, "queries": 5},
 }
+FIRST, *OTHERS = LEARNERS
 HALF = 4
 SETTINGS = {
     "device": "cpu",
@@ -45,20 +46,15 @@ def permuted(stream: ChunkStream) -> ChunkStream:
     later = torch.cat(ids[HALF:]).flip(0)
     parts = later.split([len(each) for each in ids[HALF:]])
     visits = [[*ids[:HALF], *parts]]
-    return ChunkStream(stream.data, visits, stream.normalization, stream.prices, stream.queries)
+    return ChunkStream(stream.data, visits, stream.normalization, stream.prices, stream.queries, stream.label_delay)
 
 
 def made(policies):
     return {policy: make(policy, POLICY, seed=0) for policy in policies}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("learner", LEARNERS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
-    config = SimulateConfig.model_validate(
-        SETTINGS | LEARNERS[learner] | {"scenario": EXAMPLES.get(scenario, scenario)}
-    )
+def halves_of(config):
+    """The steps of lifetimes in a world, and in one whose second half is another, by policy."""
     dataset, as_it_is = load_world(config, 0, Access(), SilentReporter())
     found = []
     for stream in (as_it_is.stream, permuted(as_it_is.stream)):
@@ -68,10 +64,36 @@ def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
             for name, step in lifetimes.advance().items():
                 steps.setdefault(name, []).append(step)
         found.append(steps)
-    one, other = found
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_first_half_does_not_depend_on_the_second(scenario, learner):
+    one, other = halves_of(
+        SimulateConfig.model_validate(SETTINGS | LEARNERS[learner] | {"scenario": EXAMPLES.get(scenario, scenario)})
+    )
     for policy in POLICIES:
         assert one[policy][:HALF] == other[policy][:HALF]
         assert one[policy][HALF:] != other[policy][HALF:], "a second half that is no other proves nothing"
+
+
+@pytest.mark.parametrize(
+    "learner", ["online", *(pytest.param(each, marks=pytest.mark.slow) for each in [*LEARNERS][1:])]
+)
+@pytest.mark.parametrize("scenario", ["class-incremental", "drift"])
+def test_labels_that_have_not_come_only_score(scenario, learner):
+    """Chunks whose images have come before the first half of the labels ends are answered, and nothing else."""
+    delay = 2
+    config = SETTINGS | LEARNERS[learner] | {"scenario": scenario, "label_delay": delay}
+    one, other = halves_of(SimulateConfig.model_validate(config))
+    for policy in POLICIES:
+        asked = HALF - delay
+        assert one[policy][:asked] == other[policy][:asked]
+        first, second = ([replace(step, prequential=None) for step in of[policy][:HALF]] for of in (one, other))
+        assert first == second
+        assert one[policy][HALF:] != other[policy][HALF:]
 
 
 @pytest.mark.parametrize("kind", ["contrast", "hue", "corruption"])
