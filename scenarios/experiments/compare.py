@@ -14,7 +14,12 @@ from scenarios.experiments.comparison_report import Compared, make_comparison, r
 from scenarios.experiments.rescues import read_rescues, with_rescues
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
-from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels, notes_on_lazy_learners
+from scenarios.running.interval_notes import (
+    notes_on_intervals,
+    notes_on_labels,
+    notes_on_late_labels,
+    notes_on_lazy_learners,
+)
 from scenarios.running.lifetimes import run_together, sharing_a_learner
 from scenarios.running.provenance import notes_on_training, notes_on_tuning
 from scenarios.running.summary import metrics_of
@@ -48,6 +53,7 @@ def run(config: CompareConfig, run: Run) -> Compared:
     notes += notes_on_tuning(config)
     notes += notes_on_intervals(config, n_together=len(schedules), of="schedules")
     notes += notes_on_lazy_learners(config)
+    notes += notes_on_late_labels(config)
     notes += notes_on_labels(config)
     folders = {method.label: {seed: records[seed][method.label].path for seed in seeds} for method in config.methods}
     compared = make_comparison(schedules, config, notes, folders)

@@ -23,7 +23,7 @@ from scenarios.experiments.comparison_report import Compared, make_comparison, r
 from scenarios.experiments.sweep_report import TABLE
 from scenarios.running.agreement import Described, check_agreement
 from scenarios.running.experiment import Experiment, nothing
-from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels
+from scenarios.running.interval_notes import notes_on_intervals, notes_on_labels, notes_on_late_labels
 from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.summary import PROBE, metrics_of
 from scenarios.running.tasks import Run
@@ -69,6 +69,7 @@ def compare_runs(config: CompareRunsConfig) -> Compared:
     )
     notes += notes_on_tuning(compared)
     notes += notes_on_intervals(compared, n_together=len(by_label), of="schedules")
+    notes += notes_on_late_labels(compared)
     notes += notes_on_labels(compared)
     schedules = [ScheduleLifetimes(label, by_seed) for label, by_seed in by_label.items()]
     return make_comparison(schedules, compared, notes, folders)

@@ -8,7 +8,7 @@ from agent.storage.record import LifetimeRecord
 from scenarios.analysis.formats import gflop, percent
 from scenarios.analysis.report import Column, Report, Table, numbers
 from scenarios.config.settings import SimulateConfig
-from scenarios.running.interval_notes import notes_on_probes
+from scenarios.running.interval_notes import notes_on_late_labels, notes_on_probes
 from scenarios.running.provenance import notes_on_tuning
 from scenarios.running.summary import PROBE
 
@@ -35,7 +35,7 @@ def report(summary: dict[str, Any], config: SimulateConfig, path: Path) -> Repor
             _accuracies(metrics, config),
             _costs(metrics, unit, priced=unit != "GFLOP" or config.tariff.name != "constant"),
         ],
-        notes=[*notes_on_tuning(config), *notes_on_probes(metrics)],
+        notes=[*notes_on_tuning(config), *notes_on_late_labels(config), *notes_on_probes(metrics)],
         facts=[
             (
                 "memory",
@@ -72,7 +72,7 @@ def _accuracies(metrics: dict[str, float | None], config: SimulateConfig) -> Tab
     before = ("prequential_accuracy", "prequential_learner_accuracy", "prequential_memory_accuracy")
     rows = [("at the end, on the test set", *(percent(metrics[name]) for name in final))]
     if metrics["prequential_accuracy"] is not None:
-        title = "prequential: each chunk before its use"
+        title = "prequential: each chunk " + ("when it comes" if config.label_delay else "before its use")
         if not config.calibrate_every and config.baseline is None and config.calibration != "none":
             title += " (w is 1 until the end: the agent is the learner)"
         shares = [percent(metrics[name]) for name in before]

@@ -30,6 +30,7 @@ from scenarios.running.failures import FAILED
 from scenarios.running.interval_notes import (
     notes_on_intervals,
     notes_on_labels,
+    notes_on_late_labels,
     notes_on_lazy_learners,
     notes_on_probes,
 )
@@ -120,6 +121,7 @@ def _write(config: SweepConfig, groups: Sequence[Group], run: Run, passing: Mapp
     for cell in config.cells:
         notes += notes_on_intervals(cell.config, n_together=len(cell.config.methods), of="schedules")
         notes += notes_on_lazy_learners(cell.config)
+        notes += notes_on_late_labels(cell.config)
         notes += notes_on_labels(cell.config)
         policies = list(dict.fromkeys(method.policy for method in cell.config.methods))
         notes += notes_on_training(policies, cell.config.dataset, config.seeds, run.access)

@@ -29,6 +29,8 @@ TABLE = "lifetimes.parquet"
 MOST_ROWS = 60
 """Most rows of a printed table."""
 COST, ACCURACY = "total_gflop", "final_accuracy"
+_SHARES = {"final": ACCURACY, "learner": "learner_accuracy", "memory": "memory_accuracy"}
+"""The metric of each column of accuracies, by heading."""
 
 
 @dataclass(frozen=True)
@@ -233,18 +235,20 @@ def _error(swept: Swept) -> str:
 
 
 def _means(swept: Swept) -> Table:
-    axes = list(swept.config.cells[0].values)
+    axes, shares = list(swept.config.cells[0].values), dict(_SHARES)
+    if any(cell.config.label_delay and cell.config.prequential for cell in swept.config.cells):
+        shares["prequential"] = "prequential_accuracy"  # the one that a delay of labels changes
     rows = []
     for number, comparison in swept.comparisons.items():
         values = swept.config.cells[number].values
         for each in sorted(comparison.schedules, key=lambda each: estimate_of(each.means[COST])):
-            rows.append((*values.values(), each.label, *_cells_of(each, len(comparison.seeds))))
+            rows.append((*values.values(), each.label, *_cells_of(each, len(comparison.seeds), shares)))
     left_out = f"; {len(rows) - MOST_ROWS} more rows in sweep.csv" if len(rows) > MOST_ROWS else ""
     level = f"{100 * swept.config.first.confidence:g}% t intervals over seeds"
     return Table(
         (
             *(Column(name, is_text=True, folds=True) for name in (*axes, "method")),
-            *numbers("seeds", "learned", "final", "learner", "memory", "GFLOP", "memory\nMB"),
+            *numbers("seeds", "learned", *shares, "GFLOP", "memory\nMB"),
         ),
         tuple(rows[:MOST_ROWS]),
         f"{_common(swept.config)}, {len(swept.lifetimes):,} lifetimes",
@@ -252,12 +256,12 @@ def _means(swept: Swept) -> Table:
     )
 
 
-def _cells_of(schedule: Schedule, n_seeds: int) -> tuple[str, ...]:
+def _cells_of(schedule: Schedule, n_seeds: int, shares: Mapping[str, str]) -> tuple[str, ...]:
     means = schedule.means
     return (
         str(n_seeds),
         percent(estimate_of(means["learned_fraction"])),
-        *(plus_minus(means[name]) for name in (ACCURACY, "learner_accuracy", "memory_accuracy")),
+        *(plus_minus(means[name]) for name in shares.values()),
         gflop(estimate_of(means[COST])),
         gflop(estimate_of(means["memory_megabytes"])),
     )
@@ -285,4 +289,5 @@ def _common(config: SweepConfig) -> str:
     """What all cells have in common, for titles."""
     first = config.first
     parts = [str(getattr(first, name)) for name in ("dataset", "scenario") if name not in config.axes]
+    parts += [first.lateness] if first.lateness and "label_delay" not in config.axes else []
     return ", ".join(parts) or "sweep"

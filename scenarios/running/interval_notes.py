@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from agent.memory.mixture import FIXED_W
-from scenarios.config.settings import AgentConfig, CompareConfig
+from scenarios.config.settings import AgentConfig, CompareConfig, LifetimeConfig
 from scenarios.datasets.load import GENERATED
 from scenarios.running.summary import PROBE
 
@@ -51,6 +51,20 @@ def notes_on_probes(metrics: Iterable[str]) -> list[str]:
     return [
         "the linear probe measures what the features keep, and is no answer of a method: its classifier is trained at "
         "the end on all images of the stream at once, with their labels, at the experimenter's cost"
+    ]
+
+
+def notes_on_late_labels(config: LifetimeConfig) -> list[str]:
+    """A note on what accuracies are of, where labels come later than images."""
+    n = config.label_delay
+    if not n:
+        return []
+    shown = "prequential accuracy is of each image when it comes"
+    if not config.prequential:
+        shown = "only prequential accuracy shows what that costs, and it is not measured (--prequential)"
+    return [
+        f"labels come {n} chunk{'s' * (n > 1)} after their images: {shown}; the test set is predicted after as many "
+        "labels as without a delay"
     ]
 
 
