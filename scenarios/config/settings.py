@@ -316,8 +316,8 @@ class LifetimeConfig(MethodSettings, AgentConfig):
         False,
         "hold lifetimes to --budget: no action begins that it does not last for, storage until the end included; "
         "instead of BOTH the agent learns, instead of learning or consolidating it memorizes, or else it passes (P), "
-        "at no cost; queries, what the policy looks at, calibration, --rekey every:n and images that wait for labels are "
-        "billed whatever is left",
+        "at no cost; queries, what the policy looks at, calibration, --rekey every:n and images that wait for labels "
+        "are billed whatever is left",
         COSTS,
     )
     speed: Annotated[float | None, Limit] = setting(
