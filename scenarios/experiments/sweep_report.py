@@ -28,7 +28,7 @@ from scenarios.running.results import write_results
 TABLE = "lifetimes.parquet"
 MOST_ROWS = 60
 """Most rows of a printed table."""
-COST, ACCURACY = "total_gflop", "final_accuracy"
+COST, ACCURACY, PREQUENTIAL = "total_gflop", "final_accuracy", "prequential_accuracy"
 _SHARES = {"final": ACCURACY, "learner": "learner_accuracy", "memory": "memory_accuracy"}
 """The metric of each column of accuracies, by heading."""
 
@@ -116,7 +116,8 @@ def write_sweep(swept: Swept, directory: RunDirectory) -> None:
         directory.write("sweep.json", json.dumps(content, indent=2) + "\n")
         return
     panels = [(_title(cells[number].values), comparison) for number, comparison in swept.comparisons.items()]
-    figure = sweep_figure(panels, cost=COST, accuracy=ACCURACY, unit="GFLOP", title=_common(swept.config))
+    accuracy = _drawn(swept.config)
+    figure = sweep_figure(panels, cost=COST, accuracy=accuracy, unit="GFLOP", title=_common(swept.config))
     with directory.tensorboard() as board:
         write_results(directory, board, "sweep", content, rows, figure)
 
@@ -237,7 +238,7 @@ def _error(swept: Swept) -> str:
 def _means(swept: Swept) -> Table:
     axes, shares = list(swept.config.cells[0].values), dict(_SHARES)
     if any(cell.config.label_delay and cell.config.prequential for cell in swept.config.cells):
-        shares["prequential"] = "prequential_accuracy"  # the one that a delay of labels changes
+        shares["prequential"] = PREQUENTIAL
     rows = []
     for number, comparison in swept.comparisons.items():
         values = swept.config.cells[number].values
@@ -279,6 +280,12 @@ def _failed(swept: Swept) -> Table:
         f"{n} lifetime{'s' * (n > 1)} failed",
         f"tracebacks: in failed.json in the folder of the task{more}",
     )
+
+
+def _drawn(config: SweepConfig) -> str:
+    """The accuracy in the figure: of an axis over delays of labels the prequential one, which alone shows them."""
+    measured = all(cell.config.prequential for cell in config.cells)
+    return PREQUENTIAL if "label_delay" in config.axes and measured else ACCURACY
 
 
 def _title(values: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from scenarios.experiments import sweep_report
 from tests.scenarios.commands import TINY, assert_refused, kept, points, strictly, within
 
 NOTE = "labels come 2 chunks after their images: prequential accuracy is of each image when it comes; the test set is"
@@ -64,7 +65,9 @@ def test_a_comparison_is_the_same_if_interrupted_and_in_any_company(tmp_path):
     assert kept(tmp_path / "compare/alone/seed0/cache") == kept(tmp_path / "compare/whole/seed0/cache")
 
 
-def test_a_sweep_over_delays(tmp_path):
+def test_a_sweep_over_delays(tmp_path, monkeypatch):
+    drawn, draw = [], sweep_report.sweep_figure
+    monkeypatch.setattr(sweep_report, "sweep_figure", lambda *a, **on: drawn.append(on["accuracy"]) or draw(*a, **on))
     axes = ("--axis", "label_delay = 0 | 3", "--axis", "policy = static:k=50 | loss")
     done = within("sweep", *TINY, *axes, "--seeds", 1, "--executor", "serial", "--runs", tmp_path, "--name", "x")
     assert done.returncode == 0, done.stderr
@@ -83,6 +86,7 @@ def test_a_sweep_over_delays(tmp_path):
     assert "labels 3 chunks late" in chosen.stdout
     plain = within("sweep", *TINY, *axes[2:], "--seeds", 1, "--executor", "serial", "--runs", tmp_path, "--name", "y")
     assert "prequential" not in plain.stdout
+    assert drawn == ["prequential_accuracy", "final_accuracy"]
 
 
 @pytest.mark.slow
