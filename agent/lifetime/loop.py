@@ -286,9 +286,8 @@ class Lifetimes:
             if self.plan.evaluates_after(step, n, cohort.names, recalling=branch.recalling)
         ]
         if due:
-            measured = (
-                finish(branch, self.plan, self._probes) if last else evaluate(branch, due, self.plan, chunk.price)
-            )
+            price, probes = chunk.price, self._probes
+            measured = finish(branch, self.plan, probes) if last else evaluate(branch, due, self.plan, price)
         action, takes = (doing.action, doing.takes) if doing.step == step else (Action.PASS, None)
         unfinished = (doing.action, self.stream[doing.step]) if branch.decided else None
         for cohort, (scores, mixture) in zip(branch.cohorts, measured, strict=True):

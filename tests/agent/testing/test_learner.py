@@ -234,6 +234,30 @@ class Overreading(OnlineLearner):
         return super().reading_flops(n, shape) + 1
 
 
+class Doubled(OnlineLearner):
+    def features(self, inputs):
+        features, work = super().features(inputs)
+        return features.double(), work
+
+
+class Boundless(OnlineLearner):
+    def features(self, inputs):
+        features, work = super().features(inputs)
+        return features / 0, work
+
+
+class Whitening(OnlineLearner):
+    def features(self, inputs):
+        features, work = super().features(inputs)
+        return features - features.mean(dim=0), work
+
+
+class Restless(OnlineLearner):
+    def features(self, inputs):
+        self.version = self.lineage.next()
+        return super().features(inputs)
+
+
 class Fickle(OnlineLearner):
     def learn(self, inputs, labels):
         return super().learn(inputs, (labels + next(COUNT)) % N_CLASSES)
@@ -386,6 +410,10 @@ BROKEN = [
     (Sociable, "outputs do not depend on other inputs"),
     (Misreading, "`read` gives the keys of `forward`"),
     (Overreading, "`read` takes what `reading_flops` says"),
+    (Doubled, "features are a row of float32 for each input"),
+    (Boundless, "features are finite"),
+    (Whitening, "an input's features do not depend on other inputs"),
+    (Restless, "features keep the version"),
     (NaN, "a distribution over classes for each input"),
     (Infinite, "keys are finite"),
     (Brightening, "tensors that it is given are left as they are"),
