@@ -92,9 +92,9 @@ def test_specs_are_read(text: str, spec: Spec) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("random:0.25", "random:p=0.25"),
-        ("static:20", "static:k=20"),
-        ("loss", "loss:threshold=1,relative=true"),
+        ("random:0.25", "random:p=0.25,both=false"),
+        ("static:20", "static:k=20,both=false"),
+        ("loss", "loss:threshold=1,relative=true,both=false"),
     ],
 )
 def test_in_full_every_setting_has_a_value_and_the_first_its_key(text: str, expected: str) -> None:
@@ -432,6 +432,7 @@ SETTINGS = {
     "p": st.floats(0, 1),
     "threshold": st.floats(0, 1),
     "relative": st.sampled_from(["true", "false"]),
+    "both": st.sampled_from(["true", "false"]),
     "measure": st.sampled_from(["entropy", "margin"]),
     "gflop": st.floats(0, 1e9),
     "how": st.sampled_from(["evenly", "greedily"]),
