@@ -25,7 +25,7 @@ def rehearse(monkeypatch):
         perform=lambda agent, chunk, outputs: agent.memorize(chunk, outputs) + agent.learn(chunk),
         estimate=estimate,
     )
-    for name in ("consolidate", "both"):
+    for name in ("both", "consolidate"):  # from the end, so that they come back in their order
         monkeypatch.delitem(OPERATIONS, name)  # so that it is the third
     monkeypatch.setitem(OPERATIONS, "rehearse", operation)
     return REHEARSE

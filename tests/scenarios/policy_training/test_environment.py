@@ -156,7 +156,7 @@ def test_what_is_not_there_is_minus_one(tables):
     assert there["learner_loss"] > 0
     assert (there["step"], there["n_chunks"], there["memory_entries"]) == (0, 3, 0)
     second, *_ = env.step(0)
-    assert (second >= 0).sum() == len(FIELDS) - 3  # left, and the estimates of what is not offered
+    assert (second >= 0).sum() == len(FIELDS) - 4  # left, the speed, and the estimates of what is not offered
     env.step(0)
     last, _, terminated, *_ = env.step(0)
     assert terminated
