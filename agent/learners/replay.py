@@ -89,7 +89,7 @@ class ReplayLearner(OnlineLearner):
         if self.from_store and (apart or self.asymmetric):
             raise InvalidSetting(
                 "expected a rehearsed share below 1 where new samples are treated otherwise than rehearsed ones "
-                "(apart=true, er-ace), got 1"
+                "(apart=true, er-ace), got 1; lower rehearsal"
             )
         if sampling == "herding" and not self.from_store:
             raise InvalidSetting(
