@@ -113,7 +113,7 @@ def test_what_was_learned_is_not_learned_again(consolidation, rekeying):
 
 
 @pytest.mark.parametrize("make", SOME_LEARNERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     memory=st.sampled_from(list(MEMORIES)),
     rekeying=st.sampled_from(["never", "on-learn", "every:2"]),

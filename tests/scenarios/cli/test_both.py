@@ -101,6 +101,7 @@ def test_trees_of_three_and_four_actions_have_fewer_chunks():
     assert chunks == [8, 6, 6, 5]
 
 
+@pytest.mark.slow
 def test_a_table_of_four_actions_tells_what_a_lifetime_would(trees):
     table = read_table(trees / "seed0/table.npz")
     assert table.actions == ("memorize", "learn", "consolidate", "both")

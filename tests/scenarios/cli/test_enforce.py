@@ -42,6 +42,7 @@ def test_a_lifetime_keeps_to_its_budget(tmp_path):
     assert_refused(within(*given, "x", "--enforce"), "settings.enforce was False and is now True")
 
 
+@pytest.mark.slow
 def test_methods_keep_to_their_own_budgets_also_if_interrupted(tmp_path):
     whole = within("compare", *LEARNING, *OPTIONS, "--runs", tmp_path, "--name", "whole")
     assert whole.returncode == 0, whole.stderr
@@ -63,6 +64,7 @@ def test_methods_keep_to_their_own_budgets_also_if_interrupted(tmp_path):
     assert kept(tmp_path / "compare/alone/seed0/some") == kept(run / "seed0/some")
 
 
+@pytest.mark.slow
 def test_a_sweep_has_worlds_with_and_without(tmp_path):
     axes = ("--axis", "enforce = false | true", "--axis", "policy = static:k=100 | static:k=0")
     given = (*LEARNING, "--seeds", 1, "--budget", 0.08, "--runs", tmp_path, "--name", "x")

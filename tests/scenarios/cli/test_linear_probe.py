@@ -38,6 +38,7 @@ def test_a_lifetime_has_one_more_metric_and_is_else_as_before(tmp_path):
     assert_refused(within(*given, "plain", *PROBE), "settings.evaluate was None and is now ['linear-probe']")
 
 
+@pytest.mark.slow
 def test_methods_and_baselines_beside_each_other_also_if_interrupted(tmp_path):
     given = ("compare", *TINY, *PROBE, *METHODS, "--methods", "naive = baseline:naive", "--seeds", 2)
     given += ("--methods", "dumb = baseline:gdumb:mem=20,epochs=2", "--runs", tmp_path, "--name")
@@ -71,6 +72,7 @@ def test_runs_with_and_without_are_compared(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_has_a_column(tmp_path):
     given = ("sweep", *TINY, "--seeds", 1, "--policies", "static:k=50", "--runs", tmp_path)
     given += ("--axis", "scenario = iid | long-tailed", "--name")

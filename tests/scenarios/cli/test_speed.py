@@ -39,6 +39,7 @@ def test_a_lifetime_misses_what_arrives_while_it_learns(tmp_path):
     assert_refused(within(*given, "x", "--speed", 1), "settings.speed was None and is now 1.0")
 
 
+@pytest.mark.slow
 def test_methods_miss_what_they_are_too_slow_for_also_if_interrupted(tmp_path):
     whole = within("compare", *TINY, *OPTIONS, "--runs", tmp_path, "--name", "whole")
     assert whole.returncode == 0, whole.stderr
@@ -58,6 +59,7 @@ def test_methods_miss_what_they_are_too_slow_for_also_if_interrupted(tmp_path):
     assert shares["trains anew"] > 0
 
 
+@pytest.mark.slow
 def test_a_sweep_has_speeds(tmp_path):
     axes = ("--axis", "speed = 0.01 | inf", "--axis", "policy = static:k=100 | static:k=0")
     done = within("sweep", *TINY, *axes, "--seeds", 1, "--runs", tmp_path, "--name", "x")

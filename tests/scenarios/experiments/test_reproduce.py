@@ -19,7 +19,7 @@ from tests.scenarios.commands import kept
 from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
 
 SLOW = pytest.mark.slow
-FAST = ("er-cifar100-20", "iid-cifar10", "orhan-cifar10", "budgetcl-cifar10", "er-cifar100-2000", "gdumb-cifar10-200")
+FAST = ("er-cifar10-20", "iid-cifar10", "gdumb-cifar10-200", "budgetcl-cifar10")
 ALL = [pytest.param(name, id=name, marks=[] if name in FAST else SLOW) for name in REPRODUCTIONS]
 
 
@@ -150,6 +150,7 @@ def test_what_is_shortened_of_methods_is_said(tmp_path, archive, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_more_seeds_go_on_in_the_same_folder(tmp_path, archive):
     given = {"reproduction": "er-cifar10-20", "dataset": f"npz:{archive}", "threads": 1, "device": "cpu"}
     one = scenarios.reproduce(**given, seeds=1, runs=tmp_path / "one")
