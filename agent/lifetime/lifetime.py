@@ -25,6 +25,8 @@ from agent.policies.signals import RunningAverages
 from agent.storage.checkpoint import ANY
 
 NUMBER = (int, float)
+MOST_CHUNKS = 1e15
+"""That an action can take: more than any stream has, and exact as a float."""
 LIFETIME_SHAPE: dict[str, Any] = {
     "policy": dict,
     "ledger": {
@@ -159,7 +161,7 @@ class Lifetime:
         if self.speed == inf:
             return 1
         flops = sum(charge.work.flops for charge in self._estimate(action, agent, chunk).whole)
-        return max(1, ceil(flops / self.speed))
+        return n_chunks_taken(flops, self.speed)
 
     def ordered(self, action: Action, agent: Agent, chunk: Chunk) -> Bill:
         """The bill of an action that is not finished, as estimated; the arguments are those above."""
@@ -249,6 +251,11 @@ class Lifetime:
         self.steps = list(steps)
         self.n_refused = sum(step.wanted is not None for step in steps)
         self.n_missed = sum(step.missed for step in steps)
+
+
+def n_chunks_taken(flops: int, speed: float) -> int:
+    """How many chunks arrive while an agent of this speed, in FLOPs for each chunk, computes: 1 or more."""
+    return max(1, ceil(min(flops / speed, MOST_CHUNKS)))
 
 
 def chunk_nbytes(chunk: Chunk) -> int:

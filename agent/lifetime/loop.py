@@ -3,7 +3,7 @@
 import copy
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import ceil, inf
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from agent.learners.protocol import Answering, Estimating, Representing
 from agent.lifetime.acting import perform
 from agent.lifetime.branch import BRANCH_SHAPE, Branch, Undertaking
 from agent.lifetime.cohort import Cohort
-from agent.lifetime.lifetime import NUMBER, Lifetime
+from agent.lifetime.lifetime import NUMBER, Lifetime, n_chunks_taken
 from agent.lifetime.measuring import calibrate, evaluate, evaluate_at_initialization, finish
 from agent.lifetime.observing import look, look_again, observations, prepare
 from agent.memory.mixture import Mixture
@@ -236,7 +236,7 @@ class Lifetimes:
             perform(branch, doing.action, chunk)
             branch.flush()
             branch.trained = learner.answer_with(before)
-            doing = doing._replace(takes=max(1, ceil((ledger.flops() - flops) / self.speed)))
+            doing = doing._replace(takes=n_chunks_taken(ledger.flops() - flops, self.speed))
         if branch.step < min(doing.last, len(self.stream) - 1):
             branch.decided = doing
         else:

@@ -215,15 +215,19 @@ def er_aml(parts: Parts, *, mem: int, batch_mem: int, passes: int, temperature: 
 
 class _ErAml(_GivenOptimizer, ER_AML):
     """With loaders for each class that always have a batch: those of Avalanche drop batches that are not full, and so
-    search for ever where a class has fewer samples in the buffer than a batch has."""
+    search for ever where a class has fewer samples in the buffer than a batch has, and fail where it has none."""
 
     def _before_training_exp(self, **kwargs: Any) -> None:
-        super()._before_training_exp(**kwargs)
-        self.pos_neg_loaders = [
-            cycle(DataLoader(group.buffer, batch_size=min(self.train_mb_size, len(group.buffer)), shuffle=True))
-            for group in self.storage_policy.buffer_groups.values()
-            if len(group.buffer)
-        ]
+        policy, n = self.storage_policy, self.batch_size_mem
+        policy.update(self, **kwargs)
+        if len(policy.buffer) >= n and self.experience.current_experience > 0:
+            self.replay_loader = cycle(DataLoader(policy.buffer, batch_size=n, shuffle=True, drop_last=True))
+            self.pos_neg_loaders = [
+                cycle(DataLoader(group.buffer, batch_size=min(self.train_mb_size, len(group.buffer)), shuffle=True))
+                for group in policy.buffer_groups.values()
+                if len(group.buffer)
+            ]
+        super(ER_AML, self)._before_training_exp(**kwargs)
 
 
 class MendedAml(AMLCriterion):

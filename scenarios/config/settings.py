@@ -386,6 +386,12 @@ class LifetimeConfig(MethodSettings, AgentConfig):
                 f"expected no rule for the mixture with --calibration none, which fits none, got {fitted[0].mixture}; "
                 "leave it out"
             )
+        baselines = [str(method.baseline) for method in methods if method.baseline is not None]
+        if self.calibration == "shared" and self.speed is not None and baselines:
+            raise ValueError(
+                f"expected a stream that waits with --calibration shared, whose labels {baselines[0]} would miss, got "
+                f"--speed {self.speed:g}; leave one of them out"
+            )
         return self
 
     @classmethod

@@ -102,6 +102,11 @@ class Chunking:
             raise InvalidSetting(
                 f"expected at least 1 experience, got {experiences}; change the scenario's experiences"
             )
+        if experiences > len(order):
+            raise InvalidSetting(
+                f"expected at most as many experiences as the {len(order)} training images, got {experiences}; {_FIX}, "
+                "or lower the scenario's experiences"
+            )
         n, size = self.n_chunks or 0, self.chunk_size or 0
         if size and n >= experiences and n * size <= len(order):
             counts = [len(some) for some in torch.arange(n).tensor_split(experiences)]

@@ -52,7 +52,7 @@ def _blur(images: _Images, strength: float, _: torch.Generator) -> _Images:
 
     height, width = images.shape[2:]
     sigma = strength * min(height, width) / 32
-    radii = [min(math.ceil(3 * sigma), side - 1) for side in (width, height)]  # a reflection is shorter than the side
+    radii = [math.ceil(min(3 * sigma, side - 1)) for side in (width, height)]  # a reflection is shorter than the side
     return gaussian_blur(images, [2 * radius + 1 for radius in radii], [sigma, sigma])
 
 

@@ -147,6 +147,8 @@ def test_what_has_begun_at_the_end_is_finished():
     assert [step.missed for step in steps] == [False] + [True] * 5
     assert [step.learned for step in steps] == [0] * 5 + [len(stream()[0])]
     assert steps[0].takes > 10**6
+    slowest = run_lifetime(toy_agent(), stream(), StaticPolicy(100), PLAN, speed=5e-324).steps
+    assert slowest[0].takes == 10**15
     restored = [Step.from_json(json.loads(json.dumps(step.as_json()))) for step in steps]
     assert [step.as_json() for step in restored] == [step.as_json() for step in steps]
     [only] = run_lifetime(toy_agent(), stream()[:1], StaticPolicy(100), PLAN, speed=speed).steps

@@ -184,3 +184,11 @@ def test_slda_takes_a_frozen_network():
     assert first.samples == work.samples == 10
     assert work.flops == learner.forward_flops(10, (3, 8, 8))
     assert outputs.keys.shape == (10, learner.key_length((3, 8, 8)))
+
+
+def test_er_aml_learns_where_a_class_has_no_sample_in_the_buffer():
+    learner = made("er-aml", mem=1, batch_mem=1)
+    for seed in range(3):
+        data = toy_images(12, seed)
+        assert learner.learn(data.inputs, data.labels).flops > 0
+    assert bool(learner.forward(data.inputs)[0].probabilities.isfinite().all())

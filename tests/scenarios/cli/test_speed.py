@@ -76,6 +76,16 @@ def test_a_sweep_has_speeds(tmp_path):
     [
         ("simulate", ["--speed", 0], "expected --speed to be greater than 0, got 0"),
         ("compare", ["--speed", "nan"], "expected --speed to be"),
+        (
+            "simulate",
+            ["--speed", 1, "--calibration", "shared", "--baseline", "naive"],
+            "expected a stream that waits with --calibration shared, whose labels naive:passes=1 would miss",
+        ),
+        (
+            "compare",
+            ["--speed", 1, "--calibration", "shared", "--methods", "a = baseline:slda"],
+            "whose labels slda:shrinkage=0.0001 would miss, got --speed 1; leave one of them out",
+        ),
         ("tree", ["--speed", 1], "No such option: --speed"),
         ("train-policy", ["--speed", 1], "No such option: --speed"),
     ],
