@@ -49,9 +49,8 @@ def simulated(agent, chunks, delay, actions):
         if now == 0:
             agent.prepare(chunks[0])
         if now < len(chunks):
-            fork = agent.fork()
-            fork.flush()
-            prediction, _, _, _ = fork.answer(chunks[now].inputs)
+            agent.flush()  # for the queries
+            prediction, _, _, _ = agent.answer(chunks[now].inputs)
             correct.append(accuracies(prediction, chunks[now].labels))
         if now >= delay:
             agent.perform(actions[now - delay], chunks[now - delay])
