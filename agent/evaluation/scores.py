@@ -30,8 +30,8 @@ class Prediction:
             probabilities = getattr(self, name)
             if probabilities is not None and not bool(probabilities.isfinite().all()):
                 raise ContractError(
-                    f"expected finite class probabilities of the {name}, got NaN or infinity; agent.testing checks "
-                    "learners and memories"
+                    f"expected finite class probabilities of the {name}, got NaN or infinity; if a training diverged, "
+                    "lower lr of --recipe; agent.testing checks learners and memories of your own"
                 )
 
 

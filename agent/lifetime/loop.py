@@ -64,7 +64,8 @@ class Lifetimes:
             until then the agent is as it was before, and holds the chunk, which is billed as storage. Chunks that
             arrive meanwhile are missed: queries about them are answered, and nothing is done with them (PASS). Lazy
             learners train at once. What no action decides takes no time. A learner that is `Answering` learns when the
-            action begins and answers as before until it is finished; what its memory is given is there at once.
+            action begins and answers as before until it is finished; what its memory is given is there at once. It
+            lives alone, and cannot be saved.
 
     Attributes:
         meter: that of the first agent.
@@ -114,6 +115,12 @@ class Lifetimes:
         if len(policies) > 1 or (learner.lazy and (plan.every or plan.after or plan.prequential)):
             check_forkable(learner)  # now, and not at the first fork
         self.stream, self.plan, self.speed = stream, plan, speed
+        self._learns_ahead = speed < inf and isinstance(learner, Answering) and not isinstance(learner, Estimating)
+        if self._learns_ahead and len(policies) > 1:
+            raise InvalidSetting(
+                f"expected one lifetime of a {type(learner).__name__} on a stream that does not wait, got "
+                f"{len(policies)}; live them one by one"
+            )
         self._branches = [Branch(list(cohorts.values()))]
         self._ended: list[tuple[str, Trajectory, Agent]] = []
         self._observed: dict[str, Observation] | None = None
@@ -125,8 +132,8 @@ class Lifetimes:
 
     @property
     def resumable(self) -> bool:
-        """Whether every learner can be saved."""
-        return all(isinstance(branch.shared.learner, Resumable) for branch in self._branches)
+        """Whether every learner can be saved, with what it answers with."""
+        return not self._learns_ahead and all(isinstance(branch.shared.learner, Resumable) for branch in self._branches)
 
     def advance(self) -> dict[str, Step]:
         """Process one chunk on one branch as its policies decide; returns the step of each lifetime on it.
@@ -150,7 +157,8 @@ class Lifetimes:
     def _observe(self) -> dict[str, Observation]:
         branch = self._branches[-1]
         if branch.decided is not None and not branch.busy:
-            self._look_again(branch, branch.decided)
+            if not self._goes_on(branch, branch.decided):
+                self._look_again(branch, branch.decided)
             return {}
         chunk = self.stream[branch.step]
         if self.plan.groups is not None and branch.lifetimes[0].initial_scores is None:
@@ -185,8 +193,8 @@ class Lifetimes:
         self._observed = None
         branch = self._branches.pop()
         doing = branch.decided or self._decide(branch, actions)
-        if self.speed < inf and isinstance(branch.shared.learner, Answering):
-            doing, acting = self._perform_ahead(branch, doing, branch.shared.learner), [branch]
+        if self._learns_ahead:
+            doing, acting = self._perform_ahead(branch, doing), [branch]
         else:
             acting = self._perform(branch, doing)
         ended = []
@@ -204,9 +212,13 @@ class Lifetimes:
             self._branches.append(branch.part(parting, other))
         return first
 
+    def _goes_on(self, branch: Branch, doing: Undertaking) -> bool:
+        """Whether an action takes the time of the chunk after the next one, too."""
+        return branch.step < min(doing.last, len(self.stream) - 1)
+
     def _perform(self, branch: Branch, doing: Undertaking) -> list[Branch]:
         """Perform an action after the last chunk that it takes, and else pass; returns the branches that remain."""
-        if branch.step < min(doing.last, len(self.stream) - 1):
+        if self._goes_on(branch, doing):
             branch.decided = doing
             perform(branch, Action.PASS, self.stream[branch.step])
             return [branch]
@@ -222,12 +234,13 @@ class Lifetimes:
                 each.flush()
         return branches
 
-    def _perform_ahead(self, branch: Branch, doing: Undertaking, learner: Answering) -> Undertaking:
+    def _perform_ahead(self, branch: Branch, doing: Undertaking) -> Undertaking:
         """The same with a learner whose work is known only afterwards: it learns at once, and answers as before.
 
         Returns what is done, with the chunks that it takes.
         """
-        chunk = self.stream[branch.step]
+        chunk, learner = self.stream[branch.step], branch.shared.learner
+        assert isinstance(learner, Answering)
         if branch.busy:
             perform(branch, Action.PASS, chunk)
         else:
@@ -237,7 +250,7 @@ class Lifetimes:
             branch.flush()
             branch.trained = learner.answer_with(before)
             doing = doing._replace(takes=n_chunks_taken(ledger.flops() - flops, self.speed))
-        if branch.step < min(doing.last, len(self.stream) - 1):
+        if self._goes_on(branch, doing):
             branch.decided = doing
         else:
             learner.answer_with(branch.trained)

@@ -42,7 +42,9 @@ def check_entries(
 def check_keys(keys: Float[Tensor, "n length"], key_length: int | None) -> None:
     """Raise InvalidSetting for keys that are not finite, or of another length than those stored."""
     if not bool(torch.isfinite(_largest(keys)).all()):
-        raise InvalidSetting("expected finite keys, got NaN or infinity; was the learner's training finite?")
+        raise InvalidSetting(
+            "expected finite keys, got NaN or infinity; if the learner's training diverged, lower lr of --recipe"
+        )
     if key_length is not None and keys.shape[1] != key_length:
         raise InvalidSetting(f"expected keys of {key_length} numbers like those stored, got {keys.shape[1]}")
 

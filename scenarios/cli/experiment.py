@@ -70,9 +70,8 @@ def run_command(
         name=options.name,
         path=path,
     )
-    saved = begun.experiment.saves
     with (
-        advising(f"`{program()} resume {begun.path}` continues from the last {saved} that was saved"),
+        advising(f"`{program()} resume {begun.path}` {begun.goes_on}"),
         Bar(shown=not (options.quiet or options.as_json)) as bar,
     ):
         report = begun.plan(bar, access) if planned else begun.execute(bar, access, anew=anew)[1]

@@ -247,8 +247,11 @@ Unlimited = BeforeValidator(lambda value: "inf" if value == math.inf else value)
 MixtureRule = Literal["author", "calibrated"]
 """As `agent.memory.mixture.Rule`, but for `fixed`, which `--calibration none` means."""
 MixtureRules = Annotated[tuple[MixtureRule, ...], BeforeValidator(_listed)]
-Measurements = Annotated[tuple[Literal["linear-probe"], ...], BeforeValidator(lambda value: _each_once(_listed(value)))]
-"""Further measurements, separated by commas."""
+Measurements = Annotated[
+    tuple[Literal["linear-probe"], ...],
+    BeforeValidator(lambda value: () if value in ("", "none") else _each_once(_listed(value))),
+]
+"""Further measurements, separated by commas; none for no further ones."""
 Percents = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], BeforeValidator(_listed)]
 
 

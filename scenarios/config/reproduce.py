@@ -70,6 +70,8 @@ class ReproduceConfig(CompareConfig):
 
 
 PRESETS[ReproduceConfig] = NO_PRESETS
+_ELSEWHERE = ("folder", "npz", "parquet")
+"""Data sets that may hold the images of another one."""
 
 
 def read_reproduce(preset: str, *overrides: dict[str, Any]) -> ReproduceConfig:
@@ -94,6 +96,12 @@ def read_reproduce(preset: str, *overrides: dict[str, Any]) -> ReproduceConfig:
             "`lifetime compare` takes any settings"
         )
     chosen = validate(ReproduceConfig, {**found.settings, **given, "reproduction": name})
+    usual = found.settings["dataset"]
+    if str(chosen.dataset) != usual and chosen.dataset.name not in _ELSEWHERE:
+        raise InvalidSetting(
+            f"expected the images of {usual} for {name}, as --dataset folder:PATH, npz:PATH or parquet:PATH if they "
+            f"are elsewhere, got {chosen.dataset}"
+        )
     if not chosen.short:
         return chosen
     return validate(ReproduceConfig, {**found.settings, **found.short, **given, "reproduction": name})

@@ -347,8 +347,12 @@ class LifetimeConfig(MethodSettings, AgentConfig):
     def title(self) -> str:
         """Data set, scenario, delay of labels, tariff and speed, for titles of tables and figures."""
         tariff = "" if self.tariff.name == "constant" else f"{self.tariff} tariff"
-        speed = "" if self.speed is None else f"{self.speed:g} GFLOP per chunk"
-        return ", ".join(filter(None, (str(self.dataset), str(self.scenario), self.lateness, tariff, speed)))
+        return ", ".join(filter(None, (str(self.dataset), str(self.scenario), self.lateness, tariff, self.pace)))
+
+    @property
+    def pace(self) -> str:
+        """The speed of the agent, for titles; empty on a stream that waits."""
+        return "" if self.speed is None else f"{self.speed:g} GFLOP per chunk"
 
     @property
     def lateness(self) -> str:
@@ -495,7 +499,7 @@ class TreeConfig(LifetimeConfig):
     unused: ClassVar[frozenset[str]] = frozenset(
         (
             *("test_size", "evaluate_every", "evaluate", "checkpoint_every", "keep_predictions", "prequential"),
-            *("queries", "label_delay", "enforce", "speed"),
+            *("queries", "label_delay", "enforce", "speed", "baseline"),
         )
     )
 

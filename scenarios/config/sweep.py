@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from agent.errors import InvalidSetting
-from scenarios.config.fields import STREAM, listed_choices, read_policies, setting
+from scenarios.config.fields import STREAM, Limit, listed_choices, read_policies, setting
 from scenarios.config.members import Member
 from scenarios.config.method import SPECS, Method, Settings, listed_methods
 from scenarios.config.presets import LIFETIME_PRESETS, PRESETS, resolve, validate
@@ -138,6 +138,10 @@ def read_sweep(preset: str, *overrides: Mapping[str, Any]) -> SweepConfig:
     return validate(SweepConfig, {**own, "axes": axes, "given": given})
 
 
+_LIMITS = frozenset(name for name, field in CompareConfig.model_fields.items() if Limit in field.metadata)
+"""Settings that are None for no limit, and shown as they are given: inf."""
+
+
 def read_axes(value: Any) -> dict[str, tuple[Any, ...]]:
     """Axes from a table of lists, or from texts such as `memory = cache | ridge:limit=512`.
 
@@ -198,7 +202,7 @@ def _cells(preset: str, given: Mapping[str, Any], axes: Mapping[str, Sequence[An
         except InvalidSetting as error:
             raise InvalidSetting(f"{error}{at(values)}") from None
         plain = config.model_dump(mode="json", include=set(of_world))
-        found = {name: _text(plain[name]) for name in of_world}
+        found = {name: "inf" if plain[name] is None and name in _LIMITS else _text(plain[name]) for name in of_world}
         if found in lived_in:
             raise InvalidSetting(f"expected each world once, got one twice{at(found)}")
         lived_in.append(found)

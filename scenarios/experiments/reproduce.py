@@ -1,13 +1,15 @@
 """A published setting, lived as it is recorded, beside what was published."""
 
+from agent.errors import InvalidSetting
 from scenarios.config.reproduce import ReproduceConfig, read_reproduce
 from scenarios.datasets.source import Access
 from scenarios.experiments import compare
 from scenarios.experiments.reproduction_report import Reproduced, make_reproduced, report, write_reproduced
 from scenarios.running.experiment import Experiment
 from scenarios.running.identity import dataset_word
+from scenarios.running.progress import SilentReporter
 from scenarios.running.tasks import Run
-from scenarios.running.world import check_parts, check_world
+from scenarios.running.world import check_parts, check_world, load_data
 
 
 def run(config: ReproduceConfig, run: Run) -> Reproduced:
@@ -21,6 +23,8 @@ def run(config: ReproduceConfig, run: Run) -> Reproduced:
         RunError: a file cannot be written, or a summary is invalid.
     """
     recorded = config.recorded
+    if not any(run.directory.path.glob("seed*")):  # nothing has been lived yet
+        _check_classes(config, run.access)
     compared = compare.run(config, run)
     reproduced = make_reproduced(config, recorded, compared)
     write_reproduced(reproduced, run.directory)
@@ -33,7 +37,18 @@ def _words(config: ReproduceConfig) -> list[str]:
 
 
 def _prepare(config: ReproduceConfig, access: Access) -> None:
+    _check_classes(config, access)
     check_world(config, config.first_seed, config.methods, access)
+
+
+def _check_classes(config: ReproduceConfig, access: Access) -> None:
+    """Refuse images of other classes than those that are recorded."""
+    n = load_data(config, config.first_seed, access, SilentReporter()).n_classes
+    if n != config.recorded.n_classes:
+        raise InvalidSetting(
+            f"expected the {config.recorded.n_classes} classes of {config.recorded.settings['dataset']} for "
+            f"{config.reproduction}, got {n} in {config.dataset}; give its images, or use `lifetime compare`"
+        )
 
 
 REPRODUCE = Experiment(

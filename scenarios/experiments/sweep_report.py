@@ -24,6 +24,7 @@ from scenarios.config.settings import CompareConfig, settings_of
 from scenarios.config.sweep import OF_METHOD, OF_WORLD, SweepConfig
 from scenarios.figures.sweep import sweep_figure
 from scenarios.running.results import write_results
+from scenarios.running.summary import MISSED, PROBE, REFUSED
 
 TABLE = "lifetimes.parquet"
 MOST_ROWS = 60
@@ -239,17 +240,21 @@ def _means(swept: Swept) -> Table:
     axes, shares = list(swept.config.cells[0].values), dict(_SHARES)
     if any(cell.config.label_delay and cell.config.prequential for cell in swept.config.cells):
         shares["prequential"] = PREQUENTIAL
+    found = {metric for comparison in swept.comparisons.values() for metric in comparison.metrics}
+    shares |= {name: metric for name, metric in {"linear\nprobe": PROBE}.items() if metric in found}
+    counted = {"learned": "learned_fraction", "refused": REFUSED, "missed": MISSED}
+    counted = {name: metric for name, metric in counted.items() if metric in found}
     rows = []
     for number, comparison in swept.comparisons.items():
         values = swept.config.cells[number].values
         for each in sorted(comparison.schedules, key=lambda each: estimate_of(each.means[COST])):
-            rows.append((*values.values(), each.label, *_cells_of(each, len(comparison.seeds), shares)))
+            rows.append((*values.values(), each.label, *_cells_of(each, len(comparison.seeds), counted, shares)))
     left_out = f"; {len(rows) - MOST_ROWS} more rows in sweep.csv" if len(rows) > MOST_ROWS else ""
     level = f"{100 * swept.config.first.confidence:g}% t intervals over seeds"
     return Table(
         (
             *(Column(name, is_text=True, folds=True) for name in (*axes, "method")),
-            *numbers("seeds", "learned", *shares, "GFLOP", "memory\nMB"),
+            *numbers("seeds", *counted, *shares, "GFLOP", "memory\nMB"),
         ),
         tuple(rows[:MOST_ROWS]),
         f"{_common(swept.config)}, {len(swept.lifetimes):,} lifetimes",
@@ -257,12 +262,15 @@ def _means(swept: Swept) -> Table:
     )
 
 
-def _cells_of(schedule: Schedule, n_seeds: int, shares: Mapping[str, str]) -> tuple[str, ...]:
+def _cells_of(
+    schedule: Schedule, n_seeds: int, counted: Mapping[str, str], shares: Mapping[str, str]
+) -> tuple[str, ...]:
     means = schedule.means
+    counts = [means.get(metric) for metric in counted.values()]
     return (
         str(n_seeds),
-        percent(estimate_of(means["learned_fraction"])),
-        *(plus_minus(means[name]) for name in shares.values()),
+        *("-" if each is None else percent(each.estimate) for each in counts),
+        *(plus_minus(means.get(metric)) for metric in shares.values()),
         gflop(estimate_of(means[COST])),
         gflop(estimate_of(means["memory_megabytes"])),
     )
@@ -297,4 +305,5 @@ def _common(config: SweepConfig) -> str:
     first = config.first
     parts = [str(getattr(first, name)) for name in ("dataset", "scenario") if name not in config.axes]
     parts += [first.lateness] if first.lateness and "label_delay" not in config.axes else []
+    parts += [first.pace] if first.pace and "speed" not in config.axes else []
     return ", ".join(parts) or "sweep"

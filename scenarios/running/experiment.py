@@ -88,6 +88,17 @@ class Begun(Generic[Config, Result]):
     executor: Member
     """Does its tasks."""
 
+    @property
+    def goes_on(self) -> str:
+        """What an interrupted run does when it is resumed, as the end of a sentence."""
+        config: Any = getattr(self.config, "first", self.config)  # of a sweep
+        methods = getattr(config, "methods", None) or (config,)
+        n_anew = sum(getattr(method, "baseline", None) is not None for method in methods)
+        if n_anew == len(methods):
+            return "begins a lifetime of a baseline anew, which cannot be saved on the way"
+        anew = ", but baselines, which cannot be saved on the way, begin anew" if n_anew else ""
+        return f"continues from the last {self.experiment.saves} that was saved{anew}"
+
     def execute(self, reporter: ProgressReporter, access: Access, *, anew: bool = False) -> tuple[Result, Report]:
         """Start, continue or read the run; returns its result and the report of it.
 

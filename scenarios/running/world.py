@@ -14,6 +14,7 @@ from agent.evaluation.linear_probe import LINEAR_PROBE
 from agent.evaluation.plan import EvaluationPlan
 from agent.lifetime.episode import Episode, Undecided
 from agent.lifetime.loop import Lifetimes
+from agent.operations import OPERATIONS
 from agent.policies import Policy
 from agent.policies.protocol import Observes
 from scenarios.config.members import Member
@@ -49,6 +50,12 @@ def check_parts(config: LifetimeConfig, methods: Iterable[Method]) -> None:
     methods = list(methods)
     check_prices(config)
     check_policies(dict.fromkeys(method.policy for method in methods))
+    for method in methods:
+        if lacks := [name for name in method.policy.make(seed=0).needs_actions if name not in method.actions]:
+            raise InvalidSetting(
+                f"expected an agent that offers {', '.join(lacks)} for {method.policy}, got one of "
+                f"{', '.join(method.actions)}; {' '.join(OPERATIONS[name].option for name in lacks)}, or another policy"
+            )
     for recipe in dict.fromkeys(method.recipe for method in methods):
         recipe.make()
     for baseline in dict.fromkeys(method.baseline for method in methods):

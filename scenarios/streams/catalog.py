@@ -5,7 +5,6 @@ chunks, and a seed, which draws the order of the images, and of the classes wher
 if the chunking does not fit the training images or if one of its own settings is out of range.
 """
 
-import math
 from collections.abc import Callable
 from typing import get_args
 
@@ -18,6 +17,7 @@ from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.load import Dataset
 from scenarios.streams.chunking import Chunking, experience_of_chunks, experience_of_classes, fading_times, places_of
+from scenarios.streams.corruptions import check_strength
 from scenarios.streams.domains import domains
 from scenarios.streams.drift import DriftKind, drifted
 from scenarios.streams.labels import label_drift, noisy_labels
@@ -176,10 +176,7 @@ def _check_drift(kind: str, strength: float, experiences: int) -> None:
         raise InvalidSetting(
             f"expected a kind of contrast, hue or corruption, got {kind!r}; change the scenario's kind"
         )
-    if not (math.isfinite(strength) and strength >= 0):
-        raise InvalidSetting(
-            f"expected a finite strength of 0 or more, got {strength:g}; change the scenario's strength"
-        )
+    check_strength(strength)
     if experiences < 1:
         raise InvalidSetting(f"expected at least 1 experience, got {experiences}; change the scenario's experiences")
 

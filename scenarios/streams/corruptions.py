@@ -7,7 +7,21 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from agent.errors import InvalidSetting
+
 _BLOCK = 1024  # images changed at once, to limit the memory of their float copies
+
+
+MOST_STRENGTH = 1_000_000
+"""Beyond it single precision has no room for what is computed."""
+
+
+def check_strength(strength: float) -> None:
+    """Raise InvalidSetting for a strength of changes that is not from 0 to `MOST_STRENGTH`."""
+    if not 0 <= strength <= MOST_STRENGTH:
+        raise InvalidSetting(
+            f"expected a strength from 0 to {MOST_STRENGTH:,}, got {strength:g}; change the scenario's strength"
+        )
 
 
 def corrupted(

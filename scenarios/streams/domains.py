@@ -11,7 +11,6 @@ themselves when they are turned, and not, say, stripes of one direction. Permuta
 2013, of the numbers of vectors too.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,7 +23,7 @@ from agent.errors import InvalidSetting
 from agent.randomness import named_generator
 from scenarios.datasets.load import Dataset
 from scenarios.streams.chunking import Chunking, first_steps, numbers_of_chunks, numbers_of_rows, places_of
-from scenarios.streams.corruptions import CORRUPTIONS, corrupted
+from scenarios.streams.corruptions import CORRUPTIONS, check_strength, corrupted
 from scenarios.streams.scenario import ChunkStream, Scenario
 
 DomainKind = Literal["corruptions", "rotations", "permutations"]
@@ -142,10 +141,7 @@ def _check(dataset: Dataset, kind: str, experiences: int, strength: float) -> No
             f"expected 1 to {1 + len(CORRUPTIONS)} experiences with corruptions, got {experiences}; change the "
             "scenario's experiences, or its kind"
         )
-    if not (math.isfinite(strength) and strength >= 0):
-        raise InvalidSetting(
-            f"expected a finite strength of 0 or more, got {strength:g}; change the scenario's strength"
-        )
+    check_strength(strength)
     inputs = dataset.train.inputs
     if kind != "permutations" and (inputs.ndim != 4 or inputs.dtype != torch.uint8):
         raise InvalidSetting(

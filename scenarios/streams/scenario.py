@@ -126,7 +126,7 @@ class Scenario:
     shown: Int64[Tensor, " n_validation"] | None = None
     """For each validation image, the step of the first chunk with images like it; None if only its class decides.
 
-    No mixture is fitted on a validation image before this chunk has been used.
+    No mixture is fitted on a validation image before this chunk has come with its labels.
     """
     new_classes: bool = False
     """Whether the classes of an experience are new at its first visit."""

@@ -16,6 +16,8 @@ ORHAN: dict[str, Reproduction] = {
             "validation_size": 5_000,
             "chunks": 1,
             "scenario": "iid",
+            "shift": 4,
+            "mirror": True,
             "evaluate_every": 0,
             "prequential": False,
             "queries": 0,

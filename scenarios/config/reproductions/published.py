@@ -96,6 +96,9 @@ class Gain:
         return "its learner" if self.over is None else self.over
 
 
+_N_CLASSES = {"cifar10": 10, "cifar100": 100}
+
+
 @dataclass(frozen=True)
 class Reproduction:
     """A published setting, recorded as settings of `lifetime compare`, with what was published.
@@ -133,6 +136,11 @@ class Reproduction:
     def figures(self) -> tuple[tuple[str, Published], ...]:
         """Every figure after its name, which says of what method and, but for final accuracy, of what metric it is."""
         return tuple((named(label, each.metric), each) for label in self.published for each in self.figures_of(label))
+
+    @property
+    def n_classes(self) -> int:
+        """Of its data set."""
+        return _N_CLASSES[self.settings["dataset"]]
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -81,6 +81,13 @@ def test_absent_data_are_refused_with_what_to_provide(tmp_path):
         assert "--dataset" in done.stderr
 
 
+def test_images_of_other_classes_are_refused(tmp_path):
+    archive = stand_in(tmp_path / "a.npz", 5)
+    done = within("reproduce", "er-cifar10-20", "--dataset", f"npz:{archive}", "--runs", tmp_path / "runs")
+    assert_refused(done, "expected the 10 classes of cifar10 for er-cifar10-20, got 5 in npz:")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_absent_weights_are_refused_with_what_to_provide(tmp_path, monkeypatch):
     archive = stand_in(tmp_path / "a.npz", 100)
     recorded = REPRODUCTIONS["ranpac-cifar100"]

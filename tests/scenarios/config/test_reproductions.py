@@ -162,6 +162,13 @@ def test_some_settings_may_be_changed():
             "expected the settings that iid-cifar10 records, and beside them only --short, --dataset, ",
         ),
         ("quick", {"reproduction": "iid-cifar10", "train_size": 10}, "got --train-size; "),
+        (
+            "quick",
+            {"reproduction": "iid-cifar10", "dataset": "textures"},
+            "expected the images of cifar10 for iid-cifar10, as --dataset folder:PATH, npz:PATH or parquet:PATH if "
+            "they are elsewhere, got textures",
+        ),
+        ("quick", {"reproduction": "iid-cifar10", "dataset": "cifar100"}, "are elsewhere, got cifar100"),
         ("quick", {"reproduction": "iid-cifar10", "seeds": 0}, "expected --seeds to be greater than or equal to 1"),
         ("quick", {"reproduction": "iid-cifar10", "short": "maybe"}, "expected --short to be a valid boolean"),
     ],

@@ -367,8 +367,8 @@ def test_chunkings_that_do_not_fit(n_chunks, chunk_size, message):
         (blurred, Chunking(2), {}, "expected a chunk of each of 3 experiences, got none of experience 1 in 2 chunks"),
         (blurred, Chunking(2, 1), {}, "expected training images of each of 3 experiences, got none of experience"),
         (blurred, Chunking(9), {"width": 1.1}, "expected a width of 0 to 1, got 1.1"),
-        (drift, Chunking(9), {"strength": -1.0}, "expected a finite strength of 0 or more, got -1"),
-        (drift, Chunking(9), {"strength": math.nan}, "expected a finite strength of 0 or more, got nan"),
+        (drift, Chunking(9), {"strength": -1.0}, "expected a strength from 0 to 1,000,000, got -1"),
+        (drift, Chunking(9), {"strength": math.nan}, "expected a strength from 0 to 1,000,000, got nan"),
         (drift, Chunking(9), {"experiences": 0}, "expected at least 1 experience, got 0"),
         (
             drift,
