@@ -1,5 +1,6 @@
 """Streams that do not wait: what is missed, who answers meanwhile, and what it costs."""
 
+import copy
 import json
 from math import ceil, inf, nextafter
 
@@ -29,7 +30,8 @@ AGENTS = [
     {"memory": "ridge"},
     {"memory": "nearest", "rekeying": Rekeying(on_learn=True)},
     {"rekeying": Rekeying(every=2)},
-    {"consolidation": Consolidation(5)},
+    {"both": True},
+    {"consolidation": Consolidation(5), "both": True},
     {"consolidation": Consolidation(20, release=True)},
 ]
 
@@ -83,12 +85,13 @@ def done_by_hand(agent, chunks, names, speed, observes):
 @given(
     make=st.sampled_from(["online", "online-bounded", "er", "cooldown", "refit-cold"]),
     agent=st.sampled_from(AGENTS),
-    names=st.lists(st.sampled_from(["learn", "memorize", "consolidate"]), min_size=6, max_size=6),
+    names=st.lists(st.sampled_from(["learn", "memorize", "consolidate", "both"]), min_size=6, max_size=6),
     observes=st.sampled_from(["nothing", "learner", "memory"]),
     slowness=st.floats(0.2, 5),
 )
 def test_a_life_is_that_told_slowly(make, agent, names, observes, slowness):
-    names = [name if "consolidation" in agent or name != "consolidate" else "learn" for name in names]
+    offers = toy_agent(LEARNERS[make], **agent).operations
+    names = [name if name in offers else "learn" for name in names]
     plan = EvaluationPlan(PLAN.validation, PLAN.test, prequential=True)
     free = run_lifetime(toy_agent(LEARNERS[make], **agent), stream(), StaticPolicy(100), PLAN).steps
     speed = max(1.0, free[-1].work["learn"].flops / len(free) / slowness)
@@ -262,3 +265,27 @@ def test_images_are_those_that_arrive():
         correct = untrained.answer(chunk.inputs)[0].agent.argmax(dim=1) == chunk.labels
         assert step.prequential.agent == pytest.approx(correct.float().mean().item())
     assert len({step.scores.accuracy.agent for step in steps[:-1]}) == 1
+
+
+class Ahead(Prototypes):
+    """Learns at once, and goes on answering as before."""
+
+    def fork(self):
+        return copy.copy(self)
+
+    def answers(self):
+        return self.sums.clone()
+
+    def answer_with(self, answers):
+        before, self.sums = self.sums, answers
+        return before
+
+
+def test_a_learner_that_learns_ahead_lives_alone():
+    def make(seed):
+        return Ahead(toy_network(), toy_training())
+
+    policies = {"one": StaticPolicy(50), "other": StaticPolicy(100)}
+    with pytest.raises(InvalidSetting, match="expected one lifetime of .* on a stream that does not wait, got 2"):
+        Lifetimes(toy_agent(make), stream(), policies, PLAN, speed=1e9)
+    assert not Lifetimes(toy_agent(make), stream(), {"": StaticPolicy(50)}, PLAN, speed=1e9).resumable

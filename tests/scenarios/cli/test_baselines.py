@@ -44,6 +44,7 @@ def test_interrupted_it_begins_anew_and_says_so(whole, tmp_path):
     done = within(*few, stop_after=9)
     assert done.returncode == 143
     assert "warning: er: the learner cannot be saved on the way; if interrupted, it begins anew" in done.stderr
+    assert "chunk that was saved, but baselines, which cannot be saved on the way, begin anew" in done.stderr
     done = within("resume", tmp_path / "compare/run")
     assert done.returncode == 0, done.stderr
     assert kept(tmp_path / "compare/run") == kept(run)

@@ -80,6 +80,7 @@ def test_a_sweep_has_a_column(tmp_path):
     done = within(*given, "probed", *PROBE)
     assert done.returncode == 0, done.stderr
     assert within("resume", tmp_path / "sweep/probed").stdout == done.stdout
+    assert " probe " in done.stdout
     headers = {
         name: (tmp_path / "sweep" / name / "sweep.csv").read_text().splitlines()[0].split(",")
         for name in ("plain", "probed")

@@ -64,7 +64,10 @@ def test_a_sweep_has_speeds(tmp_path):
     axes = ("--axis", "speed = 0.01 | inf", "--axis", "policy = static:k=100 | static:k=0")
     done = within("sweep", *TINY, *axes, "--seeds", 1, "--runs", tmp_path, "--name", "x")
     assert done.returncode == 0, done.stderr
+    assert " missed " in done.stdout
+    assert "null" not in done.stdout
     header, *rows = (tmp_path / "sweep/x/sweep.csv").read_text().splitlines()
+    assert {row.split(",")[header.split(",").index("speed")] for row in rows} == {"0.01", "inf"}
     column = header.split(",").index("missed_fraction")
     missed = [row.split(",")[column] for row in rows]
     assert sorted(value == "" for value in missed) == [False, False, True, True]
