@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.data.herding import herding_flops
@@ -42,6 +42,7 @@ def slow_recent(n, n_drawn):
 
 
 @given(st.integers(1, 40), st.integers(1, 130), st.integers(0, 99))
+@settings(deadline=None)
 def test_the_last_samples_are_those_of_the_source(n, n_drawn, seed):
     assert sorted(recent(n, n_drawn, seeded(seed)).tolist()) == sorted(slow_recent(n, n_drawn))
 
@@ -56,6 +57,7 @@ def test_the_last_samples_come_in_any_order():
 
 
 @given(LABELS, st.integers(0, 50), st.integers(0, 99))
+@settings(deadline=None)
 def test_class_balanced_samples_are_rows_of_the_store(labels, n_drawn, seed):
     rows = class_balanced(labels, n_drawn, seeded(seed))
     assert rows.shape == (n_drawn,)
@@ -85,9 +87,11 @@ def test_herding_is_algorithm_4_in_each_class(labels, n_drawn, seed):
     keys = F.normalize(features.double(), dim=1)
     for label, quota in enumerate(slow_quotas(torch.bincount(labels).tolist(), n_drawn % n)):
         rows = (labels == label).nonzero()[:, 0]
-        assume((len(rows), quota) != (2, 1))  # both are as far from their mean
+        if not len(rows):
+            continue
         of_class = keys[rows].numpy()
-        expected.update(rows[sorted(slow_herding(of_class, of_class.mean(axis=0), quota))].tolist() if quota else [])
+        chosen = {i for i, row in enumerate(rows.tolist()) if found[row] > n_drawn // n}
+        expected.update(rows[sorted(slow_herding(of_class, of_class.mean(axis=0), quota, chosen))].tolist())
     assert found == expected
 
 

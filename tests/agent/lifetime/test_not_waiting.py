@@ -286,6 +286,6 @@ def test_a_learner_that_learns_ahead_lives_alone():
         return Ahead(toy_network(), toy_training())
 
     policies = {"one": StaticPolicy(50), "other": StaticPolicy(100)}
-    with pytest.raises(InvalidSetting, match="expected one lifetime of .* on a stream that does not wait, got 2"):
+    with pytest.raises(InvalidSetting, match=r"expected one lifetime of .* on a stream that does not wait, got 2"):
         Lifetimes(toy_agent(make), stream(), policies, PLAN, speed=1e9)
     assert not Lifetimes(toy_agent(make), stream(), {"": StaticPolicy(50)}, PLAN, speed=1e9).resumable
