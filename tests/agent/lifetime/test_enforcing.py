@@ -192,7 +192,8 @@ def lived(lifetimes):
     return ended
 
 
-@pytest.mark.parametrize("make", ["online", pytest.param("cooldown", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", ["online", "cooldown"])
 def test_lifetimes_share_an_agent_for_as_long_as_they_do_the_same(make, tmp_path):
     whole, saved, forks, steps, together = lifetimes(SHARES, make), [], [], {name: [] for name in SHARES}, {}
     while whole:

@@ -206,7 +206,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", ["two memories", *(pytest.param(way, marks=pytest.mark.slow) for way in [*WAYS][1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 def test_lifetimes_together_are_lifetimes_alone_also_from_a_checkpoint(way, tmp_path):
     make, delay, memories, agent = WAYS[way]
     memory_of = {name: memories[place % len(memories)] for place, name in enumerate(TOGETHER)}

@@ -14,10 +14,10 @@ from scenarios.baselines.randomness import OwnRandomness
 from tests.agent.toys import N_CLASSES, toy_images
 from tests.scenarios.baselines.toys import TOYS, made
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in TOYS if name not in ("naive", "er-ace", "slda")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in TOYS if name not in ("naive", "slda")]
 
 
-@pytest.mark.parametrize("name", ["naive", "er-ace", "slda", *SLOW])
+@pytest.mark.parametrize("name", ["naive", "slda", *SLOW])
 def test_it_is_a_learner(name):
     check_learner(partial(made, name), n_classes=N_CLASSES)
 

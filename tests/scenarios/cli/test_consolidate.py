@@ -131,6 +131,7 @@ def test_a_beam_searches_three_actions(tmp_path):
     assert set(oracle["schedule"]) <= set("MLC")
 
 
+@pytest.mark.slow
 def test_policies_are_evaluated_on_them(trees, tmp_path):
     run, _ = trees
     done = within("evaluate", run, "--runs", tmp_path, "--name", "x", "--json")
@@ -143,6 +144,7 @@ METHODS = ["cma", pytest.param("reinforce", marks=pytest.mark.slow)]
 METHODS += [pytest.param("ppo", marks=pytest.mark.slow)] * (find_spec("stable_baselines3") is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_policies_are_trained_for_three_actions_and_lived(trees, tmp_path, method):
     run, _ = trees
@@ -169,6 +171,7 @@ def test_a_policy_is_trained_in_lifetimes_of_three_actions(tmp_path):
     assert np.shape(policy["settings"]["weights"])[0] == 2
 
 
+@pytest.mark.slow
 def test_environments_have_a_third_action(trees):
     run, _ = trees
     env = LifetimeEnv(run / "seed0/table.npz", observes="nothing")

@@ -22,6 +22,7 @@ def steps_of(folder):
     return [json.loads(line) for line in (folder / "trajectory.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_lifetime_keeps_to_its_budget(tmp_path):
     given = ("simulate", *LEARNING, "--budget", 0.08, "--policy", "static:k=100", "--runs", tmp_path, "--name")
     free = within(*given, "x", "--json")

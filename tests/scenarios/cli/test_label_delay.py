@@ -46,6 +46,7 @@ def test_a_lifetime_with_late_labels(tmp_path):
     assert_refused(within(*given, "prompt", *LATE), "settings.label_delay was 0 and is now 2")
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_same_if_interrupted_and_in_any_company(tmp_path):
     given = ("compare", *LATE, "--scenario", "class-incremental:experiences=2", "--runs", tmp_path, "--name")
     whole = within(*given, "whole", *METHODS, "--seeds", 2, "--json")
@@ -65,6 +66,7 @@ def test_a_comparison_is_the_same_if_interrupted_and_in_any_company(tmp_path):
     assert kept(tmp_path / "compare/alone/seed0/cache") == kept(tmp_path / "compare/whole/seed0/cache")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_delays(tmp_path, monkeypatch):
     drawn, draw = [], sweep_report.sweep_figure
     monkeypatch.setattr(sweep_report, "sweep_figure", lambda *a, **on: drawn.append(on["accuracy"]) or draw(*a, **on))

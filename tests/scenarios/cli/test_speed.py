@@ -17,6 +17,7 @@ OPTIONS = ["--speed", 0.02, "--seeds", 2]
 OPTIONS += [word for label, parts in METHODS.items() for word in ("--methods", f"{label} = {parts}")]
 
 
+@pytest.mark.slow
 def test_a_lifetime_misses_what_arrives_while_it_learns(tmp_path):
     given = ("simulate", *TINY, "--policy", "static:k=100", "--runs", tmp_path, "--name")
     free = within(*given, "x", "--json")

@@ -19,7 +19,7 @@ from tests.scenarios.commands import kept
 from tests.scenarios.reproducing import N_CLASSES, make_small, stand_in
 
 SLOW = pytest.mark.slow
-FAST = ("er-cifar10-20", "iid-cifar10", "gdumb-cifar10-200", "budgetcl-cifar10")
+FAST = ("er-cifar10-20", "gdumb-cifar10-200")
 ALL = [pytest.param(name, id=name, marks=[] if name in FAST else SLOW) for name in REPRODUCTIONS]
 
 
@@ -99,7 +99,7 @@ def test_a_shortened_life_is_not_compared(tmp_path, archive):
     assert whole.content["shortened"] == []
 
 
-@pytest.mark.parametrize(("n_seeds", "short"), [(3, False), (3, True), (1, False)])
+@pytest.mark.parametrize(("n_seeds", "short"), [(3, False), pytest.param(3, True, marks=SLOW), (1, False)])
 def test_gains_are_paired_by_seed(tmp_path, archive, monkeypatch, n_seeds, short):
     source = Source("a paper", "https://example.org")
     gains = (
