@@ -212,7 +212,8 @@ def test_with_both_a_policy_takes_it_where_it_would_learn(name):
     names, letters = Observation.names(), set()
     for step in range(30):
         values = dict(zip(names, torch.rand(len(names), generator=generator).tolist(), strict=True))
-        values |= {"step": step, "n_chunks": 30, "memory_entries": step, "price": 2.0 * values["price"]}
+        values |= {"step": step, "n_chunks": 30, "n_samples": 10, "memory_entries": step, "memory_nbytes": 100 * step}
+        values["price"] *= 2
         learned, taken = (policy.decide(Observation.of(values)) for policy in (plain, also))
         assert taken == (Action.BOTH if learned == Action.LEARN else Action.MEMORIZE)
         letters.add(taken.operation.letter)
